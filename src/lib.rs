@@ -1,0 +1,31 @@
+//! Vendkey: key management for prepaid vending.
+//!
+//! The folders are the layers; each knows only those above it in this list.
+
+pub mod sts;
+
+pub mod secret;
+
+pub mod hsm;
+
+pub mod envelope;
+
+pub mod audit;
+
+pub mod crash;
+
+pub mod store;
+
+pub mod access;
+
+pub mod vending;
+
+pub mod settings;
+
+pub mod api;
+
+pub mod server;
+
+pub mod cli;
+
+pub mod conformance;

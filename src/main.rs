@@ -1,0 +1,3 @@
+//! The `vendkey` program.
+
+fn main() {}
