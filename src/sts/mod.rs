@@ -9,8 +9,10 @@
 //! "STS facts §n" in the comments cites the section of the project's collection of facts about the standard that the code
 //! follows.
 
+pub mod amount;
 pub mod attributes;
 pub mod cipher;
+pub mod crc;
 pub mod derivation;
 mod digits;
 pub mod meter;
