@@ -17,3 +17,4 @@ pub mod derivation;
 mod digits;
 pub mod meter;
 pub mod tid;
+pub mod token;
