@@ -16,5 +16,6 @@ pub mod crc;
 pub mod derivation;
 mod digits;
 pub mod meter;
+pub mod software;
 pub mod tid;
 pub mod token;
