@@ -105,13 +105,20 @@ pub enum BlobReason {
         bytes: usize,
     },
     /// Not as long as the modulus of the RSA key that should have made it.
-    #[error("has {bytes} bytes, not {}", .expected.iter().map(usize::to_string).collect::<Vec<_>>().join(" or "))]
+    #[error("has {bytes} bytes, not {}", lengths(.expected))]
     Length {
         /// Its length.
         bytes: usize,
-        /// The lengths that it could have, ascending.
+        /// The lengths that it could have, ascending; none where any RSA key of 2048 bits or more will do.
         expected: Vec<usize>,
     },
+}
+
+fn lengths(expected: &[usize]) -> String {
+    match expected {
+        [] => "256 or more".to_owned(),
+        some => some.iter().map(usize::to_string).collect::<Vec<_>>().join(" or "),
+    }
 }
 
 /// Mistakes that administrators are known to make (upload formats §4).
@@ -242,10 +249,11 @@ impl Shapes {
         Ok(bytes)
     }
 
-    /// Whether a blob of this length could be that one.
+    /// Whether a blob of this length could be that one. Without known signers a signature may have any usual length.
     fn fits(&self, blob: Blob, length: usize) -> bool {
         match blob {
             Blob::Data => (32..=MAX_DATA).contains(&length) && length.is_multiple_of(BLOCK),
+            Blob::Digest if self.signatures.is_empty() => (256..=1024).contains(&length),
             Blob::Digest => self.signatures.contains(&length),
             Blob::Key => length == self.server,
         }

@@ -193,7 +193,9 @@ fn field(line: &[u8], start: usize) -> Result<(Range<usize>, usize), Faulty> {
         }
     };
     let colon = after + line[after..].iter().take_while(|byte| **byte == b' ').count();
-    let followed = matches!(line.get(colon + 1), None | Some(b' '));
+    // A tab or a non-breaking space is a fault of its own (`strange_character`), and better told with the field's name.
+    let followed = matches!(line.get(colon + 1), None | Some(b' ' | b'\t'))
+        || line.get(colon + 1..).is_some_and(|rest| rest.starts_with("\u{a0}".as_bytes()));
     if name.is_empty() || line.get(colon) != Some(&b':') || !followed {
         return Err((None, FormFault::NotAPair));
     }

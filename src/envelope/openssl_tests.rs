@@ -60,7 +60,7 @@ fn the_published_commands_upload() {
     assert_eq!(upload.draft.warnings.len(), 3);
     assert_eq!(upload.vending_key.bytes(), [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
     let size = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
-    assert_eq!((size("digest"), size("key")), (349, 349));
+    assert_eq!((size("digest"), size("key")), (350, 349));
 }
 
 #[test]

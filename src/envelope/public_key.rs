@@ -121,8 +121,8 @@ impl PublicKey {
         if input.iter().all(u8::is_ascii_whitespace) {
             return Err(PublicKeyError::Empty);
         }
-        // A DER sequence; in text this would be the digit 0, which no PEM and no base64 of a key begins with.
-        if let [0x30, 0x80..=0xff, ..] = input {
+        // A DER sequence; as text it is the digit 0, which no PEM and no base64 of a sequence begins with.
+        if input.starts_with(&[0x30]) {
             return from_der(input);
         }
         if input.starts_with(b"ssh-") || input.starts_with(b"---- BEGIN SSH2") {
