@@ -1,6 +1,6 @@
 //! What must survive: configurations, public keys, clients and their credentials, and the ledger of issued tokens.
 //!
-//! [`Store`] is the contract, free of any database. The first keeps it in an embedded SQLite database;
+//! [`Store`] is the contract, free of any database. [`sqlite::SqliteStore`] keeps it in an embedded SQLite database;
 //! a PostgreSQL one will keep the same contract. Rules that hold for every implementation:
 //!
 //! * An answer is given only when what it says is durable: a power cut after it loses nothing.
@@ -16,6 +16,7 @@ mod id;
 mod ledger;
 mod page;
 mod public_key;
+pub mod sqlite;
 
 use async_trait::async_trait;
 use uuid::Uuid;
