@@ -51,9 +51,9 @@ impl From<StoreError> for Refusal {
             StoreError::Unavailable { .. } | StoreError::Closed { .. } => {
                 Self::new(Reason::StoreUnavailable, "the store cannot be written or read")
             }
-            StoreError::Corrupt { .. } | StoreError::Defect { .. } => {
+            StoreError::Damaged { .. } | StoreError::Corrupt { .. } | StoreError::Defect { .. } => {
                 tracing::error!(%error, "the store");
-                return internal();
+                return internal().issued(error.outcome().into());
             }
         };
         tracing::error!(%error, "the store");

@@ -14,7 +14,7 @@ use crate::{
     access::Credential,
     hsm,
     settings::Settings,
-    store::{ClientId, NewClient, NewCredential, PageRequest, Role, Store, sqlite::SqliteStore},
+    store::{ClientId, NewClient, NewCredential, PageRequest, Role, Store, sqlite::{SqliteSettings, SqliteStore}},
     vending::{Clock as _, SystemClock},
 };
 
@@ -37,9 +37,10 @@ impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = Settings::load(&self.settings).map_err(|error| Failure::usage(error.to_string()))?;
         eprintln!("making keys in the HSM: RSA-4096 takes some seconds");
-        let report = hsm::setup(&settings.hsm).map_err(|error| Failure::text(error.to_string()))?;
-        println!("{report}");
-        let store = SqliteStore::open(&settings.store.path).map_err(|error| {
+        let report = hsm::setup(&settings.hsm, hsm::KeySizes::default()).map_err(|error| Failure::text(error.to_string()))?;
+        println!("{}", capabilities(&report.capabilities));
+        println!("{}", own_keys(&report));
+        let store = SqliteStore::open(&SqliteSettings::new(settings.store.path.clone())).map_err(|error| {
             Failure::text(format!("the database {} cannot be opened: {error}", settings.store.path.display()))
         })?;
         super::calling(async {
@@ -54,6 +55,29 @@ impl Arguments {
             Ok(())
         })
     }
+}
+
+/// What the HSM can do.
+pub(super) fn capabilities(capabilities: &hsm::Capabilities) -> String {
+    let rows = capabilities.rows().into_iter().map(|row| {
+        [row.name, if row.served { "yes" } else { "no" }.to_owned(), row.detail]
+    });
+    output::table(["the HSM can do", "", "by known-answer operations"], rows)
+}
+
+fn own_keys(report: &hsm::SetupReport) -> String {
+    let provisioned = report.keys.iter().map(|(role, provision)| {
+        let provision = match provision {
+            hsm::Provision::Created => "created",
+            hsm::Provision::Found => "found",
+        };
+        [format!("{role} key"), provision.to_owned()]
+    });
+    format!(
+        "{}\nserver key fingerprint (SHA-256): {}",
+        output::table(["in the HSM", ""], provisioned),
+        report.server_key.fingerprint
+    )
 }
 
 /// Sees to it that the file holds a credential of the first client, which is made if there is none.

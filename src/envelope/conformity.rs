@@ -66,6 +66,27 @@ pub enum Warning {
     NoCredit(u8),
 }
 
+impl Warning {
+    /// UPPER_SNAKE, stable.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::KeyLength { .. } => "KEY_LENGTH",
+            Self::CommonKeyOnNumericCarrier => "COMMON_KEY_ON_NUMERIC_CARRIER",
+            Self::BaseDateInFuture(_) => "BASE_DATE_IN_FUTURE",
+            Self::BaseDateRolledOver(_) => "BASE_DATE_ROLLED_OVER",
+            Self::KeyExpired(_) => "KEY_EXPIRED",
+            Self::KeyParity => "KEY_PARITY",
+            Self::UnusualIin => "UNUSUAL_IIN",
+            Self::Dkga01 => "DKGA01",
+            Self::Dkga02Legacy => "DKGA02_LEGACY",
+            Self::Dkga03Withdrawn => "DKGA03_WITHDRAWN",
+            Self::Ea09Withdrawn => "EA09_WITHDRAWN",
+            Self::AlgorithmMismatch { .. } => "ALGORITHM_MISMATCH",
+            Self::NoCredit(_) => "NO_CREDIT",
+        }
+    }
+}
+
 /// Why no token can be issued from a configuration. No setting lifts those that are not [unverified](Self::is_unverified).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Unservable {
@@ -99,6 +120,17 @@ pub enum Unservable {
 }
 
 impl Unservable {
+    /// UPPER_SNAKE, stable.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::KeyLength { .. } => "KEY_LENGTH",
+            Self::NeverIssued => "NEVER_ISSUED",
+            Self::AlgorithmMismatch { .. } => "ALGORITHM_MISMATCH",
+            Self::UnverifiedDkga03 => "UNVERIFIED_DKGA03",
+            Self::UnverifiedCommonKey => "UNVERIFIED_COMMON_KEY",
+        }
+    }
+
     /// Whether the settings may allow it nevertheless (reason UNVERIFIED_ALGORITHM).
     pub fn is_unverified(self) -> bool {
         matches!(self, Self::UnverifiedDkga03 | Self::UnverifiedCommonKey)

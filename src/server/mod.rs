@@ -61,7 +61,7 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     }
     let hsm = Hsm::start(settings.hsm.clone())?;
     tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
-    let store: Arc<dyn Store> = Arc::new(sqlite::SqliteStore::open(&settings.store.path)?);
+    let store: Arc<dyn Store> = Arc::new(sqlite::SqliteStore::open(&sqlite::SqliteSettings::new(settings.store.path.clone()))?);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

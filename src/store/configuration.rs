@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::error::StoreError;
-use super::id::ConfigurationId;
+use super::id::{ClientId, ConfigurationId, PublicKeyId};
 use crate::sts::attributes::Attributes;
 
 /// Where a configuration stands in its life.
@@ -77,7 +78,7 @@ impl fmt::Debug for MaskedKey {
 }
 
 /// Something that the uploader should know about an accepted configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// Stable UPPER_SNAKE code.
     pub code: String,
@@ -98,14 +99,14 @@ pub struct NewConfiguration {
     pub attributes: Attributes,
     /// Length of the vending key in bytes: 8, 16 or 20.
     pub key_length: u8,
-    /// UPPER_SNAKE codes of why it can never issue; empty: it can.
-    pub unservable: Vec<String>,
+    /// Why it can never issue; empty: it can.
+    pub unservable: Vec<Warning>,
     /// What the uploader should know.
     pub warnings: Vec<Warning>,
-    /// SHA-256 of the SPKI of the key that signed the upload.
-    pub signer: [u8; 32],
+    /// The key that signed the upload.
+    pub signer: PublicKeyId,
     /// The client that uploaded it.
-    pub uploaded_by: String,
+    pub uploaded_by: ClientId,
     /// When.
     pub now_ms: i64,
 }
@@ -154,18 +155,18 @@ pub struct Configuration {
     pub attributes: Attributes,
     /// Length of the vending key in bytes: 8, 16 or 20.
     pub key_length: u8,
-    /// UPPER_SNAKE codes of why it can never issue; empty: it can.
-    pub unservable: Vec<String>,
+    /// Why it can never issue; empty: it can.
+    pub unservable: Vec<Warning>,
     /// What the uploader should know.
     pub warnings: Vec<Warning>,
     /// The key check value, once imported.
     pub kcv: Option<[u8; 3]>,
     /// The masked key of a DKGA02 configuration, once imported.
     pub mask: Option<MaskedKey>,
-    /// SHA-256 of the SPKI of the key that signed the upload.
-    pub signer: [u8; 32],
+    /// The key that signed the upload.
+    pub signer: PublicKeyId,
     /// The client that uploaded it.
-    pub uploaded_by: String,
+    pub uploaded_by: ClientId,
     /// When it was uploaded.
     pub created_ms: i64,
     /// When its state last changed.
@@ -197,10 +198,10 @@ pub enum ConfigurationRefusal {
     #[error("there is no such configuration")]
     NotFound,
     /// It can never issue.
-    #[error("the configuration cannot issue tokens: {}", .reasons.join(", "))]
+    #[error("the configuration cannot issue tokens: {}", .reasons.iter().map(|reason| reason.message.as_str()).collect::<Vec<_>>().join("; "))]
     NotServable {
-        /// UPPER_SNAKE codes.
-        reasons: Vec<String>,
+        /// Why.
+        reasons: Vec<Warning>,
     },
     /// Its state does not allow it (an import that did not end, a destroyed key, an import finished already).
     #[error("the configuration is {state}")]

@@ -86,8 +86,8 @@ pub trait Store: Send + Sync {
     /// Public keys in the order of their registration.
     async fn list_public_keys(&self, page: PageRequest) -> Result<Page<PublicKey>, StoreError>;
 
-    /// All keys whose signature opens an upload now.
-    async fn enabled_public_keys(&self) -> Result<Vec<PublicKey>, StoreError>;
+    /// All keys whose signature opens an upload of this client now.
+    async fn enabled_public_keys(&self, owner: ClientId) -> Result<Vec<PublicKey>, StoreError>;
 
     /// Enables or disables a public key. `None`: there is none of this id.
     async fn set_public_key_enabled(

@@ -1,12 +1,14 @@
 //! The public keys of those who may sign uploads.
 
-use super::id::PublicKeyId;
+use super::id::{ClientId, PublicKeyId};
 
 /// A public key to register, parsed and checked by the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPublicKey {
     /// The id that it gets if it is new.
     pub id: PublicKeyId,
+    /// The client whose uploads it signs.
+    pub owner: ClientId,
     /// Whose key it is, for people.
     pub display_name: String,
     /// The key as SubjectPublicKeyInfo in DER (RFC 5280).
@@ -26,6 +28,8 @@ pub struct NewPublicKey {
 pub struct PublicKey {
     /// Its id.
     pub id: PublicKeyId,
+    /// The client whose uploads it signs.
+    pub owner: ClientId,
     /// Whose key it is, for people.
     pub display_name: String,
     /// The key as SubjectPublicKeyInfo in DER.

@@ -10,7 +10,7 @@ use std::{
 use super::{Policy, Unusable};
 use crate::{
     hsm::{KeyId, KeyKind, Mask, VendingKey, VendingKeyClass},
-    store::{Configuration, ConfigurationId, ConfigurationState, Store, StoreError},
+    store::{Configuration, ConfigurationId, ConfigurationState, Store, StoreError, Warning},
     sts::attributes::{Attributes, Dkga},
 };
 
@@ -24,7 +24,7 @@ pub struct Known {
     /// The key check value; zero where no key is kept.
     pub kcv: Option<[u8; 3]>,
     /// How its key is used.
-    key: Result<VendingKey, Vec<String>>,
+    key: Result<VendingKey, Vec<Warning>>,
 }
 
 impl Known {

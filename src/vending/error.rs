@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     envelope::{BlobFault, FieldFault},
     hsm::HsmError,
-    store::{ConfigurationId, LedgerError, Outcome, StoreError},
+    store::{ConfigurationId, LedgerError, Outcome, StoreError, Warning},
     sts::{attributes::BaseDate, meter::MeterError, tid::TidRefusal},
 };
 
@@ -25,8 +25,8 @@ pub enum UploadError {
     /// The HSM failed the probe of what this class of key needs.
     #[error("the HSM cannot serve keys of this class: {0}")]
     KeyClass(String),
-    /// The HSM does not keep the key as it must: the object was destroyed.
-    #[error("the HSM does not keep the key as it must: {0}")]
+    /// The HSM does not keep the key as it must (the object was destroyed), or the row is not as it was left.
+    #[error("the key cannot be kept: {0}")]
     Import(String),
     /// The HSM does not answer.
     #[error(transparent)]
@@ -55,8 +55,8 @@ pub enum Unusable {
     #[error("the configuration is destroyed")]
     Destroyed,
     /// It can never issue.
-    #[error("no token can be issued under this configuration: {}", .0.join("; "))]
-    Unservable(Vec<String>),
+    #[error("no token can be issued under this configuration: {}", .0.iter().map(|reason| reason.message.as_str()).collect::<Vec<_>>().join("; "))]
+    Unservable(Vec<Warning>),
     /// The settings deny its algorithm.
     #[error("the settings of this server deny {0}")]
     Denied(&'static str),

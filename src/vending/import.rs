@@ -6,13 +6,11 @@ use std::sync::Arc;
 use super::{EnableError, Unusable, UploadError, Vending, configurations::kind_of};
 use crate::{
     access::Caller,
-    crash,
-    envelope::{self, Blobs, ConfigurationDraft, Invalid, PublicKey, Upload},
-    hsm::{self, KeyId, VendingKeyMaterial},
-    secret::SecretBytes,
+    envelope::{self, Blobs, ConfigurationDraft, Invalid, PublicKey, Unservable, Upload},
+    hsm::{HsmError, KeyId, VendingKeyMaterial, key_check_value},
     store::{
         Begun, Configuration, ConfigurationError, ConfigurationId, ConfigurationRefusal, ConfigurationState,
-        FinishedState, ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, StoreError, Warning,
+        FinishedState, ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, Warning,
     },
 };
 
@@ -47,7 +45,7 @@ impl Vending {
     ) -> Result<Uploaded, UploadError> {
         let opened = self.open(caller, blobs).await?;
         if validate_only {
-            return Ok(Uploaded { configuration: preview(opened), existing: false });
+            return Ok(Uploaded { configuration: preview(opened)?, existing: false });
         }
         // In a task of its own: a caller who hangs up must not leave a half import behind.
         let vending = self.clone();
@@ -56,9 +54,12 @@ impl Vending {
     }
 
     /// The public key to which uploads are encrypted.
-    pub async fn server_key(&self) -> Result<PublicKey, hsm::HsmError> {
-        let key = self.server_key.get_or_try_init(|| async { self.hsm.server_key().await });
-        key.await.cloned()
+    pub async fn server_key(&self) -> Result<PublicKey, HsmError> {
+        let read = || async {
+            let key = self.hsm.server_key().await?;
+            PublicKey::parse(&key.spki_der).map_err(|_| HsmError::Nonsense("the server key is no RSA public key"))
+        };
+        self.server_key.get_or_try_init(read).await.cloned()
     }
 
     async fn open(&self, caller: &Caller, blobs: &Blobs<'_>) -> Result<Opened, UploadError> {
@@ -118,12 +119,10 @@ impl Vending {
             Begun::Existing(configuration) => return Ok(Uploaded { configuration, existing: true }),
             Begun::Started(row) | Begun::Resumed(row) => row,
         };
-        crash::point("import-after-begin");
         let fields = match material {
             None => ImportedFields { kcv: None, mask: None, state: FinishedState::Disabled },
             Some(material) => self.keep(row.id, material).await?,
         };
-        crash::point("import-after-key");
         let configuration = self.store.finish_import(row.id, fields, now_ms).await.map_err(|error| match error {
             ConfigurationError::Store(error) => UploadError::Store(error),
             ConfigurationError::Refused(refusal) => UploadError::Import(refusal.to_string()),
@@ -145,16 +144,17 @@ impl Vending {
     ) -> Result<ImportedFields, UploadError> {
         let imported = match self.hsm.import_vending_key(KeyId(id.to_bytes()), material).await {
             Ok(imported) => imported,
-            Err(hsm::ImportError::Hsm(error)) => return Err(error.into()),
-            Err(refused) => {
+            Err(refused @ (HsmError::KeyUntrusted { .. } | HsmError::NotServed { .. })) => {
                 // The object is gone again: so goes the row.
                 self.store.abandon_import(id).await?;
                 return Err(UploadError::Import(refused.to_string()));
             }
+            // The row stays IMPORTING: the same upload goes on from there.
+            Err(error) => return Err(error.into()),
         };
         Ok(ImportedFields {
             kcv: Some(imported.kcv),
-            mask: imported.mask.map(|mask| MaskedKey { iv: mask.iv, ciphertext: mask.ciphertext }),
+            mask: imported.mask().map(|mask| MaskedKey { iv: mask.iv, ciphertext: mask.ciphertext }),
             state: FinishedState::Enabled,
         })
     }
@@ -183,7 +183,8 @@ fn judged(draft: &ConfigurationDraft) -> (Vec<Warning>, Vec<Warning>) {
         draft.warnings.iter().map(|warning| text(warning.code(), warning.to_string())).collect();
     let reasons = draft.servable.as_ref().err().map(Vec::as_slice).unwrap_or_default();
     // What the settings may allow is no reason for ever.
-    let (lifted, lasting): (Vec<_>, Vec<_>) = reasons.iter().partition(|reason| reason.is_unverified());
+    let (lifted, lasting): (Vec<Unservable>, Vec<Unservable>) =
+        reasons.iter().partition(|reason| reason.is_unverified());
     if lasting.is_empty() {
         warnings.extend(lifted.iter().map(|reason| text(reason.code(), reason.to_string())));
     }
@@ -191,8 +192,8 @@ fn judged(draft: &ConfigurationDraft) -> (Vec<Warning>, Vec<Warning>) {
 }
 
 /// The row that would be stored.
-fn preview(Opened { new, material }: Opened) -> Configuration {
-    Configuration {
+fn preview(Opened { new, material }: Opened) -> Result<Configuration, HsmError> {
+    Ok(Configuration {
         id: new.id,
         fingerprint: new.fingerprint,
         state: if material.is_some() { ConfigurationState::Enabled } else { ConfigurationState::Disabled },
@@ -201,11 +202,11 @@ fn preview(Opened { new, material }: Opened) -> Configuration {
         key_length: new.key_length,
         unservable: new.unservable,
         warnings: new.warnings,
-        kcv: material.as_ref().map(VendingKeyMaterial::kcv),
+        kcv: material.as_ref().map(key_check_value).transpose()?,
         mask: None,
         signer: new.signer,
         uploaded_by: new.uploaded_by,
         created_ms: new.now_ms,
         updated_ms: new.now_ms,
-    }
+    })
 }

@@ -9,8 +9,8 @@ use super::{IssueError, Known, Unusable, Vending};
 use crate::{
     access::Caller,
     crash,
-    hsm::{HsmError, Place, VendingKey},
-    store::{ConfigurationId, Content, LedgerError, NewToken, Recorded, Refused, RowContent, TokenRow},
+    hsm::{Place, VendingKey},
+    store::{ConfigurationId, Content, NewToken, Recorded, RowContent, TokenRow},
     sts::{
         derivation::Derivation,
         meter::{Drn, MeterPan},
@@ -97,17 +97,16 @@ impl Vending {
         display: Display,
         deadline: Option<Instant>,
     ) -> Result<(TokenRow, bool), IssueError> {
-        let block = display.block();
         let mut hash = Sha256::new();
         hash.update(b"vendkey display request v1\0");
-        hash.update(block.bits().to_be_bytes());
+        hash.update(display.block().bits().to_be_bytes());
         let new = NewToken {
             client: caller.client,
             credential: caller.key_id.to_string(),
             request_id,
             request_hash: hash.finalize().into(),
             now_ms: self.clock.now_ms(),
-            content: Content::Fixed { configuration: None, meter: None, block },
+            content: Content::Fixed { configuration: None, meter: None, display },
             deadline,
         };
         Ok(match self.store.record_token(new).await? {

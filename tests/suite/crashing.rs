@@ -35,7 +35,7 @@ async fn a_lost_answer_is_answered_with_the_token_of_its_row() {
 #[tokio::test]
 async fn a_repeated_upload_finishes_an_import_that_died() {
     for (yaml, objects) in [(DKGA04, 1), (DKGA02, 2)] {
-        for point in ["import-after-begin", "import-after-key"] {
+        for point in ["import-after-begin", "import-before-finish"] {
             let home = Home::new();
             let before = key_objects(&home);
             let mut server = Server::start_with(&home, &[("VENDKEY_CRASH_AT", point)]);

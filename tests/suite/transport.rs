@@ -68,10 +68,10 @@ async fn tls_with_certificate_files() {
     assert!(server.endpoint.starts_with("https://"));
     let endpoint = format!("https://localhost:{port}");
     let ca = Certificate::from_pem(fs::read(home.path("tls.pem")).unwrap());
-    let connect = |tls| Endpoint::from_shared(endpoint.clone()).unwrap().tls_config(tls).unwrap().connect();
-    let channel = connect(ClientTlsConfig::new().ca_certificate(ca)).await.unwrap();
+    let endpoint_with = |tls| Endpoint::from_shared(endpoint.clone()).unwrap().tls_config(tls).unwrap();
+    let channel = endpoint_with(ClientTlsConfig::new().ca_certificate(ca)).connect().await.unwrap();
     assert_eq!(health(channel, "").await, ServingStatus::Serving);
-    assert!(connect(ClientTlsConfig::new()).await.is_err(), "an unknown authority is refused");
+    assert!(endpoint_with(ClientTlsConfig::new()).connect().await.is_err(), "an unknown authority is refused");
     let plain = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect().await;
     if let Ok(channel) = plain {
         let request = HealthCheckRequest::default();

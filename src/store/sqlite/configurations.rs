@@ -5,19 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::column::{coded, foreign, parsed};
 use crate::store::{
-    Begun, Configuration, ConfigurationId, ConfigurationRefusal, ConfigurationState, FinishedState,
-    ImportedFields, Listing, MaskedKey, NewConfiguration, Page, PageRequest, StoreError, Warning,
+    Begun, ClientId, Configuration, ConfigurationId, ConfigurationRefusal, ConfigurationState, FinishedState,
+    ImportedFields, Listing, MaskedKey, NewConfiguration, Page, PageRequest, PublicKeyId, StoreError,
+    Warning,
 };
 use crate::sts::attributes::{Attributes, KeyExpiry};
 
 type Refusable<T> = Result<Result<T, ConfigurationRefusal>, StoreError>;
-
-/// A warning as JSON text.
-#[derive(Serialize, Deserialize)]
-struct WarningText {
-    code: String,
-    message: String,
-}
 
 pub(super) fn begin_import(connection: &Connection, new: &NewConfiguration) -> Result<Begun, StoreError> {
     let known = connection
@@ -31,11 +25,6 @@ pub(super) fn begin_import(connection: &Connection, new: &NewConfiguration) -> R
         });
     }
     let Attributes { iin, sgc, ti, krn, kt, ken: KeyExpiry(ken), ea, dkga, base_date } = new.attributes;
-    let warnings: Vec<_> = new
-        .warnings
-        .iter()
-        .map(|warning| WarningText { code: warning.code.clone(), message: warning.message.clone() })
-        .collect();
     connection
         .prepare_cached(
             "INSERT INTO configurations (
@@ -61,9 +50,9 @@ pub(super) fn begin_import(connection: &Connection, new: &NewConfiguration) -> R
             ":key_length": new.key_length,
             ":servable": new.unservable.is_empty(),
             ":unservable": json(&new.unservable)?,
-            ":warnings": json(&warnings)?,
-            ":signer": new.signer,
-            ":uploaded_by": new.uploaded_by,
+            ":warnings": json(&new.warnings)?,
+            ":signer": new.signer.to_bytes(),
+            ":uploaded_by": new.uploaded_by.to_bytes(),
             ":now": new.now_ms,
         })?;
     written(connection, new.id).map(Begun::Started)
@@ -147,7 +136,11 @@ pub(super) fn list(connection: &Connection, page: PageRequest) -> Result<Page<Co
 }
 
 fn not_servable(row: Configuration) -> ConfigurationRefusal {
-    let reasons = if row.is_servable() { vec!["NO_KEY_CHECK_VALUE".into()] } else { row.unservable };
+    let no_key = || Warning {
+        code: "NO_KEY_CHECK_VALUE".into(),
+        message: "the HSM has not confirmed its key".into(),
+    };
+    let reasons = if row.is_servable() { vec![no_key()] } else { row.unservable };
     ConfigurationRefusal::NotServable { reasons }
 }
 
@@ -180,8 +173,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Configuration)> {
     };
     let iv: Option<[u8; 16]> = row.get("mask_iv")?;
     let ciphertext: Option<[u8; 16]> = row.get("mask_ciphertext")?;
-    let unservable: Vec<String> = from_json(row, "unservable")?;
-    let warnings: Vec<WarningText> = from_json(row, "warnings")?;
     let configuration = Configuration {
         id: ConfigurationId::from_bytes(row.get("id")?),
         fingerprint: row.get("fingerprint")?,
@@ -189,15 +180,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Configuration)> {
         display_name: row.get("display_name")?,
         attributes,
         key_length: row.get("key_length")?,
-        unservable,
-        warnings: warnings
-            .into_iter()
-            .map(|WarningText { code, message }| Warning { code, message })
-            .collect(),
+        unservable: from_json(row, "unservable")?,
+        warnings: from_json(row, "warnings")?,
         kcv: row.get("kcv")?,
         mask: iv.zip(ciphertext).map(|(iv, ciphertext)| MaskedKey { iv, ciphertext }),
-        signer: row.get("signer")?,
-        uploaded_by: row.get("uploaded_by")?,
+        signer: PublicKeyId::from_bytes(row.get("signer")?),
+        uploaded_by: ClientId::from_bytes(row.get("uploaded_by")?),
         created_ms: row.get("created_ms")?,
         updated_ms: row.get("updated_ms")?,
     };

@@ -191,8 +191,8 @@ impl Store for SqliteStore {
         self.read(move |c| public_keys::list(c, page)).await
     }
 
-    async fn enabled_public_keys(&self) -> Result<Vec<PublicKey>, StoreError> {
-        self.read(public_keys::enabled).await
+    async fn enabled_public_keys(&self, owner: ClientId) -> Result<Vec<PublicKey>, StoreError> {
+        self.read(move |c| public_keys::enabled_of(c, owner)).await
     }
 
     async fn set_public_key_enabled(

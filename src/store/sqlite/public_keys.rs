@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use crate::store::{
-    Listing, NewPublicKey, Page, PageRequest, PublicKey, PublicKeyId, Registered, StoreError,
+    ClientId, Listing, NewPublicKey, Page, PageRequest, PublicKey, PublicKeyId, Registered, StoreError,
 };
 
 pub(super) fn register(connection: &Connection, new: &NewPublicKey) -> Result<Registered, StoreError> {
@@ -16,11 +16,12 @@ pub(super) fn register(connection: &Connection, new: &NewPublicKey) -> Result<Re
     }
     connection
         .prepare_cached(
-            "INSERT INTO public_keys (id, display_name, spki, fingerprint, bits, enabled, created_ms, updated_ms)
-             VALUES (:id, :display_name, :spki, :fingerprint, :bits, :enabled, :now, :now)",
+            "INSERT INTO public_keys (id, owner, display_name, spki, fingerprint, bits, enabled, created_ms, updated_ms)
+             VALUES (:id, :owner, :display_name, :spki, :fingerprint, :bits, :enabled, :now, :now)",
         )?
         .execute(named_params! {
             ":id": new.id.to_bytes(),
+            ":owner": new.owner.to_bytes(),
             ":display_name": new.display_name,
             ":spki": new.spki,
             ":fingerprint": new.fingerprint,
@@ -30,6 +31,7 @@ pub(super) fn register(connection: &Connection, new: &NewPublicKey) -> Result<Re
         })?;
     Ok(Registered::New(PublicKey {
         id: new.id,
+        owner: new.owner,
         display_name: new.display_name.clone(),
         spki: new.spki.clone(),
         fingerprint: new.fingerprint,
@@ -55,10 +57,10 @@ pub(super) fn list(connection: &Connection, page: PageRequest) -> Result<Page<Pu
     Ok(Page::from_rows(Listing::PublicKeys, page, rows))
 }
 
-pub(super) fn enabled(connection: &Connection) -> Result<Vec<PublicKey>, StoreError> {
+pub(super) fn enabled_of(connection: &Connection, owner: ClientId) -> Result<Vec<PublicKey>, StoreError> {
     let mut statement =
-        connection.prepare_cached("SELECT * FROM public_keys WHERE enabled = 1 ORDER BY number")?;
-    let rows = statement.query_map([], |row| Ok(read(row)?.1))?.collect::<Result<_, _>>()?;
+        connection.prepare_cached("SELECT * FROM public_keys WHERE owner = ?1 AND enabled = 1 ORDER BY number")?;
+    let rows = statement.query_map([owner.to_bytes()], |row| Ok(read(row)?.1))?.collect::<Result<_, _>>()?;
     Ok(rows)
 }
 
@@ -79,6 +81,7 @@ pub(super) fn set_enabled(
 fn read(row: &Row<'_>) -> rusqlite::Result<(i64, PublicKey)> {
     let key = PublicKey {
         id: PublicKeyId::from_bytes(row.get("id")?),
+        owner: ClientId::from_bytes(row.get("owner")?),
         display_name: row.get("display_name")?,
         spki: row.get("spki")?,
         fingerprint: row.get("fingerprint")?,

@@ -1,5 +1,7 @@
 //! Management tokens of class 2 that carry a TID (STS facts §3.7).
 
+use std::fmt;
+
 use crate::sts::amount::UnitAmount;
 
 /// Why a value fits no management token.
@@ -58,6 +60,22 @@ impl CreditRegister {
             Self::All => 0xFFFF,
             single => single as u16,
         }
+    }
+}
+
+impl fmt::Display for CreditRegister {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Electricity => "electricity",
+            Self::Water => "water",
+            Self::Gas => "gas",
+            Self::Time => "time",
+            Self::ElectricityCurrency => "electricity currency",
+            Self::WaterCurrency => "water currency",
+            Self::GasCurrency => "gas currency",
+            Self::TimeCurrency => "time currency",
+            Self::All => "all",
+        })
     }
 }
 

@@ -25,10 +25,11 @@ CREATE TABLE credentials (
 
 CREATE INDEX credentials_by_client ON credentials (client);
 
--- The keys of those who sign uploads.
+-- The keys of those who sign uploads. A key signs the uploads of the client that registered it, and of no other.
 CREATE TABLE public_keys (
     number       INTEGER PRIMARY KEY,
     id           BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    owner        BLOB NOT NULL CHECK (length(owner) = 16),
     display_name TEXT NOT NULL,
     spki         BLOB NOT NULL,
     fingerprint  BLOB NOT NULL UNIQUE CHECK (length(fingerprint) = 32),
@@ -57,13 +58,13 @@ CREATE TABLE configurations (
     base_date       INTEGER NOT NULL CHECK (base_date IN (1993, 2014, 2035)),
     key_length      INTEGER NOT NULL CHECK (key_length IN (8, 16, 20)),
     servable        INTEGER NOT NULL CHECK (servable IN (0, 1)),
-    unservable      TEXT NOT NULL,           -- JSON array of reason codes, empty exactly if servable
+    unservable      TEXT NOT NULL,           -- as warnings, empty exactly if servable
     warnings        TEXT NOT NULL,           -- JSON array of {"code", "message"}
     kcv             BLOB CHECK (length(kcv) = 3),
     mask_iv         BLOB CHECK (length(mask_iv) = 16),
     mask_ciphertext BLOB CHECK (length(mask_ciphertext) = 16),
-    signer          BLOB NOT NULL CHECK (length(signer) = 32),
-    uploaded_by     TEXT NOT NULL,
+    signer          BLOB NOT NULL CHECK (length(signer) = 16),
+    uploaded_by     BLOB NOT NULL CHECK (length(uploaded_by) = 16),
     created_ms      INTEGER NOT NULL,
     updated_ms      INTEGER NOT NULL,
     CHECK ((mask_iv IS NULL) = (mask_ciphertext IS NULL)),

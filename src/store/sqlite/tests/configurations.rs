@@ -71,10 +71,11 @@ async fn enabling_and_disabling() {
 async fn what_cannot_be_served_is_never_enabled() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
-    let new = NewConfiguration { unservable: vec!["KEY_LENGTH".into()], key_length: 8, ..upload(1) };
+    let reason = Warning { code: "KEY_LENGTH".into(), message: "too short".into() };
+    let new = NewConfiguration { unservable: vec![reason.clone()], key_length: 8, ..upload(1) };
     let Begun::Started(row) = store.begin_import(new).await.unwrap() else { panic!() };
     assert!(!row.is_servable());
-    let not_servable = ConfigurationRefusal::NotServable { reasons: vec!["KEY_LENGTH".into()] };
+    let not_servable = ConfigurationRefusal::NotServable { reasons: vec![reason] };
 
     let enabled = store.finish_import(row.id, imported_fields(), NOW_MS).await;
     assert_eq!(refusal(enabled), not_servable);

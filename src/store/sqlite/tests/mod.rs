@@ -114,8 +114,8 @@ fn upload(fingerprint: u8) -> NewConfiguration {
         key_length: 20,
         unservable: vec![],
         warnings: vec![Warning { code: "A_CODE".into(), message: "a \"message\"".into() }],
-        signer: [9; 32],
-        uploaded_by: "an administrator".into(),
+        signer: PublicKeyId::from_bytes([9; 16]),
+        uploaded_by: ClientId::from_bytes([8; 16]),
         now_ms: NOW_MS,
     }
 }
