@@ -19,3 +19,4 @@ pub mod meter;
 pub mod software;
 pub mod tid;
 pub mod token;
+pub mod virtual_meter;
