@@ -20,3 +20,6 @@ pub mod software;
 pub mod tid;
 pub mod token;
 pub mod virtual_meter;
+
+#[cfg(test)]
+mod properties;
