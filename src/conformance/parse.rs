@@ -176,7 +176,7 @@ pub(super) fn key_change(inputs: Fields<'_>, new: Fields<'_>) -> Result<Task, Fa
         krn: new.needed("krn")?,
         kt: new.needed("kt")?,
         ti: new.needed("ti")?,
-        sgc: new.needed("sgc")?,
+        sgc: new.needed_coded::<u32, _>("sgc")?,
         roll_over,
     };
     Ok(Task::KeyChange { current: key_source(inputs)?, new: key_source(new)?, change })
@@ -218,7 +218,7 @@ pub(super) fn blocks(inputs: Fields<'_>, pan_block: bool) -> Result<Task, Fault>
     }
     Ok(Task::ControlBlock {
         kt,
-        sgc: inputs.needed("sgc")?,
+        sgc: inputs.needed_coded::<u32, _>("sgc")?,
         ti: inputs.needed("ti")?,
         krn: inputs.needed("krn")?,
     })
@@ -265,7 +265,7 @@ fn attributes(fields: Fields<'_>) -> Result<(Attributes, MeterPan), Fault> {
     };
     let attributes = Attributes {
         iin: meter.iin(),
-        sgc: fields.needed("sgc")?,
+        sgc: fields.needed_coded::<u32, _>("sgc")?,
         ti: fields.needed("ti")?,
         krn: fields.needed("krn")?,
         kt: fields.needed("kt")?,

@@ -6,6 +6,7 @@ use super::decode::decode;
 use super::fields::KeyBytes;
 use super::keys::{Keys, KeysError, SoftwareKeys, Wanted};
 use super::vectors::{KeySource, Request, Task, Vector};
+use crate::sts::amount::{CURRENCY_PLACES, Rounding, parse_decimal};
 use crate::sts::attributes::{Attributes, EncryptionAlgorithm};
 use crate::sts::cipher::{DecoderKey, Ea07, decrypt_block, encrypt_block};
 use crate::sts::crc::crc;
@@ -102,7 +103,7 @@ fn path(task: &Task) -> Path {
     }
 }
 
-/// Equal, whether written as text or as a number, in whatever case hex is.
+/// Equal, whether written as text or as a number, in whatever case hex is, with or without zeros behind a decimal point.
 fn same(expected: &Value, actual: &Value) -> bool {
     let text = |value: &Value| match value {
         Value::String(text) => text.to_ascii_lowercase(),
@@ -113,7 +114,13 @@ fn same(expected: &Value, actual: &Value) -> bool {
             expected.len() == actual.len()
                 && expected.iter().zip(actual).all(|(expected, actual)| same(expected, actual))
         }
-        _ => text(expected) == text(actual),
+        _ => {
+            let (expected, actual) = (text(expected), text(actual));
+            let decimal = |text: &str| parse_decimal(text, CURRENCY_PLACES, Rounding::Refuse);
+            expected == actual
+                || expected.contains('.')
+                    && decimal(&expected).is_ok_and(|value| decimal(&actual) == Ok(value))
+        }
     }
 }
 
@@ -355,6 +362,25 @@ mod tests {
             "inputs": {"ea": 9, "decoder_key": key, "token": token},
             "expected": {"crc_ok": true, "type": "currency_water", "tid": 4711, "units": "-1234424"}}));
         assert_eq!(decoded.verdict, Verdict::Passed, "{decoded:?}");
+    }
+
+    proptest::proptest! {
+        /// Whatever the fields hold, a vector has a verdict.
+        #[test]
+        fn no_vector_panics(
+            kind in "token|keychange|derive|decode|block|blocks|pan|luhn|crc|behaviour|other",
+            type_ in "credit_gas|currency_time|set_key_[1-4]|extended|test_display_2|clear_credit|keychange|x",
+            fields in proptest::collection::btree_map(
+                "ea|key|in|decrypt|iin|iain|kt|sgc|ti|krn|pan|digits|data|vending_key|decoder_key|dkga|tid|rnd|units|\
+                 amount|value|field|control|mfr|new_key|new_sgc|new_krn|new_kt|new_ti|datetime|base_date|token|ken",
+                "[0-9]{1,20}|[0-9a-f]{16}|-?[0-9]{1,3}|2014|1993|2|7|11|60072700000000000[0-9]|.{0,3}",
+                0..32,
+            ),
+        ) {
+            let outcome = one(json!({"id": "x", "kind": kind, "type": type_, "inputs": fields, "new": fields,
+                                     "expected": {"token": "0"}}));
+            proptest::prop_assert_ne!(outcome.verdict, Verdict::Passed);
+        }
     }
 
     #[test]

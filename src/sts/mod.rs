@@ -22,4 +22,6 @@ pub mod token;
 pub mod virtual_meter;
 
 #[cfg(test)]
+mod peer_defects;
+#[cfg(test)]
 mod properties;
