@@ -305,7 +305,7 @@ mod tests {
                 Err(AmountError::TooLarge { largest: CurrencyAmount::LARGEST })
             );
         }
-        assert!(CurrencyAmount::LARGEST < 1 << 118);
+        const { assert!(CurrencyAmount::LARGEST < 1 << 118) };
         assert!(CurrencyAmount::from_units(i128::MIN).is_err());
     }
 

@@ -19,3 +19,9 @@ pub mod meter;
 pub mod software;
 pub mod tid;
 pub mod token;
+pub mod virtual_meter;
+
+#[cfg(test)]
+mod peer_defects;
+#[cfg(test)]
+mod properties;
