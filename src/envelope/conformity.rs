@@ -66,6 +66,27 @@ pub enum Warning {
     NoCredit(u8),
 }
 
+impl Warning {
+    /// A name for programs, stable.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::KeyLength { .. } => "VENDING_KEY_LENGTH",
+            Self::CommonKeyOnNumericCarrier => "COMMON_KEY_ON_NUMERIC_CARRIER",
+            Self::BaseDateInFuture(_) => "BASE_DATE_IN_FUTURE",
+            Self::BaseDateRolledOver(_) => "BASE_DATE_ROLLED_OVER",
+            Self::KeyExpired(_) => "KEY_EXPIRED",
+            Self::KeyParity => "VENDING_KEY_PARITY",
+            Self::UnusualIin => "UNUSUAL_IIN",
+            Self::Dkga01 => "DKGA01_NEVER_ISSUED",
+            Self::Dkga02Legacy => "DKGA02_LEGACY",
+            Self::Dkga03Withdrawn => "DKGA03_WITHDRAWN",
+            Self::Ea09Withdrawn => "EA09_WITHDRAWN",
+            Self::AlgorithmMismatch { .. } => "ALGORITHM_MISMATCH",
+            Self::NoCredit(_) => "KEY_TYPE_WITHOUT_CREDIT",
+        }
+    }
+}
+
 /// Why no token can be issued from a configuration. No setting lifts those that are not [unverified](Self::is_unverified).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Unservable {
@@ -99,6 +120,16 @@ pub enum Unservable {
 }
 
 impl Unservable {
+    /// A name for programs, stable.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::KeyLength { .. } => "VENDING_KEY_LENGTH",
+            Self::NeverIssued => "DKGA01_NEVER_ISSUED",
+            Self::AlgorithmMismatch { .. } => "ALGORITHM_MISMATCH",
+            Self::UnverifiedDkga03 | Self::UnverifiedCommonKey => "UNVERIFIED_ALGORITHM",
+        }
+    }
+
     /// Whether the settings may allow it nevertheless (reason UNVERIFIED_ALGORITHM).
     pub fn is_unverified(self) -> bool {
         matches!(self, Self::UnverifiedDkga03 | Self::UnverifiedCommonKey)
@@ -152,12 +183,16 @@ pub(super) fn warnings(attributes: &Attributes, key: KeyFacts, now: i64) -> Vec<
     warnings
 }
 
-/// Whether tokens can be issued, by what lasts: dates are checked for each token, not here.
-pub(super) fn servable(attributes: &Attributes, key: KeyFacts) -> Result<(), Vec<Unservable>> {
+/// Whether tokens can be issued with a vending key of `key_bytes` bytes, by what lasts: dates and the settings are checked
+/// for each token, not here.
+///
+/// # Errors
+/// Every reason why not.
+pub fn servable(attributes: &Attributes, key_bytes: usize) -> Result<(), Vec<Unservable>> {
     let Attributes { dkga, ea, .. } = *attributes;
     let mut reasons = Vec::new();
-    if key.bytes != dkga.vending_key_bytes() {
-        reasons.push(Unservable::KeyLength { dkga, expected: dkga.vending_key_bytes(), actual: key.bytes });
+    if key_bytes != dkga.vending_key_bytes() {
+        reasons.push(Unservable::KeyLength { dkga, expected: dkga.vending_key_bytes(), actual: key_bytes });
     }
     if dkga == Dkga::Dkga01 {
         reasons.push(Unservable::NeverIssued);
@@ -211,9 +246,9 @@ mod tests {
     #[test]
     fn a_conforming_configuration_has_no_warnings() {
         assert_eq!(warnings(&good(), HMAC, NOW), []);
-        assert_eq!(servable(&good(), HMAC), Ok(()));
+        assert_eq!(servable(&good(), HMAC.bytes), Ok(()));
         let ea11 = Attributes { ea: EncryptionAlgorithm::Ea11, ..good() };
-        assert_eq!((warnings(&ea11, HMAC, NOW), servable(&ea11, HMAC)), (vec![], Ok(())));
+        assert_eq!((warnings(&ea11, HMAC, NOW), servable(&ea11, HMAC.bytes)), (vec![], Ok(())));
     }
 
     #[test]
@@ -286,7 +321,7 @@ mod tests {
         ];
         for (dkga, ea, kt, key, reasons) in cases {
             let expected = if reasons.is_empty() { Ok(()) } else { Err(reasons) };
-            assert_eq!(servable(&Attributes { dkga, ea, kt, ..good() }, key), expected, "{dkga} {ea}");
+            assert_eq!(servable(&Attributes { dkga, ea, kt, ..good() }, key.bytes), expected, "{dkga} {ea}");
         }
         assert!(Unservable::UnverifiedCommonKey.is_unverified() && !Unservable::NeverIssued.is_unverified());
     }
