@@ -67,22 +67,22 @@ pub enum Warning {
 }
 
 impl Warning {
-    /// A name for programs, stable.
+    /// UPPER_SNAKE, stable.
     pub fn code(self) -> &'static str {
         match self {
-            Self::KeyLength { .. } => "VENDING_KEY_LENGTH",
+            Self::KeyLength { .. } => "KEY_LENGTH",
             Self::CommonKeyOnNumericCarrier => "COMMON_KEY_ON_NUMERIC_CARRIER",
             Self::BaseDateInFuture(_) => "BASE_DATE_IN_FUTURE",
             Self::BaseDateRolledOver(_) => "BASE_DATE_ROLLED_OVER",
             Self::KeyExpired(_) => "KEY_EXPIRED",
-            Self::KeyParity => "VENDING_KEY_PARITY",
+            Self::KeyParity => "KEY_PARITY",
             Self::UnusualIin => "UNUSUAL_IIN",
-            Self::Dkga01 => "DKGA01_NEVER_ISSUED",
+            Self::Dkga01 => "DKGA01",
             Self::Dkga02Legacy => "DKGA02_LEGACY",
             Self::Dkga03Withdrawn => "DKGA03_WITHDRAWN",
             Self::Ea09Withdrawn => "EA09_WITHDRAWN",
             Self::AlgorithmMismatch { .. } => "ALGORITHM_MISMATCH",
-            Self::NoCredit(_) => "KEY_TYPE_WITHOUT_CREDIT",
+            Self::NoCredit(_) => "NO_CREDIT",
         }
     }
 }
@@ -120,13 +120,14 @@ pub enum Unservable {
 }
 
 impl Unservable {
-    /// A name for programs, stable.
+    /// UPPER_SNAKE, stable.
     pub fn code(self) -> &'static str {
         match self {
-            Self::KeyLength { .. } => "VENDING_KEY_LENGTH",
-            Self::NeverIssued => "DKGA01_NEVER_ISSUED",
+            Self::KeyLength { .. } => "KEY_LENGTH",
+            Self::NeverIssued => "NEVER_ISSUED",
             Self::AlgorithmMismatch { .. } => "ALGORITHM_MISMATCH",
-            Self::UnverifiedDkga03 | Self::UnverifiedCommonKey => "UNVERIFIED_ALGORITHM",
+            Self::UnverifiedDkga03 => "UNVERIFIED_DKGA03",
+            Self::UnverifiedCommonKey => "UNVERIFIED_COMMON_KEY",
         }
     }
 

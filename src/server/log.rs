@@ -1,0 +1,15 @@
+//! The log, to standard error.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::LogSettings;
+
+/// Starts it; the filter was checked with the settings.
+pub(super) fn start(settings: &LogSettings) {
+    let filter = EnvFilter::new(&settings.filter);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A second start in one process keeps the first log.
+    let _ = if settings.json { log.json().try_init() } else { log.try_init() };
+}
