@@ -2,7 +2,8 @@
 
 use super::conformity::{self, KeyFacts, Unservable, Warning};
 use super::fault::{FieldFault, FieldReason, quotable_value};
-use super::text::{Entry, Field, Fields};
+use super::field::Field;
+use super::text::{Entry, Fields};
 use crate::sts::attributes::{Attributes, BaseDate, Dkga, EncryptionAlgorithm};
 
 /// The most characters of a name; it is shown in lists.
@@ -35,7 +36,7 @@ impl Parsed {
         ConfigurationDraft {
             display_name,
             warnings: conformity::warnings(&attributes, key, now),
-            servable: conformity::servable(&attributes, key),
+            servable: conformity::servable(&attributes, key.bytes),
             attributes,
         }
     }

@@ -184,12 +184,16 @@ pub(super) fn warnings(attributes: &Attributes, key: KeyFacts, now: i64) -> Vec<
     warnings
 }
 
-/// Whether tokens can be issued, by what lasts: dates are checked for each token, not here.
-pub(super) fn servable(attributes: &Attributes, key: KeyFacts) -> Result<(), Vec<Unservable>> {
+/// Whether tokens can be issued with a vending key of `key_bytes` bytes, by what lasts: dates and the settings are checked
+/// for each token, not here.
+///
+/// # Errors
+/// Every reason why not.
+pub fn servable(attributes: &Attributes, key_bytes: usize) -> Result<(), Vec<Unservable>> {
     let Attributes { dkga, ea, .. } = *attributes;
     let mut reasons = Vec::new();
-    if key.bytes != dkga.vending_key_bytes() {
-        reasons.push(Unservable::KeyLength { dkga, expected: dkga.vending_key_bytes(), actual: key.bytes });
+    if key_bytes != dkga.vending_key_bytes() {
+        reasons.push(Unservable::KeyLength { dkga, expected: dkga.vending_key_bytes(), actual: key_bytes });
     }
     if dkga == Dkga::Dkga01 {
         reasons.push(Unservable::NeverIssued);
@@ -243,9 +247,9 @@ mod tests {
     #[test]
     fn a_conforming_configuration_has_no_warnings() {
         assert_eq!(warnings(&good(), HMAC, NOW), []);
-        assert_eq!(servable(&good(), HMAC), Ok(()));
+        assert_eq!(servable(&good(), HMAC.bytes), Ok(()));
         let ea11 = Attributes { ea: EncryptionAlgorithm::Ea11, ..good() };
-        assert_eq!((warnings(&ea11, HMAC, NOW), servable(&ea11, HMAC)), (vec![], Ok(())));
+        assert_eq!((warnings(&ea11, HMAC, NOW), servable(&ea11, HMAC.bytes)), (vec![], Ok(())));
     }
 
     #[test]
@@ -318,7 +322,7 @@ mod tests {
         ];
         for (dkga, ea, kt, key, reasons) in cases {
             let expected = if reasons.is_empty() { Ok(()) } else { Err(reasons) };
-            assert_eq!(servable(&Attributes { dkga, ea, kt, ..good() }, key), expected, "{dkga} {ea}");
+            assert_eq!(servable(&Attributes { dkga, ea, kt, ..good() }, key.bytes), expected, "{dkga} {ea}");
         }
         assert!(Unservable::UnverifiedCommonKey.is_unverified() && !Unservable::NeverIssued.is_unverified());
     }

@@ -330,7 +330,8 @@ mod tests {
         let digest = &[2; 256][..];
         let key = &[3; SERVER][..];
         let length = |bytes, expected| BlobReason::Length { bytes, expected: vec![expected] };
-        let cases: Vec<(&[u8], &[u8], &[u8], Blob, BlobReason, Option<BlobHint>)> = vec![
+        type Case<'a> = (&'a [u8], &'a [u8], &'a [u8], Blob, BlobReason, Option<BlobHint>);
+        let cases: Vec<Case<'_>> = vec![
             (data, b"", key, Blob::Digest, Base64Fault::Empty.into(), Some(SigningFailed)),
             (b"", digest, key, Blob::Data, Base64Fault::Empty.into(), None),
             (&[1; 323], digest, key, Blob::Data, BlobReason::NotAligned { bytes: 323 }, Some(EchoOfSh)),

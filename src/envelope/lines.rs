@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::characters::strange_character;
 use super::fault::FormFault;
 
 /// One line: its number, where it is, what it is.
@@ -272,24 +273,6 @@ fn indicator(first: u8) -> Option<FormFault> {
     }
 }
 
-/// The first character that no line may hold, comments included: a key pasted with one looks right and is not.
-fn strange_character(line: &[u8]) -> Option<FormFault> {
-    std::str::from_utf8(line).ok()?.chars().find_map(|character| match character {
-        '\t' => Some(FormFault::Tab),
-        '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => {
-            Some(FormFault::SpecialSpace)
-        }
-        // Soft hyphen, zero width, direction marks, separators, byte order mark.
-        '\u{ad}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' => Some(FormFault::Control(character.into())),
-        _ if character.is_control() => Some(FormFault::Control(character.into())),
-        _ => None,
-    })
-}
-
 fn shift(range: Range<usize>, span: &Range<usize>) -> Range<usize> {
     range.start + span.start..range.end + span.start
 }
@@ -376,10 +359,6 @@ mod tests {
             ("name:\ta", FormFault::Tab),
             ("# a\tb", FormFault::Tab),
             ("name: a\u{a0}", FormFault::SpecialSpace),
-            ("name: a\u{200b}", FormFault::Control(0x200b)),
-            ("name: a\0b", FormFault::Control(0)),
-            ("name: a\u{85}b", FormFault::Control(0x85)),
-            ("name: a\u{1b}[0m", FormFault::Control(0x1b)),
         ] {
             assert_eq!(one(text), Err(fault), "{text:?}");
         }

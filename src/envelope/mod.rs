@@ -3,17 +3,20 @@
 //! The way of a legacy upload (upload formats §1), file by file:
 //!
 //! ```text
-//! blob           base64 text of a blob -> bytes
-//! legacy         the three blobs -> LegacyEnvelope, or every fault that their public bytes show
-//!   (the HSM unwraps and decrypts: not here)
-//! opening        decrypted candidates + signers -> Verified, or one opaque Invalid
-//!   public_key, signature   who may sign, and the two forms of a signature
-//! lines          raw bytes -> lines of a flat text, without copying
-//! vending_key    the key is cut out of the locked buffer
-//! text           what is left -> YAML parser -> (field, value) pairs
-//! configuration  pairs -> ConfigurationDraft
-//!   conformity   what is odd about it (warnings) and what forbids issuing (unservable)
-//! fault          every reason to refuse a text
+//! blob            base64 text of a blob -> bytes
+//! legacy          the three blobs -> LegacyEnvelope, or every fault that their public bytes show
+//!                   (the HSM unwraps and decrypts: not here)
+//! opening         decrypted candidates and signers -> Verified, or one opaque Invalid; then -> Upload
+//!   public_key      who may sign
+//!   signature       the two forms of a signature
+//!   lines           raw bytes -> the lines of a flat text, without copying
+//!     characters      what no line may hold
+//!   text            lines -> fields and values, without the vending key
+//!     field, yaml     the names; the parser
+//!   configuration   fields and values -> ConfigurationDraft
+//!     conformity      what is odd about it (warnings) and what forbids issuing (unservable)
+//!   vending_key     the key, left alone in the locked buffer
+//! fault           every reason to refuse a text
 //! ```
 //!
 //! `encrypt` is the administrator's side: it makes the three blobs, offline.
@@ -22,10 +25,12 @@
 //! meet the same `configuration` and `conformity`; `vending_key` and `text` are not on its way.
 
 mod blob;
+mod characters;
 mod configuration;
 mod conformity;
 mod encrypt;
 mod fault;
+mod field;
 mod legacy;
 mod lines;
 mod opening;
@@ -33,6 +38,7 @@ mod public_key;
 mod signature;
 mod text;
 mod vending_key;
+mod yaml;
 
 #[cfg(test)]
 mod openssl_tests;
@@ -41,10 +47,10 @@ mod test_keys;
 
 pub use blob::Base64Fault;
 pub use configuration::ConfigurationDraft;
-pub use conformity::{Unservable, Warning};
+pub use conformity::{Unservable, Warning, servable};
 pub use encrypt::{AdministratorKey, AdministratorKeyError, EncryptError, Encrypted, encrypt};
 pub use fault::{FieldFault, FieldReason, FormFault, TextFault};
 pub use legacy::{Blob, BlobFault, BlobHint, BlobReason, Blobs, LegacyEnvelope, parse};
 pub use opening::{Invalid, Upload, Verified, read};
-pub use public_key::{Fingerprint, PublicKey, PublicKeyError, PublicKeyWarning};
+pub use public_key::{Fingerprint, FingerprintError, PublicKey, PublicKeyError, PublicKeyWarning};
 pub use vending_key::VendingKeyBytes;

@@ -4,6 +4,7 @@
 //! fingerprint does not depend on the form.
 
 use std::fmt;
+use std::str::FromStr;
 
 use rsa::BigUint;
 use rsa::RsaPublicKey;
@@ -86,6 +87,28 @@ impl Fingerprint {
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+impl From<[u8; 32]> for Fingerprint {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// Not a fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a fingerprint is 64 hex digits")]
+pub struct FingerprintError;
+
+impl FromStr for Fingerprint {
+    type Err = FingerprintError;
+
+    /// 64 hex digits in either case; colons between them are skipped, as some tools print them.
+    fn from_str(text: &str) -> Result<Self, FingerprintError> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text.replace(':', ""), &mut bytes).map_err(|_| FingerprintError)?;
+        Ok(Self(bytes))
     }
 }
 
@@ -317,6 +340,24 @@ mod tests {
             assert_eq!(PublicKey::parse(input), Err(error), "{}", String::from_utf8_lossy(input));
         }
         assert_eq!(PublicKey::parse(&vec![b'A'; MAX_INPUT + 1]), Err(PublicKeyError::Unreadable));
+    }
+
+    #[test]
+    fn fingerprints_are_read_as_they_are_written() {
+        let fingerprint = test_keys::public(test_keys::administrator()).fingerprint();
+        let text = fingerprint.to_string();
+        let with_colons = text
+            .to_uppercase()
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| String::from_utf8_lossy(pair))
+            .collect::<Vec<_>>()
+            .join(":");
+        assert_eq!(text.parse(), Ok(fingerprint));
+        assert_eq!(with_colons.parse(), Ok(fingerprint));
+        for wrong in ["", "00", &text[1..], &format!("{text}00"), &text.replace(&text[..1], "g")] {
+            assert_eq!(wrong.parse::<Fingerprint>(), Err(FingerprintError));
+        }
     }
 
     #[test]
