@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::OnceLock,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -155,9 +156,13 @@ impl Server {
         Api::connect(&self.endpoint, &home.credential()).await
     }
 
-    /// Waits for it to end by itself, as at a crash point.
+    /// Waits for it to end by itself, as at a crash point; a server that goes on fails the test instead of stopping it.
     pub fn wait(&mut self) {
-        self.child.wait().unwrap();
+        let give_up = Instant::now() + Duration::from_secs(60);
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < give_up, "the server did not reach its crash point");
+            std::thread::yield_now();
+        }
     }
 
     pub fn pid(&self) -> u32 {
