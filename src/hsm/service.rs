@@ -73,7 +73,7 @@ impl Hsm {
         }
         let capabilities = Arc::new(capabilities);
 
-        // One more message than places cannot be: each job holds a place.
+        // Bounded by the places: each job holds one.
         let (vending, jobs) = flume::unbounded();
         let (admin, admin_jobs) = flume::bounded(admin_queue);
         for worker in 0..workers {
@@ -121,7 +121,7 @@ impl Hsm {
             return Err(HsmError::Unavailable(reason.clone()));
         }
         match Arc::clone(&self.inner.places).try_acquire_owned() {
-            Ok(permit) => Ok(Place(permit)),
+            Ok(permit) => Ok(Place::new(permit)),
             Err(TryAcquireError::NoPermits) => Err(HsmError::Busy(Queue::Vending)),
             Err(TryAcquireError::Closed) => Err(HsmError::Stopped),
         }
