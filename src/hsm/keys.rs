@@ -1,0 +1,220 @@
+//! The names of key objects, and vending keys on their way in.
+
+use std::fmt;
+
+use cryptoki::object::ObjectClass;
+use zeroize::Zeroize;
+
+use super::capabilities::KeyKind;
+use crate::secret::{MemoryError, SecretBytes};
+
+/// CKA_ID of a key object: 16 bytes. A configuration's key and mask share the configuration's id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub [u8; 16]);
+
+impl KeyId {
+    /// The bytes, as the HSM holds them.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// What an object in the token is for. Its label says the same to a person with `pkcs11-tool`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// A vending key.
+    VendingKey,
+    /// The mask key of a DKGA02 configuration.
+    Mask,
+    /// The RSA key that opens legacy uploads.
+    Legacy,
+    /// The RSA key that signs audit checkpoints.
+    Audit,
+    /// The HMAC key that seals rows and makes fingerprints.
+    RowSeal,
+}
+
+impl Role {
+    /// CKA_LABEL of the object.
+    pub fn label(self) -> &'static str {
+        match self {
+            Role::VendingKey => "vendkey vending key",
+            Role::Mask => "vendkey mask key",
+            Role::Legacy => "vendkey legacy server key",
+            Role::Audit => "vendkey audit key",
+            Role::RowSeal => "vendkey row-seal key",
+        }
+    }
+
+    /// CKA_CLASS of the object. Public halves of RSA keys have the same label and id, and no role: they are never used.
+    pub(super) fn class(self) -> ObjectClass {
+        match self {
+            Role::VendingKey | Role::Mask | Role::RowSeal => ObjectClass::SECRET_KEY,
+            Role::Legacy | Role::Audit => ObjectClass::PRIVATE_KEY,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::VendingKey => "vending key",
+            Role::Mask => "mask key",
+            Role::Legacy => "legacy server",
+            Role::Audit => "audit",
+            Role::RowSeal => "row-seal",
+        })
+    }
+}
+
+/// CKA_IDs of the server's own keys: text, so that a person recognises them.
+pub(super) const LEGACY_ID: KeyId = KeyId(*b"vendkey:legacy\0\0");
+/// The audit key's.
+pub(super) const AUDIT_ID: KeyId = KeyId(*b"vendkey:audit\0\0\0");
+/// The row-seal key's.
+pub(super) const ROW_SEAL_ID: KeyId = KeyId(*b"vendkey:row-seal");
+
+/// The public half of the DKGA02 trick: the vending key's ciphertext under the configuration's mask key.
+///
+/// `ciphertext` = AES-256-CBC(mask key, `iv`, VK | VK). Kept in the configuration's row; worthless without the HSM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mask {
+    /// The initialisation vector, random.
+    pub iv: [u8; 16],
+    /// One block.
+    pub ciphertext: [u8; 16],
+}
+
+/// What a configuration's row knows of its key: enough to derive, nothing secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VendingKey {
+    /// CKA_ID.
+    pub id: KeyId,
+    /// Its kind, with what deriving needs.
+    pub class: VendingKeyClass,
+}
+
+/// The kinds of vending key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VendingKeyClass {
+    /// Single DES, for DKGA02.
+    Des {
+        /// The last xor of DKGA02.
+        mask: Mask,
+    },
+    /// Two-key triple DES, for DKGA03.
+    Des2,
+    /// HMAC-SHA-256, for DKGA04.
+    Hmac,
+}
+
+impl VendingKeyClass {
+    /// The kind without its data.
+    pub fn kind(&self) -> KeyKind {
+        match self {
+            VendingKeyClass::Des { .. } => KeyKind::Des,
+            VendingKeyClass::Des2 => KeyKind::Des2,
+            VendingKeyClass::Hmac => KeyKind::Hmac,
+        }
+    }
+}
+
+/// A vending key in clear, on its way into the HSM: bytes in natural order, most significant first, in locked memory.
+///
+/// Neither prints nor clones, and is wiped when dropped.
+pub struct VendingKeyMaterial {
+    kind: KeyKind,
+    bytes: SecretBytes,
+}
+
+impl VendingKeyMaterial {
+    /// A DKGA02 key, 8 bytes, parity as given (STS facts §2.2).
+    ///
+    /// # Errors
+    /// [`MemoryError`] when the system has no memory.
+    pub fn des(key: &[u8; 8]) -> Result<VendingKeyMaterial, MemoryError> {
+        Ok(VendingKeyMaterial { kind: KeyKind::Des, bytes: SecretBytes::copy_of(key)? })
+    }
+
+    /// A DKGA03 key, K1 | K2, 16 bytes (STS facts §2.4).
+    ///
+    /// # Errors
+    /// [`MemoryError`] when the system has no memory.
+    pub fn des2(key: &[u8; 16]) -> Result<VendingKeyMaterial, MemoryError> {
+        Ok(VendingKeyMaterial { kind: KeyKind::Des2, bytes: SecretBytes::copy_of(key)? })
+    }
+
+    /// A DKGA04 key, 20 bytes (STS facts §2.5).
+    ///
+    /// # Errors
+    /// [`MemoryError`] when the system has no memory.
+    pub fn hmac(key: &[u8; 20]) -> Result<VendingKeyMaterial, MemoryError> {
+        Ok(VendingKeyMaterial { kind: KeyKind::Hmac, bytes: SecretBytes::copy_of(key)? })
+    }
+
+    /// A key of this kind, or None where the length is not the kind's.
+    ///
+    /// # Errors
+    /// [`MemoryError`] when the system has no memory.
+    pub fn from_slice(kind: KeyKind, key: &[u8]) -> Result<Option<VendingKeyMaterial>, MemoryError> {
+        if key.len() != kind.len() {
+            return Ok(None);
+        }
+        Ok(Some(VendingKeyMaterial { kind, bytes: SecretBytes::copy_of(key)? }))
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    /// The clear key; as long as its kind says.
+    pub(super) fn expose(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for VendingKeyMaterial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VendingKeyMaterial").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl Drop for VendingKeyMaterial {
+    fn drop(&mut self) {
+        self.bytes.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn material_has_the_length_of_its_kind_and_does_not_print() {
+        assert!(VendingKeyMaterial::from_slice(KeyKind::Hmac, &[1; 21]).unwrap().is_none());
+        assert!(VendingKeyMaterial::from_slice(KeyKind::Des, &[1; 7]).unwrap().is_none());
+        let key = VendingKeyMaterial::from_slice(KeyKind::Des2, &[0xab; 16]).unwrap().unwrap();
+        assert_eq!(key.expose(), [0xab; 16]);
+        assert_eq!(format!("{key:?}"), "VendingKeyMaterial { kind: Des2, .. }");
+    }
+
+    #[test]
+    fn own_key_ids_differ() {
+        assert_ne!(LEGACY_ID, AUDIT_ID);
+        assert_ne!(AUDIT_ID, ROW_SEAL_ID);
+        assert_eq!(LEGACY_ID.to_string(), "76656e646b65793a6c65676163790000");
+    }
+}

@@ -1,0 +1,152 @@
+//! The vending threads: each drains the queue, derives, and lets the caller finish while the keys lie in its locked page.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::capabilities::Capabilities;
+use super::derive::{CELL, derive};
+use super::error::HsmError;
+use super::keys::VendingKey;
+use super::module::Module;
+use crate::secret::LockedPage;
+use crate::sts::cipher::DecoderKey;
+use crate::sts::derivation::Derivation;
+
+/// Decoder keys that a worker's locked page holds, hence the most that one job may ask for.
+pub const MOST_DECODER_KEYS: usize = 1024;
+
+/// A place in the bounded vending queue, taken before anything is committed. Given back when dropped.
+#[derive(Debug)]
+#[must_use = "a place is taken for a job"]
+pub struct Place(pub(super) OwnedSemaphorePermit);
+
+/// What is done with the keys, or with the failure, on the worker's thread.
+pub(super) type Finish = Box<dyn FnOnce(Result<&[DecoderKey<'_>], HsmError>) + Send>;
+
+/// One caller's wish.
+pub(super) struct Job {
+    pub(super) wanted: Vec<(VendingKey, Derivation)>,
+    pub(super) finish: Finish,
+    pub(super) place: Place,
+}
+
+impl Job {
+    /// HMACs cost a call each, so batching them would only delay the first.
+    fn wants_hmac(&self) -> bool {
+        self.wanted.iter().any(|(_, derivation)| matches!(derivation, Derivation::Dkga04 { .. }))
+    }
+
+    fn fail(self, error: HsmError) {
+        let Job { finish, place, .. } = self;
+        finish_safely(|| finish(Err(error)));
+        drop(place);
+    }
+}
+
+/// One vending thread.
+pub(super) struct Worker {
+    pub(super) module: Arc<Module>,
+    pub(super) capabilities: Arc<Capabilities>,
+    pub(super) queue: flume::Receiver<Job>,
+    /// Its seat at the module.
+    pub(super) seat: usize,
+    /// How many workers share the queue.
+    pub(super) workers: usize,
+    pub(super) page: LockedPage,
+}
+
+impl Worker {
+    /// Room for the decoder keys of the largest batch.
+    pub(super) fn page() -> Result<LockedPage, HsmError> {
+        Ok(LockedPage::new(MOST_DECODER_KEYS * CELL)?)
+    }
+
+    /// Serves until the queue is closed.
+    pub(super) fn run(mut self) {
+        while let Ok(first) = self.queue.recv() {
+            let (singles, batch, left_over) = self.drain(first);
+            self.serve(batch);
+            for job in singles.into_iter().chain(left_over) {
+                self.serve(vec![job]);
+            }
+        }
+    }
+
+    /// Takes what waits, a fair share where several workers take: (jobs to do one by one, jobs to do as one batch, a job
+    /// that no longer fits the page with the others).
+    fn drain(&self, first: Job) -> (Vec<Job>, Vec<Job>, Option<Job>) {
+        let fair = self.queue.len().div_ceil(self.workers.max(1));
+        let (mut singles, mut batch, mut keys) = (Vec::new(), Vec::new(), 0);
+        for job in std::iter::once(first).chain(self.queue.try_iter().take(fair)) {
+            if job.wants_hmac() {
+                singles.push(job);
+                continue;
+            }
+            keys += job.wanted.len();
+            if keys > MOST_DECODER_KEYS {
+                return (singles, batch, Some(job));
+            }
+            batch.push(job);
+        }
+        (singles, batch, None)
+    }
+
+    /// Derives for all jobs at once and finishes each.
+    fn serve(&mut self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let wanted: Vec<_> = jobs.iter().flat_map(|job| job.wanted.iter().copied()).collect();
+        let used = wanted.len() * CELL;
+        let Self { module, capabilities, page, seat, .. } = self;
+        let Some(cells) = page.get_mut(..used) else {
+            // `Hsm::with_decoder_keys` refuses such a job.
+            for job in jobs {
+                job.fail(HsmError::TooMany { asked: wanted.len(), most: MOST_DECODER_KEYS });
+            }
+            return;
+        };
+        let derived = module.at_seat(*seat, |desk| derive(desk, capabilities, &wanted, cells));
+        match derived {
+            Err(error) => jobs.into_iter().for_each(|job| job.fail(error.clone())),
+            Ok(mut outcomes) => {
+                let mut cells = &*cells;
+                for job in jobs {
+                    let count = job.wanted.len();
+                    let outcome: Result<(), HsmError> = outcomes.drain(..count).collect();
+                    let (mine, others) = cells.split_at(count * CELL);
+                    cells = others;
+                    match outcome {
+                        Ok(()) => finish(job, mine),
+                        Err(error) => job.fail(error),
+                    }
+                }
+            }
+        }
+        zeroize::Zeroize::zeroize(&mut page[..used]);
+    }
+}
+
+/// Hands the keys to the caller's closure, where they lie.
+fn finish(job: Job, cells: &[u8]) {
+    let Job { wanted, finish, place } = job;
+    let keys: Option<Vec<DecoderKey<'_>>> = wanted
+        .iter()
+        .zip(cells.chunks_exact(CELL))
+        .map(|((_, derivation), cell)| DecoderKey::from_slice(&cell[..derivation.key_bytes()]))
+        .collect();
+    finish_safely(|| match &keys {
+        Some(keys) => finish(Ok(keys)),
+        None => finish(Err(HsmError::Nonsense("a decoder key of the wrong length"))),
+    });
+    drop(place);
+}
+
+/// A panic of the caller's closure is the caller's: the thread and its page go on.
+fn finish_safely(finish: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(finish)).is_err() {
+        tracing::error!("a job panicked on an HSM thread");
+    }
+}
