@@ -26,6 +26,7 @@ pub(super) fn run(module: &Arc<Module>, alarms: &flume::Receiver<()>) {
         };
         match outcome {
             Ok(()) => become_well(module),
+            Err(HsmError::Stopped) => return,
             Err(error) => {
                 // Trying a refused PIN again may lock the token for good.
                 module.fall_ill(&error);
@@ -43,7 +44,7 @@ fn heal(module: &Module, alarms: &flume::Receiver<()>, mut error: HsmError) -> R
     let (mut pause, longest) = PAUSES;
     let mut attempts = 0_u32;
     loop {
-        if matches!(error, HsmError::PinRefused(_)) {
+        if matches!(error, HsmError::PinRefused(_) | HsmError::Stopped) {
             return Err(error);
         }
         module.fall_ill(&error);

@@ -94,7 +94,8 @@ impl Module {
     /// afterwards crash some modules.
     fn log_in(&self, session: &Session, slot: Slot) -> Result<(), HsmError> {
         let mut refusal = lock(&self.login);
-        if matches!(session.get_session_info()?.session_state(), SessionState::RoUser | SessionState::RwUser) {
+        if matches!(session.get_session_info()?.session_state(), SessionState::RoUser | SessionState::RwUser)
+        {
             return Ok(());
         }
         if let Some(refusal) = *refusal {
@@ -116,10 +117,9 @@ impl Module {
         let pin = read_pin(&self.settings.pin_file)?;
         match session.login(UserType::User, Some(&pin)) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(Error::Pkcs11(
-                RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange,
-                _,
-            )) => refuse(PinRefusal::Incorrect),
+            Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
+                refuse(PinRefusal::Incorrect)
+            }
             Err(Error::Pkcs11(RvError::PinLocked, _)) => refuse(PinRefusal::Locked),
             Err(Error::Pkcs11(RvError::PinExpired, _)) => refuse(PinRefusal::Expired),
             Err(Error::Pkcs11(RvError::UserPinNotInitialized, _)) => refuse(PinRefusal::NotInitialized),
@@ -149,7 +149,12 @@ impl Module {
         seat.enter_epoch(self.epoch.load(Ordering::Acquire));
         let mut renewed = false;
         loop {
-            let error = match seat.sit(self).and_then(|mut desk| work(&mut desk)) {
+            if self.stopping() {
+                return Err(HsmError::Stopped);
+            }
+            let outcome = seat.sit(self).and_then(|mut desk| work(&mut desk));
+            seat.close_if_spent();
+            let error = match outcome {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
@@ -182,6 +187,9 @@ impl Module {
     pub(super) fn rebuild(&self) -> Result<(), HsmError> {
         let mut seats: Vec<_> = self.seats.iter().map(lock).collect();
         seats.iter_mut().for_each(|seat| seat.leave());
+        if self.stopping() {
+            return Err(HsmError::Stopped);
+        }
         if let Some(refusal) = *lock(&self.login) {
             return Err(HsmError::PinRefused(refusal));
         }
@@ -203,8 +211,8 @@ impl Module {
 
     /// Ends all sessions, for good.
     pub(super) fn shut_down(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.fall_ill(&HsmError::Stopped);
+        self.stop();
+        self.health.send_replace(Health::Ill { reason: HsmError::Stopped.to_string() });
         let mut seats: Vec<_> = self.seats.iter().map(lock).collect();
         seats.iter_mut().for_each(|seat| seat.leave());
         let _ = self.library.clone().finalize();

@@ -1,6 +1,6 @@
 //! What the HSM's answers are compared with: the same operations in software, on keys that are known anyway.
 
-use des::cipher::{BlockCipherEncrypt, KeyInit};
+use des::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use des::{Des, TdesEde2};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -16,7 +16,7 @@ const LENGTH: HsmError = HsmError::Nonsense("a key of the wrong length");
 
 /// DES or two-key triple DES of one block; `key` has 8 or 16 bytes.
 pub(super) fn des(key: &[u8], block: [u8; 8]) -> Result<Zeroizing<[u8; 8]>, HsmError> {
-    let mut block = des::cipher::Array::from(block);
+    let mut block = Array::from(block);
     match key.len() {
         8 => Des::new_from_slice(key).map_err(|_| LENGTH)?.encrypt_block(&mut block),
         _ => TdesEde2::new_from_slice(key).map_err(|_| LENGTH)?.encrypt_block(&mut block),
@@ -78,10 +78,7 @@ mod tests {
     #[test]
     fn hmac_of_rfc_4231() {
         let mac = hmac(&[0x0b; 20], b"Hi There").unwrap();
-        assert_eq!(
-            hex::encode(*mac),
-            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
-        );
+        assert_eq!(hex::encode(*mac), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
     }
 
     #[test]

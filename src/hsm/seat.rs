@@ -29,12 +29,14 @@ pub(super) struct Seat {
     handles: HashMap<(Role, KeyId), ObjectHandle>,
     /// The module's epoch in which the handles were found.
     epoch: u64,
+    /// The session is to be closed after this operation, whatever its outcome.
+    spent: bool,
 }
 
 impl Seat {
     /// An empty seat.
     pub(super) fn new(access: Access) -> Seat {
-        Seat { access, session: None, keeper: None, handles: HashMap::new(), epoch: 0 }
+        Seat { access, session: None, keeper: None, handles: HashMap::new(), epoch: 0, spent: false }
     }
 
     /// Forgets handles of another epoch: after a key was destroyed a module may give its number to another key.
@@ -49,6 +51,14 @@ impl Seat {
     pub(super) fn close(&mut self) {
         self.session = None;
         self.handles.clear();
+        self.spent = false;
+    }
+
+    /// Closes the session if the last operation asked for it.
+    pub(super) fn close_if_spent(&mut self) {
+        if self.spent {
+            self.close();
+        }
     }
 
     /// Closes everything.
@@ -64,7 +74,13 @@ impl Seat {
             None => module.open(self.access)?,
         };
         let session = &*self.session.insert(session);
-        Ok(Desk { module, session, keeper: &mut self.keeper, handles: &mut self.handles })
+        Ok(Desk {
+            module,
+            session,
+            keeper: &mut self.keeper,
+            handles: &mut self.handles,
+            spent: &mut self.spent,
+        })
     }
 }
 
@@ -75,6 +91,7 @@ pub(super) struct Desk<'a> {
     pub(super) session: &'a Session,
     keeper: &'a mut Option<Session>,
     handles: &'a mut HashMap<(Role, KeyId), ObjectHandle>,
+    spent: &'a mut bool,
 }
 
 impl Desk<'_> {
@@ -104,6 +121,11 @@ impl Desk<'_> {
             Attribute::Id(id.0.to_vec()),
             Attribute::Label(role.label().into()),
         ])?)
+    }
+
+    /// Asks for the session to be closed after this operation, also when it succeeds.
+    pub(super) fn close_after(&mut self) {
+        *self.spent = true;
     }
 
     /// Drops a handle from the cache, for an object that this thread destroys.

@@ -1,0 +1,309 @@
+//! Vending keys into the HSM and out of existence.
+
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
+use cryptoki::types::Ulong;
+
+use super::capabilities::{Capabilities, DesForm, KeyKind};
+use super::derive::{CELL, derive};
+use super::error::{HsmError, Mismatch};
+use super::keys::{KeyId, Mask, Role, VendingKey, VendingKeyClass, VendingKeyMaterial};
+use super::reference;
+use super::seat::Desk;
+use super::template::{self, KeyTemplate, Lifetime, Usage};
+use crate::secret::SecretBytes;
+use crate::sts::derivation::{DKGA04_MESSAGE_BYTES, Derivation, KeyBits};
+
+/// What an import leaves to be written into the configuration's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImportedKey {
+    /// The key with what deriving needs.
+    pub key: VendingKey,
+    /// Its check value, made by the HSM and compared with the key that was handed in.
+    pub kcv: [u8; 3],
+}
+
+impl ImportedKey {
+    /// The mask of a DKGA02 key.
+    pub fn mask(&self) -> Option<Mask> {
+        match self.key.class {
+            VendingKeyClass::Des { mask } => Some(mask),
+            VendingKeyClass::Des2 | VendingKeyClass::Hmac => None,
+        }
+    }
+}
+
+/// The key check value that an import of this key would answer. Software only; stores nothing.
+///
+/// # Errors
+/// None in practice: material has the length of its kind.
+pub fn key_check_value(material: &VendingKeyMaterial) -> Result<[u8; 3], HsmError> {
+    reference::kcv(material.kind(), material.expose())
+}
+
+/// A key object found in the token, for the report of objects that no configuration knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyObject {
+    /// Vending key or mask.
+    pub role: Role,
+    /// Its CKA_ID; None when that is no id of ours.
+    pub id: Option<KeyId>,
+}
+
+/// Makes the key object (and the mask), and proves it: attributes, unreadable value, check value, test derivations.
+/// Whatever was under this id before, a half import, is destroyed first; on any doubt, so is what was made.
+pub(super) fn import(
+    desk: &mut Desk<'_>,
+    capabilities: &Capabilities,
+    id: KeyId,
+    material: &VendingKeyMaterial,
+    lifetime: Lifetime,
+) -> Result<ImportedKey, HsmError> {
+    capabilities.serves(material.kind())?;
+    destroy(desk, id)?;
+    let made = make(desk, capabilities, id, material, lifetime);
+    if made.is_err()
+        && let Err(error) = destroy(desk, id)
+    {
+        tracing::error!(%id, %error, "a refused key could not be destroyed; the next import of this id destroys it");
+    }
+    made
+}
+
+fn make(
+    desk: &mut Desk<'_>,
+    capabilities: &Capabilities,
+    id: KeyId,
+    material: &VendingKeyMaterial,
+    lifetime: Lifetime,
+) -> Result<ImportedKey, HsmError> {
+    let clear = material.expose();
+    let kind = material.kind();
+    let (key_type, usage, mechanism, value) = match kind {
+        KeyKind::Des => {
+            let form = capabilities.des_form()?;
+            (form.key_type(), Usage::Encrypt, des_mechanism(form), des_value(form, clear)?)
+        }
+        KeyKind::Des2 => {
+            let form = capabilities.des2_form()?;
+            (form.key_type(), Usage::Encrypt, des_mechanism(form), des_value(form, clear)?)
+        }
+        KeyKind::Hmac => {
+            // The rest stays zero: HMAC pads with zeros anyway (RFC 2104 §2).
+            let mut value = SecretBytes::zeroed(capabilities.hmac_form()?.len())?;
+            value[..clear.len()].copy_from_slice(clear);
+            (KeyType::GENERIC_SECRET, Usage::Sign, MechanismType::SHA256_HMAC, value)
+        }
+    };
+    let template = KeyTemplate {
+        role: Role::VendingKey,
+        id,
+        key_type,
+        usage,
+        lifetime,
+        immutable: true,
+        mechanisms: allowed(capabilities, mechanism),
+    };
+    let object = match lifetime {
+        Lifetime::Token => template::create(desk.session, &template, &value)?,
+        Lifetime::Session => template::create(desk.keeper()?, &template, &value)?,
+    };
+    template.check(desk.session, object)?;
+    let class = match kind {
+        KeyKind::Des => {
+            let mut pair = SecretBytes::zeroed(16)?;
+            pair[..8].copy_from_slice(clear);
+            pair[8..].copy_from_slice(clear);
+            let mask = make_mask(desk, allowed(capabilities, MechanismType::AES_CBC), id, &pair, lifetime)?;
+            VendingKeyClass::Des { mask }
+        }
+        KeyKind::Des2 => VendingKeyClass::Des2,
+        KeyKind::Hmac => VendingKeyClass::Hmac,
+    };
+    let key = VendingKey { id, class };
+    let kcv = check_value(desk, capabilities, kind, object)?;
+    if kcv != reference::kcv(kind, clear)? {
+        return Err(untrusted(id, Mismatch::Kcv));
+    }
+    prove(desk, capabilities, key, clear)?;
+    Ok(ImportedKey { key, kcv })
+}
+
+fn untrusted(id: KeyId, mismatch: Mismatch) -> HsmError {
+    HsmError::KeyUntrusted { role: Role::VendingKey, id, mismatch }
+}
+
+/// CKA_ALLOWED_MECHANISMS, where the module obeys it.
+pub(super) fn allowed(capabilities: &Capabilities, mechanism: MechanismType) -> Vec<MechanismType> {
+    if capabilities.allowed_mechanisms.is_ok() { vec![mechanism] } else { Vec::new() }
+}
+
+fn des_mechanism(form: DesForm) -> MechanismType {
+    match form {
+        DesForm::Des3 | DesForm::Des2 => MechanismType::DES3_ECB,
+        DesForm::Des => MechanismType::DES_ECB,
+    }
+}
+
+/// CKA_VALUE of a DES key of 8 bytes (K|K|K) or 16 (K1|K2|K1) in this form. The parity is never touched: DKGA02 xors the bytes as given.
+pub(super) fn des_value(form: DesForm, clear: &[u8]) -> Result<SecretBytes, HsmError> {
+    let len = match form {
+        DesForm::Des3 => 24,
+        DesForm::Des2 => 16,
+        DesForm::Des => 8,
+    };
+    let mut value = SecretBytes::zeroed(len)?;
+    for (byte, key) in value.iter_mut().zip(clear.iter().cycle()) {
+        *byte = *key;
+    }
+    Ok(value)
+}
+
+/// The key check value, by the HSM.
+fn check_value(
+    desk: &Desk<'_>,
+    capabilities: &Capabilities,
+    kind: KeyKind,
+    key: ObjectHandle,
+) -> Result<[u8; 3], HsmError> {
+    let first_three = |bytes: &[u8]| [bytes[0], bytes[1], bytes[2]];
+    Ok(match kind {
+        KeyKind::Des => first_three(&desk.des(capabilities.des_form()?, key, &[0; 8])?),
+        KeyKind::Des2 => first_three(&desk.des(capabilities.des2_form()?, key, &[0; 8])?),
+        KeyKind::Hmac => first_three(&*desk.hmac(key, reference::KCV_MESSAGE)?),
+    })
+}
+
+/// Two derivations on the very path that tokens take, against software.
+fn prove(
+    desk: &mut Desk<'_>,
+    capabilities: &Capabilities,
+    key: VendingKey,
+    clear: &[u8],
+) -> Result<(), HsmError> {
+    let mut random = [[0; DKGA04_MESSAGE_BYTES]; 2];
+    for message in &mut random {
+        fill_random(message)?;
+    }
+    let block = |message: &[u8; DKGA04_MESSAGE_BYTES]| {
+        let mut block = [0; 8];
+        block.copy_from_slice(&message[..8]);
+        block
+    };
+    let wanted = random.map(|message| {
+        let derivation = match key.class {
+            VendingKeyClass::Des { .. } => Derivation::Dkga02 { block: block(&message) },
+            VendingKeyClass::Des2 => Derivation::Dkga03 { block: block(&message) },
+            VendingKeyClass::Hmac => Derivation::Dkga04 { message, bits: KeyBits::Bits128 },
+        };
+        (key, derivation)
+    });
+    let mut cells = SecretBytes::zeroed(wanted.len() * CELL)?;
+    for outcome in derive(desk, capabilities, &wanted, &mut cells)? {
+        outcome?;
+    }
+    for (message, cell) in random.iter().zip(cells.chunks_exact(CELL)) {
+        let same = match key.class {
+            VendingKeyClass::Des { .. } => cell[..8] == reference::dkga02(clear, block(message))?[..],
+            VendingKeyClass::Des2 => cell[..8] == reference::dkga03(clear, block(message))?[..],
+            VendingKeyClass::Hmac => cell[..16] == reference::hmac(clear, message)?[..16],
+        };
+        if !same {
+            return Err(untrusted(key.id, Mismatch::Derivation));
+        }
+    }
+    Ok(())
+}
+
+/// A mask key for this configuration alone, and the pair VK|VK encrypted under it.
+///
+/// The key is born as a session object that can encrypt, makes the one ciphertext of its life, and becomes an immutable
+/// copy that can only decrypt: nobody can make another ciphertext under it, and `C_Decrypt` gives back nothing but
+/// what goes with this configuration's row.
+pub(super) fn make_mask(
+    desk: &mut Desk<'_>,
+    mechanisms: Vec<MechanismType>,
+    id: KeyId,
+    pair: &[u8],
+    lifetime: Lifetime,
+) -> Result<Mask, HsmError> {
+    let born = KeyTemplate {
+        role: Role::Mask,
+        id,
+        key_type: KeyType::AES,
+        usage: Usage::EncryptAndDecrypt,
+        lifetime: Lifetime::Session,
+        immutable: false,
+        mechanisms,
+    };
+    let mut attributes = born.attributes();
+    attributes.push(Attribute::ValueLen(Ulong::new(32)));
+    let newborn = desk.session.generate_key(&Mechanism::AesKeyGen, &attributes)?;
+    let mut iv = [0; 16];
+    fill_random(&mut iv)?;
+    let encrypted = desk.session.encrypt(&Mechanism::AesCbc(iv), newborn, pair)?;
+    let ciphertext =
+        encrypted.try_into().map_err(|_| HsmError::Nonsense("a ciphertext of the wrong length"))?;
+    let settled = KeyTemplate { usage: Usage::Decrypt, lifetime, immutable: true, ..born };
+    let changes = [
+        Attribute::Token(lifetime == Lifetime::Token),
+        Attribute::Encrypt(false),
+        Attribute::Modifiable(false),
+    ];
+    let copied = match lifetime {
+        Lifetime::Token => desk.session.copy_object(newborn, &changes)?,
+        Lifetime::Session => desk.keeper()?.copy_object(newborn, &changes)?,
+    };
+    desk.session.destroy_object(newborn)?;
+    settled.check(desk.session, copied)?;
+    settled.check_born_inside(desk.session, copied)?;
+    Ok(Mask { iv, ciphertext })
+}
+
+/// Destroys a configuration's key and mask, and sees that they are gone.
+pub(super) fn destroy(desk: &mut Desk<'_>, id: KeyId) -> Result<(), HsmError> {
+    // "Not found" proves something only when the token is well.
+    desk.canary()?;
+    let mut destroyed = false;
+    for role in [Role::VendingKey, Role::Mask] {
+        for object in desk.find(role, id)? {
+            desk.session.destroy_object(object)?;
+            destroyed = true;
+        }
+        desk.forget(role, id);
+        if !desk.find(role, id)?.is_empty() {
+            return Err(HsmError::Nonsense("a destroyed object is still there"));
+        }
+    }
+    if destroyed {
+        desk.new_epoch();
+    }
+    Ok(())
+}
+
+/// All vending and mask keys in the token.
+pub(super) fn key_objects(desk: &mut Desk<'_>) -> Result<Vec<KeyObject>, HsmError> {
+    desk.canary()?;
+    let mut objects = Vec::new();
+    for role in [Role::VendingKey, Role::Mask] {
+        let search =
+            [Attribute::Class(role.class()), Attribute::Label(role.label().into()), Attribute::Token(true)];
+        for object in desk.session.find_objects(&search)? {
+            let id =
+                desk.session.get_attributes(object, &[AttributeType::Id])?.into_iter().find_map(|found| {
+                    match found {
+                        Attribute::Id(id) => id.try_into().ok().map(KeyId),
+                        _ => None,
+                    }
+                });
+            objects.push(KeyObject { role, id });
+        }
+    }
+    objects.sort_unstable();
+    Ok(objects)
+}
+
+/// The system's randomness.
+pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), HsmError> {
+    getrandom::fill(bytes).map_err(|_| HsmError::Nonsense("the system has no randomness"))
+}

@@ -1,0 +1,232 @@
+//! Known-answer operations: what the module can really do, and whether it still does.
+//!
+//! Mechanism lists promise too much (SoftHSM lists CKM_DES_ECB and refuses it), so every ability is tried on a
+//! session object with an answer that is known from elsewhere.
+
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{KeyType, ObjectHandle};
+use des::cipher::block_padding::Pkcs7;
+use des::cipher::{BlockModeEncrypt, KeyIvInit};
+use rsa::rand_core::OsRng;
+use rsa::traits::PublicKeyParts;
+use rsa::{Oaep, Pkcs1v15Encrypt, Pss};
+use sha2::{Digest, Sha256};
+
+use super::capabilities::{Capabilities, DesForm, HmacForm, Probe, UnwrapScheme};
+use super::error::HsmError;
+use super::import::{self, make_mask};
+use super::keys::{KeyId, Role};
+use super::module::Module;
+use super::own_keys;
+use super::reference;
+use super::seat::Desk;
+use super::template::{self, KeyTemplate, Lifetime, Usage};
+use super::unwrap;
+
+/// CKA_ID of what the probes make.
+const PROBE_ID: KeyId = KeyId(*b"vendkey:probe\0\0\0");
+
+/// FIPS 81, appendix B: the key, a block and its ciphertext.
+const DES_KEY: [u8; 8] = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
+const DES_CLEAR: [u8; 8] = *b"Now is t";
+const DES_ENCRYPTED: [u8; 8] = [0x3f, 0xa4, 0x0e, 0x8a, 0x98, 0x4d, 0x48, 0x15];
+
+/// SP 800-67 §B.1's first two keys; the answer is computed.
+const DES2_KEY: [u8; 16] =
+    [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x01];
+
+/// RFC 4231 §4.2 (test case 1): a key of 20 bytes, as DKGA04's are.
+const HMAC_KEY: [u8; 20] = [0x0b; 20];
+const HMAC_MESSAGE: &[u8] = b"Hi There";
+const HMAC_START: [u8; 8] = [0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb, 0x38, 0x53];
+
+/// Tries everything at a seat. `own_keys` says whether the server's own keys exist, for what needs them.
+///
+/// # Errors
+/// When the token itself is not well afterwards; a probe that fails is an answer.
+pub(super) fn probe(module: &Module, seat: usize, own_keys: bool) -> Result<Capabilities, HsmError> {
+    // A failing probe may leave an operation or an object behind: each gets a session that may be thrown away.
+    let attempt = |work: &mut dyn FnMut(&mut Desk<'_>) -> Result<(), HsmError>| -> Probe<()> {
+        module
+            .at_seat_even_ill(seat, |desk| {
+                desk.close_after();
+                work(desk)
+            })
+            .map_err(|error| error.to_string())
+    };
+    let des_in = |forms: &[DesForm], key: &[u8], encrypted: [u8; 8]| {
+        first(forms, |form| attempt(&mut |desk| try_des(desk, form, key, encrypted)))
+    };
+    let des2_answer = *reference::des(&DES2_KEY, DES_CLEAR)?;
+    let absent = || Err("the server's own keys do not exist yet: run `vendkey setup`".to_owned());
+    let (facts, token) = module.facts();
+    let mut capabilities = Capabilities {
+        module: facts,
+        token,
+        des: des_in(&[DesForm::Des3, DesForm::Des2, DesForm::Des], &DES_KEY, DES_ENCRYPTED),
+        des2: des_in(&[DesForm::Des3, DesForm::Des2], &DES2_KEY, des2_answer),
+        hmac: first(&[HmacForm::Padded64, HmacForm::Padded32, HmacForm::Native], |form| {
+            attempt(&mut |desk| try_hmac(desk, form))
+        }),
+        allowed_mechanisms: attempt(&mut try_allowed_mechanisms),
+        mask: Err(String::new()),
+        cbc_pad: attempt(&mut try_cbc_pad),
+        unwrap: UnwrapScheme::ALL.map(|scheme| (scheme, absent())),
+        pss: absent(),
+    };
+    capabilities.mask = attempt(&mut |desk| try_mask(desk, &capabilities));
+    if own_keys {
+        capabilities.pss = attempt(&mut try_pss);
+        for scheme in UnwrapScheme::ALL {
+            let only = Capabilities {
+                unwrap: UnwrapScheme::ALL.map(|s| (s, if s == scheme { Ok(()) } else { absent() })),
+                ..capabilities.clone()
+            };
+            let probe = attempt(&mut |desk| try_unwrap(desk, &only, scheme));
+            if let Some(entry) = capabilities.unwrap.iter_mut().find(|(s, _)| *s == scheme) {
+                entry.1 = probe;
+            }
+        }
+    }
+    module.canary(seat)?;
+    Ok(capabilities)
+}
+
+/// The first form that works, or why none does.
+fn first<F: Copy + std::fmt::Display>(forms: &[F], mut works: impl FnMut(F) -> Probe<()>) -> Probe<F> {
+    let mut reasons = Vec::new();
+    for form in forms {
+        match works(*form) {
+            Ok(()) => return Ok(*form),
+            Err(why) => reasons.push(format!("{form}: {why}")),
+        }
+    }
+    Err(reasons.join("; "))
+}
+
+const WRONG: HsmError = HsmError::Nonsense("the known answer does not come out");
+
+fn right(answer: bool) -> Result<(), HsmError> {
+    if answer { Ok(()) } else { Err(WRONG) }
+}
+
+/// A session key with a known value.
+fn known_key(
+    desk: &Desk<'_>,
+    key_type: KeyType,
+    usage: Usage,
+    mechanisms: Vec<MechanismType>,
+    value: &[u8],
+) -> Result<ObjectHandle, HsmError> {
+    let template = KeyTemplate {
+        role: Role::VendingKey,
+        id: PROBE_ID,
+        key_type,
+        usage,
+        lifetime: Lifetime::Session,
+        immutable: true,
+        mechanisms,
+    };
+    template::create(desk.session, &template, value)
+}
+
+fn try_des(desk: &Desk<'_>, form: DesForm, key: &[u8], encrypted: [u8; 8]) -> Result<(), HsmError> {
+    let value = import::des_value(form, key)?;
+    let object = known_key(desk, form.key_type(), Usage::Encrypt, Vec::new(), &value)?;
+    // Two blocks, because derivations are batched.
+    let answer = desk.des(form, object, &[DES_CLEAR, DES_CLEAR].concat())?;
+    right(*answer == [encrypted, encrypted].concat())
+}
+
+fn try_hmac(desk: &Desk<'_>, form: HmacForm) -> Result<(), HsmError> {
+    let mut value = vec![0; form.len()];
+    value[..HMAC_KEY.len()].copy_from_slice(&HMAC_KEY);
+    let object = known_key(desk, KeyType::GENERIC_SECRET, Usage::Sign, Vec::new(), &value)?;
+    right(desk.hmac(object, HMAC_MESSAGE)?.starts_with(&HMAC_START))
+}
+
+/// The list must be taken, the listed mechanism must work, and another must be refused.
+fn try_allowed_mechanisms(desk: &mut Desk<'_>) -> Result<(), HsmError> {
+    let listed = vec![MechanismType::SHA256_HMAC];
+    let object = known_key(desk, KeyType::GENERIC_SECRET, Usage::Sign, listed, &[0x0b; 64])?;
+    desk.hmac(object, HMAC_MESSAGE)?;
+    match desk.session.sign(&Mechanism::Sha512Hmac, object, HMAC_MESSAGE) {
+        Err(_) => Ok(()),
+        Ok(_) => Err(HsmError::Nonsense("CKA_ALLOWED_MECHANISMS is taken but not obeyed")),
+    }
+}
+
+/// The whole life of a mask key, and one shifted decryption.
+fn try_mask(desk: &mut Desk<'_>, capabilities: &Capabilities) -> Result<(), HsmError> {
+    for left_over in desk.find(Role::Mask, PROBE_ID)? {
+        desk.session.destroy_object(left_over)?;
+    }
+    let pair = [DES_KEY, DES_KEY].concat();
+    let mechanisms = import::allowed(capabilities, MechanismType::AES_CBC);
+    let mask = make_mask(desk, mechanisms, PROBE_ID, &pair, Lifetime::Session)?;
+    let found = desk.find(Role::Mask, PROBE_ID)?;
+    let [object] = *found.as_slice() else {
+        return Err(HsmError::Nonsense("the mask key is not the only one of its name"));
+    };
+    let blocks = [mask.iv.map(|byte| byte ^ 0x5a), mask.ciphertext].concat();
+    let shifted = desk.cbc_decrypt(object, [0; 16], &blocks);
+    let encrypting = desk.session.encrypt(&Mechanism::AesCbc([0; 16]), object, &blocks);
+    // It belongs to the keeper's session, which stays open.
+    desk.session.destroy_object(object)?;
+    if encrypting.is_ok() {
+        return Err(HsmError::Nonsense("a key that may only decrypt encrypts"));
+    }
+    right(shifted?[16..].iter().zip(&pair).all(|(got, clear)| *got == clear ^ 0x5a))
+}
+
+fn try_cbc_pad(desk: &mut Desk<'_>) -> Result<(), HsmError> {
+    let (key, iv, clear) = ([0x2b; 16], [0x7e; 16], b"vendkey upload probe");
+    let object = known_key(desk, KeyType::AES, Usage::Decrypt, Vec::new(), &key)?;
+    let data = aes_cbc(&key, &iv, clear)?;
+    let decrypted = desk.session.decrypt(&Mechanism::AesCbcPad(iv), object, &data)?;
+    right(decrypted == clear)
+}
+
+/// AES-128-CBC with PKCS#7 padding in software.
+fn aes_cbc(key: &[u8; 16], iv: &[u8; 16], clear: &[u8]) -> Result<Vec<u8>, HsmError> {
+    let mut buffer = clear.to_vec();
+    buffer.resize(clear.len() + 16, 0);
+    cbc::Encryptor::<aes::Aes128>::new(key.into(), iv.into())
+        .encrypt_padded::<Pkcs7>(&mut buffer, clear.len())
+        .map(<[u8]>::to_vec)
+        .map_err(|_| HsmError::Nonsense("a buffer too small for its padding"))
+}
+
+/// An upload of our own to the legacy server key. It goes the way of all uploads.
+fn try_unwrap(
+    desk: &mut Desk<'_>,
+    capabilities: &Capabilities,
+    scheme: UnwrapScheme,
+) -> Result<(), HsmError> {
+    let public = own_keys::public_key(desk, Role::Legacy)?;
+    let (mut key, iv, clear) = ([0; 16], [0x7e; 16], b"vendkey upload probe");
+    import::fill_random(&mut key)?;
+    let wrapped = match scheme {
+        UnwrapScheme::Pkcs1v15 => public.encrypt(&mut OsRng, Pkcs1v15Encrypt, &key),
+        UnwrapScheme::OaepSha1 => public.encrypt(&mut OsRng, Oaep::new::<sha1::Sha1>(), &key),
+        UnwrapScheme::OaepSha256 => public.encrypt(&mut OsRng, Oaep::new::<rsa::sha2::Sha256>(), &key),
+    }
+    .map_err(|_| HsmError::Nonsense("an RSA key that encrypts nothing"))?;
+    let data = [&iv, aes_cbc(&key, &iv, clear)?.as_slice()].concat();
+    let opened = unwrap::open_legacy(desk, capabilities, &wrapped, &data)?;
+    if opened.is_empty() {
+        return Err(HsmError::Nonsense("it does not unwrap what was wrapped for it"));
+    }
+    right(opened.iter().any(|candidate| **candidate == *clear))
+}
+
+fn try_pss(desk: &mut Desk<'_>) -> Result<(), HsmError> {
+    let message = b"vendkey audit probe";
+    let signature = own_keys::sign(desk, message)?;
+    let public = own_keys::public_key(desk, Role::Audit)?;
+    let digest = Sha256::digest(message);
+    right(
+        signature.len() == public.size()
+            && public.verify(Pss::new::<rsa::sha2::Sha256>(), &digest, &signature).is_ok(),
+    )
+}

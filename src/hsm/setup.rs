@@ -1,0 +1,42 @@
+//! `vendkey setup`: the server's own keys, made inside the HSM.
+
+use super::capabilities::Capabilities;
+use super::error::HsmError;
+use super::keys::Role;
+use super::module::Module;
+use super::own_keys::{self, KeySizes, Provision, ServerKey};
+use super::probe::probe;
+use super::seat::Access;
+use super::settings::HsmSettings;
+
+/// What `setup` found, made, and learned.
+#[derive(Debug, Clone)]
+pub struct SetupReport {
+    /// What the module can do, the new keys included.
+    pub capabilities: Capabilities,
+    /// Each own key: made now, or found.
+    pub keys: Vec<(Role, Provision)>,
+    /// The public half of the legacy server key.
+    pub server_key: ServerKey,
+    /// The public half of the audit key.
+    pub audit_key: ServerKey,
+}
+
+/// Makes the legacy server key (RSA, unwrap only), the audit key (RSA, PSS signatures only) and the row-seal key (32 bytes,
+/// HMAC only) in the token, and checks them. Safe to run again: what exists is checked and kept. Blocks for seconds (RSA
+/// key generation); not to be run by two processes at once, PKCS#11 knows no unique names.
+///
+/// # Errors
+/// [`HsmError::KeyUntrusted`] or [`HsmError::KeyAmbiguous`] when existing objects are not what they must be; any other failure of the HSM.
+pub fn setup(settings: &HsmSettings, sizes: KeySizes) -> Result<SetupReport, HsmError> {
+    const SEAT: usize = 0;
+    let (module, _) = Module::load(settings.clone(), [Access::ReadWrite])?;
+    let before = probe(&module, SEAT, false)?;
+    let keys = module.at_seat(SEAT, |desk| own_keys::provide(desk, &before, sizes))?;
+    module.watch_row_seal();
+    let capabilities = probe(&module, SEAT, true)?;
+    let (server_key, audit_key) = module.at_seat(SEAT, |desk| {
+        Ok((own_keys::server_key(desk, Role::Legacy)?, own_keys::server_key(desk, Role::Audit)?))
+    })?;
+    Ok(SetupReport { capabilities, keys, server_key, audit_key })
+}
