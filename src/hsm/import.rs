@@ -105,7 +105,10 @@ fn make(
         mechanisms: allowed(capabilities, mechanism),
     };
     let object = match lifetime {
-        Lifetime::Token => template::create(desk.session, &template, &value)?,
+        Lifetime::Token => {
+            let _catalogue = desk.catalogue();
+            template::create(desk.session, &template, &value)?
+        }
         Lifetime::Session => template::create(desk.keeper()?, &template, &value)?,
     };
     template.check(desk.session, object)?;
@@ -251,7 +254,10 @@ pub(super) fn make_mask(
         Attribute::Modifiable(false),
     ];
     let copied = match lifetime {
-        Lifetime::Token => desk.session.copy_object(newborn, &changes)?,
+        Lifetime::Token => {
+            let _catalogue = desk.catalogue();
+            desk.session.copy_object(newborn, &changes)?
+        }
         Lifetime::Session => desk.keeper()?.copy_object(newborn, &changes)?,
     };
     desk.session.destroy_object(newborn)?;
@@ -264,20 +270,16 @@ pub(super) fn make_mask(
 pub(super) fn destroy(desk: &mut Desk<'_>, id: KeyId) -> Result<(), HsmError> {
     // "Not found" proves something only when the token is well.
     desk.canary()?;
-    let mut destroyed = false;
     for role in [Role::VendingKey, Role::Mask] {
         for object in desk.find(role, id)? {
+            let _catalogue = desk.catalogue();
             desk.session.destroy_object(object)?;
-            destroyed = true;
         }
-        desk.forget(role, id);
         if !desk.find(role, id)?.is_empty() {
             return Err(HsmError::Nonsense("a destroyed object is still there"));
         }
     }
-    if destroyed {
-        desk.new_epoch();
-    }
+    desk.forget(id);
     Ok(())
 }
 
@@ -285,17 +287,9 @@ pub(super) fn destroy(desk: &mut Desk<'_>, id: KeyId) -> Result<(), HsmError> {
 pub(super) fn key_objects(desk: &mut Desk<'_>) -> Result<Vec<KeyObject>, HsmError> {
     desk.canary()?;
     let mut objects = Vec::new();
-    for role in [Role::VendingKey, Role::Mask] {
-        let search =
-            [Attribute::Class(role.class()), Attribute::Label(role.label().into()), Attribute::Token(true)];
-        for object in desk.session.find_objects(&search)? {
-            let id =
-                desk.session.get_attributes(object, &[AttributeType::Id])?.into_iter().find_map(|found| {
-                    match found {
-                        Attribute::Id(id) => id.try_into().ok().map(KeyId),
-                        _ => None,
-                    }
-                });
+    for (role, id, object) in desk.key_objects()? {
+        let token = desk.session.get_attributes(object, &[AttributeType::Token])?;
+        if token == [Attribute::Token(true)] {
             objects.push(KeyObject { role, id });
         }
     }

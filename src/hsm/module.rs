@@ -1,6 +1,6 @@
 //! The PKCS#11 library in this process: loading, login, every thread's session, and the cures for what gets lost.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::capabilities::{ModuleFacts, TokenFacts};
 use super::error::{Cure, HsmError, PinRefusal};
+use super::keys::KeyId;
 use super::seat::{Access, Desk, Seat};
 use super::settings::{HsmSettings, TokenSelector, read_pin};
 
@@ -34,8 +35,10 @@ pub(super) struct Module {
     slot: Mutex<Slot>,
     /// Held during a login, so that there is only one at a time; remembers for good that the PIN is refused.
     login: Mutex<Option<PinRefusal>>,
-    /// Counts the events that make cached handles void.
-    epoch: AtomicU64,
+    /// The keys that this process destroyed, in order: each seat heeds those that it has not yet heeded.
+    destroyed: Mutex<Vec<KeyId>>,
+    /// See [`Desk::catalogue`].
+    catalogue: Mutex<()>,
     seats: Box<[Mutex<Seat>]>,
     health: watch::Sender<Health>,
     alarm: flume::Sender<()>,
@@ -68,14 +71,17 @@ impl Module {
             library,
             slot: Mutex::new(slot),
             login: Mutex::new(None),
-            epoch: AtomicU64::new(1),
+            destroyed: Mutex::default(),
+            catalogue: Mutex::default(),
             seats: seats.into_iter().map(|access| Mutex::new(Seat::new(access))).collect(),
             health: watch::Sender::new(Health::Well),
             alarm,
             row_seal_watched: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         };
-        module.at_seat(0, |_| Ok(()))?;
+        if let Some(seat) = module.seats.first() {
+            lock(seat).sit(&module)?;
+        }
         Ok((module, alarms))
     }
 
@@ -146,7 +152,7 @@ impl Module {
         mut work: impl FnMut(&mut Desk<'_>) -> Result<T, HsmError>,
     ) -> Result<T, HsmError> {
         let mut seat = lock(&self.seats[seat]);
-        seat.enter_epoch(self.epoch.load(Ordering::Acquire));
+        seat.heed(&lock(&self.destroyed));
         let mut renewed = false;
         loop {
             if self.stopping() {
@@ -159,14 +165,17 @@ impl Module {
                 Err(error) => error,
             };
             let cure = error.cure();
-            // Whatever operation a failed call left behind ends with the session.
-            if cure != Cure::Refusal || matches!(error, HsmError::Call { .. }) {
-                seat.close();
+            if cure == Cure::Refusal {
+                // Whatever operation a failed call left behind ends with the session.
+                if matches!(error, HsmError::Call { .. }) {
+                    seat.close();
+                }
+                return Err(error);
             }
+            seat.renew();
             match cure {
-                Cure::Refusal => return Err(error),
-                Cure::Renew if !renewed => renewed = true,
-                Cure::Renew | Cure::Suspect => {
+                Cure::Renew | Cure::Suspect if !renewed => renewed = true,
+                Cure::Renew | Cure::Suspect | Cure::Refusal => {
                     self.call_guardian();
                     return Err(HsmError::Unavailable(error.to_string()));
                 }
@@ -197,7 +206,6 @@ impl Module {
         let _ = self.library.clone().finalize();
         initialize(&self.library)?;
         *lock(&self.slot) = find_slot(&self.library, &self.settings.token)?;
-        self.new_epoch();
         match seats.first_mut() {
             Some(seat) => seat.sit(self).map(drop),
             None => Ok(()),
@@ -228,8 +236,12 @@ impl Module {
         self.stopping.load(Ordering::Acquire)
     }
 
-    pub(super) fn new_epoch(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+    pub(super) fn note_destroyed(&self, id: KeyId) {
+        lock(&self.destroyed).push(id);
+    }
+
+    pub(super) fn catalogue(&self) -> MutexGuard<'_, ()> {
+        lock(&self.catalogue)
     }
 
     /// From now on the canary uses the row-seal key.

@@ -1,8 +1,9 @@
 //! A thread's place at the module: its session and the handles found through it.
 
 use std::collections::HashMap;
+use std::sync::MutexGuard;
 
-use cryptoki::object::{Attribute, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::{Session, SessionState};
 
 use super::error::HsmError;
@@ -18,6 +19,16 @@ pub(super) enum Access {
     ReadWrite,
 }
 
+/// The handles that a seat knows.
+#[derive(Debug, Default)]
+struct Handles {
+    known: HashMap<(Role, KeyId), ObjectHandle>,
+    /// All vending and mask keys of the token were looked at once, so a search is for newcomers only.
+    listed: bool,
+    /// How many of the module's destructions were heeded.
+    heeded: usize,
+}
+
 /// One thread's session and handle cache. The module owns all seats, so that it can take every session away before it
 /// finalises: a stale session that is dropped later can close a new one of the same number (hsm-facts, "Behaviours").
 #[derive(Debug)]
@@ -26,9 +37,7 @@ pub(super) struct Seat {
     session: Option<Session>,
     /// Owns session objects that must outlive failed operations on `session`.
     keeper: Option<Session>,
-    handles: HashMap<(Role, KeyId), ObjectHandle>,
-    /// The module's epoch in which the handles were found.
-    epoch: u64,
+    handles: Handles,
     /// The session is to be closed after this operation, whatever its outcome.
     spent: bool,
 }
@@ -36,22 +45,36 @@ pub(super) struct Seat {
 impl Seat {
     /// An empty seat.
     pub(super) fn new(access: Access) -> Seat {
-        Seat { access, session: None, keeper: None, handles: HashMap::new(), epoch: 0, spent: false }
+        Seat { access, session: None, keeper: None, handles: Handles::default(), spent: false }
     }
 
-    /// Forgets handles of another epoch: after a key was destroyed a module may give its number to another key.
-    pub(super) fn enter_epoch(&mut self, epoch: u64) {
-        if self.epoch != epoch {
-            self.handles.clear();
-            self.epoch = epoch;
+    /// Forgets the handles of keys that were destroyed since: a module may give their numbers to other keys.
+    pub(super) fn heed(&mut self, destroyed: &[KeyId]) {
+        for id in destroyed.get(self.handles.heeded..).unwrap_or_default() {
+            self.handles.known.remove(&(Role::VendingKey, *id));
+            self.handles.known.remove(&(Role::Mask, *id));
         }
+        self.handles.heeded = destroyed.len();
     }
 
-    /// Closes the session, and with it whatever operation it was in. Session keys of the keeper stay.
+    /// Closes the session, and with it whatever operation it was in. Handles are the application's, not the session's
+    /// (PKCS#11 v3.1 §2.4), and session keys are the keeper's: both stay.
     pub(super) fn close(&mut self) {
         self.session = None;
-        self.handles.clear();
         self.spent = false;
+    }
+
+    /// Closes the session and forgets all handles, so that everything is looked for again.
+    pub(super) fn renew(&mut self) {
+        self.close();
+        self.handles.known.clear();
+        self.handles.listed = false;
+    }
+
+    /// Closes everything.
+    pub(super) fn leave(&mut self) {
+        self.renew();
+        self.keeper = None;
     }
 
     /// Closes the session if the last operation asked for it.
@@ -59,12 +82,6 @@ impl Seat {
         if self.spent {
             self.close();
         }
-    }
-
-    /// Closes everything.
-    pub(super) fn leave(&mut self) {
-        self.close();
-        self.keeper = None;
     }
 
     /// The desk for one operation; opens a session and logs in where needed.
@@ -90,7 +107,7 @@ pub(super) struct Desk<'a> {
     /// The session.
     pub(super) session: &'a Session,
     keeper: &'a mut Option<Session>,
-    handles: &'a mut HashMap<(Role, KeyId), ObjectHandle>,
+    handles: &'a mut Handles,
     spent: &'a mut bool,
 }
 
@@ -100,13 +117,19 @@ impl Desk<'_> {
     /// # Errors
     /// [`HsmError::KeyMissing`] only when the token was seen to be well otherwise; [`HsmError::KeyAmbiguous`].
     pub(super) fn handle(&mut self, role: Role, id: KeyId) -> Result<ObjectHandle, HsmError> {
-        if let Some(handle) = self.handles.get(&(role, id)) {
+        if let Some(handle) = self.handles.known.get(&(role, id)) {
             return Ok(*handle);
+        }
+        if !self.handles.listed && matches!(role, Role::VendingKey | Role::Mask) {
+            self.list()?;
+            if let Some(handle) = self.handles.known.get(&(role, id)) {
+                return Ok(*handle);
+            }
         }
         let found = self.find(role, id)?;
         match *found.as_slice() {
             [handle] => {
-                self.handles.insert((role, id), handle);
+                self.handles.known.insert((role, id), handle);
                 Ok(handle)
             }
             [] => Err(self.missing(role, id)),
@@ -114,8 +137,47 @@ impl Desk<'_> {
         }
     }
 
+    /// Learns the handles of all vending and mask keys in one pass: every search scans the whole token (hsm-facts §3).
+    fn list(&mut self) -> Result<(), HsmError> {
+        let mut known = HashMap::new();
+        let mut twins = Vec::new();
+        for (role, id, handle) in self.key_objects()? {
+            if let Some(id) = id
+                && known.insert((role, id), handle).is_some()
+            {
+                twins.push((role, id));
+            }
+        }
+        // Left to the search, which tells how many there are.
+        known.retain(|name, _| !twins.contains(name));
+        self.handles.known.extend(known);
+        self.handles.listed = true;
+        Ok(())
+    }
+
+    /// All vending and mask keys, session keys included; the id is None where it is no id of ours.
+    pub(super) fn key_objects(&self) -> Result<Vec<(Role, Option<KeyId>, ObjectHandle)>, HsmError> {
+        let _catalogue = self.module.catalogue();
+        let mut objects = Vec::new();
+        for role in [Role::VendingKey, Role::Mask] {
+            let search = [Attribute::Class(role.class()), Attribute::Label(role.label().into())];
+            for handle in self.session.find_objects(&search)? {
+                // One that is destroyed by another process meanwhile has no attributes any more.
+                let attributes =
+                    self.session.get_attributes(handle, &[AttributeType::Id]).unwrap_or_default();
+                let id = attributes.into_iter().find_map(|attribute| match attribute {
+                    Attribute::Id(id) => id.try_into().ok().map(KeyId),
+                    _ => None,
+                });
+                objects.push((role, id, handle));
+            }
+        }
+        Ok(objects)
+    }
+
     /// All key objects of this role and id, without the cache. Scans the whole token.
     pub(super) fn find(&self, role: Role, id: KeyId) -> Result<Vec<ObjectHandle>, HsmError> {
+        let _catalogue = self.module.catalogue();
         Ok(self.session.find_objects(&[
             Attribute::Class(role.class()),
             Attribute::Id(id.0.to_vec()),
@@ -123,19 +185,22 @@ impl Desk<'_> {
         ])?)
     }
 
+    /// Held while objects are made, destroyed or searched: in SoftHSM 2.6.1 a search that meets a half-written object breaks
+    /// its creation (its issue 573).
+    pub(super) fn catalogue(&self) -> MutexGuard<'_, ()> {
+        self.module.catalogue()
+    }
+
     /// Asks for the session to be closed after this operation, also when it succeeds.
     pub(super) fn close_after(&mut self) {
         *self.spent = true;
     }
 
-    /// Drops a handle from the cache, for an object that this thread destroys.
-    pub(super) fn forget(&mut self, role: Role, id: KeyId) {
-        self.handles.remove(&(role, id));
-    }
-
-    /// Tells all threads to forget their handles, because a key object was destroyed.
-    pub(super) fn new_epoch(&self) {
-        self.module.new_epoch();
+    /// Tells all threads, this one included, to forget the handles of a key that was destroyed.
+    pub(super) fn forget(&mut self, id: KeyId) {
+        self.handles.known.remove(&(Role::VendingKey, id));
+        self.handles.known.remove(&(Role::Mask, id));
+        self.module.note_destroyed(id);
     }
 
     /// Why an object is not found: a lost login hides private objects, and a lost token hides all.

@@ -80,7 +80,7 @@ fn open_as(
     let unwrapped = session.unwrap_key(&scheme.mechanism(), server_key, wrapped, &aes_template());
     let unwrapped = unless_lost(unwrapped.map_err(HsmError::from))?;
     let genuine = match unwrapped {
-        Some(key) if is_aes_128(desk, key)? => Some(key),
+        Some(key) if may_be_aes_128(desk, key)? => Some(key),
         Some(key) => {
             session.destroy_object(key)?;
             None
@@ -126,10 +126,15 @@ fn aes_template() -> Vec<Attribute> {
     ]
 }
 
-/// SoftHSM unwraps an "AES key" of 17 bytes without complaint (a line end in the key file).
-fn is_aes_128(desk: &Desk<'_>, key: ObjectHandle) -> Result<bool, HsmError> {
+/// Whether the unwrapped key may be one of 16 bytes. SoftHSM unwraps "AES keys" of any length (17 bytes: a line end in the key
+/// file) and then says that they have 0 bytes; it refuses to decrypt with those that are no AES key. A key of 24 or 32 bytes
+/// gets past it, to a plaintext whose signed digest the caller checks like any other.
+fn may_be_aes_128(desk: &Desk<'_>, key: ObjectHandle) -> Result<bool, HsmError> {
     let found = desk.session.get_attributes(key, &[AttributeType::ValueLen])?;
-    Ok(found.contains(&Attribute::ValueLen(Ulong::new(AES_KEY_BYTES))))
+    Ok(match found.as_slice() {
+        [Attribute::ValueLen(len)] => **len == AES_KEY_BYTES || **len == 0,
+        _ => true,
+    })
 }
 
 /// None for a failure that may be the upload's fault. SoftHSM says CKR_GENERAL_ERROR for bad padding.

@@ -1,0 +1,12 @@
+//! The HSM layer on a real SoftHSM token.
+//!
+//! `SOFTHSM2_CONF` must be in the environment before the module is loaded, and a module is the process's, not the test's. So each
+//! test makes a token of its own and runs itself again in a process of its own.
+
+mod hsm_scenarios {
+    mod faults;
+    mod keys;
+    mod own_keys;
+    pub(crate) mod rig;
+    mod uploads;
+}
