@@ -79,7 +79,10 @@ impl Load {
     /// Until another hundred answers came.
     async fn some_more(&self) {
         let start = self.answered.load(Ordering::Relaxed);
-        patiently("answers", || self.answered.load(Ordering::Relaxed) >= start + 100).await;
+        patiently(&format!("answers, after {start}"), || {
+            self.answered.load(Ordering::Relaxed) >= start + 100
+        })
+        .await;
     }
 
     async fn end(self) {
@@ -151,6 +154,32 @@ fn a_token_folder_that_vanishes_and_returns_heals() {
 /// Without a canary that might be in the module while it is harmed.
 fn quiet(rig: &Rig) -> HsmSettings {
     HsmSettings { canary: Duration::from_secs(3600), ..rig.settings() }
+}
+
+/// Imports, uploads, destructions and signatures beside token traffic disturb nobody.
+#[test]
+fn administration_goes_on_under_load() {
+    with_token("hsm_scenarios::faults::administration_goes_on_under_load", |rig| {
+        let hsm = rig.hsm_with(HsmSettings { threads: 2, ..rig.settings() });
+        runtime().block_on(async {
+            let load = Load::start(&hsm).await;
+            for n in 0..40 {
+                let made =
+                    hsm.import_vending_key(id(10 + n), VendingKeyMaterial::des(&[n; 8]).unwrap()).await;
+                let wanted = vec![(made.unwrap().key, Derivation::Dkga02 { block: block(1) })];
+                assert_eq!(derive(&hsm, wanted).await.unwrap(), [dkga02([n; 8], block(1))]);
+                assert!(hsm.open_legacy(vec![n; 256], vec![n; 64]).await.unwrap().is_empty());
+                hsm.sign_checkpoint(&[n]).await.unwrap();
+                if n % 2 == 0 {
+                    hsm.destroy_vending_key(id(10 + n)).await.unwrap();
+                }
+            }
+            assert!(hsm.selftest().await.unwrap().iter().all(|test| test.outcome.is_ok()));
+            assert_eq!(load.refused.load(Ordering::Relaxed), 0);
+            assert_eq!(hsm.key_objects().await.unwrap().len(), 20 * 2 + 3);
+            load.end().await;
+        });
+    });
 }
 
 /// Another user of the module in this process.
