@@ -1,7 +1,7 @@
 //! The PKCS#11 library in this process: loading, login, every thread's session, and the cures for what gets lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -37,8 +37,8 @@ pub(super) struct Module {
     login: Mutex<Option<PinRefusal>>,
     /// The keys that this process destroyed, in order: each seat heeds those that it has not yet heeded.
     destroyed: Mutex<Vec<KeyId>>,
-    /// See [`Turn`]. Taken after the seat.
-    turns: RwLock<()>,
+    /// Held during a [`Turn::Alone`]. Taken after the seat.
+    alone: Mutex<()>,
     seats: Box<[Mutex<Seat>]>,
     health: watch::Sender<Health>,
     alarm: flume::Sender<()>,
@@ -72,7 +72,7 @@ impl Module {
             slot: Mutex::new(slot),
             login: Mutex::new(None),
             destroyed: Mutex::default(),
-            turns: RwLock::default(),
+            alone: Mutex::default(),
             seats: seats.into_iter().map(|access| Mutex::new(Seat::new(access))).collect(),
             health: watch::Sender::new(Health::Well),
             alarm,
@@ -199,14 +199,10 @@ impl Module {
 
     /// Runs `work` in a turn of this kind.
     fn take<T>(&self, turn: Turn, work: impl FnOnce() -> T) -> T {
-        // A poisoned lock guards no data: nothing can be wrong with it.
         match turn {
-            Turn::Shared => {
-                let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);
-                work()
-            }
+            Turn::Shared => work(),
             Turn::Alone => {
-                let _turn = self.turns.write().unwrap_or_else(PoisonError::into_inner);
+                let _alone = lock(&self.alone);
                 work()
             }
         }

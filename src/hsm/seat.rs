@@ -18,17 +18,16 @@ pub(super) enum Access {
     ReadWrite,
 }
 
-/// Whether other threads may be in the module at the same time.
+/// Whether other threads may search and change the token at the same time.
 ///
-/// SoftHSM 2.6.1 does not bear it where objects and sessions come and go. Seen under load: C_CreateObject answers
-/// CKR_GENERAL_ERROR when another thread searches (its issue 573), a new key has a dead one's attributes, closing a session
-/// crashes the call that uses it. Using keys from several threads is safe. For other modules this costs nothing: none of it is
-/// on the path of a token.
+/// In SoftHSM 2.6.1 a search in one thread breaks the creation of an object in another (its issue 573; seen under load as
+/// CKR_GENERAL_ERROR from C_CreateObject, and as a new key with another object's attributes). So all that searches, makes or
+/// destroys objects takes turns. Using keys does not, and nothing else is on the path of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// For using keys that are known.
+    /// For using keys that are known: beside all others.
     Shared,
-    /// For opening, closing, searching, making, destroying.
+    /// For opening, closing, searching, making, destroying: one at a time.
     Alone,
 }
 
