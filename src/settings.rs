@@ -1,1 +1,399 @@
-//! To be written.
+//! Settings: one TOML file with overrides from the environment, read whole before a port is bound.
+//!
+//! `section.key` in the file is `VENDKEY_SECTION__KEY` in the environment (upper case, two underscores between the parts).
+//! Every fault is reported, not the first alone. Paths that are not absolute count from the folder of the file.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use toml::{Table, Value};
+
+use crate::hsm::{HsmSettings, TokenSelector};
+
+/// All settings of a server.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The listener.
+    pub server: ServerSettings,
+    /// The PKCS#11 module and token.
+    pub hsm: HsmSettings,
+    /// The database.
+    pub store: StoreSettings,
+    /// What may be issued.
+    pub vending: VendingSettings,
+    /// The log.
+    pub log: LogSettings,
+}
+
+/// Where and how the server listens.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// Address and port; a loopback address unless `tls` is given.
+    pub listen: SocketAddr,
+    /// Certificate and key files; without them the listener speaks plain text.
+    pub tls: Option<TlsSettings>,
+    /// Whether the server may run as root, as it does in some containers.
+    pub allow_root: bool,
+}
+
+/// PEM files of the listener's certificate chain and private key.
+#[derive(Debug, Clone)]
+pub struct TlsSettings {
+    /// The chain, the server's own certificate first.
+    pub certificate_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+}
+
+/// Where the embedded database lies.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// The SQLite file.
+    pub path: PathBuf,
+}
+
+/// The policy of issuing.
+#[derive(Debug, Clone, Copy)]
+pub struct VendingSettings {
+    /// How far ahead of the clock the next free TID of a meter may lie, in minutes.
+    pub horizon_minutes: u32,
+    /// Whether configurations under DKGA02 may be used.
+    pub allow_dkga02: bool,
+    /// Whether algorithms without a public vector (DKGA03, KT 3 under DKGA04) may be used.
+    pub allow_unverified_algorithms: bool,
+    /// Uploads that one client may try in a minute: each costs private RSA operations.
+    pub uploads_per_minute: u32,
+}
+
+/// What the log says and how.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// A filter such as `info` or `vendkey=debug`.
+    pub filter: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+pub struct SettingsError {
+    /// The file that was read.
+    pub file: PathBuf,
+    /// `section.key` and what is wrong with it.
+    pub faults: Vec<(String, String)>,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot be used as settings:", self.file.display())?;
+        for (key, fault) in &self.faults {
+            write!(f, "\n  {key}: {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Reads the file and the `VENDKEY_` variables of the process's environment.
+    pub fn load(file: &Path) -> Result<Self, SettingsError> {
+        let text = fs::read_to_string(file).map_err(|error| SettingsError {
+            file: file.to_owned(),
+            faults: vec![("file".into(), format!("cannot be read: {error}"))],
+        })?;
+        Self::parse(file, &text, std::env::vars())
+    }
+
+    /// Parses the text of `file` under overrides.
+    pub fn parse(
+        file: &Path,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let whole = |key: &str, fault: String| SettingsError {
+            file: file.to_owned(),
+            faults: vec![(key.to_owned(), fault)],
+        };
+        let table: Table = text.parse().map_err(|error: toml::de::Error| whole("file", error.to_string()))?;
+        let base = file.parent().unwrap_or(Path::new("."));
+        let mut reader = Reader::new(base, table, environment);
+        let settings = reader.settings();
+        reader.refuse_unknown();
+        match settings {
+            Some(settings) if reader.faults.is_empty() => Ok(settings),
+            _ => Err(SettingsError { file: file.to_owned(), faults: reader.faults }),
+        }
+    }
+}
+
+/// Takes values out one by one and gathers what is wrong.
+struct Reader<'a> {
+    base: &'a Path,
+    values: BTreeMap<String, Value>,
+    faults: Vec<(String, String)>,
+}
+
+/// The prefix of overriding variables; the client's own variables have no double underscore.
+const PREFIX: &str = "VENDKEY_";
+
+impl<'a> Reader<'a> {
+    fn new(base: &'a Path, table: Table, environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut reader = Reader { base, values: BTreeMap::new(), faults: Vec::new() };
+        reader.flatten("", table);
+        for (name, text) in environment {
+            let Some(key) = name.strip_prefix(PREFIX).filter(|key| key.contains("__")) else { continue };
+            reader.values.insert(key.to_ascii_lowercase().replace("__", "."), Value::String(text));
+        }
+        reader
+    }
+
+    fn flatten(&mut self, prefix: &str, table: Table) {
+        for (key, value) in table {
+            let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+            match value {
+                Value::Table(inner) => self.flatten(&path, inner),
+                other => {
+                    self.values.insert(path, other);
+                }
+            }
+        }
+    }
+
+    fn fault(&mut self, key: &str, fault: impl Into<String>) {
+        self.faults.push((key.to_owned(), fault.into()));
+    }
+
+    fn text(&mut self, key: &str) -> Option<String> {
+        match self.values.remove(key)? {
+            Value::String(text) => Some(text),
+            Value::Integer(number) => Some(number.to_string()),
+            Value::Boolean(flag) => Some(flag.to_string()),
+            other => {
+                self.fault(key, format!("must be text, not {}", other.type_str()));
+                None
+            }
+        }
+    }
+
+    fn required(&mut self, key: &str, example: &str) -> Option<String> {
+        let given = self.values.contains_key(key);
+        let text = self.text(key);
+        if !given {
+            self.fault(key, format!("is missing; for example {example}"));
+        }
+        text
+    }
+
+    fn parsed<T: std::str::FromStr>(&mut self, key: &str, default: T, expected: &str) -> Option<T> {
+        let Some(text) = self.text(key) else { return Some(default) };
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            self.fault(key, format!("{text:?} is not {expected}"));
+        }
+        parsed
+    }
+
+    fn within(&mut self, key: &str, default: u32, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+        let expected = format!("a number from {} to {}", range.start(), range.end());
+        let number = self.parsed(key, default, &expected)?;
+        if range.contains(&number) {
+            return Some(number);
+        }
+        self.fault(key, format!("{number} is not {expected}"));
+        None
+    }
+
+    fn choice(&mut self, key: &str, choices: &[&str]) -> Option<usize> {
+        let Some(text) = self.text(key) else { return Some(0) };
+        let found = choices.iter().position(|choice| *choice == text);
+        if found.is_none() {
+            self.fault(key, format!("{text:?} is not one of {}", choices.join(", ")));
+        }
+        found
+    }
+
+    fn path(&self, text: &str) -> PathBuf {
+        self.base.join(text)
+    }
+
+    fn refuse_unknown(&mut self) {
+        for key in std::mem::take(&mut self.values).into_keys() {
+            self.fault(&key, "is not a setting");
+        }
+    }
+
+    fn settings(&mut self) -> Option<Settings> {
+        // All sections are read before the first `?`, so that all their faults are found.
+        let (server, hsm, store, vending, log) =
+            (self.server(), self.hsm(), self.store(), self.vending(), self.log());
+        Some(Settings { server: server?, hsm: hsm?, store: store?, vending: vending?, log: log? })
+    }
+
+    fn server(&mut self) -> Option<ServerSettings> {
+        let expected = "an address and port such as 127.0.0.1:7443";
+        let listen = self.parsed("server.listen", SocketAddr::from(([127, 0, 0, 1], 7443)), expected);
+        let allow_root = self.parsed("server.allow_root", false, "true or false");
+        let certificate = self.text("server.tls.certificate_file").map(|text| self.path(&text));
+        let key = self.text("server.tls.key_file").map(|text| self.path(&text));
+        let tls = match (certificate, key) {
+            (Some(certificate_file), Some(key_file)) => {
+                for (name, file) in
+                    [("server.tls.certificate_file", &certificate_file), ("server.tls.key_file", &key_file)]
+                {
+                    if let Err(error) = fs::File::open(file) {
+                        self.fault(name, format!("{} cannot be read: {error}", file.display()));
+                    }
+                }
+                Some(TlsSettings { certificate_file, key_file })
+            }
+            (None, None) => None,
+            (Some(_), None) => {
+                self.fault("server.tls.key_file", "is missing beside certificate_file");
+                None
+            }
+            (None, Some(_)) => {
+                self.fault("server.tls.certificate_file", "is missing beside key_file");
+                None
+            }
+        };
+        let listen = listen?;
+        if tls.is_none() && !listen.ip().is_loopback() {
+            self.fault(
+                "server.listen",
+                format!("{listen} is not a loopback address, and without server.tls only those are allowed"),
+            );
+        }
+        Some(ServerSettings { listen, tls, allow_root: allow_root? })
+    }
+
+    fn hsm(&mut self) -> Option<HsmSettings> {
+        let module = self.required("hsm.module", "/usr/lib/softhsm/libsofthsm2.so");
+        let pin_file = self.required("hsm.pin_file", "pin");
+        let label = self.text("hsm.token_label");
+        let slot = self.text("hsm.slot");
+        let token = match (label, slot) {
+            (Some(label), None) => Some(TokenSelector::Label(label)),
+            (None, Some(slot)) => {
+                let id = slot.parse().ok();
+                if id.is_none() {
+                    self.fault("hsm.slot", format!("{slot:?} is not a slot id"));
+                }
+                id.map(TokenSelector::Slot)
+            }
+            (None, None) => {
+                self.fault("hsm.token_label", "is missing (or hsm.slot); for example vendkey");
+                None
+            }
+            (Some(_), Some(_)) => {
+                self.fault("hsm.slot", "cannot stand beside hsm.token_label: name the token once");
+                None
+            }
+        };
+        let threads = self.within("hsm.threads", 1, 1..=64);
+        let queue = self.within("hsm.queue", 1024, 1..=1_000_000);
+        let admin_queue = self.within("hsm.admin_queue", 64, 1..=10_000);
+        let (module, pin_file) = (self.path(&module?), self.path(&pin_file?));
+        for (key, file) in [("hsm.module", &module), ("hsm.pin_file", &pin_file)] {
+            if let Err(error) = fs::File::open(file) {
+                self.fault(key, format!("{} cannot be read: {error}", file.display()));
+            }
+        }
+        Some(HsmSettings {
+            threads: threads? as usize,
+            queue: queue? as usize,
+            admin_queue: admin_queue? as usize,
+            ..HsmSettings::new(module, token?, pin_file)
+        })
+    }
+
+    fn store(&mut self) -> Option<StoreSettings> {
+        let path = self.required("store.path", "vendkey.db")?;
+        Some(StoreSettings { path: self.path(&path) })
+    }
+
+    fn vending(&mut self) -> Option<VendingSettings> {
+        let horizon_minutes = self.within("vending.horizon_minutes", 1440, 1..=525_600);
+        let dkga02 = self.choice("vending.dkga02", &["allow", "deny"]);
+        let unverified = self.choice("vending.unverified_algorithms", &["deny", "allow"]);
+        let uploads = self.within("vending.uploads_per_minute", 30, 1..=100_000);
+        Some(VendingSettings {
+            horizon_minutes: horizon_minutes?,
+            allow_dkga02: dkga02? == 0,
+            allow_unverified_algorithms: unverified? == 1,
+            uploads_per_minute: uploads?,
+        })
+    }
+
+    fn log(&mut self) -> Option<LogSettings> {
+        let filter = self.text("log.filter").unwrap_or_else(|| "info".to_owned());
+        if let Err(error) = filter.parse::<tracing_subscriber::EnvFilter>() {
+            self.fault("log.filter", format!("{filter:?} is not a filter: {error}"));
+        }
+        let format = self.choice("log.format", &["text", "json"]);
+        Some(LogSettings { filter, json: format? == 1 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "[hsm]\nmodule = '/proc/self/exe'\ntoken_label = 'vendkey'\npin_file = '/proc/self/status'\n\
+                        [store]\npath = 'vendkey.db'\n";
+
+    fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Settings::parse(Path::new("/etc/vendkey/vendkey.toml"), text, environment)
+    }
+
+    #[test]
+    fn defaults_and_relative_paths() {
+        let settings = parse(GOOD, &[]).unwrap();
+        assert_eq!(settings.store.path, Path::new("/etc/vendkey/vendkey.db"));
+        assert_eq!(settings.server.listen.to_string(), "127.0.0.1:7443");
+        assert_eq!(settings.vending.horizon_minutes, 1440);
+        assert!(settings.vending.allow_dkga02);
+    }
+
+    #[test]
+    fn environment_overrides_the_file() {
+        let settings = parse(
+            GOOD,
+            &[("VENDKEY_SERVER__LISTEN", "127.0.0.1:9"), ("VENDKEY_ENDPOINT", "x"), ("VENDKEY_HSM__THREADS", "3")],
+        )
+        .unwrap();
+        assert_eq!(settings.server.listen.port(), 9);
+        assert_eq!(settings.hsm.threads, 3);
+    }
+
+    #[test]
+    fn every_fault_is_named() {
+        let error = parse(
+            "[server]\nlisten = '0.0.0.0:1'\ncolour = 'red'\n[hsm]\nslot = 'x'\nthreads = 0\n[vending]\ndkga02 = 'maybe'\n",
+            &[],
+        )
+        .unwrap_err();
+        let keys: Vec<&str> = error.faults.iter().map(|(key, _)| key.as_str()).collect();
+        for key in [
+            "server.listen",
+            "server.colour",
+            "hsm.module",
+            "hsm.pin_file",
+            "hsm.slot",
+            "hsm.threads",
+            "store.path",
+            "vending.dkga02",
+        ] {
+            assert!(keys.contains(&key), "{key} is not among {keys:?}");
+        }
+    }
+
+    #[test]
+    fn plain_text_only_on_loopback() {
+        assert!(parse(&format!("{GOOD}[server]\nlisten = '[::1]:1'\n"), &[]).is_ok());
+        assert!(parse(&format!("{GOOD}[server]\nlisten = '192.0.2.1:1'\n"), &[]).is_err());
+    }
+}

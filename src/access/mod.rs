@@ -1,1 +1,23 @@
-//! To be written.
+//! Who calls: credentials and the clients that they stand for.
+
+mod attempts;
+mod authenticator;
+mod credential;
+
+pub use attempts::Attempts;
+pub use authenticator::{Authenticator, Caller};
+pub use credential::{Credential, CredentialError, KeyId, SecretHash};
+
+/// Why a call is not let in. The caller learns no more than that.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// No `authorization` header, or not `Bearer` with a credential of ours.
+    #[error("no credential: send `authorization: Bearer CREDENTIAL`")]
+    Missing,
+    /// Unknown, wrong, disabled or expired: which, only the log says.
+    #[error("the credential is not accepted")]
+    Refused,
+    /// The store could not be asked.
+    #[error("credentials cannot be checked now")]
+    Store(#[from] crate::store::StoreError),
+}

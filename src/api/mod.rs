@@ -1,1 +1,27 @@
-//! To be written.
+//! gRPC: one file per service, parsing in, one table from errors to status.
+
+mod authentication;
+mod configuration;
+mod content;
+mod error;
+mod parse;
+mod public_key;
+mod reason;
+mod refusal;
+mod token;
+
+pub use authentication::AuthenticationLayer;
+pub use configuration::Configurations;
+pub use public_key::PublicKeys;
+pub use reason::Reason;
+pub use refusal::{DOMAIN, Issued, Refusal};
+pub use token::Tokens;
+
+/// The messages and services of `proto/vendkey/v1`.
+#[allow(missing_docs, clippy::all, unused_qualifications)]
+pub mod v1 {
+    tonic::include_proto!("vendkey.v1");
+}
+
+/// The descriptors of all proto files, for reflection and for JSON.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vendkey.v1.bin"));

@@ -1,1 +1,14 @@
-//! To be written.
+//! The conformance runner: published vectors in, what this software makes of them out.
+//!
+//! [`vectors`] reads files of the format `sts-vectors-1` (described in `tests/vectors/FORMAT.md`), [`run`] computes the
+//! actual result of each. It works below policy: what the standard's arithmetic gives, also where no service would issue it.
+
+mod decode;
+mod fields;
+mod keys;
+mod parse;
+pub mod run;
+pub mod vectors;
+
+pub use fields::Fault;
+pub use keys::{Keys, KeysError, SoftwareKeys, Wanted};

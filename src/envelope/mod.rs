@@ -1,1 +1,56 @@
-//! To be written.
+//! Uploads of configurations: from what an administrator sends to checked attributes and a vending key.
+//!
+//! The way of a legacy upload (upload formats §1), file by file:
+//!
+//! ```text
+//! blob            base64 text of a blob -> bytes
+//! legacy          the three blobs -> LegacyEnvelope, or every fault that their public bytes show
+//!                   (the HSM unwraps and decrypts: not here)
+//! opening         decrypted candidates and signers -> Verified, or one opaque Invalid; then -> Upload
+//!   public_key      who may sign
+//!   signature       the two forms of a signature
+//!   lines           raw bytes -> the lines of a flat text, without copying
+//!     characters      what no line may hold
+//!   text            lines -> fields and values, without the vending key
+//!     field, yaml     the names; the parser
+//!   configuration   fields and values -> ConfigurationDraft
+//!     conformity      what is odd about it (warnings) and what forbids issuing (unservable)
+//!   vending_key     the key, left alone in the locked buffer
+//! fault           every reason to refuse a text
+//! ```
+//!
+//! `encrypt` is the administrator's side: it makes the three blobs, offline.
+//!
+//! The sealed upload (upload formats §5) will stand beside `legacy` and `opening`: its attributes come in clear and
+//! meet the same `configuration` and `conformity`; `vending_key` and `text` are not on its way.
+
+mod blob;
+mod characters;
+mod configuration;
+mod conformity;
+mod encrypt;
+mod fault;
+mod field;
+mod legacy;
+mod lines;
+mod opening;
+mod public_key;
+mod signature;
+mod text;
+mod vending_key;
+mod yaml;
+
+#[cfg(test)]
+mod openssl_tests;
+#[cfg(test)]
+mod test_keys;
+
+pub use blob::Base64Fault;
+pub use configuration::ConfigurationDraft;
+pub use conformity::{Unservable, Warning, servable};
+pub use encrypt::{AdministratorKey, AdministratorKeyError, EncryptError, Encrypted, encrypt};
+pub use fault::{FieldFault, FieldReason, FormFault, TextFault};
+pub use legacy::{Blob, BlobFault, BlobHint, BlobReason, Blobs, LegacyEnvelope, parse};
+pub use opening::{Invalid, Upload, Verified, read};
+pub use public_key::{Fingerprint, FingerprintError, PublicKey, PublicKeyError, PublicKeyWarning};
+pub use vending_key::VendingKeyBytes;

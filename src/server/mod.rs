@@ -1,1 +1,135 @@
-//! To be written.
+//! Wiring: the parts put together, the listener, health, and an orderly end.
+
+mod health;
+mod log;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use rustix::process::geteuid;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+use crate::{
+    access::{Attempts, Authenticator},
+    api::{AuthenticationLayer, Configurations, DESCRIPTORS, PublicKeys, Tokens, v1},
+    hsm::{Hsm, HsmError},
+    secret,
+    settings::{Settings, TlsSettings},
+    store::{Store, sqlite},
+    vending::{Clock, SystemClock, Vending},
+};
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It was started as root without leave.
+    #[error("refusing to run as root: use another user, or set server.allow_root = true (in a container)")]
+    Root,
+    /// The process cannot be protected from core dumps.
+    #[error("the process cannot be hardened: {0}")]
+    Hardening(#[from] secret::MemoryError),
+    /// The HSM cannot be used.
+    #[error("the HSM cannot be used: {0}")]
+    Hsm(#[from] HsmError),
+    /// The database cannot be used.
+    #[error("the store cannot be used: {0}")]
+    Store(#[from] sqlite::OpenError),
+    /// The certificate or its key cannot be used.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+    /// The address cannot be bound.
+    #[error("cannot listen on {0}: {1}")]
+    Bind(SocketAddr, io::Error),
+    /// The runtime, a signal handler or the transport failed.
+    #[error("the server stopped: {0}")]
+    Stopped(String),
+}
+
+/// Runs the server until SIGTERM or SIGINT, then lets the running calls end.
+pub fn run(settings: Settings) -> Result<(), ServeError> {
+    log::start(&settings.log);
+    secret::harden_process()?;
+    if geteuid().is_root() {
+        if !settings.server.allow_root {
+            return Err(ServeError::Root);
+        }
+        tracing::warn!("running as root, as server.allow_root says");
+    }
+    let hsm = Hsm::start(settings.hsm.clone())?;
+    tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
+    let store: Arc<dyn Store> = Arc::new(sqlite::SqliteStore::open(&sqlite::SqliteSettings::new(settings.store.path.clone()))?);
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| ServeError::Stopped(error.to_string()))?
+        .block_on(serve(settings, hsm, store))
+}
+
+async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<(), ServeError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let vending = Arc::new(Vending::new(hsm.clone(), store.clone(), clock.clone(), settings.vending));
+    let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
+    let uploads = Arc::new(Attempts::new(settings.vending.uploads_per_minute));
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let watch = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone()));
+
+    let mut server = Server::builder().layer(AuthenticationLayer::new(authenticator));
+    let scheme = if settings.server.tls.is_some() { "https" } else { "http" };
+    if let Some(tls) = &settings.server.tls {
+        server = server.tls_config(identity(tls)?).map_err(|error| ServeError::Tls(error.to_string()))?;
+    }
+    let router = server
+        .add_service(health_service)
+        .add_service(reflection()?)
+        .add_service(v1::token_service_server::TokenServiceServer::new(Tokens::new(vending.clone())))
+        .add_service(v1::configuration_service_server::ConfigurationServiceServer::new(Configurations::new(
+            vending.clone(),
+            uploads,
+        )))
+        .add_service(v1::public_key_service_server::PublicKeyServiceServer::new(PublicKeys::new(store, clock)));
+
+    let bind = |error| ServeError::Bind(settings.server.listen, error);
+    let listener = TcpListener::bind(settings.server.listen).await.map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+    println!("listening on {scheme}://{address}");
+    tracing::info!("listening on {scheme}://{address}");
+    router
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), end()?)
+        .await
+        .map_err(|error| ServeError::Stopped(error.to_string()))?;
+    watch.abort();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn reflection()
+-> Result<tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>, ServeError>
+{
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|error| ServeError::Stopped(error.to_string()))
+}
+
+fn identity(tls: &TlsSettings) -> Result<ServerTlsConfig, ServeError> {
+    let read = |file| std::fs::read(file).map_err(|error| ServeError::Tls(format!("{}: {error}", std::path::Path::display(file))));
+    Ok(ServerTlsConfig::new().identity(Identity::from_pem(read(&tls.certificate_file)?, read(&tls.key_file)?)))
+}
+
+/// Ends with the first SIGTERM or SIGINT.
+fn end() -> Result<impl Future<Output = ()>, ServeError> {
+    let handler = |kind| signal(kind).map_err(|error| ServeError::Stopped(error.to_string()));
+    let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("no new calls; waiting for the running ones");
+    })
+}

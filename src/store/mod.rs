@@ -1,1 +1,144 @@
-//! To be written.
+//! What must survive: configurations, public keys, clients and their credentials, and the ledger of issued tokens.
+//!
+//! [`Store`] is the contract, free of any database. [`sqlite::SqliteStore`] keeps it in an embedded SQLite database;
+//! a PostgreSQL one will keep the same contract. Rules that hold for every implementation:
+//!
+//! * An answer is given only when what it says is durable: a power cut after it loses nothing.
+//! * A [`StoreError`] says whether the act may have happened nevertheless ([`StoreError::outcome`]).
+//! * No secret is stored: of a credential its hash, of a vending key at most the ciphertext under a key of the HSM, of
+//!   a token its clear block.
+//! * Times are milliseconds since 1970 in UTC and are passed in by the caller, who owns the clock.
+
+mod client;
+mod configuration;
+mod error;
+mod id;
+mod ledger;
+mod page;
+mod public_key;
+pub mod sqlite;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::sts::attributes::BaseDate;
+use crate::sts::meter::MeterPan;
+use crate::sts::tid::Tid;
+
+pub use client::{Client, Credential, CredentialHolder, NewClient, NewCredential, Role, UnknownRole};
+pub use configuration::{
+    Begun, Configuration, ConfigurationError, ConfigurationRefusal, ConfigurationState, FinishedState,
+    ImportedFields, MaskedKey, NewConfiguration, UnknownState, Warning,
+};
+pub use error::{Outcome, StoreError};
+pub use id::{ClientId, ConfigurationId, IdError, PublicKeyId};
+pub use ledger::{Content, LedgerError, NewToken, Recorded, Refused, RowContent, Sequence, TokenRow};
+pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
+pub use public_key::{NewPublicKey, PublicKey, Registered};
+
+/// Everything that Vendkey remembers, behind one contract.
+///
+/// Every method may fail with [`StoreError::Busy`] at once when too much waits already: nothing was done then.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Writes a heartbeat durably, so that health says what a token would meet (a full disk, a lost volume).
+    async fn probe(&self, now_ms: i64) -> Result<(), StoreError>;
+
+    /// Notes an upload before its key enters the HSM.
+    ///
+    /// Uploads with equal fingerprints are the same configuration: see [`Begun`]. The caller must not run two imports
+    /// of one fingerprint at a time.
+    async fn begin_import(&self, new: NewConfiguration) -> Result<Begun, StoreError>;
+
+    /// Completes an import: what the HSM answered, and the state in which the configuration begins its life.
+    ///
+    /// Refused unless it is IMPORTING, and refused to enable what is not servable.
+    async fn finish_import(
+        &self,
+        id: ConfigurationId,
+        fields: ImportedFields,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// Forgets an import that the HSM refused. Only an IMPORTING row is deleted; says whether there was one.
+    async fn abandon_import(&self, id: ConfigurationId) -> Result<bool, StoreError>;
+
+    /// One configuration, in whatever state.
+    async fn configuration(&self, id: ConfigurationId) -> Result<Option<Configuration>, StoreError>;
+
+    /// Configurations in the order of their uploads.
+    async fn list_configurations(&self, page: PageRequest) -> Result<Page<Configuration>, StoreError>;
+
+    /// Enables or disables a configuration; asking for what already is changes nothing and succeeds.
+    async fn set_configuration_enabled(
+        &self,
+        id: ConfigurationId,
+        enabled: bool,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// Registers a key that signs uploads. The same key (by fingerprint) again answers the row that is there.
+    async fn register_public_key(&self, new: NewPublicKey) -> Result<Registered, StoreError>;
+
+    /// One public key.
+    async fn public_key(&self, id: PublicKeyId) -> Result<Option<PublicKey>, StoreError>;
+
+    /// Public keys in the order of their registration.
+    async fn list_public_keys(&self, page: PageRequest) -> Result<Page<PublicKey>, StoreError>;
+
+    /// All keys whose signature opens an upload of this client now.
+    async fn enabled_public_keys(&self, owner: ClientId) -> Result<Vec<PublicKey>, StoreError>;
+
+    /// Enables or disables a public key. `None`: there is none of this id.
+    async fn set_public_key_enabled(
+        &self,
+        id: PublicKeyId,
+        enabled: bool,
+        now_ms: i64,
+    ) -> Result<Option<PublicKey>, StoreError>;
+
+    /// Creates a client. An id that exists already is a [`StoreError::Defect`]: ids are random.
+    async fn create_client(&self, new: NewClient) -> Result<Client, StoreError>;
+
+    /// One client.
+    async fn client(&self, id: ClientId) -> Result<Option<Client>, StoreError>;
+
+    /// Clients in the order of their creation.
+    async fn list_clients(&self, page: PageRequest) -> Result<Page<Client>, StoreError>;
+
+    /// Gives a client one more credential. `None`: there is no such client.
+    async fn create_credential(&self, new: NewCredential) -> Result<Option<Credential>, StoreError>;
+
+    /// The credential of this key id with its client, enabled or not: whoever asks decides.
+    async fn credential(&self, key_id: &str) -> Result<Option<CredentialHolder>, StoreError>;
+
+    /// Records a token before it exists, or finds the record of its first request.
+    ///
+    /// The order of the rules: a passed deadline, then (client, request id) as replay or reuse, then the state of the
+    /// configurations, then the TID. A refusal leaves no trace in the ledger.
+    async fn record_token(&self, new: NewToken) -> Result<Recorded, LedgerError>;
+
+    /// The ledger row of this number.
+    async fn issued_token(&self, sequence: Sequence) -> Result<Option<TokenRow>, StoreError>;
+
+    /// The ledger row that a client's request made.
+    async fn issued_token_of_request(
+        &self,
+        client: ClientId,
+        request_id: Uuid,
+    ) -> Result<Option<TokenRow>, StoreError>;
+
+    /// The ledger row of a meter's TID: there is at most one.
+    async fn issued_token_of_tid(
+        &self,
+        meter: MeterPan,
+        base_date: BaseDate,
+        tid: Tid,
+    ) -> Result<Option<TokenRow>, StoreError>;
+
+    /// The last TID of a meter under a base date, issued here or seeded.
+    async fn last_tid(&self, meter: MeterPan, base_date: BaseDate) -> Result<Option<Tid>, StoreError>;
+
+    /// Raises the last TID of a meter to at least this one and answers the last TID that now holds. It never falls.
+    async fn seed_last_tid(&self, meter: MeterPan, base_date: BaseDate, tid: Tid) -> Result<Tid, StoreError>;
+}

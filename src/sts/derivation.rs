@@ -4,7 +4,9 @@
 
 use std::fmt;
 
-use super::attributes::{Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyType};
+use super::attributes::{
+    Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyRevision, KeyType, SupplyGroupCode, TariffIndex,
+};
 use super::meter::MeterPan;
 
 /// Length of the message of DKGA04, in bytes: a label of 13, a zero, a context of 31, four of L.
@@ -167,7 +169,7 @@ impl Message {
 
 /// B = PANBLOCK xor CONTROLBLOCK of DKGA01, DKGA02 and DKGA03 (STS facts §2.1), most significant byte first.
 pub fn des_block(attributes: &Attributes, meter: &MeterPan) -> [u8; 8] {
-    let control = control_block(attributes);
+    let control = control_block(attributes.kt, attributes.sgc, attributes.ti, attributes.krn);
     let pan = pan_block(meter.as_str().as_bytes(), meter.iin().as_str().len(), attributes.kt);
     std::array::from_fn(|place| pan[place] ^ control[place])
 }
@@ -191,16 +193,15 @@ fn pan_block(pan: &[u8], iin_digits: usize, kt: KeyType) -> [u8; 8] {
 }
 
 /// CONTROLBLOCK: KT, SGC, TI and KRN as decimal nibbles, then six of F.
-pub fn control_block(attributes: &Attributes) -> [u8; 8] {
-    let sgc = attributes.sgc.value();
-    let ti = u64::from(attributes.ti.value());
+pub fn control_block(kt: KeyType, sgc: SupplyGroupCode, ti: TariffIndex, krn: KeyRevision) -> [u8; 8] {
+    let (sgc, ti) = (sgc.value(), u64::from(ti.value()));
     let digits = (0..6)
         .fold(0_u64, |block, place| block | u64::from(sgc / 10_u32.pow(place) % 10) << (36 + 4 * place));
-    let block = u64::from(attributes.kt.value()) << 60
+    let block = u64::from(kt.value()) << 60
         | digits
         | (ti / 10) << 32
         | (ti % 10) << 28
-        | u64::from(attributes.krn.value()) << 24
+        | u64::from(krn.value()) << 24
         | 0xFF_FFFF;
     block.to_be_bytes()
 }
@@ -226,7 +227,7 @@ mod tests {
     #[test]
     fn published_blocks() {
         let ddtk = attributes(Dkga::Dkga02, EncryptionAlgorithm::Ea07, 1);
-        assert_eq!(hex::encode(control_block(&ddtk)), "1123456011ffffff");
+        assert_eq!(hex::encode(control_block(ddtk.kt, ddtk.sgc, ddtk.ti, ddtk.krn)), "1123456011ffffff");
         let block =
             |iin, iain, kt: u8| pan_block_of_digits(iin, iain, kt.try_into().unwrap()).map(hex::encode);
         assert_eq!(block("600727", "12345678901", 2).unwrap(), "0072712345678901");

@@ -9,9 +9,19 @@
 //! "STS facts §n" in the comments cites the section of the project's collection of facts about the standard that the code
 //! follows.
 
+pub mod amount;
 pub mod attributes;
 pub mod cipher;
+pub mod crc;
 pub mod derivation;
 mod digits;
 pub mod meter;
+pub mod software;
 pub mod tid;
+pub mod token;
+pub mod virtual_meter;
+
+#[cfg(test)]
+mod peer_defects;
+#[cfg(test)]
+mod properties;

@@ -40,6 +40,11 @@ impl Tid {
         if value <= LAST { Ok(Self(value)) } else { Err(TidError::TooLarge(value)) }
     }
 
+    /// The lower 24 bits of a field that has no more.
+    pub(super) fn from_bits(bits: u32) -> Self {
+        Self(bits & LAST)
+    }
+
     /// 0..=0xFFFFFF.
     pub fn value(self) -> u32 {
         self.0

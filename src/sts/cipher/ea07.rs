@@ -58,7 +58,7 @@ impl Ea07 {
     }
 
     /// The encrypted block.
-    pub(super) fn encrypt(&self, block: u64) -> u64 {
+    pub(crate) fn encrypt(&self, block: u64) -> u64 {
         let mut state = block;
         // The key bit of nibble n is bit 4n + 3 of ror(!key, 12); shifted by 3 more it is bit 4n.
         let mut key = (!self.key).rotate_right(15);
@@ -75,7 +75,7 @@ impl Ea07 {
     }
 
     /// The decrypted block.
-    pub(super) fn decrypt(&self, block: u64) -> u64 {
+    pub(crate) fn decrypt(&self, block: u64) -> u64 {
         let mut state = block;
         let mut key = self.key;
         for _ in 0..ROUNDS {

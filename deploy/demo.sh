@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# The whole way on this machine: a SoftHSM token, a server, a configuration uploaded with openssl alone, a token for a meter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+home=$(mktemp -d "${TMPDIR:-/tmp}/vendkey-demo.XXXXXX")
+export PATH="$PWD/target/release:$PATH"
+vendkey=vendkey
+server=
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$home"' EXIT
+. deploy/local-server.sh
+
+deploy/prepare.sh
+say "building (some minutes the first time)"
+cargo build --release --locked
+set_up 127.0.0.1:0
+say "starting the server"
+start
+client_environment
+
+say "an administrator registers the key that signs uploads"
+cd "$home"
+openssl genrsa -out user_key.pem 4096 2>/dev/null
+openssl rsa -in user_key.pem -pubout -out user_public.pem 2>/dev/null
+show "$vendkey" public-key register user_public.pem --name "demo administrator"
+"$vendkey" server-key --out server_public.pem >server_key.txt
+tail -n 3 server_key.txt
+
+say "and encrypts a configuration with openssl"
+cat >config.yaml <<'YAML'
+---
+name: demo_config
+key_expiry_no: 255
+encryption_algorithm: sta
+token_carrier_type: numeric
+decoder_key_generation_algorithm: 04
+tariff_index: 01
+key_revision_no: 1
+vending_key: abababababababab949494949494949401234567
+supply_group_code: 123456
+key_type: 2
+base_date: 2014
+issuer_identification_no: 600727
+YAML
+cat <<'SHOWN'
+$ openssl enc -aes-128-cbc -K "$(xxd -p aes_key)" -iv "$(xxd -p aes_iv)" -in config.yaml -out config.enc
+$ cat aes_iv config.enc | base64 > data
+$ openssl dgst -binary -sha256 config.yaml | openssl rsautl -sign -inkey user_key.pem | base64 > digest
+$ openssl rsautl -encrypt -pubin -inkey server_public.pem -in aes_key | base64 > key
+SHOWN
+openssl rand -hex 8 | tr -d '\n' >aes_key
+openssl rand -hex 8 | tr -d '\n' >aes_iv
+hex() { od -An -v -tx1 "$1" | tr -d ' \n'; }
+openssl enc -aes-128-cbc -K "$(hex aes_key)" -iv "$(hex aes_iv)" -in config.yaml -out config.enc
+cat aes_iv config.enc | base64 >data
+openssl dgst -binary -sha256 config.yaml | openssl rsautl -sign -inkey user_key.pem 2>/dev/null | base64 >digest
+openssl rsautl -encrypt -pubin -inkey server_public.pem -in aes_key 2>/dev/null | base64 >key
+
+say "uploads it: the vending key goes into the HSM"
+show "$vendkey" configuration upload --data data --digest digest --key key
+configuration=$("$vendkey" configuration list --json | sed -n 's/.*"name": "\(configurations[^"]*\)".*/\1/p')
+
+say "a vending platform asks for 25.5 kWh for meter 47500150231"
+request=$(cat /proc/sys/kernel/random/uuid)
+issue=(token issue --configuration "$configuration" --meter 47500150231 --electricity 25.5 --request-id "$request")
+show "$vendkey" "${issue[@]}"
+
+say "and asks again, as after a lost answer: the same token"
+show "$vendkey" "${issue[@]}"
+
+say "stopping the server"
+kill "$server"
+wait "$server" || true
+server=
+echo "done; nothing is left of it"

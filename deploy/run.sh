@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# A server on SoftHSM that goes on: everything lies in .run, which survives restarts.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+home=$PWD/.run
+export PATH="$PWD/target/release:$PATH"
+vendkey=vendkey
+. deploy/local-server.sh
+
+deploy/prepare.sh
+say "building (some minutes the first time)"
+cargo build --release --locked
+set_up "${VENDKEY_LISTEN:-127.0.0.1:7443}"
+say "starting the server"
+start
+trap 'kill "$server" 2>/dev/null || true' EXIT
+trap 'exit 0' INT TERM
+client_environment
+cat >"$home/env" <<ENV
+export VENDKEY_ENDPOINT=$VENDKEY_ENDPOINT
+export VENDKEY_CREDENTIAL_FILE=$VENDKEY_CREDENTIAL_FILE
+export VENDKEY_CA=$VENDKEY_CA
+export PATH="$PWD/target/release:\$PATH"
+ENV
+cat <<HELP
+
+In a second terminal:
+
+  . $home/env
+  vendkey server-key
+  vendkey configuration list
+  vendkey token issue --help
+
+The log is $home/server.log. Ctrl-C stops the server; 'make run' goes on with the same token and database.
+HELP
+wait "$server"

@@ -1,0 +1,159 @@
+//! `vendkey.v1.ConfigurationService`.
+
+use std::{sync::Arc, time::Instant};
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    authentication::caller,
+    parse::{Fields, timestamp},
+    reason::Reason,
+    refusal::Refusal,
+    v1::{self, configuration::State, configuration_service_server::ConfigurationService},
+};
+use crate::{
+    access::Attempts,
+    envelope::{Blobs, PublicKey},
+    store::{Configuration, ConfigurationState, Listing, PageRequest},
+    sts::attributes::Attributes,
+    vending::Vending,
+};
+
+/// The service.
+pub struct Configurations {
+    vending: Arc<Vending>,
+    uploads: Arc<Attempts>,
+}
+
+impl Configurations {
+    /// Over the acts, with a limit on attempts to upload.
+    pub fn new(vending: Arc<Vending>, uploads: Arc<Attempts>) -> Self {
+        Self { vending, uploads }
+    }
+}
+
+#[tonic::async_trait]
+impl ConfigurationService for Configurations {
+    async fn upload_configuration(
+        &self,
+        request: Request<v1::UploadConfigurationRequest>,
+    ) -> Result<Response<v1::UploadConfigurationResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::UploadConfigurationRequest { data, digest, key, validate_only } = request.into_inner();
+        self.uploads.take(caller.client, Instant::now()).map_err(|wait| {
+            Refusal::new(Reason::UploadsLimited, "too many upload attempts in a minute").retry_after(wait)
+        })?;
+        let blobs = Blobs { data: data.as_bytes(), digest: digest.as_bytes(), key: key.as_bytes() };
+        let uploaded =
+            self.vending.upload(&caller, &blobs, validate_only).await.map_err(Refusal::from)?;
+        Ok(Response::new(v1::UploadConfigurationResponse {
+            configuration: Some(shown(&uploaded.configuration)),
+            existing: uploaded.existing,
+        }))
+    }
+
+    async fn get_configuration(
+        &self,
+        request: Request<v1::GetConfigurationRequest>,
+    ) -> Result<Response<v1::Configuration>, Status> {
+        let id = parse_name(&request.into_inner().name)?;
+        let found = self.vending.store().configuration(id).await.map_err(Refusal::from)?;
+        let found = found.ok_or_else(|| not_found(id))?;
+        Ok(Response::new(shown(&found)))
+    }
+
+    async fn list_configurations(
+        &self,
+        request: Request<v1::ListConfigurationsRequest>,
+    ) -> Result<Response<v1::ListConfigurationsResponse>, Status> {
+        let v1::ListConfigurationsRequest { page_size, page_token } = request.into_inner();
+        let page = PageRequest::new(Listing::Configurations, page_size, &page_token).map_err(Refusal::from)?;
+        let page = self.vending.store().list_configurations(page).await.map_err(Refusal::from)?;
+        Ok(Response::new(v1::ListConfigurationsResponse {
+            configurations: page.items.iter().map(shown).collect(),
+            next_page_token: page.next.map(|token| token.to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn enable_configuration(
+        &self,
+        request: Request<v1::EnableConfigurationRequest>,
+    ) -> Result<Response<v1::Configuration>, Status> {
+        let id = parse_name(&request.into_inner().name)?;
+        let changed = self.vending.set_enabled(id, true).await.map_err(Refusal::from)?;
+        Ok(Response::new(shown(&changed)))
+    }
+
+    async fn disable_configuration(
+        &self,
+        request: Request<v1::DisableConfigurationRequest>,
+    ) -> Result<Response<v1::Configuration>, Status> {
+        let id = parse_name(&request.into_inner().name)?;
+        let changed = self.vending.set_enabled(id, false).await.map_err(Refusal::from)?;
+        Ok(Response::new(shown(&changed)))
+    }
+
+    async fn get_server_key(
+        &self,
+        _: Request<v1::GetServerKeyRequest>,
+    ) -> Result<Response<v1::ServerKey>, Status> {
+        let key: PublicKey = self.vending.server_key().await.map_err(Refusal::from)?;
+        Ok(Response::new(v1::ServerKey {
+            public_key_pem: key.spki_pem(),
+            fingerprint: key.fingerprint().to_string(),
+            bits: u32::try_from(key.bits()).unwrap_or_default(),
+        }))
+    }
+}
+
+fn parse_name(name: &str) -> Result<crate::store::ConfigurationId, Refusal> {
+    let mut fields = Fields::default();
+    let id = fields.name("name", "configurations", name);
+    fields.finish(id)
+}
+
+fn not_found(id: crate::store::ConfigurationId) -> Refusal {
+    Refusal::from(crate::vending::Unusable::NotFound(id))
+}
+
+fn shown(configuration: &Configuration) -> v1::Configuration {
+    let warning = |warning: &crate::store::Warning| v1::Warning {
+        code: warning.code.clone(),
+        message: warning.message.clone(),
+    };
+    v1::Configuration {
+        name: format!("configurations/{}", configuration.id),
+        display_name: configuration.display_name.clone(),
+        state: match configuration.state {
+            ConfigurationState::Importing => State::Importing,
+            ConfigurationState::Enabled => State::Enabled,
+            // The two last states come with ScheduleDestroy; until then no row has them.
+            ConfigurationState::Disabled
+            | ConfigurationState::DestroyScheduled
+            | ConfigurationState::Destroyed => State::Disabled,
+        }
+        .into(),
+        attributes: Some(attributes(&configuration.attributes)),
+        kcv: configuration.kcv.map(hex::encode).unwrap_or_default(),
+        warnings: configuration.warnings.iter().map(warning).collect(),
+        unservable: configuration.unservable.iter().map(warning).collect(),
+        signer: format!("publicKeys/{}", configuration.signer),
+        uploader: format!("clients/{}", configuration.uploaded_by),
+        create_time: Some(timestamp(configuration.created_ms)),
+        update_time: Some(timestamp(configuration.updated_ms)),
+    }
+}
+
+fn attributes(attributes: &Attributes) -> v1::KeyAttributes {
+    v1::KeyAttributes {
+        iin: attributes.iin.to_string(),
+        sgc: attributes.sgc.to_string(),
+        ti: attributes.ti.to_string(),
+        krn: attributes.krn.value().into(),
+        kt: attributes.kt.value().into(),
+        ken: attributes.ken.0.into(),
+        ea: attributes.ea.code().into(),
+        dkga: attributes.dkga.code().into(),
+        base_date: attributes.base_date.year().into(),
+    }
+}

@@ -1,0 +1,172 @@
+//! From the layers' errors to refusals: what a caller reads. What only operators may read goes to the log here.
+
+use std::time::Duration;
+
+use super::{
+    reason::Reason,
+    refusal::{Issued, Refusal},
+};
+use crate::{
+    access::AccessError,
+    hsm::HsmError,
+    store::{Outcome, PageError, StoreError},
+    sts::tid::TidRefusal,
+    vending::{EnableError, IssueError, Unusable, UploadError},
+};
+
+/// After a full queue: it drains within milliseconds.
+const RETRY_BUSY: Duration = Duration::from_millis(100);
+/// After a lost HSM or a full disk: healing takes seconds.
+const RETRY_UNAVAILABLE: Duration = Duration::from_secs(5);
+
+impl From<AccessError> for Refusal {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Missing => Self::new(Reason::CredentialMissing, error.to_string()),
+            AccessError::Refused => Self::new(Reason::CredentialRefused, error.to_string()),
+            AccessError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Outcome> for Issued {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::NotDone => Self::No,
+            Outcome::Unknown => Self::Maybe,
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let refusal = match &error {
+            StoreError::Busy => {
+                return Self::new(Reason::StoreBusy, "the ledger's queue is full").retry_after(RETRY_BUSY);
+            }
+            StoreError::DeadlinePassed => {
+                return Self::new(Reason::DeadlinePassed, "the deadline passed before anything was recorded");
+            }
+            StoreError::Full { .. } => Self::new(Reason::StoreUnavailable, "the store's disk is full"),
+            StoreError::Unavailable { .. } | StoreError::Closed { .. } => {
+                Self::new(Reason::StoreUnavailable, "the store cannot be written or read")
+            }
+            StoreError::Damaged { .. } | StoreError::Corrupt { .. } | StoreError::Defect { .. } => {
+                tracing::error!(%error, "the store");
+                return internal().issued(error.outcome().into());
+            }
+        };
+        tracing::error!(%error, "the store");
+        refusal.retry_after(RETRY_UNAVAILABLE).issued(error.outcome().into())
+    }
+}
+
+impl From<HsmError> for Refusal {
+    fn from(error: HsmError) -> Self {
+        if matches!(error, HsmError::Busy(_)) {
+            return Self::new(Reason::HsmBusy, "the HSM's queue is full").retry_after(RETRY_BUSY);
+        }
+        tracing::error!(%error, "the HSM");
+        match error {
+            HsmError::NotServed { .. } => Self::new(Reason::KeyClassUnsupported, error.to_string()),
+            HsmError::WrongKind { .. } | HsmError::TooMany { .. } => internal(),
+            _ => Self::new(Reason::HsmUnavailable, "the HSM does not answer as it should")
+                .retry_after(RETRY_UNAVAILABLE),
+        }
+    }
+}
+
+impl From<PageError> for Refusal {
+    fn from(error: PageError) -> Self {
+        let field = match error {
+            PageError::NegativeSize => "page_size",
+            PageError::Token => "page_token",
+        };
+        Self::fields(Reason::InvalidFields, vec![(field.to_owned(), error.to_string())])
+    }
+}
+
+impl From<Unusable> for Refusal {
+    fn from(error: Unusable) -> Self {
+        let reason = match &error {
+            Unusable::NotFound(_) => Reason::ConfigurationNotFound,
+            Unusable::Importing => Reason::ConfigurationImporting,
+            Unusable::Disabled => Reason::ConfigurationDisabled,
+            Unusable::Destroyed | Unusable::Unservable(_) => Reason::ConfigurationUnservable,
+            Unusable::Denied(_) => Reason::PolicyDenies,
+            Unusable::Unverified(_) => Reason::UnverifiedAlgorithm,
+            Unusable::KeyClass(_) => Reason::KeyClassUnsupported,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
+impl From<UploadError> for Refusal {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::Malformed(faults) => Self::fields(
+                Reason::EnvelopeMalformed,
+                faults.iter().map(|fault| (fault.blob.to_string(), fault.to_string())).collect(),
+            ),
+            // One text for all causes (upload formats §4).
+            UploadError::Invalid => Self::new(Reason::EnvelopeInvalid, "the upload cannot be opened"),
+            UploadError::Configuration(faults) => Self::fields(
+                Reason::ConfigurationInvalid,
+                faults.iter().map(|fault| (fault.field.clone(), fault.to_string())).collect(),
+            ),
+            UploadError::KeyClass(_) => Self::new(Reason::KeyClassUnsupported, error.to_string()),
+            UploadError::Import(_) => {
+                tracing::error!(%error, "import");
+                Self::new(Reason::KeyClassUnsupported, error.to_string())
+            }
+            UploadError::Hsm(error) => error.into(),
+            UploadError::Store(error) => error.into(),
+            UploadError::Stopping => {
+                Self::new(Reason::HsmUnavailable, error.to_string()).retry_after(RETRY_UNAVAILABLE)
+            }
+        }
+    }
+}
+
+impl From<EnableError> for Refusal {
+    fn from(error: EnableError) -> Self {
+        match error {
+            EnableError::Unusable(error) => error.into(),
+            EnableError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<IssueError> for Refusal {
+    fn from(error: IssueError) -> Self {
+        let reason = match &error {
+            IssueError::Meter(_) => {
+                return Self::fields(Reason::InvalidFields, vec![("meter".to_owned(), error.to_string())]);
+            }
+            IssueError::CreditUnderDefaultKey(_) => Reason::CreditUnderDefaultKey,
+            IssueError::TimeOutsideWindow { .. } => Reason::TokenTimeOutsideWindow,
+            IssueError::TimeBeforeBaseDate(_) => Reason::TokenTimeBeforeBaseDate,
+            IssueError::Tid(TidRefusal::KeyExpired { .. }) => Reason::KeyExpired,
+            IssueError::Tid(TidRefusal::Exhausted) => Reason::TidExhausted,
+            IssueError::Tid(TidRefusal::BeyondHorizon { .. }) => Reason::TidBeyondHorizon,
+            IssueError::RequestIdReused => Reason::RequestIdReused,
+            IssueError::CredentialRefused => Reason::CredentialRefused,
+            IssueError::Unusable(_) | IssueError::Hsm { .. } | IssueError::Store(_) => Reason::Internal,
+            IssueError::Fault(fault) => {
+                tracing::error!(fault, "issuing");
+                return internal();
+            }
+        };
+        match error {
+            IssueError::Unusable(error) => error.into(),
+            IssueError::Hsm { error, outcome } => Self::from(error).issued(outcome.into()),
+            IssueError::Store(error) => error.into(),
+            error => Self::new(reason, error.to_string()),
+        }
+    }
+}
+
+/// What is told of a fault of ours.
+fn internal() -> Refusal {
+    Refusal::new(Reason::Internal, "a fault of the server; its log says more")
+}

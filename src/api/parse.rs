@@ -1,0 +1,78 @@
+//! Fields of requests into types, all faults gathered.
+
+use std::{fmt::Display, str::FromStr};
+
+use prost_types::Timestamp;
+
+use super::{reason::Reason, refusal::Refusal};
+
+/// The faults of a request so far.
+#[derive(Default)]
+pub(super) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Notes a fault.
+    pub(super) fn fault(&mut self, field: &str, description: impl Display) {
+        self.0.push((field.to_owned(), description.to_string()));
+    }
+
+    /// Keeps the value, or notes the fault.
+    pub(super) fn take<T, E: Display>(&mut self, field: &str, parsed: Result<T, E>) -> Option<T> {
+        parsed.map_err(|error| self.fault(field, error)).ok()
+    }
+
+    /// An identifier after its collection, such as `configurations/{uuid}`.
+    pub(super) fn name<T: FromStr>(&mut self, field: &str, collection: &str, text: &str) -> Option<T> {
+        let id = text.strip_prefix(collection).and_then(|rest| rest.strip_prefix('/'));
+        let parsed = id.and_then(|id| id.parse().ok());
+        if parsed.is_none() {
+            self.fault(field, format!("expected {collection}/ and a UUID in lower case"));
+        }
+        parsed
+    }
+
+    /// The refusal of everything noted, if anything was.
+    pub(super) fn refusal(self) -> Refusal {
+        Refusal::fields(Reason::InvalidFields, self.0)
+    }
+
+    /// The value if it and all else was well.
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Refusal> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(self.refusal()),
+        }
+    }
+}
+
+/// Milliseconds since 1970 as protobuf's time.
+pub(super) fn timestamp(ms: i64) -> Timestamp {
+    Timestamp {
+        seconds: ms.div_euclid(1000),
+        // Below 10^9: the remainder is under 1000.
+        nanos: i32::try_from(ms.rem_euclid(1000) * 1_000_000).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::ConfigurationId;
+
+    #[test]
+    fn names_are_exact() {
+        let id = ConfigurationId::generate();
+        let mut fields = Fields::default();
+        let good = format!("configurations/{id}");
+        assert_eq!(fields.name::<ConfigurationId>("name", "configurations", &good), Some(id));
+        for bad in ["", "configurations", "configurations/", "keys/1", &format!("configurations/{id} ")] {
+            assert_eq!(fields.name::<ConfigurationId>("name", "configurations", bad), None, "{bad:?}");
+        }
+        assert_eq!(fields.0.len(), 5);
+    }
+
+    #[test]
+    fn times_before_1970_keep_their_sign() {
+        assert_eq!(timestamp(-1), Timestamp { seconds: -1, nanos: 999_000_000 });
+    }
+}

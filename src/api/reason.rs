@@ -1,0 +1,91 @@
+//! The reasons of refusals: one table from reason to gRPC status. `docs/errors.md` is this table in words.
+
+use tonic::Code;
+
+/// Declares the reasons with their names on the wire, their status and what a caller should do.
+macro_rules! reasons {
+    ($($variant:ident = $text:literal, $code:ident, $advice:literal;)*) => {
+        /// Why a call was refused: `ErrorInfo.reason` with domain `vendkey`. Stable; clients may branch on it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $(#[doc = $advice] $variant,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name on the wire.
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The status that goes with it.
+            pub fn code(self) -> Code {
+                match self { $(Self::$variant => Code::$code,)* }
+            }
+
+            /// What it means and what to do.
+            pub fn advice(self) -> &'static str {
+                match self { $(Self::$variant => $advice,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    CredentialMissing = "CREDENTIAL_MISSING", Unauthenticated, "The call carries no credential: send `authorization: Bearer ...`.";
+    CredentialRefused = "CREDENTIAL_REFUSED", Unauthenticated, "The credential is unknown, wrong, disabled or expired.";
+    InvalidFields = "INVALID_FIELDS", InvalidArgument, "Fields of the request are malformed; BadRequest lists all of them.";
+    EnvelopeMalformed = "ENVELOPE_MALFORMED", InvalidArgument, "A blob of the upload is visibly not what it should be; BadRequest says which and how.";
+    EnvelopeInvalid = "ENVELOPE_INVALID", InvalidArgument, "The upload could not be opened: wrong server key, wrong AES key, damaged data, or no registered key signed it. Which of these is not told.";
+    ConfigurationInvalid = "CONFIGURATION_INVALID", InvalidArgument, "The uploaded text is no valid configuration; BadRequest lists every fault.";
+    PublicKeyInvalid = "PUBLIC_KEY_INVALID", InvalidArgument, "The public key cannot be used; BadRequest says why.";
+    ConfigurationNotFound = "CONFIGURATION_NOT_FOUND", NotFound, "No configuration has this name.";
+    PublicKeyNotFound = "PUBLIC_KEY_NOT_FOUND", NotFound, "No public key has this name.";
+    ConfigurationDisabled = "CONFIGURATION_DISABLED", FailedPrecondition, "The configuration is disabled; an administrator can enable it.";
+    ConfigurationImporting = "CONFIGURATION_IMPORTING", FailedPrecondition, "The upload of this configuration was not finished; repeat it.";
+    ConfigurationUnservable = "CONFIGURATION_UNSERVABLE", FailedPrecondition, "No token can ever be issued under this configuration; the message says why.";
+    PolicyDenies = "POLICY_DENIES", FailedPrecondition, "The settings of this server do not allow it, such as DKGA02 where it is denied.";
+    UnverifiedAlgorithm = "UNVERIFIED_ALGORITHM", FailedPrecondition, "No published vector proves this algorithm; the settings must allow it.";
+    CreditUnderDefaultKey = "CREDIT_UNDER_DEFAULT_KEY", FailedPrecondition, "Keys of type 0 and 1 issue no credit.";
+    KeyClassUnsupported = "KEY_CLASS_UNSUPPORTED", FailedPrecondition, "The HSM failed the known-answer probe of what this key needs.";
+    TokenTimeOutsideWindow = "TOKEN_TIME_OUTSIDE_WINDOW", OutOfRange, "token_time may lie from 24 hours ago to 5 minutes ahead.";
+    TokenTimeBeforeBaseDate = "TOKEN_TIME_BEFORE_BASE_DATE", FailedPrecondition, "The configuration's base date has not come yet at that time.";
+    TidExhausted = "TID_EXHAUSTED", FailedPrecondition, "The 24 bits of the token identifier are used up: change to a later base date.";
+    TidBeyondHorizon = "TID_BEYOND_HORIZON", FailedPrecondition, "This meter has had so many tokens that the next free minute is too far ahead; wait.";
+    KeyExpired = "KEY_EXPIRED", FailedPrecondition, "The key expiry number forbids tokens of that time: change the key.";
+    RequestIdReused = "REQUEST_ID_REUSED", AlreadyExists, "This request_id belongs to another request; use a new one.";
+    HsmBusy = "HSM_BUSY", ResourceExhausted, "The HSM's queue is full: retry after the time given, with the same request_id.";
+    StoreBusy = "STORE_BUSY", ResourceExhausted, "The ledger's queue is full: retry after the time given, with the same request_id.";
+    UploadsLimited = "UPLOADS_LIMITED", ResourceExhausted, "Too many upload attempts of this client: retry after the time given.";
+    HsmUnavailable = "HSM_UNAVAILABLE", Unavailable, "The HSM does not answer; retry with the same request_id.";
+    StoreUnavailable = "STORE_UNAVAILABLE", Unavailable, "The store cannot be written or read; retry with the same request_id.";
+    DeadlinePassed = "DEADLINE_PASSED", DeadlineExceeded, "The call's deadline passed before anything was recorded.";
+    Internal = "INTERNAL", Internal, "A fault of the server; its log says more.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_holds_the_table() {
+        let document = include_str!("../../docs/errors.md");
+        for reason in Reason::ALL {
+            let row = format!("| `{}` | {} | {} |", reason.text(), code_name(reason.code()), reason.advice());
+            assert!(document.contains(&row), "docs/errors.md lacks: {row}");
+        }
+    }
+
+    fn code_name(code: Code) -> String {
+        let mut name = String::new();
+        for letter in format!("{code:?}").chars() {
+            if letter.is_ascii_uppercase() && !name.is_empty() {
+                name.push('_');
+            }
+            name.push(letter.to_ascii_uppercase());
+        }
+        name
+    }
+}

@@ -1,0 +1,82 @@
+//! A refusal on its way to the wire: `google.rpc.Status` with ErrorInfo, BadRequest and RetryInfo.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::Status;
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::reason::Reason;
+
+/// `ErrorInfo.domain` of all our reasons.
+pub const DOMAIN: &str = "vendkey";
+
+/// Whether a token may exist in spite of the refusal. After `Maybe` the caller repeats the same `request_id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Issued {
+    /// Nothing was recorded.
+    No,
+    /// The ledger may hold a row.
+    Maybe,
+}
+
+/// What the caller is told. The log's text is another.
+#[derive(Debug)]
+pub struct Refusal {
+    reason: Reason,
+    message: String,
+    violations: Vec<(String, String)>,
+    retry_after: Option<Duration>,
+    issued: Issued,
+}
+
+impl Refusal {
+    /// A refusal with nothing issued.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), violations: Vec::new(), retry_after: None, issued: Issued::No }
+    }
+
+    /// A refusal of all the fields that are wrong.
+    pub fn fields(reason: Reason, violations: Vec<(String, String)>) -> Self {
+        let listed: Vec<String> =
+            violations.iter().map(|(field, description)| format!("{field}: {description}")).collect();
+        Self { violations, ..Self::new(reason, listed.join("; ")) }
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(self, after: Duration) -> Self {
+        Self { retry_after: Some(after), ..self }
+    }
+
+    /// Says whether a token may exist.
+    #[must_use]
+    pub fn issued(self, issued: Issued) -> Self {
+        Self { issued, ..self }
+    }
+
+    /// The reason.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let issued = match refusal.issued {
+            Issued::No => "no",
+            Issued::Maybe => "maybe",
+        };
+        let mut details = ErrorDetails::with_error_info(
+            refusal.reason.text(),
+            DOMAIN,
+            HashMap::from([("issued".to_owned(), issued.to_owned())]),
+        );
+        for (field, description) in refusal.violations {
+            details.add_bad_request_violation(field, description);
+        }
+        if let Some(after) = refusal.retry_after {
+            details.set_retry_info(Some(after));
+        }
+        Self::with_error_details(refusal.reason.code(), refusal.message, details)
+    }
+}

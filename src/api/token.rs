@@ -1,0 +1,241 @@
+//! `vendkey.v1.TokenService`.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+use uuid::Uuid;
+
+use super::{
+    authentication::caller,
+    content::{self, Content},
+    parse::{Fields, timestamp},
+    reason::Reason,
+    refusal::Refusal,
+    v1::{self, token_service_server::TokenService},
+};
+use crate::{
+    store::{RowContent, TokenRow},
+    sts::{
+        meter::{Drn, MeterError, MeterPan},
+        token::{Display, Payload},
+    },
+    vending::{Asked, IssueOrder, IssuedToken, MeterNumber, Vending},
+};
+
+/// The service.
+pub struct Tokens {
+    vending: Arc<Vending>,
+}
+
+impl Tokens {
+    /// Over the acts.
+    pub fn new(vending: Arc<Vending>) -> Self {
+        Self { vending }
+    }
+}
+
+#[tonic::async_trait]
+impl TokenService for Tokens {
+    async fn issue_token(
+        &self,
+        request: Request<v1::IssueTokenRequest>,
+    ) -> Result<Response<v1::IssuedToken>, Status> {
+        let caller = caller(&request)?;
+        let deadline = deadline(request.metadata());
+        let request = request.into_inner();
+        let finer = has_finer_amount(&request);
+        match parse(request, deadline)? {
+            Parsed::Sequenced(order) => {
+                let asked = order.asked;
+                let issued = self.vending.issue(&caller, order).await.map_err(Refusal::from)?;
+                Ok(Response::new(sequenced(&issued, asked, finer)?))
+            }
+            Parsed::Display { request_id, display } => {
+                let (row, replay) = self
+                    .vending
+                    .issue_display(&caller, request_id, display, deadline)
+                    .await
+                    .map_err(Refusal::from)?;
+                Ok(Response::new(displayed(&row, display, replay)))
+            }
+        }
+    }
+}
+
+/// A request whose every field is well.
+enum Parsed {
+    Sequenced(IssueOrder),
+    Display { request_id: Uuid, display: Display },
+}
+
+fn parse(request: v1::IssueTokenRequest, deadline: Option<Instant>) -> Result<Parsed, Refusal> {
+    let mut fields = Fields::default();
+    let request_id = fields.take("request_id", request_id(&request.request_id));
+    let token_time = request.token_time.map(|time| time.seconds);
+    let content = content::parse(&mut fields, request.content);
+    if let Some(Content::Display(display)) = content {
+        // Class 1 is for every meter: what names one would be forgotten silently.
+        if !request.meter.is_empty() || !request.configuration.is_empty() || token_time.is_some() {
+            fields.fault("meter_test", "takes no meter, no configuration and no token_time: it fits every meter");
+        }
+        let request_id = fields.finish(request_id)?;
+        return Ok(Parsed::Display { request_id, display });
+    }
+    let configuration = fields.name("configuration", "configurations", &request.configuration);
+    let meter = fields.take("meter", meter_number(&request.meter));
+    let parsed = match (configuration, meter, request_id, content) {
+        (Some(configuration), Some(meter), Some(request_id), Some(Content::Sequenced(asked))) => {
+            Some(IssueOrder { configuration, meter, request_id, token_time, asked, deadline })
+        }
+        _ => None,
+    };
+    fields.finish(parsed).map(Parsed::Sequenced)
+}
+
+fn request_id(text: &str) -> Result<Uuid, &'static str> {
+    match Uuid::try_parse(text) {
+        Ok(id) if !id.is_nil() && !id.is_max() => Ok(id),
+        _ => Err("expected a UUID that you choose, such as 018f2b3c-7d4e-7a10-9c55-3b1f0e2d4c6a"),
+    }
+}
+
+fn meter_number(text: &str) -> Result<MeterNumber, MeterError> {
+    match text.len() {
+        18 => text.parse::<MeterPan>().map(MeterNumber::Pan),
+        _ => text.parse::<Drn>().map(MeterNumber::Drn),
+    }
+}
+
+/// When the caller stops waiting, by its `grpc-timeout`: up to 8 digits and a unit.
+fn deadline(metadata: &MetadataMap) -> Option<Instant> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count: u64 = digits.parse().ok()?;
+    let timeout = match unit {
+        "H" => Duration::from_secs(count.checked_mul(3600)?),
+        "M" => Duration::from_secs(count.checked_mul(60)?),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    };
+    Instant::now().checked_add(timeout)
+}
+
+/// Whether the request asks for a part of the least unit, which was rounded before the standard's coding saw it.
+fn has_finer_amount(request: &v1::IssueTokenRequest) -> bool {
+    use v1::issue_token_request::Content as Wire;
+    let (text, places) = match &request.content {
+        Some(
+            Wire::ElectricityCredit(credit)
+            | Wire::WaterCredit(credit)
+            | Wire::GasCredit(credit)
+            | Wire::TimeCredit(credit),
+        ) => match &credit.amount {
+            Some(v1::unit_credit::Amount::Decimal(text)) => (text, crate::sts::amount::UNIT_PLACES),
+            _ => return false,
+        },
+        Some(
+            Wire::ElectricityCurrencyCredit(credit)
+            | Wire::WaterCurrencyCredit(credit)
+            | Wire::GasCurrencyCredit(credit)
+            | Wire::TimeCurrencyCredit(credit),
+        ) => match &credit.amount {
+            Some(v1::currency_credit::Amount::Decimal(text)) => (text, crate::sts::amount::CURRENCY_PLACES),
+            _ => return false,
+        },
+        _ => return false,
+    };
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    fraction.bytes().skip(places as usize).any(|digit| digit != b'0')
+}
+
+fn sequenced(issued: &IssuedToken, asked: Asked, finer: bool) -> Result<v1::IssuedToken, Refusal> {
+    let IssuedToken { token, row, known, replay } = issued;
+    let RowContent::Sequenced { meter, base_date, tid, .. } = &row.content else {
+        return Err(Refusal::new(Reason::Internal, "the ledger's row is of another kind"));
+    };
+    // The request's hash was the row's, so what was asked for is what the row says.
+    let payload = asked.payload;
+    let transferred = content::transferred(&payload).map(|(amount, unit, units)| v1::Transferred {
+        amount,
+        unit: unit.to_owned(),
+        rounded_up: finer || units != asked.exact,
+    });
+    let (class, subclass) = payload.class_subclass();
+    Ok(v1::IssuedToken {
+        token: token.to_string(),
+        token_class: class.into(),
+        token_subclass: subclass.into(),
+        kind: content::kind(&payload),
+        configuration: format!("configurations/{}", known.id),
+        kcv: known.kcv.map(hex::encode).unwrap_or_default(),
+        meter_pan: meter.to_string(),
+        drn: meter.drn().to_string(),
+        tid: Some(v1::TokenIdentifier {
+            value: tid.value(),
+            time: Some(timestamp(tid.unix_seconds(*base_date).saturating_mul(1000))),
+        }),
+        transferred,
+        register: match payload {
+            Payload::Management(management) => Some(management.register().into()),
+            Payload::Credit { .. } | Payload::Currency { .. } => None,
+        },
+        replay: *replay,
+        ..from_row(row)
+    })
+}
+
+fn displayed(row: &TokenRow, display: Display, replay: bool) -> v1::IssuedToken {
+    let kind = if display.is_all() { "meter test: all" } else { "meter test" };
+    v1::IssuedToken {
+        token: display.token().to_string(),
+        token_class: 1,
+        token_subclass: display.block().subclass().into(),
+        kind: kind.to_owned(),
+        control: Some(display.control()),
+        replay,
+        ..from_row(row)
+    }
+}
+
+/// What every row says.
+fn from_row(row: &TokenRow) -> v1::IssuedToken {
+    v1::IssuedToken {
+        name: format!("issuedTokens/{}", row.sequence),
+        request_id: row.request_id.to_string(),
+        issue_time: Some(timestamp(row.issued_ms)),
+        ..v1::IssuedToken::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_of_all_units() {
+        let after = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            deadline(&metadata)
+        };
+        for (text, seconds) in [("1H", 3600), ("2M", 120), ("3S", 3), ("4000m", 4)] {
+            let left = after(text).unwrap().duration_since(Instant::now());
+            assert!(left <= Duration::from_secs(seconds) && left > Duration::from_secs(seconds - 1), "{text}");
+        }
+        for text in ["", "1", "S", "1x", "99999999999999999999S"] {
+            assert!(after(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nil_is_no_request_id() {
+        assert!(request_id(&Uuid::nil().to_string()).is_err());
+        assert!(request_id(&Uuid::now_v7().to_string()).is_ok());
+    }
+}

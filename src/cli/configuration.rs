@@ -1,0 +1,284 @@
+//! `vendkey configuration`.
+
+use std::{
+    fs,
+    io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
+
+use super::{
+    connection::Connection,
+    output::{self, Failure},
+};
+use crate::{
+    api::v1::{
+        Configuration, DisableConfigurationRequest, EnableConfigurationRequest, GetConfigurationRequest,
+        ListConfigurationsRequest, ListConfigurationsResponse, UploadConfigurationRequest, Warning,
+        configuration::State, configuration_service_client::ConfigurationServiceClient,
+    },
+    envelope::{AdministratorKey, EncryptError, PublicKey, encrypt},
+    vending::{Clock as _, SystemClock},
+};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Make the three blobs of an upload from a YAML file; works offline
+    Encrypt(Encrypt),
+    /// Upload the three blobs
+    Upload(Upload),
+    /// List the configurations
+    List(List),
+    /// Show one configuration
+    Show(Named),
+    /// Let tokens be issued again
+    Enable(Named),
+    /// Stop issuing; retries of issued tokens still get them
+    Disable(Named),
+}
+
+/// Example: vendkey configuration encrypt example.yaml --server-key server.pem \
+///   --fingerprint 3f0c... --signing-key admin.pem --out upload
+///
+/// Writes upload/example.data, upload/example.digest and upload/example.key.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Encrypt {
+    /// The configuration, YAML
+    file: PathBuf,
+    /// The server's public key, from `vendkey server-key --out`
+    #[arg(long, value_name = "FILE")]
+    server_key: PathBuf,
+    /// The server key's fingerprint as you learned it over another channel; asked for if not given
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<String>,
+    /// Your private RSA key, PEM, not encrypted
+    #[arg(long, value_name = "FILE")]
+    signing_key: PathBuf,
+    /// Folder for the three files; made if missing
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+}
+
+/// Example: vendkey configuration upload --data c.data --digest c.digest --key c.key
+#[derive(Args)]
+pub(super) struct Upload {
+    /// base64 of IV and AES-128-CBC ciphertext
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// base64 of the signed SHA-256
+    #[arg(long, value_name = "FILE")]
+    digest: PathBuf,
+    /// base64 of the wrapped AES key
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Check everything and store nothing
+    #[arg(long)]
+    validate_only: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args)]
+pub(super) struct Named {
+    /// configurations/{uuid}
+    name: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Command {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Encrypt(encrypt) => encrypt.run(),
+            Self::Upload(upload) => super::calling(upload.run()),
+            Self::List(List { connection }) => super::calling(list(&connection)),
+            Self::Show(Named { name, connection }) => super::calling(async move {
+                let mut client = ConfigurationServiceClient::new(connection.open().await?);
+                let reply = client.get_configuration(GetConfigurationRequest { name }).await;
+                let reply = reply.map_err(Failure::refused(connection.json))?;
+                output::show(connection.json, reply.get_ref(), described)
+            }),
+            Self::Enable(Named { name, connection }) => super::calling(async move {
+                let mut client = ConfigurationServiceClient::new(connection.open().await?);
+                let reply = client.enable_configuration(EnableConfigurationRequest { name }).await;
+                let reply = reply.map_err(Failure::refused(connection.json))?;
+                output::show(connection.json, reply.get_ref(), described)
+            }),
+            Self::Disable(Named { name, connection }) => super::calling(async move {
+                let mut client = ConfigurationServiceClient::new(connection.open().await?);
+                let reply = client.disable_configuration(DisableConfigurationRequest { name }).await;
+                let reply = reply.map_err(Failure::refused(connection.json))?;
+                output::show(connection.json, reply.get_ref(), described)
+            }),
+        }
+    }
+}
+
+impl Encrypt {
+    fn run(self) -> Result<(), Failure> {
+        let read = |option: &str, file: &Path| {
+            fs::read(file).map(Zeroizing::new).map_err(|error| Failure::file(option, file, &error))
+        };
+        let yaml = read("file", &self.file)?;
+        let server_key = read("--server-key", &self.server_key)?;
+        let signing_key = read("--signing-key", &self.signing_key)?;
+        let server_key = PublicKey::parse(&server_key)
+            .map_err(|error| Failure::text(format!("--server-key {}: {error}", self.server_key.display())))?;
+        confirm(&server_key.fingerprint().to_string(), self.fingerprint.as_deref())?;
+        let signing_key = std::str::from_utf8(&signing_key).unwrap_or_default();
+        let signing_key = AdministratorKey::from_pem(signing_key)
+            .map_err(|error| Failure::text(format!("--signing-key {}: {error}", self.signing_key.display())))?;
+        let now = SystemClock.now_ms().div_euclid(1000);
+        let sealed = encrypt(&yaml, &server_key, &signing_key, now, &mut rsa::rand_core::OsRng)
+            .map_err(|error| faulty(&self.file, error))?;
+        fs::create_dir_all(&self.out).map_err(|error| Failure::file("--out", &self.out, &error))?;
+        let stem = self.file.file_stem().unwrap_or_default();
+        for (extension, text) in [("data", &sealed.data), ("digest", &sealed.digest), ("key", &sealed.key)] {
+            let file = self.out.join(stem).with_extension(extension);
+            fs::write(&file, text).map_err(|error| Failure::file("--out", &file, &error))?;
+            println!("wrote {}", file.display());
+        }
+        for warning in &sealed.draft.warnings {
+            println!("warning: {warning}");
+        }
+        Ok(())
+    }
+}
+
+/// Every fault of the text, a line each.
+fn faulty(file: &Path, error: EncryptError) -> Failure {
+    let mut text = format!("{}: {error}", file.display());
+    if let EncryptError::Faults(faults) = error {
+        for fault in faults {
+            text.push_str(&format!("\n  {fault}"));
+        }
+    }
+    Failure::text(text)
+}
+
+/// Checks the server key's fingerprint against the one given, or asks a person.
+fn confirm(actual: &str, given: Option<&str>) -> Result<(), Failure> {
+    if let Some(given) = given {
+        let digits: String = given.chars().filter(|c| !matches!(c, ':' | ' ')).collect();
+        return if digits.eq_ignore_ascii_case(actual) {
+            Ok(())
+        } else {
+            Err(Failure::text(format!(
+                "--fingerprint is not that of --server-key, which is {actual}: the file may have been swapped; nothing was encrypted"
+            )))
+        };
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage("--fingerprint is missing, and nobody can be asked".to_owned()));
+    }
+    print!("The server key's fingerprint is\n  {actual}\nIs it the one that you learned over another channel? (yes/no) ");
+    let _ = io::stdout().flush();
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| Failure::text(error.to_string()))?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(Failure::text("not confirmed; nothing was encrypted".to_owned())) }
+}
+
+impl Upload {
+    async fn run(self) -> Result<(), Failure> {
+        let json = self.connection.json;
+        // A file that is not text is sent as what is left of it: the server says what is wrong with it.
+        let read = |option: &str, file: &Path| {
+            fs::read(file)
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+                .map_err(|error| Failure::file(option, file, &error))
+        };
+        let request = UploadConfigurationRequest {
+            data: read("--data", &self.data)?,
+            digest: read("--digest", &self.digest)?,
+            key: read("--key", &self.key)?,
+            validate_only: self.validate_only,
+        };
+        let mut client = ConfigurationServiceClient::new(self.connection.open().await?);
+        let reply = client.upload_configuration(request).await.map_err(Failure::refused(json))?;
+        let validated = self.validate_only;
+        output::show(json, reply.get_ref(), |reply| {
+            let verdict = match (validated, reply.existing) {
+                (true, _) => "valid; nothing was stored",
+                (false, true) => "uploaded before; this is that configuration",
+                (false, false) => "uploaded",
+            };
+            format!("{verdict}\n{}", reply.configuration.as_ref().map(described).unwrap_or_default())
+        })
+    }
+}
+
+async fn list(connection: &Connection) -> Result<(), Failure> {
+    let mut client = ConfigurationServiceClient::new(connection.open().await?);
+    let mut all = ListConfigurationsResponse::default();
+    loop {
+        let request = ListConfigurationsRequest { page_size: 0, page_token: all.next_page_token };
+        let reply =
+            client.list_configurations(request).await.map_err(Failure::refused(connection.json))?.into_inner();
+        all.configurations.extend(reply.configurations);
+        all.next_page_token = reply.next_page_token;
+        if all.next_page_token.is_empty() {
+            break;
+        }
+    }
+    output::show(connection.json, &all, |all| {
+        let rows = all.configurations.iter().map(|configuration| {
+            let attributes = configuration.attributes.clone().unwrap_or_default();
+            [
+                configuration.name.clone(),
+                configuration.display_name.clone(),
+                state(configuration),
+                attributes.sgc,
+                attributes.krn.to_string(),
+                format!("EA{:02} DKGA{:02}", attributes.ea, attributes.dkga),
+                configuration.kcv.clone(),
+            ]
+        });
+        output::table(["name", "display name", "state", "sgc", "krn", "algorithms", "kcv"], rows)
+    })
+}
+
+fn state(configuration: &Configuration) -> String {
+    match configuration.state() {
+        State::Unspecified => "",
+        State::Importing => "importing",
+        State::Enabled => "enabled",
+        State::Disabled => "disabled",
+    }
+    .to_owned()
+}
+
+fn described(configuration: &Configuration) -> String {
+    let attributes = configuration.attributes.clone().unwrap_or_default();
+    let lines = |warnings: &[Warning]| {
+        let texts: Vec<&str> = warnings.iter().map(|warning| warning.message.as_str()).collect();
+        texts.join("; ")
+    };
+    output::fields([
+        ("name", configuration.name.clone()),
+        ("display name", configuration.display_name.clone()),
+        ("state", state(configuration)),
+        ("supply group", attributes.sgc),
+        ("tariff index", attributes.ti),
+        ("key revision", attributes.krn.to_string()),
+        ("key type", attributes.kt.to_string()),
+        ("key expiry", attributes.ken.to_string()),
+        ("issuer", attributes.iin),
+        ("base date", attributes.base_date.to_string()),
+        ("algorithms", format!("EA{:02} DKGA{:02}", attributes.ea, attributes.dkga)),
+        ("key check value", configuration.kcv.clone()),
+        ("warnings", lines(&configuration.warnings)),
+        ("cannot be used", lines(&configuration.unservable)),
+        ("signed by", configuration.signer.clone()),
+        ("uploaded by", configuration.uploader.clone()),
+        ("created", output::time(configuration.create_time.as_ref())),
+    ])
+}

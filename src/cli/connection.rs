@@ -1,0 +1,97 @@
+//! The way to the server: address, certificate authority, credential.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use clap::Args;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+use super::output::Failure;
+use crate::access::Credential;
+
+/// Options of every command that calls the server.
+#[derive(Args)]
+pub(super) struct Connection {
+    /// The server, http://HOST:PORT or https://HOST:PORT
+    #[arg(long, env = "VENDKEY_ENDPOINT", default_value = "http://127.0.0.1:7443", global = true)]
+    endpoint: String,
+    /// File with the credential that `vendkey setup` wrote
+    #[arg(long, env = "VENDKEY_CREDENTIAL_FILE", value_name = "FILE", global = true)]
+    credential_file: Option<PathBuf>,
+    /// PEM file of the authority that signed the server's certificate
+    #[arg(long, env = "VENDKEY_CA", value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
+    /// Print the reply in protobuf's JSON mapping
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+/// A channel that sends the credential with every call.
+pub(super) type Authorized = InterceptedService<Channel, Bearer>;
+
+/// Adds the `authorization` header.
+#[derive(Clone)]
+pub(super) struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+impl Connection {
+    /// Connects and prepares the credential.
+    pub(super) async fn open(&self) -> Result<Authorized, Failure> {
+        let bearer = self.bearer()?;
+        let shown = &self.endpoint;
+        let mut endpoint = Endpoint::from_shared(shown.clone())
+            .map_err(|_| Failure::text(format!("--endpoint {shown}: expected http://HOST:PORT or https://HOST:PORT")))?
+            .connect_timeout(Duration::from_secs(10));
+        if shown.starts_with("https://") {
+            let mut tls = ClientTlsConfig::new().with_enabled_roots();
+            if let Some(file) = &self.ca {
+                let pem = fs::read(file).map_err(|error| Failure::file("--ca", file, &error))?;
+                tls = tls.ca_certificate(Certificate::from_pem(pem));
+            }
+            endpoint = endpoint.tls_config(tls).map_err(|error| Failure::text(format!("--ca: {error}")))?;
+        }
+        let channel = endpoint.connect().await.map_err(|error| {
+            Failure::text(format!(
+                "no connection to {shown}: {}; is `vendkey serve` running, and is --endpoint its address?",
+                chain(&error)
+            ))
+        })?;
+        Ok(InterceptedService::new(channel, bearer))
+    }
+
+    fn bearer(&self) -> Result<Bearer, Failure> {
+        let file = self.credential_file.as_ref().ok_or_else(|| {
+            Failure::text("no credential: give --credential-file or set VENDKEY_CREDENTIAL_FILE".to_owned())
+        })?;
+        let text =
+            fs::read_to_string(file).map_err(|error| Failure::file("--credential-file", file, &error))?;
+        let credential: Credential =
+            text.parse().map_err(|error| Failure::text(format!("{}: {error}", file.display())))?;
+        let mut value: MetadataValue<Ascii> = format!("Bearer {}", *credential.expose())
+            .parse()
+            .map_err(|_| Failure::text(format!("{}: not a credential", file.display())))?;
+        value.set_sensitive(true);
+        Ok(Bearer(value))
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,145 @@
+//! What a command prints: tables for people, protobuf's JSON mapping for scripts, failures with the next step.
+
+use std::{fmt::Write as _, io, path::Path, process::ExitCode, sync::LazyLock};
+
+use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use tonic::Status;
+use tonic_types::StatusExt as _;
+
+use crate::api::{DESCRIPTORS, Reason};
+
+/// Why a command failed.
+pub(super) enum Failure {
+    /// Something on this side.
+    Text { exit: u8, text: String },
+    /// The server refused.
+    Refused { status: Box<Status>, json: bool },
+}
+
+impl Failure {
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self::Text { exit: 1, text: text.into() }
+    }
+
+    /// `EX_USAGE`: what was given cannot be used as it is.
+    pub(super) fn usage(text: impl Into<String>) -> Self {
+        Self::Text { exit: 64, text: text.into() }
+    }
+
+    pub(super) fn file(option: &str, file: &Path, error: &io::Error) -> Self {
+        Self::text(format!("{option} {}: {error}", file.display()))
+    }
+
+    /// Turns a status into a failure, for `map_err`.
+    pub(super) fn refused(json: bool) -> impl Fn(Status) -> Self {
+        move |status| Self::Refused { status: Box::new(status), json }
+    }
+
+    /// Prints it on standard error.
+    pub(super) fn report(self) -> ExitCode {
+        match self {
+            Self::Text { exit, text } => {
+                eprintln!("error: {text}");
+                ExitCode::from(exit)
+            }
+            Self::Refused { status, json } => {
+                eprintln!("{}", if json { as_json(&status) } else { as_text(&status) });
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn as_text(status: &Status) -> String {
+    let mut text = format!("error: {}", status.message());
+    let details = status.get_error_details();
+    let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+    if !violations.is_empty() {
+        text = "error: the request was refused".to_owned();
+    }
+    for violation in violations {
+        let _ = write!(text, "\n  {}: {}", violation.field, violation.description);
+    }
+    let Some(info) = details.error_info() else { return format!("{text} ({:?})", status.code()) };
+    let _ = write!(text, "\nreason: {}", info.reason);
+    if let Some(reason) = Reason::ALL.iter().find(|reason| reason.text() == info.reason) {
+        let _ = write!(text, ": {}", reason.advice());
+    }
+    if let Some(issued) = info.metadata.get("issued").filter(|issued| *issued == "maybe") {
+        let _ = write!(text, "\nissued: {issued}; repeat the call with the same request id");
+    }
+    text
+}
+
+fn as_json(status: &Status) -> String {
+    let details = status.get_error_details();
+    let info = details.error_info();
+    let violations: Vec<_> = details
+        .bad_request()
+        .map(|bad| bad.field_violations.as_slice())
+        .unwrap_or_default()
+        .iter()
+        .map(|v| serde_json::json!({"field": v.field, "description": v.description}))
+        .collect();
+    let error = serde_json::json!({"error": {
+        "code": format!("{:?}", status.code()),
+        "reason": info.map(|info| info.reason.clone()),
+        "message": status.message(),
+        "fieldViolations": violations,
+        "metadata": info.map(|info| info.metadata.clone()),
+    }});
+    format!("{error:#}")
+}
+
+static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
+
+/// The reply in protobuf's JSON mapping.
+pub(super) fn json<M: prost::Message + prost::Name>(reply: &M) -> Result<String, Failure> {
+    let mapped = POOL
+        .as_ref()
+        .and_then(|pool| pool.get_message_by_name(&M::full_name()))
+        .and_then(|descriptor| DynamicMessage::decode(descriptor, reply.encode_to_vec().as_slice()).ok())
+        .and_then(|message| serde_json::to_string_pretty(&message).ok());
+    mapped.ok_or_else(|| Failure::text(format!("{} has no JSON form", M::full_name())))
+}
+
+/// Prints a reply as JSON, or as `text` makes it.
+pub(super) fn show<M: prost::Message + prost::Name>(
+    as_json: bool,
+    reply: &M,
+    text: impl FnOnce(&M) -> String,
+) -> Result<(), Failure> {
+    println!("{}", if as_json { json(reply)? } else { text(reply) });
+    Ok(())
+}
+
+/// A table of rows under a header.
+pub(super) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    table.to_string()
+}
+
+/// Names and values below each other; empty values are left out.
+pub(super) fn fields<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let pairs: Vec<_> = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: Vec<String> = pairs.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
+    lines.join("\n")
+}
+
+/// A protobuf time as ISO 8601.
+pub(super) fn time(timestamp: Option<&prost_types::Timestamp>) -> String {
+    timestamp
+        .and_then(|t| jiff::Timestamp::new(t.seconds, 0).ok())
+        .map(|t| t.to_string())
+        .unwrap_or_default()
+}

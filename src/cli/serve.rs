@@ -1,0 +1,30 @@
+//! `vendkey serve`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::output::Failure;
+use crate::{server, settings::Settings};
+
+/// Example: vendkey serve --settings /etc/vendkey/vendkey.toml
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The settings file
+    #[arg(long, env = "VENDKEY_SETTINGS", value_name = "FILE")]
+    settings: PathBuf,
+    /// Parse the settings and stop
+    #[arg(long)]
+    check: bool,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let settings = Settings::load(&self.settings).map_err(|error| Failure::usage(error.to_string()))?;
+        if self.check {
+            println!("{} can be used", self.settings.display());
+            return Ok(());
+        }
+        server::run(settings).map_err(|error| Failure::text(error.to_string()))
+    }
+}

@@ -1,0 +1,38 @@
+//! `vendkey server-key`.
+
+use std::{fs, path::PathBuf};
+
+use clap::Args;
+
+use super::{
+    connection::Connection,
+    output::{self, Failure},
+};
+use crate::api::v1::{GetServerKeyRequest, configuration_service_client::ConfigurationServiceClient};
+
+/// Example: vendkey server-key --out server.pem
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Write the key as PEM to this file as well
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Arguments {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let json = self.connection.json;
+        let mut client = ConfigurationServiceClient::new(self.connection.open().await?);
+        let key = client.get_server_key(GetServerKeyRequest {}).await.map_err(Failure::refused(json))?.into_inner();
+        if let Some(file) = &self.out {
+            fs::write(file, &key.public_key_pem).map_err(|error| Failure::file("--out", file, &error))?;
+        }
+        output::show(json, &key, |key| {
+            format!(
+                "{}fingerprint (SHA-256): {}\nbits: {}\nCompare the fingerprint over another channel before you encrypt to this key.",
+                key.public_key_pem, key.fingerprint, key.bits
+            )
+        })
+    }
+}

@@ -1,0 +1,395 @@
+//! Runs one vector.
+
+use serde_json::{Map, Value};
+
+use super::decode::decode;
+use super::fields::KeyBytes;
+use super::keys::{Keys, KeysError, SoftwareKeys, Wanted};
+use super::vectors::{KeySource, Request, Task, Vector};
+use crate::sts::amount::{CURRENCY_PLACES, Rounding, parse_decimal};
+use crate::sts::attributes::{Attributes, EncryptionAlgorithm};
+use crate::sts::cipher::{DecoderKey, Ea07, decrypt_block, encrypt_block};
+use crate::sts::crc::crc;
+use crate::sts::derivation::{control_block, pan_block_of_digits};
+use crate::sts::meter::luhn_digit;
+use crate::sts::software::{OwnedDecoderKey, derive, derive_dkga01};
+use crate::sts::tid::TidError;
+use crate::sts::token::key_change::{KeyChange, KeyChangeRefusal};
+
+/// What a vending system answers when the key has expired (STS 531 CTSA16).
+const KEY_EXPIRED: &str = "KEY EXPIRY ERROR";
+
+/// Who made the decoder keys of a vector; the three are counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// The module under test.
+    Module,
+    /// Software, because the vector gives a decoder key or asks for DKGA01.
+    Software,
+    /// Nobody: no key enters.
+    NoKey,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every expected field came out.
+    Passed,
+    /// Some did not; the reason where nothing came out at all.
+    Failed(Option<String>),
+    /// The module under test does not serve this.
+    Skipped(String),
+}
+
+/// The result of one vector.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Who made its keys.
+    pub path: Path,
+    /// What came out; empty where nothing did.
+    pub actual: Map<String, Value>,
+    /// Whether that was right.
+    pub verdict: Verdict,
+}
+
+/// Computes a vector and compares it with what was published.
+pub fn run(vector: &Vector, keys: &impl Keys) -> Outcome {
+    let task = match &vector.task {
+        Ok(task) => task,
+        Err(fault) => {
+            let verdict = Verdict::Failed(Some(fault.to_string()));
+            return Outcome { path: Path::NoKey, actual: Map::new(), verdict };
+        }
+    };
+    let path = path(task);
+    let computed = match path {
+        Path::Module => compute(task, keys),
+        Path::Software | Path::NoKey => compute(task, &SoftwareKeys),
+    };
+    match computed {
+        Ok(actual) => {
+            let all = vector
+                .expected
+                .iter()
+                .all(|(field, expected)| actual.get(field).is_some_and(|actual| same(expected, actual)));
+            let verdict = if all { Verdict::Passed } else { Verdict::Failed(None) };
+            Outcome { path, actual, verdict }
+        }
+        Err(KeysError::Unsupported(reason)) => {
+            Outcome { path, actual: Map::new(), verdict: Verdict::Skipped(reason) }
+        }
+        Err(KeysError::Failed(reason)) => {
+            Outcome { path, actual: Map::new(), verdict: Verdict::Failed(Some(reason)) }
+        }
+    }
+}
+
+/// Who makes the keys of this task. The module does where all of them are derived as it would derive them.
+fn path(task: &Task) -> Path {
+    let by = |sources: &[&KeySource]| {
+        let derived = sources.iter().all(|source| matches!(source, KeySource::Derived { .. }));
+        if derived { Path::Module } else { Path::Software }
+    };
+    match task {
+        Task::Token { key: Some(key), .. } | Task::Derive(key) => by(&[key]),
+        Task::KeyChange { current, new, .. } => by(&[current, new]),
+        Task::Decode { .. } | Task::Block { .. } => Path::Software,
+        Task::Token { key: None, .. }
+        | Task::PanBlock { .. }
+        | Task::ControlBlock { .. }
+        | Task::Luhn { .. }
+        | Task::Crc(_)
+        | Task::Behaviour { .. } => Path::NoKey,
+    }
+}
+
+/// Equal, whether written as text or as a number, in whatever case hex is, with or without zeros behind a decimal point.
+fn same(expected: &Value, actual: &Value) -> bool {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.to_ascii_lowercase(),
+        other => other.to_string(),
+    };
+    match (expected, actual) {
+        (Value::Array(expected), Value::Array(actual)) => {
+            expected.len() == actual.len()
+                && expected.iter().zip(actual).all(|(expected, actual)| same(expected, actual))
+        }
+        _ => {
+            let (expected, actual) = (text(expected), text(actual));
+            let decimal = |text: &str| parse_decimal(text, CURRENCY_PLACES, Rounding::Refuse);
+            expected == actual
+                || expected.contains('.')
+                    && decimal(&expected).is_ok_and(|value| decimal(&actual) == Ok(value))
+        }
+    }
+}
+
+fn compute(task: &Task, keys: &impl Keys) -> Result<Map<String, Value>, KeysError> {
+    match task.clone() {
+        Task::Token { key: None, content, .. } => {
+            let token = content.block().unencrypted().ok_or_else(|| failed("no decoder key"))?;
+            Ok(field("token", token.to_string()))
+        }
+        Task::Token { key: Some(key), ea, content } => {
+            let token = with_key(keys, key, move |key| content.block().encrypt(ea, key))?;
+            Ok(field("token", token.map_err(failed)?.to_string()))
+        }
+        Task::KeyChange { current, new, change } => {
+            let tokens = with_keys(keys, &[current, new], move |keys| match keys {
+                [current, new] => Some(change.tokens_below_policy(*current, *new)),
+                _ => None,
+            })?
+            .ok_or_else(no_key)?;
+            let digits: Vec<String> = tokens.map_err(failed)?.iter().map(ToString::to_string).collect();
+            Ok(field("tokens", digits))
+        }
+        Task::Derive(key) => {
+            let key = with_key(keys, key, |key| hex::encode(key.as_bytes()))?;
+            Ok(field("decoder_key", key))
+        }
+        Task::Decode { token, ea, key, base_date } => {
+            decode(&token, ea, key.as_ref(), base_date).map_err(failed)
+        }
+        Task::Block { ea, key, block, decrypt, sample_tables } => {
+            let out = through_cipher(ea, &key, block, decrypt, sample_tables)?;
+            Ok(field("out", format!("{out:016x}")))
+        }
+        Task::PanBlock { iin, iain, kt } => {
+            let block = pan_block_of_digits(&iin, &iain, kt)
+                .ok_or_else(|| failed("iin and iain are not 17 digits together"))?;
+            Ok(field("pan_block", hex::encode(block)))
+        }
+        Task::ControlBlock { kt, sgc, ti, krn } => {
+            Ok(field("control_block", hex::encode(control_block(kt, sgc, ti, krn))))
+        }
+        Task::Luhn { digits, pan } => {
+            let digit = luhn_digit(&digits).ok_or_else(|| failed("not decimal digits"))?;
+            Ok(if pan { field("pan", format!("{digits}{digit}")) } else { field("check_digit", digit) })
+        }
+        Task::Crc(data) => Ok(field("crc", format!("{:04x}", crc(data.as_bytes())))),
+        Task::Behaviour { attributes, time, request } => {
+            let refusal = match request {
+                Request::Token => token_refusal(&attributes, time),
+                Request::KeyChange(new) => key_change_refusal(&attributes, &new, time),
+            };
+            Ok(field("error", refusal))
+        }
+    }
+}
+
+/// [`with_keys`] of one key.
+fn with_key<R: Send + 'static>(
+    keys: &impl Keys,
+    source: KeySource,
+    finish: impl FnOnce(DecoderKey<'_>) -> R + Send + 'static,
+) -> Result<R, KeysError> {
+    with_keys(keys, &[source], move |keys| keys.first().map(|key| finish(*key)))?.ok_or_else(no_key)
+}
+
+/// Lets `finish` use the keys of these sources, from `keys` where all are derived and else in software.
+fn with_keys<R: Send + 'static>(
+    keys: &impl Keys,
+    sources: &[KeySource],
+    finish: impl FnOnce(&[DecoderKey<'_>]) -> R + Send + 'static,
+) -> Result<R, KeysError> {
+    let wanted: Option<Vec<Wanted>> = sources
+        .iter()
+        .map(|source| match source {
+            KeySource::Derived { vending_key, derivation } => {
+                Some(Wanted { vending_key: vending_key.clone(), derivation: *derivation })
+            }
+            KeySource::Given(_) | KeySource::Dkga01 { .. } => None,
+        })
+        .collect();
+    if let Some(wanted) = wanted {
+        return keys.with(wanted, finish);
+    }
+    let owned: Vec<OwnedDecoderKey> = sources.iter().map(in_software).collect::<Result<_, _>>()?;
+    let borrowed: Vec<DecoderKey<'_>> = owned.iter().map(OwnedDecoderKey::borrow).collect();
+    Ok(finish(&borrowed))
+}
+
+fn in_software(source: &KeySource) -> Result<OwnedDecoderKey, KeysError> {
+    match source {
+        KeySource::Given(key) => decoder_key(key).map(OwnedDecoderKey::new),
+        KeySource::Derived { vending_key, derivation } => {
+            derive(derivation, vending_key.as_bytes()).map_err(failed)
+        }
+        KeySource::Dkga01 { vending_key, block } => {
+            derive_dkga01(*block, vending_key.as_bytes()).map_err(failed)
+        }
+    }
+}
+
+fn decoder_key(key: &KeyBytes) -> Result<DecoderKey<'_>, KeysError> {
+    DecoderKey::from_slice(key.as_bytes()).ok_or_else(|| failed("a decoder key has 8 or 16 bytes"))
+}
+
+fn through_cipher(
+    ea: EncryptionAlgorithm,
+    key: &KeyBytes,
+    block: u64,
+    decrypt: bool,
+    sample_tables: bool,
+) -> Result<u64, KeysError> {
+    let key = decoder_key(key)?;
+    if !sample_tables {
+        let out = if decrypt { decrypt_block(ea, key, block) } else { encrypt_block(ea, key, block) };
+        return out.map_err(failed);
+    }
+    match (ea, key) {
+        (EncryptionAlgorithm::Ea07, DecoderKey::Bits64(key)) => {
+            let cipher = Ea07::with_sample_tables(key);
+            Ok(if decrypt { cipher.decrypt(block) } else { cipher.encrypt(block) })
+        }
+        _ => Err(failed("sample tables exist for EA07 alone")),
+    }
+}
+
+/// What keeps a vending system from issuing a token at this time.
+fn token_refusal(attributes: &Attributes, time: i64) -> String {
+    match attributes.base_date.tid_at(time) {
+        Ok(tid) if tid.is_past(attributes.ken) => KEY_EXPIRED.to_owned(),
+        Ok(_) => "none".to_owned(),
+        Err(TidError::PastRollover { .. }) => KEY_EXPIRED.to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// What keeps a vending system from changing keys at this time.
+fn key_change_refusal(current: &Attributes, new: &Attributes, time: i64) -> String {
+    match KeyChange::plan(current, new, false, time) {
+        Ok(_) => "none".to_owned(),
+        Err(KeyChangeRefusal::BothExpired) => KEY_EXPIRED.to_owned(),
+        Err(refusal) => refusal.to_string(),
+    }
+}
+
+fn field(name: &str, value: impl Into<Value>) -> Map<String, Value> {
+    Map::from_iter([(name.to_owned(), value.into())])
+}
+
+fn no_key() -> KeysError {
+    failed("fewer keys came back than were asked for")
+}
+
+fn failed(reason: impl ToString) -> KeysError {
+    KeysError::Failed(reason.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::conformance::vectors;
+
+    const FILE: &str = include_str!("../../tests/vectors/sts-vectors.json");
+
+    /// Every published vector, in software; the HSM's turn comes in the integration tests.
+    #[test]
+    fn every_published_vector_passes() {
+        let vectors = vectors::parse(FILE).unwrap();
+        let failures: Vec<String> = vectors
+            .iter()
+            .map(|vector| (vector, run(vector, &SoftwareKeys)))
+            .filter(|(_, outcome)| outcome.verdict != Verdict::Passed)
+            .map(|(vector, outcome)| {
+                format!("{}: {:?}, expected {:?}, {outcome:?}", vector.id, vector.task, vector.expected)
+            })
+            .collect();
+        assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+        assert!(vectors.len() > 300, "the file was read");
+    }
+
+    fn one(vector: Value) -> Outcome {
+        let file = json!({"format": "sts-vectors-1", "vectors": [vector]}).to_string();
+        run(&vectors::parse(&file).unwrap()[0], &SoftwareKeys)
+    }
+
+    #[test]
+    fn a_wrong_expectation_fails() {
+        let vector = |digit: u8| {
+            one(json!({"id": "x", "kind": "luhn", "inputs": {"digits": "1234567890"},
+                       "expected": {"check_digit": digit}}))
+        };
+        assert_eq!(vector(3).verdict, Verdict::Passed);
+        assert_eq!(vector(4).verdict, Verdict::Failed(None));
+        assert_eq!(vector(4).actual.get("check_digit"), Some(&json!(3)));
+    }
+
+    #[test]
+    fn faults_name_vector_and_field() {
+        let outcome = one(json!({"id": "broken", "kind": "token", "type": "credit_gas",
+                                 "inputs": {"ea": 8}, "expected": {"token": "0"}}));
+        let Verdict::Failed(Some(reason)) = outcome.verdict else { panic!("{outcome:?}") };
+        assert!(reason.starts_with("broken: inputs.ea:"), "{reason}");
+        let outcome = one(json!({"kind": "token", "expected": {"token": "0"}}));
+        assert_eq!(outcome.verdict, Verdict::Failed(Some("#1: inputs: missing, or no object".to_owned())));
+    }
+
+    #[test]
+    fn keys_that_are_given_or_of_dkga01_are_counted_apart() {
+        let token = |key: Value| {
+            let mut inputs = json!({"ea": 7, "rnd": 1, "tid": 5, "units": 7, "kt": 2, "sgc": "123456",
+                "ti": "01", "krn": 1, "base_date": 1993, "pan": "600727000000000009"});
+            inputs.as_object_mut().unwrap().extend(key.as_object().unwrap().clone());
+            one(json!({"id": "x", "kind": "token", "type": "credit_gas", "inputs": inputs,
+                       "expected": {"token": "0"}}))
+        };
+        let paths = [
+            json!({"decoder_key": "0abc12def3456789"}),
+            json!({"dkga": 1, "vending_key": "abababababababab"}),
+            json!({"dkga": 2, "vending_key": "abababababababab"}),
+        ]
+        .map(|key| {
+            let outcome = token(key);
+            assert!(outcome.actual.contains_key("token"), "{outcome:?}");
+            outcome.path
+        });
+        assert_eq!(paths, [Path::Software, Path::Software, Path::Module]);
+    }
+
+    /// EA09 has no published token: the block in the clear, DES of it, and the digits are tied together here.
+    #[test]
+    fn ea09_round_trip_through_the_runner() {
+        let key = "133457799bbcdff1";
+        let outcome = one(json!({"id": "x", "kind": "token", "type": "currency_water",
+            "inputs": {"ea": 9, "decoder_key": key, "tid": 4711, "amount": "-12.345"},
+            "expected": {"token": "0"}}));
+        let token = outcome.actual.get("token").unwrap();
+        let decoded = one(json!({"id": "x", "kind": "decode",
+            "inputs": {"ea": 9, "decoder_key": key, "token": token},
+            "expected": {"crc_ok": true, "type": "currency_water", "tid": 4711, "units": "-1234424"}}));
+        assert_eq!(decoded.verdict, Verdict::Passed, "{decoded:?}");
+    }
+
+    proptest::proptest! {
+        /// Whatever the fields hold, a vector has a verdict.
+        #[test]
+        fn no_vector_panics(
+            kind in "token|keychange|derive|decode|block|blocks|pan|luhn|crc|behaviour|other",
+            type_ in "credit_gas|currency_time|set_key_[1-4]|extended|test_display_2|clear_credit|keychange|x",
+            fields in proptest::collection::btree_map(
+                "ea|key|in|decrypt|iin|iain|kt|sgc|ti|krn|pan|digits|data|vending_key|decoder_key|dkga|tid|rnd|units|\
+                 amount|value|field|control|mfr|new_key|new_sgc|new_krn|new_kt|new_ti|datetime|base_date|token|ken",
+                "[0-9]{1,20}|[0-9a-f]{16}|-?[0-9]{1,3}|2014|1993|2|7|11|60072700000000000[0-9]|.{0,3}",
+                0..32,
+            ),
+        ) {
+            let outcome = one(json!({"id": "x", "kind": kind, "type": type_, "inputs": fields, "new": fields,
+                                     "expected": {"token": "0"}}));
+            proptest::prop_assert_ne!(outcome.verdict, Verdict::Passed);
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_of_vectors() {
+        assert!(matches!(vectors::parse("{"), Err(vectors::FileError::Json(_))));
+        assert!(matches!(vectors::parse("{\"format\": \"other\"}"), Err(vectors::FileError::Format)));
+        assert!(matches!(
+            vectors::parse("{\"format\": \"sts-vectors-1\"}"),
+            Err(vectors::FileError::Vectors)
+        ));
+    }
+}

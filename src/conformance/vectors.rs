@@ -1,0 +1,276 @@
+//! Files of the format `sts-vectors-1`, and their vectors as tasks.
+
+use serde_json::{Map, Value};
+
+use super::fields::{Fault, Fields, KeyBytes};
+use super::parse;
+use crate::sts::attributes::{
+    Attributes, BaseDate, EncryptionAlgorithm, KeyRevision, KeyType, SupplyGroupCode, TariffIndex,
+};
+use crate::sts::derivation::Derivation;
+use crate::sts::tid::Tid;
+use crate::sts::token::key_change::{KeyChange, Section};
+use crate::sts::token::{ClearBlock, Display, Payload, RegisterClass, Rnd};
+
+/// The name of the format.
+pub const FORMAT: &str = "sts-vectors-1";
+
+/// Why a file is no file of vectors.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Not JSON.
+    #[error("the file is not JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// JSON of another format.
+    #[error("the file's \"format\" is not \"{FORMAT}\"")]
+    Format,
+    /// No list of vectors.
+    #[error("the file holds no list \"vectors\"")]
+    Vectors,
+}
+
+/// One vector.
+#[derive(Debug)]
+pub struct Vector {
+    /// Its name; `#n` (its place in the file, from 1) where it has none.
+    pub id: String,
+    /// Its kind and type, `token credit_water`: what reports group by.
+    pub group: String,
+    /// Where it was published.
+    pub source: String,
+    /// What was published: every field of it must come out.
+    pub expected: Map<String, Value>,
+    /// What to compute, or what is wrong with it.
+    pub task: Result<Task, Fault>,
+}
+
+/// Where a decoder key comes from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// It is given.
+    Given(KeyBytes),
+    /// It is derived, in the HSM where there is one.
+    Derived {
+        /// The vending key.
+        vending_key: KeyBytes,
+        /// What to derive.
+        derivation: Derivation,
+    },
+    /// It is derived by DKGA01, which happens in software alone.
+    Dkga01 {
+        /// The vending key.
+        vending_key: KeyBytes,
+        /// B = PANBLOCK xor CONTROLBLOCK.
+        block: [u8; 8],
+    },
+}
+
+/// What a token holds.
+#[derive(Clone, Debug)]
+pub enum TokenContent {
+    /// A valid content, through the code that serves.
+    Payload {
+        /// The content.
+        payload: Payload,
+        /// Given, not random.
+        rnd: Rnd,
+        /// Its TID.
+        tid: Tid,
+    },
+    /// A raw register, which no service would take.
+    Register {
+        /// Class 0 or 2.
+        class: RegisterClass,
+        /// 0..=15.
+        subclass: u8,
+        /// Given, not random.
+        rnd: Rnd,
+        /// Its TID.
+        tid: Tid,
+        /// The raw register.
+        register: u16,
+    },
+    /// Class 1.
+    Display(Display),
+    /// A single section of a key change.
+    Section(Section),
+}
+
+impl TokenContent {
+    /// Its block.
+    pub fn block(&self) -> ClearBlock {
+        match self {
+            Self::Payload { payload, rnd, tid } => payload.block(*rnd, *tid),
+            Self::Register { class, subclass, rnd, tid, register } => {
+                ClearBlock::with_register(*class, *subclass, *rnd, *tid, *register)
+            }
+            Self::Display(display) => display.block(),
+            Self::Section(section) => section.block(),
+        }
+    }
+}
+
+/// What a behaviour vector asks for.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// A credit or management token.
+    Token,
+    /// A key change, to this key.
+    KeyChange(Attributes),
+}
+
+/// What to compute.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// The digits of a token; class 1 needs no key.
+    Token {
+        /// The key.
+        key: Option<KeySource>,
+        /// The cipher.
+        ea: EncryptionAlgorithm,
+        /// What it holds.
+        content: TokenContent,
+    },
+    /// The digits of a key-change set.
+    KeyChange {
+        /// The key that encrypts.
+        current: KeySource,
+        /// The key that is carried.
+        new: KeySource,
+        /// The rest of the set.
+        change: KeyChange,
+    },
+    /// A decoder key.
+    Derive(KeySource),
+    /// The fields of a token.
+    Decode {
+        /// Its digits.
+        token: String,
+        /// The cipher.
+        ea: EncryptionAlgorithm,
+        /// The key; class 1 needs none.
+        key: Option<KeyBytes>,
+        /// Where its TID counts from.
+        base_date: Option<BaseDate>,
+    },
+    /// A block through a cipher.
+    Block {
+        /// The cipher.
+        ea: EncryptionAlgorithm,
+        /// The key.
+        key: KeyBytes,
+        /// The block.
+        block: u64,
+        /// Backwards.
+        decrypt: bool,
+        /// EA07 with the standard's sample tables.
+        sample_tables: bool,
+    },
+    /// PANBLOCK of digits that may be no meter number.
+    PanBlock {
+        /// Issuer.
+        iin: String,
+        /// Meter.
+        iain: String,
+        /// Key type.
+        kt: KeyType,
+    },
+    /// CONTROLBLOCK.
+    ControlBlock {
+        /// Key type.
+        kt: KeyType,
+        /// Supply group.
+        sgc: SupplyGroupCode,
+        /// Tariff.
+        ti: TariffIndex,
+        /// Key revision.
+        krn: KeyRevision,
+    },
+    /// The check digit that follows these digits. A MeterPAN is its digits and their check digit.
+    Luhn {
+        /// The digits.
+        digits: String,
+        /// Whether the MeterPAN is wanted rather than the digit.
+        pan: bool,
+    },
+    /// A CRC.
+    Crc(KeyBytes),
+    /// What a vending system refuses.
+    Behaviour {
+        /// The (current) key.
+        attributes: Attributes,
+        /// Seconds since 1970-01-01T00:00Z.
+        time: i64,
+        /// What is asked for.
+        request: Request,
+    },
+}
+
+/// Reads a file. A vector with a fault stays in the list, with the fault in place of its task.
+///
+/// # Errors
+/// [`FileError`] when there is no list of vectors to begin with.
+pub fn parse(text: &str) -> Result<Vec<Vector>, FileError> {
+    let file: Value = serde_json::from_str(text)?;
+    if file.get("format").and_then(Value::as_str) != Some(FORMAT) {
+        return Err(FileError::Format);
+    }
+    let vectors = file.get("vectors").and_then(Value::as_array).ok_or(FileError::Vectors)?;
+    Ok(vectors.iter().enumerate().map(|(place, value)| vector(place + 1, value)).collect())
+}
+
+fn vector(place: usize, value: &Value) -> Vector {
+    let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (kind, type_) = (text("kind"), text("type"));
+    let id = match text("id") {
+        "" => format!("#{place}"),
+        id => id.to_owned(),
+    };
+    let expected = value.get("expected").and_then(Value::as_object).cloned().unwrap_or_default();
+    let task = task(&id, kind, value, &expected);
+    Vector {
+        group: format!("{kind} {type_}").trim_end().to_owned(),
+        source: text("source").to_owned(),
+        expected,
+        task,
+        id,
+    }
+}
+
+fn task(id: &str, kind: &str, value: &Value, expected: &Map<String, Value>) -> Result<Task, Fault> {
+    let fault = |field: &str, problem: &str| Fault {
+        id: id.to_owned(),
+        field: field.to_owned(),
+        problem: problem.to_owned(),
+    };
+    let object = |field: &str| {
+        value.get(field).and_then(Value::as_object).ok_or_else(|| fault(field, "missing, or no object"))
+    };
+    if expected.is_empty() {
+        return Err(fault("expected", "missing, empty, or no object"));
+    }
+    let inputs = Fields::new(id, "inputs", object("inputs")?);
+    let vector = match value.as_object() {
+        Some(map) => Fields::new(id, "vector", map),
+        None => return Err(fault("vector", "no object")),
+    };
+    match kind {
+        "token" => parse::token(vector, inputs),
+        "keychange" => parse::key_change(inputs, Fields::new(id, "new", object("new")?)),
+        "derive" => Ok(Task::Derive(parse::key_source(inputs)?)),
+        "decode" => parse::decode(inputs),
+        "block" => parse::block(inputs),
+        "blocks" => parse::blocks(inputs, expected.contains_key("pan_block")),
+        "pan" => {
+            let digits = inputs.needed_text("iin")? + &inputs.needed_text("iain")?;
+            Ok(Task::Luhn { digits, pan: true })
+        }
+        "luhn" => Ok(Task::Luhn { digits: inputs.needed_text("digits")?, pan: false }),
+        "crc" => Ok(Task::Crc(inputs.needed_bytes("data")?)),
+        "behaviour" => {
+            let new = value.get("new").and_then(Value::as_object);
+            parse::behaviour(vector, inputs, new.map(|map| Fields::new(id, "new", map)))
+        }
+        _ => Err(fault("kind", "not one of the format")),
+    }
+}

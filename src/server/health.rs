@@ -1,0 +1,62 @@
+//! What `grpc.health.v1` says: SERVING only while the HSM and the store are well.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    hsm::{Health, Hsm},
+    store::Store,
+    vending::Clock,
+};
+
+/// How often the store is asked.
+const STORE_PROBE: Duration = Duration::from_secs(5);
+
+/// The services whose health is that of the whole; the empty name is the server.
+const SERVICES: [&str; 4] = [
+    "",
+    "vendkey.v1.TokenService",
+    "vendkey.v1.ConfigurationService",
+    "vendkey.v1.PublicKeyService",
+];
+
+/// Keeps the report true until the task is ended.
+pub(super) async fn watch(reporter: HealthReporter, hsm: Hsm, store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
+    for service in SERVICES {
+        reporter.set_service_status(service, ServingStatus::NotServing).await;
+    }
+    let mut health = hsm.health();
+    let mut probe = interval(STORE_PROBE);
+    probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut store_ill, mut told) = (None, None);
+    loop {
+        tokio::select! {
+            changed = health.changed() => if changed.is_err() { return },
+            _ = probe.tick() => store_ill = store.probe(clock.now_ms()).await.err().map(|error| error.to_string()),
+        }
+        let hsm_ill = match &*health.borrow_and_update() {
+            Health::Well => None,
+            Health::Ill { reason } => Some(reason.clone()),
+        };
+        let ill = hsm_ill.or(store_ill.clone());
+        if told.as_ref() == Some(&ill) {
+            continue;
+        }
+        let status = match &ill {
+            None => {
+                tracing::info!("healthy: serving");
+                ServingStatus::Serving
+            }
+            Some(reason) => {
+                tracing::error!(%reason, "not healthy: not serving");
+                ServingStatus::NotServing
+            }
+        };
+        told = Some(ill);
+        for service in SERVICES {
+            reporter.set_service_status(service, status).await;
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Configurations as they are stored: immutable but for their state and what the import adds.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::error::StoreError;
+use super::id::{ClientId, ConfigurationId, PublicKeyId};
+use crate::sts::attributes::Attributes;
+
+/// Where a configuration stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConfigurationState {
+    /// Uploaded; its key may or may not be in the HSM. The same upload again finishes it.
+    Importing,
+    /// Issues tokens.
+    Enabled,
+    /// Issues no new tokens; requests answered before are answered again.
+    Disabled,
+    /// Waits to be destroyed; can be restored.
+    DestroyScheduled,
+    /// Its keys are gone from the HSM; attributes and ledger stay.
+    Destroyed,
+}
+
+impl ConfigurationState {
+    /// Every state.
+    pub const ALL: [Self; 5] =
+        [Self::Importing, Self::Enabled, Self::Disabled, Self::DestroyScheduled, Self::Destroyed];
+
+    /// The name in the database and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Importing => "IMPORTING",
+            Self::Enabled => "ENABLED",
+            Self::Disabled => "DISABLED",
+            Self::DestroyScheduled => "DESTROY_SCHEDULED",
+            Self::Destroyed => "DESTROYED",
+        }
+    }
+}
+
+impl fmt::Display for ConfigurationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no state of a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("not a state of a configuration")]
+pub struct UnknownState;
+
+impl FromStr for ConfigurationState {
+    type Err = UnknownState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownState)
+    }
+}
+
+/// The vending key of a DKGA02 configuration under the mask key that only the HSM holds: useless without it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct MaskedKey {
+    /// The initialisation vector, 16 bytes.
+    pub iv: [u8; 16],
+    /// One block of ciphertext, 16 bytes.
+    pub ciphertext: [u8; 16],
+}
+
+impl fmt::Debug for MaskedKey {
+    /// Shows nothing: with the HSM's PIN the ciphertext gives the key, so no log needs it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MaskedKey(..)")
+    }
+}
+
+/// Something that the uploader should know about an accepted configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// Stable UPPER_SNAKE code.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// An upload, opened, checked and about to be imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewConfiguration {
+    /// The id that it gets if it is new; also the CKA_ID of its keys.
+    pub id: ConfigurationId,
+    /// HMAC over the upload's content, made in the HSM: equal uploads are one configuration.
+    pub fingerprint: [u8; 32],
+    /// The name in the uploaded text; not unique.
+    pub display_name: String,
+    /// What enters the derivation of a decoder key.
+    pub attributes: Attributes,
+    /// Length of the vending key in bytes: 8, 16 or 20.
+    pub key_length: u8,
+    /// Why it can never issue; empty: it can.
+    pub unservable: Vec<Warning>,
+    /// What the uploader should know.
+    pub warnings: Vec<Warning>,
+    /// The key that signed the upload.
+    pub signer: PublicKeyId,
+    /// The client that uploaded it.
+    pub uploaded_by: ClientId,
+    /// When.
+    pub now_ms: i64,
+}
+
+/// What an import adds to a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImportedFields {
+    /// The key check value. `None` only where no key object was made.
+    pub kcv: Option<[u8; 3]>,
+    /// The masked key of a DKGA02 configuration.
+    pub mask: Option<MaskedKey>,
+    /// The first state.
+    pub state: FinishedState,
+}
+
+/// The states in which an imported configuration may begin its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishedState {
+    /// It issues at once.
+    Enabled,
+    /// It waits for an administrator, or can never issue.
+    Disabled,
+}
+
+impl From<FinishedState> for ConfigurationState {
+    fn from(state: FinishedState) -> Self {
+        match state {
+            FinishedState::Enabled => Self::Enabled,
+            FinishedState::Disabled => Self::Disabled,
+        }
+    }
+}
+
+/// A configuration as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// Its id; also the CKA_ID of its keys.
+    pub id: ConfigurationId,
+    /// HMAC over the upload's content, made in the HSM.
+    pub fingerprint: [u8; 32],
+    /// Where it stands.
+    pub state: ConfigurationState,
+    /// The name in the uploaded text; not unique.
+    pub display_name: String,
+    /// What enters the derivation of a decoder key.
+    pub attributes: Attributes,
+    /// Length of the vending key in bytes: 8, 16 or 20.
+    pub key_length: u8,
+    /// Why it can never issue; empty: it can.
+    pub unservable: Vec<Warning>,
+    /// What the uploader should know.
+    pub warnings: Vec<Warning>,
+    /// The key check value, once imported.
+    pub kcv: Option<[u8; 3]>,
+    /// The masked key of a DKGA02 configuration, once imported.
+    pub mask: Option<MaskedKey>,
+    /// The key that signed the upload.
+    pub signer: PublicKeyId,
+    /// The client that uploaded it.
+    pub uploaded_by: ClientId,
+    /// When it was uploaded.
+    pub created_ms: i64,
+    /// When its state last changed.
+    pub updated_ms: i64,
+}
+
+impl Configuration {
+    /// Whether it can ever issue.
+    pub fn is_servable(&self) -> bool {
+        self.unservable.is_empty()
+    }
+}
+
+/// What was found when an import began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// New: the row is IMPORTING, go on to the HSM.
+    Started(Configuration),
+    /// An import of the same upload did not end: go on to the HSM, under the id of this row.
+    Resumed(Configuration),
+    /// The upload is a configuration already: nothing is left to do.
+    Existing(Configuration),
+}
+
+/// Why a configuration does not take what was asked of it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigurationRefusal {
+    /// There is none of this id.
+    #[error("there is no such configuration")]
+    NotFound,
+    /// It can never issue.
+    #[error("the configuration cannot issue tokens: {}", .reasons.iter().map(|reason| reason.message.as_str()).collect::<Vec<_>>().join("; "))]
+    NotServable {
+        /// Why.
+        reasons: Vec<Warning>,
+    },
+    /// Its state does not allow it (an import that did not end, a destroyed key, an import finished already).
+    #[error("the configuration is {state}")]
+    WrongState {
+        /// The state in which it is.
+        state: ConfigurationState,
+    },
+}
+
+/// A refusal or a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigurationError {
+    /// The configuration does not take it.
+    #[error(transparent)]
+    Refused(#[from] ConfigurationRefusal),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_round_trip() {
+        for state in ConfigurationState::ALL {
+            assert_eq!(state.as_str().parse(), Ok(state));
+        }
+        assert_eq!("enabled".parse::<ConfigurationState>(), Err(UnknownState));
+    }
+
+    #[test]
+    fn a_masked_key_does_not_print() {
+        let mask = MaskedKey { iv: [0xA5; 16], ciphertext: [0x5A; 16] };
+        assert_eq!(format!("{mask:?}"), "MaskedKey(..)");
+    }
+}

@@ -1,0 +1,90 @@
+//! Why the store could not answer, and what became of the act.
+
+use thiserror::Error;
+
+/// Whether an act that failed may have happened nevertheless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did not happen and never will.
+    NotDone,
+    /// The failure came while committing: a restart may find it done. Repeating the same request id is safe.
+    Unknown,
+}
+
+/// A failure of the store itself. What the *content* of a request deserves is a refusal of its own type.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// The queue to the database is full: more comes in than the disk takes. Try again shortly.
+    #[error("the store has too much waiting")]
+    Busy,
+    /// The caller's deadline passed while the request waited.
+    #[error("the deadline passed before the store came to the request")]
+    DeadlinePassed,
+    /// No room on the disk (or the quota, or the page limit). Heals when there is room.
+    #[error("the disk of the store is full")]
+    Full {
+        /// What became of the act.
+        outcome: Outcome,
+    },
+    /// The database cannot be read or written now: a lost volume, an I/O error, a foreign lock.
+    #[error("the store is unavailable: {reason}")]
+    Unavailable {
+        /// For the log: what the database said.
+        reason: String,
+        /// What became of the act.
+        outcome: Outcome,
+    },
+    /// The store is shutting down, or its thread is gone.
+    #[error("the store is closed")]
+    Closed {
+        /// What became of the act.
+        outcome: Outcome,
+    },
+    /// A row holds what this program never writes.
+    #[error("the database holds a value that is none of ours: {reason}")]
+    Corrupt {
+        /// For the log: which value.
+        reason: String,
+    },
+    /// The file is no sound database any more. Restore it from a backup.
+    #[error("the database is damaged: {reason}")]
+    Damaged {
+        /// For the log: what the database said.
+        reason: String,
+        /// What became of the act.
+        outcome: Outcome,
+    },
+    /// A statement failed for a reason that this program should have excluded: a defect of ours.
+    #[error("the store met a defect: {reason}")]
+    Defect {
+        /// For the log: what the database said.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the act may have happened nevertheless.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            StoreError::Full { outcome }
+            | StoreError::Unavailable { outcome, .. }
+            | StoreError::Damaged { outcome, .. }
+            | StoreError::Closed { outcome } => *outcome,
+            StoreError::Busy
+            | StoreError::DeadlinePassed
+            | StoreError::Corrupt { .. }
+            | StoreError::Defect { .. } => Outcome::NotDone,
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody changing it.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            StoreError::Busy
+                | StoreError::Full { .. }
+                | StoreError::Unavailable { .. }
+                | StoreError::Closed { .. }
+        )
+    }
+}

@@ -1,0 +1,253 @@
+//! The ledger of issued tokens: what is written before a token exists, and what is enough to answer it again.
+//!
+//! A row holds the finished clear block, never the digits: whoever steals the database can vend nothing, and a lost
+//! answer is encrypted again through the HSM, digit for digit. A key-change set holds parts of a new key even in the
+//! clear, so its row keeps only what the set is derived from.
+
+use std::fmt;
+use std::time::Instant;
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::configuration::ConfigurationState;
+use super::error::{Outcome, StoreError};
+use super::id::{ClientId, ConfigurationId};
+use crate::sts::attributes::BaseDate;
+use crate::sts::meter::MeterPan;
+use crate::sts::tid::{Tid, TidRefusal, TidWindow};
+use crate::sts::token::{self, ClearBlock, Payload, Rnd};
+
+/// The number of a ledger row: positive, growing in the order of commits, never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sequence(i64);
+
+impl Sequence {
+    /// A number as it came from outside. `None` unless positive.
+    pub fn new(number: i64) -> Option<Self> {
+        (number > 0).then_some(Self(number))
+    }
+
+    /// The number.
+    pub fn value(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A token to record.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// Who asks. Together with `request_id` it names the request for ever.
+    pub client: ClientId,
+    /// With which of its credentials (the key id).
+    pub credential: String,
+    /// The caller's name of the request.
+    pub request_id: Uuid,
+    /// SHA-256 over the canonical parsed request: tells a replay from a reuse.
+    pub request_hash: [u8; 32],
+    /// When it is issued.
+    pub now_ms: i64,
+    /// What it is.
+    pub content: Content,
+    /// After this instant nobody waits any more: no row is written.
+    pub deadline: Option<Instant>,
+}
+
+/// What is to be recorded.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A credit or management token: the store picks the next TID of the meter and finishes the block with it.
+    Sequenced {
+        /// The configuration whose key encrypts it.
+        configuration: ConfigurationId,
+        /// The meter.
+        meter: MeterPan,
+        /// The base date of the configuration: each has its own sequence.
+        base_date: BaseDate,
+        /// Which TIDs may be given now.
+        window: TidWindow,
+        /// The parsed content.
+        payload: Payload,
+        /// Drawn by the caller; not recorded for a payload that carries none.
+        rnd: Rnd,
+    },
+    /// A class 1 token: complete as it is.
+    Fixed {
+        /// The configuration, where the caller named one: class 1 is not encrypted.
+        configuration: Option<ConfigurationId>,
+        /// The meter, where the caller named one.
+        meter: Option<MeterPan>,
+        /// What it shows.
+        display: token::Display,
+    },
+    /// A key-change set from one configuration to another.
+    KeyChange {
+        /// The configuration under whose key the meter is now.
+        configuration: ConfigurationId,
+        /// The meter.
+        meter: MeterPan,
+        /// The configuration to which the meter goes.
+        target: ConfigurationId,
+        /// The RO bit.
+        roll_over: bool,
+        /// Whether the set carries the new supply group code.
+        transfer_sgc: bool,
+    },
+}
+
+/// What came of recording a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is on record now.
+    New(TokenRow),
+    /// The same request was recorded before.
+    Replay(TokenRow),
+}
+
+impl Recorded {
+    /// The row, new or old.
+    pub fn row(&self) -> &TokenRow {
+        match self {
+            Recorded::New(row) | Recorded::Replay(row) => row,
+        }
+    }
+}
+
+/// A row of the ledger: enough to answer its request again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRow {
+    /// Its number.
+    pub sequence: Sequence,
+    /// Who asked.
+    pub client: ClientId,
+    /// With which credential (the key id).
+    pub credential: String,
+    /// The caller's name of the request.
+    pub request_id: Uuid,
+    /// SHA-256 over the canonical request.
+    pub request_hash: [u8; 32],
+    /// When it was issued.
+    pub issued_ms: i64,
+    /// What it is.
+    pub content: RowContent,
+}
+
+/// What a ledger row records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowContent {
+    /// A credit or management token.
+    Sequenced {
+        /// The configuration whose key encrypts it.
+        configuration: ConfigurationId,
+        /// The meter.
+        meter: MeterPan,
+        /// The base date from which `tid` counts.
+        base_date: BaseDate,
+        /// Its TID.
+        tid: Tid,
+        /// Its RND, if its kind carries one.
+        rnd: Option<Rnd>,
+        /// The finished clear block.
+        block: ClearBlock,
+    },
+    /// A class 1 token.
+    Fixed {
+        /// The configuration, where the caller named one: class 1 is not encrypted.
+        configuration: Option<ConfigurationId>,
+        /// The meter, where the caller named one.
+        meter: Option<MeterPan>,
+        /// The block.
+        block: ClearBlock,
+    },
+    /// A key-change set; derived again for every answer.
+    KeyChange {
+        /// The configuration under whose key the meter is now.
+        configuration: ConfigurationId,
+        /// The meter.
+        meter: MeterPan,
+        /// The configuration to which the meter goes.
+        target: ConfigurationId,
+        /// The RO bit.
+        roll_over: bool,
+        /// Whether the set carries the new supply group code.
+        transfer_sgc: bool,
+    },
+}
+
+impl RowContent {
+    /// The configuration whose key encrypts the token, if one was named.
+    pub fn configuration(&self) -> Option<ConfigurationId> {
+        match self {
+            RowContent::Sequenced { configuration, .. } | RowContent::KeyChange { configuration, .. } => {
+                Some(*configuration)
+            }
+            RowContent::Fixed { configuration, .. } => *configuration,
+        }
+    }
+
+    /// The meter, if one was named.
+    pub fn meter(&self) -> Option<MeterPan> {
+        match self {
+            RowContent::Sequenced { meter, .. } | RowContent::KeyChange { meter, .. } => Some(*meter),
+            RowContent::Fixed { meter, .. } => *meter,
+        }
+    }
+}
+
+/// Why a token is not recorded. Nothing was written.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// The client used this request id for another request.
+    #[error("the request id was used for another request")]
+    RequestIdReused {
+        /// The row of that request.
+        sequence: Sequence,
+    },
+    /// The credential is not one of this client, or it or the client was disabled since the call was authenticated.
+    #[error("the credential does not count any more")]
+    CredentialNotEnabled,
+    /// There is no such configuration.
+    #[error("there is no configuration {id}")]
+    ConfigurationNotFound {
+        /// The configuration, of the request or the target.
+        id: ConfigurationId,
+    },
+    /// It is not ENABLED.
+    #[error("the configuration {id} is {state}")]
+    ConfigurationNotEnabled {
+        /// The configuration, of the request or the target.
+        id: ConfigurationId,
+        /// The state in which it is.
+        state: ConfigurationState,
+    },
+    /// The meter can get no TID now.
+    #[error(transparent)]
+    Tid(#[from] TidRefusal),
+}
+
+/// A refusal or a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LedgerError {
+    /// The rules of the ledger refuse it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl LedgerError {
+    /// Whether the token may be on record nevertheless.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            LedgerError::Refused(_) => Outcome::NotDone,
+            LedgerError::Store(error) => error.outcome(),
+        }
+    }
+}

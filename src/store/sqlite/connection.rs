@@ -1,0 +1,75 @@
+//! How a connection to the database is opened: durable for the writer, read-only for the readers.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::OpenError;
+
+/// Only readers of other programs (a backup, a person with a shell) can be in the way, and not for long.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Statements kept prepared per connection: more than there are.
+const STATEMENT_CACHE: usize = 64;
+
+/// Makes the database file, readable by nobody else, if there is none. SQLite gives its side files the same mode.
+pub(super) fn create(path: &Path) -> Result<(), OpenError> {
+    let io = |error| OpenError::Io { path: path.to_owned(), error };
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            file.sync_all().map_err(io)?;
+            // The new name must survive a power cut as well as what is in the file.
+            File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(io)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io(error)),
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// The one connection that writes.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    // No URI names and no creating: the path is a path, and create() has made the file.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Err(OpenError::NoWriteAheadLog { path: path.to_owned() });
+    }
+    // A commit is durable only when the log is on the disk: FULL, and not the NORMAL that WAL tempts to.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Deleted rows leave no bytes behind in the file.
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // Rows come from a file that others could have written: no functions in the schema, no trust in it.
+    connection.pragma_update(None, "trusted_schema", false)?;
+    // 16 MiB: the upper pages of all indexes of a big ledger.
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+    Ok(connection)
+}
+
+/// A connection for queries. The database exists: the writer was opened before.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cache_size", -8_192)?;
+    Ok(connection)
+}

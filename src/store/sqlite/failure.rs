@@ -1,0 +1,128 @@
+//! What SQLite's failures mean to a caller.
+
+use std::path::PathBuf;
+
+use rusqlite::ErrorCode;
+use thiserror::Error;
+
+use crate::store::{Outcome, StoreError};
+
+/// Why a database cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process (or another store of this one) has it.
+    #[error("the database {} is in use{}", .path.display(), by_process(.holder))]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// The process that has it, if it left its number.
+        holder: Option<u32>,
+    },
+    /// A file cannot be opened, made or synced.
+    #[error("{}: {error}", .path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file system cannot share memory between connections (a network one, perhaps).
+    #[error("the file system of {} does not allow a write-ahead log", .path.display())]
+    NoWriteAheadLog {
+        /// The database.
+        path: PathBuf,
+    },
+    /// An SQLite database of another program.
+    #[error("this is the database of another program")]
+    NotOurs,
+    /// A newer Vendkey has brought the schema further than this one knows.
+    #[error("the database has schema version {found}, this program knows {known}: use the newer program")]
+    NewerSchema {
+        /// The version of the database.
+        found: u32,
+        /// The newest that this program knows.
+        known: u32,
+    },
+    /// A schema step of this database is not the one that this program has.
+    #[error("schema step {version} of the database is not the one of this program")]
+    AlteredSchema {
+        /// Which step.
+        version: u32,
+    },
+    /// SQLite refused.
+    #[error("the database cannot be opened: {error}")]
+    Database {
+        /// What it said.
+        #[from]
+        error: rusqlite::Error,
+    },
+}
+
+fn by_process(holder: &Option<u32>) -> String {
+    holder.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+}
+
+/// Where a failure came: only a failing COMMIT leaves it open whether the transaction is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Before,
+    Commit,
+}
+
+impl Stage {
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            Stage::Before => Outcome::NotDone,
+            Stage::Commit => Outcome::Unknown,
+        }
+    }
+}
+
+/// The failure that a caller sees. SQLite's messages name tables and columns, never values.
+pub(super) fn store_error(error: &rusqlite::Error, stage: Stage) -> StoreError {
+    let outcome = stage.outcome();
+    let reason = error.to_string();
+    match error {
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::Utf8Error(..) => StoreError::Corrupt { reason },
+        rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
+            ErrorCode::DiskFull => StoreError::Full { outcome },
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Damaged { reason, outcome },
+            ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::OutOfMemory
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::OperationAborted => StoreError::Unavailable { reason, outcome },
+            _ => StoreError::Defect { reason },
+        },
+        _ => StoreError::Defect { reason },
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    /// A failure of a statement, before any commit.
+    fn from(error: rusqlite::Error) -> Self {
+        store_error(&error, Stage::Before)
+    }
+}
+
+/// Whether a failure concerns the database as a whole: nothing in the same transaction can be trusted to be kept.
+pub(super) fn spoils_transaction(error: &StoreError) -> bool {
+    match error {
+        StoreError::Full { .. }
+        | StoreError::Unavailable { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Closed { .. } => true,
+        StoreError::Busy
+        | StoreError::DeadlinePassed
+        | StoreError::Corrupt { .. }
+        | StoreError::Defect { .. } => false,
+    }
+}

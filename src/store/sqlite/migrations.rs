@@ -1,0 +1,159 @@
+//! The schema's versions. A database is brought up to the program's; one of a newer program is refused.
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use sha2::{Digest as _, Sha256};
+
+use super::OpenError;
+
+/// "VKEY" in the file's header: not every SQLite file is ours.
+const APPLICATION_ID: i32 = 0x564B_4559;
+
+/// One step. Steps that were released are never edited: databases keep their checksums.
+struct Migration {
+    version: u32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") }];
+
+/// Applies what is missing, each step in a transaction of its own.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    apply(connection, MIGRATIONS)
+}
+
+fn apply(connection: &mut Connection, migrations: &[Migration]) -> Result<(), OpenError> {
+    recognise(connection)?;
+    let known = migrations.last().map_or(0, |migration| migration.version);
+    let found: u32 =
+        connection
+            .query_row("SELECT coalesce(max(version), 0) FROM schema_migrations", [], |row| row.get(0))?;
+    if found > known {
+        return Err(OpenError::NewerSchema { found, known });
+    }
+    for migration in migrations {
+        let checksum: [u8; 32] = Sha256::digest(migration.sql.as_bytes()).into();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let applied: Option<[u8; 32]> = transaction
+            .query_row(
+                "SELECT checksum FROM schema_migrations WHERE version = ?1",
+                [migration.version],
+                |row| row.get(0),
+            )
+            .optional()?;
+        match applied {
+            Some(found) if found == checksum => continue,
+            Some(_) => return Err(OpenError::AlteredSchema { version: migration.version }),
+            None => {}
+        }
+        transaction.execute_batch(migration.sql)?;
+        transaction.execute(
+            "INSERT INTO schema_migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
+            params![migration.version, migration.name, checksum],
+        )?;
+        transaction.commit()?;
+        tracing::info!(
+            version = migration.version,
+            name = migration.name,
+            "the database schema was brought up"
+        );
+    }
+    Ok(())
+}
+
+/// Marks an empty database as ours; refuses one that is somebody else's.
+fn recognise(connection: &mut Connection) -> Result<(), OpenError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let id: i32 = transaction.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if id != APPLICATION_ID {
+        let tables: i64 =
+            transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if id != 0 || tables != 0 {
+            return Err(OpenError::NotOurs);
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (
+             version    INTEGER PRIMARY KEY,
+             name       TEXT NOT NULL,
+             checksum   BLOB NOT NULL CHECK (length(checksum) = 32),
+             applied_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+         ) STRICT",
+    )?;
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory() -> Connection {
+        Connection::open_in_memory().unwrap()
+    }
+
+    #[test]
+    fn applying_twice_changes_nothing() {
+        let mut connection = memory();
+        migrate(&mut connection).unwrap();
+        migrate(&mut connection).unwrap();
+        let count: i64 =
+            connection.query_row("SELECT count(*) FROM schema_migrations", [], |row| row.get(0)).unwrap();
+        assert_eq!(count, MIGRATIONS.len() as i64);
+    }
+
+    #[test]
+    fn versions_are_consecutive() {
+        for (index, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(migration.version as usize, index + 1);
+        }
+    }
+
+    #[test]
+    fn a_newer_database_is_refused() {
+        let mut connection = memory();
+        migrate(&mut connection).unwrap();
+        connection
+            .execute(
+                "INSERT INTO schema_migrations (version, name, checksum) VALUES (999, 'x', zeroblob(32))",
+                [],
+            )
+            .unwrap();
+        assert!(matches!(migrate(&mut connection), Err(OpenError::NewerSchema { found: 999, .. })));
+    }
+
+    #[test]
+    fn an_altered_step_is_refused() {
+        let mut connection = memory();
+        migrate(&mut connection).unwrap();
+        connection
+            .execute("UPDATE schema_migrations SET checksum = zeroblob(32) WHERE version = 1", [])
+            .unwrap();
+        assert!(matches!(migrate(&mut connection), Err(OpenError::AlteredSchema { version: 1 })));
+    }
+
+    #[test]
+    fn somebody_elses_database_is_refused_and_left_alone() {
+        let mut connection = memory();
+        connection.execute_batch("CREATE TABLE theirs (x)").unwrap();
+        assert!(matches!(migrate(&mut connection), Err(OpenError::NotOurs)));
+        let tables: i64 =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+        assert_eq!(tables, 1);
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_nothing() {
+        let mut connection = memory();
+        let bad =
+            [Migration { version: 1, name: "bad", sql: "CREATE TABLE half (x); CREATE TABLE half (x);" }];
+        assert!(matches!(apply(&mut connection, &bad), Err(OpenError::Database { .. })));
+        let tables: i64 = connection
+            .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'half'", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(tables, 0);
+        migrate(&mut connection).unwrap();
+    }
+}

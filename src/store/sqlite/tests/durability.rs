@@ -1,0 +1,121 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+use crate::store::Outcome;
+
+#[tokio::test]
+async fn a_commit_waits_for_the_disk() {
+    let scene = Scene::new().await;
+    let pragmas = scene
+        .store
+        .write(|c| {
+            let text: String = c.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+            let synchronous: i64 = c.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+            let foreign_keys: bool = c.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
+            Ok((text, synchronous, foreign_keys))
+        })
+        .await;
+    assert_eq!(pragmas, Ok(("wal".into(), 2, true)), "2 is FULL");
+}
+
+#[tokio::test]
+async fn a_second_store_is_refused() {
+    let scene = Scene::new().await;
+    let settings = SqliteSettings::new(scene.folder.path().join("vendkey.db"));
+    let Err(OpenError::InUse { holder, .. }) = SqliteStore::open(&settings) else { panic!("opened twice") };
+    assert_eq!(holder, Some(std::process::id()));
+    scene.reopen();
+}
+
+#[tokio::test]
+async fn nobody_else_reads_the_files() {
+    let scene = Scene::new().await;
+    let mut seen = 0;
+    for entry in std::fs::read_dir(scene.folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.path());
+        seen += 1;
+    }
+    assert_eq!(seen, 4, "database, -wal, -shm and .lock");
+}
+
+#[test]
+fn a_missing_folder_and_a_foreign_file_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = SqliteSettings::new(folder.path().join("missing/vendkey.db"));
+    assert!(matches!(SqliteStore::open(&nowhere), Err(OpenError::Io { .. })));
+    let path = folder.path().join("text.db");
+    std::fs::write(&path, "this is no database, whatever its name says. ".repeat(100)).unwrap();
+    assert!(matches!(SqliteStore::open(&SqliteSettings::new(path)), Err(OpenError::Database { .. })));
+}
+
+#[tokio::test]
+async fn readers_cannot_write() {
+    let scene = Scene::new().await;
+    let result = scene.store.read(|c| Ok(c.execute("DELETE FROM issued_tokens", [])?)).await;
+    assert!(matches!(result, Err(StoreError::Unavailable { .. })), "{result:?}");
+}
+
+async fn limit_pages(store: &SqliteStore, pages: &'static str) {
+    store.write(move |c| Ok(c.execute_batch(&format!("PRAGMA max_page_count = {pages}"))?)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_clearly_and_heals() {
+    let scene = Scene::new().await;
+    limit_pages(&scene.store, "1").await; // SQLite takes it as: no more than there are
+    let mut last = 0;
+    let failure = loop {
+        last += 1;
+        assert!(last < 250, "the disk never filled");
+        match scene.store.record_token(scene.credit(last, meter(0), 100)).await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(failure, LedgerError::Store(StoreError::Full { outcome: Outcome::NotDone }));
+    let refused = Uuid::from_bytes([last; 16]);
+    assert_eq!(scene.store.issued_token_of_request(scene.client, refused).await, Ok(None));
+    assert_eq!(scene.store.last_tid(meter(0), BaseDate::Y2014).await, {
+        let row = scene
+            .store
+            .issued_token_of_request(scene.client, Uuid::from_bytes([last - 1; 16]))
+            .await
+            .unwrap();
+        Ok(row.map(|row| tid(tid_of(&row))))
+    });
+    // What was acknowledged is still answered while there is no room.
+    let replay = scene.store.record_token(scene.credit(1, meter(0), 100)).await;
+    assert!(matches!(replay, Ok(Recorded::Replay(_))));
+
+    limit_pages(&scene.store, "1000000").await;
+    let recorded = scene.store.record_token(scene.credit(last, meter(0), 100)).await;
+    assert!(matches!(recorded, Ok(Recorded::New(_))), "{recorded:?}");
+    let sound: String =
+        scene.store.read(|c| Ok(c.query_row("PRAGMA integrity_check", [], |row| row.get(0))?)).await.unwrap();
+    assert_eq!(sound, "ok");
+}
+
+#[tokio::test]
+async fn the_probe_writes() {
+    let scene = Scene::new().await;
+    scene.store.probe(NOW_MS).await.unwrap();
+    scene.store.probe(NOW_MS + 1).await.unwrap();
+    let at: i64 = scene
+        .store
+        .read(|c| Ok(c.query_row("SELECT at_ms FROM heartbeat", [], |row| row.get(0))?))
+        .await
+        .unwrap();
+    assert_eq!(at, NOW_MS + 1);
+}
+
+#[tokio::test]
+async fn no_digits_of_a_request_reach_the_log_of_a_failure() {
+    let scene = Scene::new().await;
+    let result = scene
+        .store
+        .write(|c| Ok(c.execute("INSERT INTO meters VALUES (600727111111111153, 2014, 99999999)", [])?))
+        .await;
+    let Err(StoreError::Defect { reason }) = result else { panic!("{result:?}") };
+    assert!(!reason.contains("6007271111"), "{reason}");
+}

@@ -1,0 +1,330 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::store::{ConfigurationState, Outcome};
+use crate::sts::tid::TidRefusal;
+
+fn refused(result: Result<Recorded, LedgerError>) -> Refused {
+    match result {
+        Err(LedgerError::Refused(refused)) => refused,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+async fn rows(store: &SqliteStore) -> i64 {
+    store
+        .read(|c| Ok(c.query_row("SELECT count(*) FROM issued_tokens", [], |row| row.get(0))?))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_row_holds_all_that_an_answer_needs() {
+    let scene = Scene::new().await;
+    let new = scene.credit(1, meter(0), 100);
+    let Ok(Recorded::New(row)) = scene.store.record_token(new.clone()).await else { panic!("not new") };
+    let rnd = Rnd::try_from(5).unwrap();
+    assert_eq!(
+        row.content,
+        RowContent::Sequenced {
+            configuration: scene.configuration,
+            meter: meter(0),
+            base_date: BaseDate::Y2014,
+            tid: tid(100),
+            rnd: Some(rnd),
+            block: payload().block(rnd, tid(100)),
+        }
+    );
+    assert_eq!((row.client, row.request_id, row.issued_ms), (scene.client, new.request_id, NOW_MS));
+
+    let scene = scene.reopen();
+    assert_eq!(scene.store.issued_token(row.sequence).await, Ok(Some(row.clone())));
+    assert_eq!(
+        scene.store.issued_token_of_request(scene.client, new.request_id).await,
+        Ok(Some(row.clone()))
+    );
+    let found = scene.store.issued_token_of_tid(meter(0), BaseDate::Y2014, tid(100)).await;
+    assert_eq!(found, Ok(Some(row.clone())));
+    assert_eq!(scene.store.issued_token_of_tid(meter(0), BaseDate::Y1993, tid(100)).await, Ok(None));
+    assert_eq!(scene.store.issued_token_of_tid(meter(1), BaseDate::Y2014, tid(100)).await, Ok(None));
+    assert_eq!(scene.store.record_token(new).await, Ok(Recorded::Replay(row)));
+}
+
+#[tokio::test]
+async fn one_minute_serves_many_tokens() {
+    let scene = Scene::new().await;
+    let mut tids = Vec::new();
+    for request in 1..=3 {
+        let recorded = scene.store.record_token(scene.credit(request, meter(0), 1_438)).await.unwrap();
+        tids.push(tid_of(recorded.row()));
+    }
+    // 1440 is midnight; 1441 would be the reserved minute 00:01.
+    let fourth = scene.store.record_token(scene.credit(4, meter(0), 1_438)).await.unwrap();
+    assert_eq!((tids, tid_of(fourth.row())), (vec![1_438, 1_439, 1_440], 1_442));
+    let other = scene.store.record_token(scene.credit(5, meter(1), 1_438)).await.unwrap();
+    assert_eq!(tid_of(other.row()), 1_438, "each meter has its own sequence");
+    let earlier = scene.store.record_token(scene.credit(6, meter(0), 200)).await.unwrap();
+    assert_eq!(tid_of(earlier.row()), 1_443, "never backwards");
+}
+
+#[tokio::test]
+async fn each_base_date_has_its_own_sequence() {
+    let scene = Scene::new().await;
+    scene.store.record_token(scene.credit(1, meter(0), 500)).await.unwrap();
+    let mut new = scene.credit(2, meter(0), 500);
+    if let Content::Sequenced { base_date, .. } = &mut new.content {
+        *base_date = BaseDate::Y1993;
+    }
+    let recorded = scene.store.record_token(new).await.unwrap();
+    assert_eq!(tid_of(recorded.row()), 500);
+}
+
+#[tokio::test]
+async fn another_request_under_the_same_id_is_refused() {
+    let scene = Scene::new().await;
+    let first = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
+    let reused = NewToken { request_hash: [99; 32], ..scene.credit(1, meter(1), 100) };
+    let sequence = first.row().sequence;
+    assert_eq!(refused(scene.store.record_token(reused).await), Refused::RequestIdReused { sequence });
+    assert_eq!(scene.store.last_tid(meter(1), BaseDate::Y2014).await, Ok(None));
+
+    // Another client's requests are its own.
+    let other = client(&scene.store, "till-2").await;
+    let theirs = NewToken { client: other, credential: "till-2".into(), ..scene.credit(1, meter(0), 100) };
+    assert!(matches!(scene.store.record_token(theirs).await, Ok(Recorded::New(_))));
+}
+
+#[tokio::test]
+async fn a_rotated_credential_doubles_nothing() {
+    let scene = Scene::new().await;
+    let first = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
+    let second = NewCredential {
+        key_id: "till-1-new".into(),
+        client: scene.client,
+        secret_sha256: [8; 32],
+        expires_ms: None,
+        now_ms: NOW_MS,
+    };
+    scene.store.create_credential(second).await.unwrap();
+    let again = NewToken { credential: "till-1-new".into(), ..scene.credit(1, meter(0), 100) };
+    assert_eq!(scene.store.record_token(again).await, Ok(Recorded::Replay(first.row().clone())));
+}
+
+#[tokio::test]
+async fn a_credential_that_does_not_count_records_and_replays_nothing() {
+    let scene = Scene::new().await;
+    scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
+    let stranger = NewToken { client: ClientId::generate(), ..scene.credit(2, meter(0), 100) };
+    assert_eq!(refused(scene.store.record_token(stranger).await), Refused::CredentialNotEnabled);
+    for table in ["credentials", "clients"] {
+        let off = format!("UPDATE {table} SET enabled = 0");
+        scene.store.write(move |c| Ok(c.execute_batch(&off)?)).await.unwrap();
+        for request in [1, 2] {
+            let result = scene.store.record_token(scene.credit(request, meter(0), 100)).await;
+            assert_eq!(refused(result), Refused::CredentialNotEnabled);
+        }
+        let on = format!("UPDATE {table} SET enabled = 1");
+        scene.store.write(move |c| Ok(c.execute_batch(&on)?)).await.unwrap();
+    }
+    assert_eq!(rows(&scene.store).await, 1);
+}
+
+#[tokio::test]
+async fn a_disabled_configuration_replays_and_issues_nothing_new() {
+    let scene = Scene::new().await;
+    let first = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
+    let id = scene.configuration;
+    scene.store.set_configuration_enabled(id, false, NOW_MS).await.unwrap();
+    let replay = scene.store.record_token(scene.credit(1, meter(0), 100)).await;
+    assert_eq!(replay, Ok(Recorded::Replay(first.row().clone())));
+    let new = scene.store.record_token(scene.credit(2, meter(0), 100)).await;
+    assert_eq!(refused(new), Refused::ConfigurationNotEnabled { id, state: ConfigurationState::Disabled });
+
+    let Begun::Started(half) = scene.store.begin_import(upload(2)).await.unwrap() else { panic!() };
+    let half = Scene { configuration: half.id, ..scene };
+    let early = half.store.record_token(half.credit(3, meter(0), 100)).await;
+    let state = ConfigurationState::Importing;
+    assert_eq!(refused(early), Refused::ConfigurationNotEnabled { id: half.configuration, state });
+    let unknown = Scene { configuration: ConfigurationId::generate(), ..half };
+    let result = unknown.store.record_token(unknown.credit(4, meter(0), 100)).await;
+    assert_eq!(refused(result), Refused::ConfigurationNotFound { id: unknown.configuration });
+    assert_eq!(rows(&unknown.store).await, 1);
+}
+
+#[tokio::test]
+async fn a_tid_that_the_key_does_not_reach_is_refused_and_leaves_no_trace() {
+    let scene = Scene::new().await;
+    let mut new = scene.credit(1, meter(0), 65_536);
+    if let Content::Sequenced { window, .. } = &mut new.content {
+        window.ken = KeyExpiry(0);
+    }
+    let result = scene.store.record_token(new.clone()).await;
+    assert!(matches!(refused(result), Refused::Tid(TidRefusal::KeyExpired { .. })));
+    assert_eq!(rows(&scene.store).await, 0);
+    assert_eq!(scene.store.last_tid(meter(0), BaseDate::Y2014).await, Ok(None));
+    // The id was not used up.
+    let good = NewToken { request_id: new.request_id, ..scene.credit(2, meter(0), 100) };
+    assert!(matches!(scene.store.record_token(good).await, Ok(Recorded::New(_))));
+}
+
+#[tokio::test]
+async fn a_passed_deadline_leaves_no_row() {
+    let scene = Scene::new().await;
+    let late = NewToken { deadline: Some(Instant::now()), ..scene.credit(1, meter(0), 100) };
+    let Err(error) = scene.store.record_token(late).await else { panic!("recorded") };
+    assert_eq!(error, LedgerError::Store(StoreError::DeadlinePassed));
+    assert_eq!((error.outcome(), rows(&scene.store).await), (Outcome::NotDone, 0));
+    let soon = Some(Instant::now() + Duration::from_secs(60));
+    let early = NewToken { deadline: soon, ..scene.credit(1, meter(0), 100) };
+    assert!(matches!(scene.store.record_token(early).await, Ok(Recorded::New(_))));
+}
+
+#[tokio::test]
+async fn class_1_needs_neither_meter_nor_configuration() {
+    let scene = Scene::new().await;
+    for (request, meter) in [(1, None), (2, Some(meter(0)))] {
+        let content = Content::Fixed { configuration: None, meter, display: display() };
+        let new = NewToken { content, ..scene.credit(request, super::meter(0), 100) };
+        let Ok(Recorded::New(row)) = scene.store.record_token(new.clone()).await else { panic!("not new") };
+        assert_eq!(row.content, RowContent::Fixed { configuration: None, meter, block: display().block() });
+        assert_eq!(scene.store.issued_token(row.sequence).await, Ok(Some(row.clone())));
+        assert_eq!(scene.store.record_token(new).await, Ok(Recorded::Replay(row)));
+    }
+    assert_eq!(scene.store.last_tid(meter(0), BaseDate::Y2014).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_key_change_names_both_configurations_and_no_key() {
+    let scene = Scene::new().await;
+    let target = imported(&scene.store, 2).await.id;
+    let configuration = scene.configuration;
+    let change = |request, target| NewToken {
+        content: Content::KeyChange {
+            configuration,
+            meter: meter(0),
+            target,
+            roll_over: true,
+            transfer_sgc: false,
+        },
+        ..scene.credit(request, meter(0), 100)
+    };
+    let Ok(Recorded::New(row)) = scene.store.record_token(change(1, target)).await else { panic!("not new") };
+    let expected = RowContent::KeyChange {
+        configuration,
+        meter: meter(0),
+        target,
+        roll_over: true,
+        transfer_sgc: false,
+    };
+    assert_eq!(row.content, expected);
+    assert_eq!(scene.store.issued_token(row.sequence).await, Ok(Some(row)));
+
+    scene.store.set_configuration_enabled(target, false, NOW_MS).await.unwrap();
+    let state = ConfigurationState::Disabled;
+    let result = scene.store.record_token(change(2, target)).await;
+    assert_eq!(refused(result), Refused::ConfigurationNotEnabled { id: target, state });
+}
+
+#[tokio::test]
+async fn seeding_only_raises() {
+    let scene = Scene::new().await;
+    let seed = |minute| scene.store.seed_last_tid(meter(0), BaseDate::Y2014, tid(minute));
+    assert_eq!(seed(500).await, Ok(tid(500)));
+    assert_eq!(seed(400).await, Ok(tid(500)));
+    let recorded = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
+    assert_eq!(tid_of(recorded.row()), 501);
+    assert_eq!(seed(501).await, Ok(tid(501)));
+    for forgery in ["UPDATE meters SET last_tid = 1", "DELETE FROM meters"] {
+        let result = scene.store.write(move |c| Ok(c.execute(forgery, [])?)).await;
+        let Err(StoreError::Defect { reason }) = result else { panic!("{forgery} was done") };
+        assert!(reason.contains("the last TID of a meter"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_a_double() {
+    let scene = Scene::new().await;
+    scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
+    for (change, what) in [("request_id = zeroblob(16)", "TID"), ("tid = 7", "request id")] {
+        let sql = format!(
+            "CREATE TEMP TABLE copy AS SELECT * FROM issued_tokens; UPDATE copy SET sequence = 77, {change};
+             INSERT INTO issued_tokens SELECT * FROM copy"
+        );
+        let result = scene.store.write(move |c| Ok(c.execute_batch(&sql)?)).await;
+        let Err(StoreError::Defect { reason }) = result else { panic!("a second {what} was written") };
+        assert!(reason.contains("UNIQUE constraint failed"), "{reason}");
+    }
+    assert_eq!(rows(&scene.store).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sixty_four_callers_of_one_meter_get_distinct_growing_tids() {
+    const CALLERS: usize = 64;
+    const EACH: usize = 5;
+    let scene = Arc::new(Scene::new().await);
+    let tasks: Vec<_> = (0..CALLERS)
+        .map(|caller| {
+            let scene = Arc::clone(&scene);
+            tokio::spawn(async move {
+                let mut found = Vec::new();
+                for turn in 0..EACH {
+                    let request_id = Uuid::from_u128((caller * EACH + turn) as u128);
+                    let new = NewToken { request_id, ..scene.credit(1, meter(0), 100) };
+                    let recorded = scene.store.record_token(new).await.unwrap();
+                    found.push((recorded.row().sequence, tid_of(recorded.row())));
+                }
+                found
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        let found = task.await.unwrap();
+        assert!(found.is_sorted_by_key(|(_, tid)| *tid), "a caller sees his meter's TIDs grow");
+        all.extend(found);
+    }
+    all.sort();
+    assert!(all.is_sorted_by_key(|(_, tid)| *tid), "TIDs grow in the order of commits");
+    let distinct: BTreeSet<_> = all.iter().map(|(_, tid)| *tid).collect();
+    assert_eq!(distinct.len(), CALLERS * EACH);
+    let statistics = scene.store.statistics();
+    assert!(statistics.transactions() < statistics.commands(), "callers share commits");
+}
+
+#[tokio::test]
+async fn a_row_of_another_hand_is_refused_and_not_answered() {
+    let scene = Scene::new().await;
+    let recorded = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
+    let sequence = recorded.row().sequence;
+    let good = payload().block(Rnd::from_random(5), tid(100)).bits().cast_signed();
+    let other_tid = payload().block(Rnd::from_random(5), tid(101)).bits().cast_signed();
+    let display = display().block().bits().cast_signed();
+    for forgery in [
+        format!("block = {}", good ^ 1),
+        format!("block = {other_tid}"),
+        format!("block = {display}, class = 1"),
+        "pan = pan + 1".into(),
+        "base_date = 2000".into(),
+        "rnd = 16".into(),
+        "kind = 9".into(),
+    ] {
+        let sql = format!("PRAGMA ignore_check_constraints = 1; UPDATE issued_tokens SET {forgery}");
+        scene.store.write(move |c| Ok(c.execute_batch(&sql)?)).await.unwrap();
+        let read = scene.store.issued_token(sequence).await;
+        assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{forgery}: {read:?}");
+        let replay = scene.store.record_token(scene.credit(1, meter(0), 100)).await;
+        assert!(
+            matches!(replay, Err(LedgerError::Store(StoreError::Corrupt { .. }))),
+            "{forgery}: {replay:?}"
+        );
+
+        let pan: i64 = meter(0).as_str().parse().unwrap();
+        let heal = format!(
+            "UPDATE issued_tokens SET block = {good}, class = 0, pan = {pan}, base_date = 2014, rnd = 5, kind = 1"
+        );
+        scene.store.write(move |c| Ok(c.execute_batch(&heal)?)).await.unwrap();
+        assert_eq!(scene.store.issued_token(sequence).await, Ok(Some(recorded.row().clone())));
+    }
+}

@@ -1,0 +1,92 @@
+//! Configurations as issuing needs them: what never changes of a row, kept in memory once read.
+//!
+//! Their state is not kept: the ledger checks it in the transaction that records a token.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use super::{Policy, Unusable};
+use crate::{
+    hsm::{KeyId, KeyKind, Mask, VendingKey, VendingKeyClass},
+    store::{Configuration, ConfigurationId, ConfigurationState, Store, StoreError, Warning},
+    sts::attributes::{Attributes, Dkga},
+};
+
+/// What never changes of a configuration.
+#[derive(Debug)]
+pub struct Known {
+    /// Its id.
+    pub id: ConfigurationId,
+    /// What enters derivations.
+    pub attributes: Attributes,
+    /// The key check value; zero where no key is kept.
+    pub kcv: Option<[u8; 3]>,
+    /// How its key is used.
+    key: Result<VendingKey, Vec<Warning>>,
+}
+
+impl Known {
+    fn new(row: &Configuration) -> Self {
+        let key = vending_key(row).ok_or_else(|| row.unservable.clone());
+        Self { id: row.id, attributes: row.attributes, kcv: row.kcv, key }
+    }
+
+    /// The key, if tokens may be made with it under this policy.
+    pub fn usable_key(&self, policy: &Policy) -> Result<VendingKey, Unusable> {
+        let key = self.key.as_ref().map_err(|reasons| Unusable::Unservable(reasons.clone()))?;
+        policy.allows(&self.attributes)?;
+        Ok(*key)
+    }
+}
+
+/// Which kind of key object serves an algorithm; DKGA01 has none.
+pub(super) fn kind_of(dkga: Dkga) -> Option<KeyKind> {
+    match dkga {
+        Dkga::Dkga01 => None,
+        Dkga::Dkga02 => Some(KeyKind::Des),
+        Dkga::Dkga03 => Some(KeyKind::Des2),
+        Dkga::Dkga04 => Some(KeyKind::Hmac),
+    }
+}
+
+fn vending_key(row: &Configuration) -> Option<VendingKey> {
+    if !row.is_servable() {
+        return None;
+    }
+    let class = match kind_of(row.attributes.dkga)? {
+        KeyKind::Des => {
+            let mask = row.mask?;
+            VendingKeyClass::Des { mask: Mask { iv: mask.iv, ciphertext: mask.ciphertext } }
+        }
+        KeyKind::Des2 => VendingKeyClass::Des2,
+        KeyKind::Hmac => VendingKeyClass::Hmac,
+    };
+    Some(VendingKey { id: KeyId(row.id.to_bytes()), class })
+}
+
+/// The configurations that were read.
+#[derive(Default)]
+pub(super) struct KnownConfigurations(RwLock<HashMap<ConfigurationId, Arc<Known>>>);
+
+impl KnownConfigurations {
+    /// From memory, or from the store the first time.
+    pub(super) async fn get(
+        &self,
+        store: &dyn Store,
+        id: ConfigurationId,
+    ) -> Result<Result<Arc<Known>, Unusable>, StoreError> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if let Some(known) = known {
+            return Ok(Ok(known));
+        }
+        let Some(row) = store.configuration(id).await? else { return Ok(Err(Unusable::NotFound(id))) };
+        if row.state == ConfigurationState::Importing {
+            return Ok(Err(Unusable::Importing));
+        }
+        let known = Arc::new(Known::new(&row));
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, known.clone());
+        Ok(Ok(known))
+    }
+}

@@ -1,0 +1,158 @@
+//! Why an act is refused or fails.
+
+use std::time::Duration;
+
+use crate::{
+    envelope::{BlobFault, FieldFault},
+    hsm::HsmError,
+    store::{ConfigurationId, LedgerError, Outcome, StoreError, Warning},
+    sts::{attributes::BaseDate, meter::MeterError, tid::TidRefusal},
+};
+
+/// Why an upload is not taken. Nothing was stored, but for [`UploadError::Hsm`] and [`UploadError::Store`]: after these the
+/// same upload again goes on where it stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// Blobs are visibly not what they should be.
+    #[error("the upload is malformed")]
+    Malformed(Vec<BlobFault>),
+    /// It cannot be opened; why, nobody is told.
+    #[error("the upload cannot be opened")]
+    Invalid,
+    /// The text is no valid configuration.
+    #[error("the configuration is not valid")]
+    Configuration(Vec<FieldFault>),
+    /// The HSM failed the probe of what this class of key needs.
+    #[error("the HSM cannot serve keys of this class: {0}")]
+    KeyClass(String),
+    /// The HSM does not keep the key as it must (the object was destroyed), or the row is not as it was left.
+    #[error("the key cannot be kept: {0}")]
+    Import(String),
+    /// The HSM does not answer.
+    #[error(transparent)]
+    Hsm(#[from] HsmError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The import's task ended before its time: the server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// Why a configuration cannot be used for new tokens.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// There is none of this id.
+    #[error("there is no configuration {0}")]
+    NotFound(ConfigurationId),
+    /// Its import was not finished.
+    #[error("the upload of this configuration was not finished: repeat it")]
+    Importing,
+    /// It is disabled.
+    #[error("the configuration is disabled")]
+    Disabled,
+    /// Its keys are gone or going.
+    #[error("the configuration is destroyed")]
+    Destroyed,
+    /// It can never issue.
+    #[error("no token can be issued under this configuration: {}", .0.iter().map(|reason| reason.message.as_str()).collect::<Vec<_>>().join("; "))]
+    Unservable(Vec<Warning>),
+    /// The settings deny its algorithm.
+    #[error("the settings of this server deny {0}")]
+    Denied(&'static str),
+    /// No published vector proves its algorithm.
+    #[error("no published vector proves {0}; the settings must allow it (vending.unverified_algorithms)")]
+    Unverified(&'static str),
+    /// The HSM failed the probe of what its key needs.
+    #[error("the HSM cannot serve this configuration's key: {0}")]
+    KeyClass(String),
+}
+
+/// Why a token is not issued.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// The configuration does not serve.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+    /// The meter's number does not fit the configuration.
+    #[error(transparent)]
+    Meter(#[from] MeterError),
+    /// Keys of type 0 and 1 give no credit.
+    #[error("keys of type {0} issue no credit")]
+    CreditUnderDefaultKey(u8),
+    /// The token time that was asked for is too old or too far ahead.
+    #[error("the token time lies outside the window from {} hours ago to {} minutes ahead", back.as_secs() / 3600, ahead.as_secs() / 60)]
+    TimeOutsideWindow {
+        /// How old it may be.
+        back: Duration,
+        /// How far ahead it may be.
+        ahead: Duration,
+    },
+    /// No TID exists before the base date.
+    #[error("the time lies before the configuration's base date {}", .0.year())]
+    TimeBeforeBaseDate(BaseDate),
+    /// The meter gets no TID.
+    #[error(transparent)]
+    Tid(TidRefusal),
+    /// The id belongs to another request.
+    #[error("this request_id was used for another request")]
+    RequestIdReused,
+    /// The credential does not count any more.
+    #[error("the credential is not accepted")]
+    CredentialRefused,
+    /// The HSM did not do its part.
+    #[error("{error}")]
+    Hsm {
+        /// What it said.
+        error: HsmError,
+        /// Whether the ledger may hold the token.
+        outcome: Outcome,
+    },
+    /// The store did not do its part.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A row or an answer that cannot be: a fault of ours.
+    #[error("fault: {0}")]
+    Fault(&'static str),
+}
+
+impl IssueError {
+    /// An HSM failure before anything was recorded.
+    pub(super) fn before_commit(error: HsmError) -> Self {
+        Self::Hsm { error, outcome: Outcome::NotDone }
+    }
+
+    /// An HSM failure after the row was committed.
+    pub(super) fn after_commit(error: HsmError) -> Self {
+        Self::Hsm { error, outcome: Outcome::Unknown }
+    }
+}
+
+impl From<LedgerError> for IssueError {
+    fn from(error: LedgerError) -> Self {
+        use crate::store::{ConfigurationState as State, Refused};
+        match error {
+            LedgerError::Store(error) => Self::Store(error),
+            LedgerError::Refused(Refused::RequestIdReused { .. }) => Self::RequestIdReused,
+            LedgerError::Refused(Refused::CredentialNotEnabled) => Self::CredentialRefused,
+            LedgerError::Refused(Refused::Tid(refusal)) => Self::Tid(refusal),
+            LedgerError::Refused(Refused::ConfigurationNotFound { id }) => Unusable::NotFound(id).into(),
+            LedgerError::Refused(Refused::ConfigurationNotEnabled { state, .. }) => match state {
+                State::Importing => Unusable::Importing.into(),
+                State::Destroyed | State::DestroyScheduled => Unusable::Destroyed.into(),
+                State::Enabled | State::Disabled => Unusable::Disabled.into(),
+            },
+        }
+    }
+}
+
+/// Why a configuration's state is not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum EnableError {
+    /// Its nature or its state forbids it.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

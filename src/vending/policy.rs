@@ -1,0 +1,167 @@
+//! What this server issues, beyond what the standard's arithmetic could.
+
+use std::time::Duration;
+
+use super::error::{IssueError, Unusable};
+use crate::{
+    settings::VendingSettings,
+    sts::{
+        attributes::{Attributes, BaseDate, Dkga, KeyType},
+        tid::{Tid, TidError, TidRefusal, TidWindow},
+    },
+};
+
+/// How old a token time may be.
+const BACK: Duration = Duration::from_secs(24 * 3600);
+/// How far ahead of the clock a token time may be.
+const AHEAD: Duration = Duration::from_secs(5 * 60);
+
+/// The rules that settings can bend.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy(VendingSettings);
+
+impl Policy {
+    /// Under these settings.
+    pub fn new(settings: VendingSettings) -> Self {
+        Self(settings)
+    }
+
+    /// Whether keys with these attributes may be used at all.
+    pub fn allows(&self, attributes: &Attributes) -> Result<(), Unusable> {
+        match (attributes.dkga, attributes.kt) {
+            (Dkga::Dkga01, _) => Err(Unusable::Denied("DKGA01: it would give the vending key away")),
+            (Dkga::Dkga02, _) if !self.0.allow_dkga02 => Err(Unusable::Denied("DKGA02 (vending.dkga02)")),
+            (Dkga::Dkga03, _) if !self.0.allow_unverified_algorithms => Err(Unusable::Unverified("DKGA03")),
+            (Dkga::Dkga04, KeyType::Dctk) if !self.0.allow_unverified_algorithms => {
+                Err(Unusable::Unverified("key type 3 under DKGA04"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keys of type 0 (initialisation) and 1 (default) give no credit (STS facts §6, §7).
+    pub fn allows_credit(&self, kt: KeyType) -> Result<(), IssueError> {
+        match kt {
+            KeyType::Ditk | KeyType::Ddtk => Err(IssueError::CreditUnderDefaultKey(kt.value())),
+            KeyType::Dutk | KeyType::Dctk => Ok(()),
+        }
+    }
+
+    /// The TIDs that a token may get now, or at the time that was asked for (Unix seconds).
+    pub fn window(&self, attributes: &Attributes, now: i64, asked: Option<i64>) -> Result<TidWindow, IssueError> {
+        let time = asked.unwrap_or(now);
+        // Both lie far below 2^63.
+        let (back, ahead) = (BACK.as_secs().cast_signed(), AHEAD.as_secs().cast_signed());
+        if time.saturating_add(back) < now || time > now.saturating_add(ahead) {
+            return Err(IssueError::TimeOutsideWindow { back: BACK, ahead: AHEAD });
+        }
+        let base = attributes.base_date;
+        Ok(TidWindow {
+            earliest: tid_at(base, time)?,
+            ken: attributes.ken,
+            horizon: self.horizon(base, now)?,
+        })
+    }
+
+    /// The last TID that may be given now. Near the end of the 24 bits it is their last.
+    fn horizon(&self, base: BaseDate, now: i64) -> Result<Tid, IssueError> {
+        let ahead = i64::from(self.0.horizon_minutes) * 60;
+        match base.tid_at(now.saturating_add(ahead)) {
+            Err(TidError::PastRollover { .. }) => Tid::new(0xFF_FFFF).map_err(|_| IssueError::Tid(TidRefusal::Exhausted)),
+            other => other.map_err(|error| time_error(base, error)),
+        }
+    }
+}
+
+fn tid_at(base: BaseDate, time: i64) -> Result<Tid, IssueError> {
+    base.tid_at(time).map_err(|error| time_error(base, error))
+}
+
+fn time_error(base: BaseDate, error: TidError) -> IssueError {
+    match error {
+        TidError::BeforeBaseDate { .. } => IssueError::TimeBeforeBaseDate(base),
+        TidError::PastRollover { .. } | TidError::TooLarge(_) => IssueError::Tid(TidRefusal::Exhausted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sts::attributes::{EncryptionAlgorithm, KeyExpiry};
+
+    fn policy(allow: bool) -> Policy {
+        Policy(VendingSettings {
+            horizon_minutes: 1440,
+            allow_dkga02: allow,
+            allow_unverified_algorithms: allow,
+            uploads_per_minute: 1,
+        })
+    }
+
+    fn attributes(dkga: Dkga, kt: KeyType, base_date: BaseDate) -> Attributes {
+        Attributes {
+            iin: "600727".parse().unwrap(),
+            sgc: "123456".parse().unwrap(),
+            ti: "01".parse().unwrap(),
+            krn: "1".parse().unwrap(),
+            kt,
+            ken: KeyExpiry(255),
+            ea: EncryptionAlgorithm::Ea07,
+            dkga,
+            base_date,
+        }
+    }
+
+    /// 2026-11-21T12:00:00Z.
+    const NOW: i64 = 1_795_262_400;
+
+    #[test]
+    fn dkga01_is_never_allowed() {
+        for allow in [false, true] {
+            let attributes = attributes(Dkga::Dkga01, KeyType::Dutk, BaseDate::Y2014);
+            assert!(matches!(policy(allow).allows(&attributes), Err(Unusable::Denied(_))));
+        }
+    }
+
+    #[test]
+    fn settings_allow_the_rest() {
+        for (dkga, kt) in
+            [(Dkga::Dkga02, KeyType::Dutk), (Dkga::Dkga03, KeyType::Dutk), (Dkga::Dkga04, KeyType::Dctk)]
+        {
+            let attributes = attributes(dkga, kt, BaseDate::Y2014);
+            assert!(policy(false).allows(&attributes).is_err());
+            assert!(policy(true).allows(&attributes).is_ok());
+        }
+        assert!(policy(false).allows(&attributes(Dkga::Dkga04, KeyType::Dutk, BaseDate::Y2014)).is_ok());
+    }
+
+    #[test]
+    fn credit_needs_a_unique_or_common_key() {
+        for kt in [KeyType::Ditk, KeyType::Ddtk] {
+            assert!(matches!(policy(true).allows_credit(kt), Err(IssueError::CreditUnderDefaultKey(_))));
+        }
+        assert!(policy(true).allows_credit(KeyType::Dutk).is_ok());
+    }
+
+    #[test]
+    fn the_window_has_both_ends() {
+        let attributes = attributes(Dkga::Dkga04, KeyType::Dutk, BaseDate::Y2014);
+        let window = |asked| policy(true).window(&attributes, NOW, asked);
+        let minutes = |at: i64| u32::try_from((at - BaseDate::Y2014.unix_seconds()) / 60).unwrap();
+        assert_eq!(window(None).unwrap().earliest.value(), minutes(NOW));
+        assert_eq!(window(None).unwrap().horizon.value(), minutes(NOW) + 1440);
+        for good in [NOW - 86_400, NOW + 300] {
+            assert_eq!(window(Some(good)).unwrap().earliest.value(), minutes(good));
+        }
+        for bad in [NOW - 86_401, NOW + 301, i64::MIN, i64::MAX] {
+            assert!(matches!(window(Some(bad)), Err(IssueError::TimeOutsideWindow { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_tid_before_the_base_date_or_past_24_bits() {
+        let of = |base| policy(true).window(&attributes(Dkga::Dkga04, KeyType::Dutk, base), NOW, None);
+        assert!(matches!(of(BaseDate::Y2035), Err(IssueError::TimeBeforeBaseDate(BaseDate::Y2035))));
+        assert!(matches!(of(BaseDate::Y1993), Err(IssueError::Tid(TidRefusal::Exhausted))));
+    }
+}

@@ -1,0 +1,130 @@
+//! The program as people and scripts use it.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use serde_json::Value;
+
+use crate::harness::{DKGA04, DRN, Home, Server, key_objects, openssl};
+
+fn json(output: &std::process::Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn setup_again_changes_nothing() {
+    let home = Home::new();
+    let (credential, objects) = (home.credential(), key_objects(&home));
+    let again = home.vendkey(&["setup", "--settings", &home.text("vendkey.toml")]);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!((home.credential(), key_objects(&home)), (credential, objects));
+    let mode = fs::metadata(home.path("credential")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn bad_settings_are_all_named_and_exit_64() {
+    let home = Home::new();
+    home.write_settings("colour = 'red'\n[vending]\ndkga02 = 'maybe'\n");
+    let checked = home
+        .command(&["serve", "--check", "--settings", &home.text("vendkey.toml")])
+        .env("VENDKEY_SERVER__LISTEN", "nowhere")
+        .output()
+        .unwrap();
+    assert_eq!(checked.status.code(), Some(64));
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    for name in ["log.colour", "vending.dkga02", "server.listen"] {
+        assert!(said.contains(name), "{said}");
+    }
+    home.write_settings("");
+    assert!(home.vendkey(&["serve", "--check", "--settings", &home.text("vendkey.toml")]).status.success());
+}
+
+#[test]
+fn root_is_refused_unless_allowed() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = Home::new();
+    let served = home
+        .command(&["serve", "--settings", &home.text("vendkey.toml")])
+        .env("VENDKEY_SERVER__ALLOW_ROOT", "false")
+        .output()
+        .unwrap();
+    assert!(!served.status.success());
+    assert!(String::from_utf8_lossy(&served.stderr).contains("allow_root"));
+}
+
+#[test]
+fn a_wrong_pin_is_said_and_not_tried_again() {
+    let home = Home::new();
+    fs::write(home.path("hsm/pin"), "0000000000").unwrap();
+    let served = home.vendkey(&["serve", "--settings", &home.text("vendkey.toml")]);
+    assert!(!served.status.success());
+    let said = String::from_utf8_lossy(&served.stderr).into_owned();
+    assert!(said.contains("PIN"), "{said}");
+    assert!(!said.contains("0000000000"), "{said}");
+}
+
+#[test]
+fn the_whole_way_with_our_own_commands() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let run = |arguments: &[&str]| {
+        home.command(arguments).env("VENDKEY_ENDPOINT", &server.endpoint).output().unwrap()
+    };
+    fs::write(home.path("private.pem"), openssl(&["genrsa", "2048"], b"")).unwrap();
+    let public = openssl(&["rsa", "-in", &home.text("private.pem"), "-pubout"], b"");
+    fs::write(home.path("public.pem"), public).unwrap();
+    fs::write(home.path("c.yaml"), DKGA04).unwrap();
+
+    let key = json(&run(&["server-key", "--json", "--out", &home.text("server.pem")]));
+    assert_eq!(key["bits"], 4096);
+    let fingerprint = key["fingerprint"].as_str().unwrap();
+    let registered = json(&run(&["public-key", "register", &home.text("public.pem"), "--name", "me", "--json"]));
+    let files = |name: &str| home.text(&format!("out/{name}"));
+    let encrypt = |fingerprint: &str| {
+        run(&[
+            "configuration", "encrypt", &home.text("c.yaml"), "--server-key", &home.text("server.pem"),
+            "--fingerprint", fingerprint, "--signing-key", &home.text("private.pem"), "--out", &home.text("out"),
+        ])
+    };
+    let swapped = encrypt(&"0".repeat(64));
+    assert!(!swapped.status.success() && !home.path("out").exists());
+    let encrypted = encrypt(fingerprint);
+    assert!(encrypted.status.success(), "{}", String::from_utf8_lossy(&encrypted.stderr));
+    let (data, digest, key) = (files("c.data"), files("c.digest"), files("c.key"));
+    let upload = ["configuration", "upload", "--data", &data, "--digest", &digest, "--key", &key, "--json"];
+    let uploaded = json(&run(&upload));
+    let configuration = &uploaded["configuration"];
+    assert_eq!(configuration["state"], "ENABLED");
+    assert_eq!(configuration["signer"], registered["name"]);
+    let name = configuration["name"].as_str().unwrap();
+
+    let issue = ["token", "issue", "--configuration", name, "--meter", DRN, "--electricity", "12.5"];
+    let issued = json(&run(&[&issue[..], &["--json"]].concat()));
+    assert_eq!(issued["token"].as_str().unwrap().len(), 20);
+    assert_eq!(issued["transferred"]["amount"], "12.5");
+    let shown = String::from_utf8(run(&issue).stdout).unwrap();
+    assert!(shown.contains("12.5 kWh"), "{shown}");
+    let refused = run(&["token", "issue", "--configuration", name, "--meter", "1", "--electricity", "0.01"]);
+    assert!(!refused.status.success());
+    let said = String::from_utf8(refused.stderr).unwrap();
+    for part in ["meter", "electricity_credit", "INVALID_FIELDS"] {
+        assert!(said.contains(part), "{said}");
+    }
+
+    assert_eq!(json(&run(&["configuration", "disable", name, "--json"]))["state"], "DISABLED");
+    assert_eq!(json(&run(&["configuration", "show", name, "--json"]))["state"], "DISABLED");
+    assert_eq!(json(&run(&["configuration", "enable", name, "--json"]))["state"], "ENABLED");
+    let key = registered["name"].as_str().unwrap();
+    assert_eq!(json(&run(&["public-key", "disable", key, "--json"]))["enabled"], Value::Null);
+    let refused = run(&upload);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("ENVELOPE_"));
+    json(&run(&["public-key", "enable", key, "--json"]));
+    assert_eq!(json(&run(&upload))["existing"], true);
+    for list in [["configuration", "list"], ["public-key", "list"]] {
+        assert!(run(&list).status.success());
+    }
+}

@@ -1,0 +1,63 @@
+//! kill -9 at named points: nothing is lost, nothing is doubled.
+
+use vendkey::api::v1::{ListConfigurationsRequest, configuration::State};
+
+use crate::harness::{Api, DKGA02, DKGA04, Home, Server, key_objects, ten_kwh};
+
+#[tokio::test]
+async fn a_lost_answer_is_answered_with_the_token_of_its_row() {
+    for (point, recorded) in [
+        ("ledger-before-commit", false),
+        ("ledger-after-commit", true),
+        ("issue-after-record", true),
+        ("issue-before-answer", true),
+    ] {
+        let home = Home::new();
+        let server = Server::start(&home);
+        let configuration = server.api(&home).await.configuration(DKGA04).await;
+        drop(server);
+        let mut server = Server::start_with(&home, &[("VENDKEY_CRASH_AT", point)]);
+        let request = ten_kwh(&configuration);
+        server.api(&home).await.issue(request.clone()).await.unwrap_err();
+        server.wait();
+        let server = Server::start(&home);
+        let mut api = server.api(&home).await;
+        let retry = api.issue(request.clone()).await.unwrap();
+        assert_eq!(retry.replay, recorded, "{point}");
+        assert_eq!(retry.name, "issuedTokens/1", "{point}");
+        let again = api.issue(request).await.unwrap();
+        assert_eq!((again.token, again.tid), (retry.token, retry.tid), "{point}");
+        let next = api.issue(ten_kwh(&configuration)).await.unwrap();
+        assert_eq!(next.name, "issuedTokens/2", "{point}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_upload_finishes_an_import_that_died() {
+    for (yaml, objects) in [(DKGA04, 1), (DKGA02, 2)] {
+        for point in ["import-after-begin", "import-before-finish"] {
+            let home = Home::new();
+            let before = key_objects(&home);
+            let mut server = Server::start_with(&home, &[("VENDKEY_CRASH_AT", point)]);
+            let mut api = server.api(&home).await;
+            let administrator = api.administrator().await;
+            let blobs = administrator.encrypt(yaml);
+            api.upload(&blobs).await.unwrap_err();
+            server.wait();
+            let server = Server::start(&home);
+            let mut api: Api = server.api(&home).await;
+            let listed =
+                api.configurations.list_configurations(ListConfigurationsRequest::default()).await.unwrap();
+            let importing = &listed.get_ref().configurations[0];
+            assert_eq!(importing.state(), State::Importing, "{point}");
+            assert_eq!(
+                crate::harness::reason(&api.issue(ten_kwh(importing)).await.unwrap_err()),
+                "CONFIGURATION_IMPORTING"
+            );
+            let finished = api.upload(&blobs).await.unwrap().configuration.unwrap();
+            assert_eq!((&finished.name, finished.state()), (&importing.name, State::Enabled), "{point}");
+            api.issue(ten_kwh(&finished)).await.unwrap();
+            assert_eq!(key_objects(&home), before + objects, "{point}: one key object (and its mask)");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The vending key is in the HSM and nowhere else.
+
+use std::fs;
+
+use crate::harness::{DKGA02, DKGA04, Home, Server, pkcs11_tool, ten_kwh};
+
+/// The two vending keys of the test configurations.
+const KEYS: [&str; 2] = ["abababababababab949494949494949401234567", "0123456789abcdef"];
+
+#[tokio::test]
+async fn the_token_holds_no_key_that_can_be_read() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    for yaml in [DKGA04, DKGA02] {
+        api.configuration(yaml).await;
+    }
+    let listed = pkcs11_tool(&home, &["--list-objects", "--type", "secrkey"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let keys = listed.matches("Secret Key Object").count();
+    assert_eq!(keys, 4, "row seal, two vending keys, one mask:\n{listed}");
+    assert!(!listed.contains("extractable") || listed.contains("never extractable"), "{listed}");
+    assert_eq!(listed.matches("never extractable").count(), keys, "{listed}");
+    for id in listed.lines().filter_map(|line| line.trim().strip_prefix("ID:")) {
+        let read = pkcs11_tool(&home, &["--read-object", "--type", "secrkey", "--id", id.trim()]);
+        assert!(!read.status.success(), "the value of {id} can be read");
+    }
+}
+
+#[tokio::test]
+async fn neither_database_nor_log_nor_error_holds_the_key() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let administrator = api.administrator().await;
+    let mut said = Vec::new();
+    for yaml in [DKGA04, DKGA02] {
+        let configuration = api.upload(&administrator.encrypt(yaml)).await.unwrap().configuration.unwrap();
+        let issued = api.issue(ten_kwh(&configuration)).await.unwrap();
+        said.extend(format!("{configuration:?} {:?}", issued.transferred).into_bytes());
+        // Faults on every line, beside and on the key.
+        for (from, to) in [
+            ("key_type: 2", "key_type: 9"),
+            ("vending_key: ", "vending_key: 0"),
+            ("vending_key: ", "tariff_indes: "),
+            ("name: ", "name: abababababababab949494949494949401234567 0123456789abcdef "),
+            ("supply_group_code: 123456", "supply_group_code: 0123456789abcdef"),
+        ] {
+            let status = api.upload(&administrator.encrypt(yaml.replace(from, to))).await.unwrap_err();
+            said.extend(format!("{status:?}").into_bytes());
+            said.extend(status.details());
+        }
+    }
+    assert!(server.stop().success());
+    said.extend(fs::read(home.path("log")).unwrap());
+    for entry in fs::read_dir(home.path("")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with("vendkey.db") {
+            said.extend(fs::read(path).unwrap());
+        }
+    }
+    for key in KEYS {
+        let bytes = hex::decode(key).unwrap();
+        let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
+        for encoding in encodings(&bytes).into_iter().chain(encodings(&reversed)) {
+            let found = said.windows(encoding.len()).position(|window| window.eq_ignore_ascii_case(&encoding));
+            let around = found.map(|at| String::from_utf8_lossy(&said[at.saturating_sub(80)..at]).into_owned());
+            assert_eq!(around, None, "the key stands as {:?}", String::from_utf8_lossy(&encoding));
+        }
+    }
+}
+
+/// The bytes, and their hex, base64 and decimal-list texts, without what depends on their position.
+fn encodings(bytes: &[u8]) -> Vec<Vec<u8>> {
+    use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+    let list = |separator: &str| bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(separator).into_bytes();
+    let mut encodings = vec![bytes.to_vec(), hex::encode(bytes).into_bytes(), list(", "), list(",")];
+    for skipped in 0..3 {
+        let whole = (bytes.len() - skipped) / 3 * 3;
+        encodings.push(STANDARD_NO_PAD.encode(&bytes[skipped..skipped + whole]).into_bytes());
+    }
+    encodings
+}

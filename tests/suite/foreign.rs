@@ -1,0 +1,46 @@
+//! A client in another language, with other gRPC code: Python's grpcio.
+
+use std::process::Command;
+
+use crate::harness::{Administrator, DKGA04, Home, Server};
+use vendkey::api::v1::GetServerKeyRequest;
+
+#[tokio::test]
+async fn python_uploads_and_issues() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let server_key = api.configurations.get_server_key(GetServerKeyRequest {}).await.unwrap().into_inner();
+    let administrator = Administrator::new(&server_key.public_key_pem);
+    let [data, digest, key] = administrator.files(&administrator.encrypt(DKGA04));
+    let public_key = administrator.path("public.pem");
+    std::fs::write(&public_key, administrator.public_key()).unwrap();
+
+    let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
+    let stubs = administrator.path("stubs");
+    std::fs::create_dir(&stubs).unwrap();
+    let files = ["attributes", "configuration", "public_key", "token"]
+        .map(|name| format!("{proto}/vendkey/v1/{name}.proto"));
+    let made = Command::new("protoc")
+        .args(["--proto_path", proto, "--python_out", &stubs, "--grpc_python_out", &stubs])
+        .arg("--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin")
+        .args(files)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+
+    let address = server.endpoint.trim_start_matches("http://");
+    let ran = Command::new("/usr/bin/python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/client.py"))
+        .args([&stubs, address, &home.text("credential"), &data, &digest, &key, &public_key])
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let said: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(said["configuration"]["state"], "ENABLED");
+    assert_eq!(said["first"]["token"].as_str().unwrap().len(), 20);
+    assert_eq!(said["first"]["token"], said["again"]["token"]);
+    assert_eq!(said["again"]["replay"], true);
+    assert_eq!(said["refused"]["code"], "INVALID_ARGUMENT");
+    assert_eq!(said["anonymous"], "UNAUTHENTICATED");
+}

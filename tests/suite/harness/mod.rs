@@ -1,0 +1,46 @@
+//! A server of its own for each test, on a token of its own on a tmpfs.
+
+mod openssl;
+mod pkcs11;
+mod server;
+
+pub use openssl::{Administrator, Blobs, openssl};
+pub use pkcs11::{key_objects, pkcs11_tool};
+pub use server::{Api, Home, Server, reason, ten_kwh, violations};
+
+/// A configuration that can issue: DKGA04, EA07, base date 2014.
+pub const DKGA04: &str = "\
+---
+name: test configuration
+key_expiry_no: 255
+encryption_algorithm: sta
+token_carrier_type: numeric
+decoder_key_generation_algorithm: 04
+tariff_index: 01
+key_revision_no: 1
+vending_key: abababababababab949494949494949401234567
+supply_group_code: 123456
+key_type: 2
+base_date: 2014
+issuer_identification_no: 600727
+";
+
+/// One with a DES key: DKGA02, EA07, base date 2014.
+pub const DKGA02: &str = "\
+---
+name: des configuration
+key_expiry_no: 255
+encryption_algorithm: sta
+token_carrier_type: numeric
+decoder_key_generation_algorithm: 02
+tariff_index: 01
+key_revision_no: 1
+vending_key: 0123456789abcdef
+supply_group_code: 123456
+key_type: 2
+base_date: 2014
+issuer_identification_no: 600727
+";
+
+/// A meter number with a right check digit.
+pub const DRN: &str = "47500150231";

@@ -1,0 +1,272 @@
+//! The program itself as a child process, and its API.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt as _;
+use uuid::Uuid;
+use vendkey::api::v1::{
+    Configuration, GetServerKeyRequest, IssueTokenRequest, IssuedToken, RegisterPublicKeyRequest, UnitCredit,
+    UploadConfigurationRequest, UploadConfigurationResponse, configuration_service_client::ConfigurationServiceClient,
+    issue_token_request::Content, public_key_service_client::PublicKeyServiceClient,
+    token_service_client::TokenServiceClient, unit_credit::Amount,
+};
+
+use super::{Administrator, Blobs, DRN};
+
+/// A folder with a token, settings, a database and a credential.
+pub struct Home {
+    dir: TempDir,
+}
+
+/// Where tests write: a tmpfs where there is one.
+fn scratch() -> TempDir {
+    let shm = Path::new("/dev/shm");
+    let base = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
+    tempfile::Builder::new().prefix("vendkey-test-").tempdir_in(base).unwrap()
+}
+
+/// Made once: RSA keys take seconds. Each test gets a copy.
+fn template() -> &'static Home {
+    static TEMPLATE: OnceLock<Home> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let home = Home { dir: scratch() };
+        let made = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/softhsm/make-token.sh"))
+            .arg(home.path("hsm"))
+            .arg("vendkey")
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        home.write_settings("");
+        let setup = home.vendkey(&["setup", "--settings", &home.text("vendkey.toml")]);
+        assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
+        home
+    })
+}
+
+impl Home {
+    /// A copy of a set-up home.
+    pub fn new() -> Self {
+        let dir = scratch();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(template().dir.path().join("."))
+            .arg(dir.path())
+            .status()
+            .unwrap();
+        assert!(copied.success());
+        let home = Self { dir };
+        let conf = fs::read_to_string(home.path("hsm/softhsm2.conf")).unwrap();
+        let (from, to) = (template().dir.path().to_str().unwrap(), home.dir.path().to_str().unwrap());
+        fs::write(home.path("hsm/softhsm2.conf"), conf.replace(from, to)).unwrap();
+        home
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// Writes the settings; `more` is put at the end.
+    pub fn write_settings(&self, more: &str) {
+        let root = rustix::process::geteuid().is_root();
+        let text = format!(
+            "[server]\nlisten = '127.0.0.1:0'\nallow_root = {root}\n\
+             [hsm]\nmodule = '/usr/lib/softhsm/libsofthsm2.so'\ntoken_label = 'vendkey'\npin_file = 'hsm/pin'\n\
+             [store]\npath = 'vendkey.db'\n[log]\nfilter = 'trace,h2=info,hyper=info'\n{more}"
+        );
+        fs::write(self.path("vendkey.toml"), text).unwrap();
+    }
+
+    /// The credential's text.
+    pub fn credential(&self) -> String {
+        fs::read_to_string(self.path("credential")).unwrap().trim().to_owned()
+    }
+
+    /// A command of the program in the environment of this home.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vendkey"));
+        command
+            .args(arguments)
+            .env("SOFTHSM2_CONF", self.path("hsm/softhsm2.conf"))
+            .env("VENDKEY_CREDENTIAL_FILE", self.path("credential"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of the program to its end.
+    pub fn vendkey(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// The log of all servers of this home so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    pub endpoint: String,
+}
+
+impl Server {
+    pub fn start(home: &Home) -> Self {
+        Self::start_with(home, &[])
+    }
+
+    /// Starts with variables in its environment, such as crash points.
+    pub fn start_with(home: &Home, environment: &[(&str, &str)]) -> Self {
+        let log = fs::OpenOptions::new().append(true).create(true).open(home.path("log")).unwrap();
+        let mut child = home
+            .command(&["serve", "--settings", &home.text("vendkey.toml")])
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let endpoint = line.trim().strip_prefix("listening on ").unwrap_or_else(|| {
+            let _ = child.kill();
+            panic!("the server did not start:\n{}", home.log())
+        });
+        Self { endpoint: endpoint.to_owned(), child }
+    }
+
+    /// The API with the home's credential.
+    pub async fn api(&self, home: &Home) -> Api {
+        Api::connect(&self.endpoint, &home.credential()).await
+    }
+
+    /// Waits for it to end by itself, as at a crash point; a server that goes on fails the test instead of stopping it.
+    pub fn wait(&mut self) {
+        let give_up = Instant::now() + Duration::from_secs(60);
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < give_up, "the server did not reach its crash point");
+            std::thread::yield_now();
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGTERM, then the exit status.
+    pub fn stop(mut self) -> std::process::ExitStatus {
+        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Server {
+    /// SIGKILL: what was not durable is lost.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Adds the credential.
+#[derive(Clone)]
+pub struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+type Authorized = InterceptedService<Channel, Bearer>;
+
+/// The three services as one client sees them.
+#[derive(Clone)]
+pub struct Api {
+    pub configurations: ConfigurationServiceClient<Authorized>,
+    pub public_keys: PublicKeyServiceClient<Authorized>,
+    pub tokens: TokenServiceClient<Authorized>,
+}
+
+impl Api {
+    pub async fn connect(endpoint: &str, credential: &str) -> Self {
+        let channel = Endpoint::from_shared(endpoint.to_owned()).unwrap().connect().await.unwrap();
+        let bearer = Bearer(format!("Bearer {credential}").parse().unwrap());
+        let service = InterceptedService::new(channel, bearer);
+        Self {
+            configurations: ConfigurationServiceClient::new(service.clone()),
+            public_keys: PublicKeyServiceClient::new(service.clone()),
+            tokens: TokenServiceClient::new(service),
+        }
+    }
+
+    /// An administrator whose signing key is registered.
+    pub async fn administrator(&mut self) -> Administrator {
+        let key = self.configurations.get_server_key(GetServerKeyRequest {}).await.unwrap().into_inner();
+        let administrator = Administrator::new(&key.public_key_pem);
+        let request =
+            RegisterPublicKeyRequest { public_key: administrator.public_key(), display_name: "test".to_owned() };
+        self.public_keys.register_public_key(request).await.unwrap();
+        administrator
+    }
+
+    pub async fn upload(&mut self, blobs: &Blobs) -> Result<UploadConfigurationResponse, Status> {
+        let Blobs { data, digest, key } = blobs.clone();
+        let request = UploadConfigurationRequest { data, digest, key, validate_only: false };
+        self.configurations.upload_configuration(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Uploads a text in the usual way.
+    pub async fn configuration(&mut self, yaml: &str) -> Configuration {
+        let administrator = self.administrator().await;
+        self.upload(&administrator.encrypt(yaml)).await.unwrap().configuration.unwrap()
+    }
+
+    pub async fn issue(&mut self, request: IssueTokenRequest) -> Result<IssuedToken, Status> {
+        self.tokens.issue_token(request).await.map(tonic::Response::into_inner)
+    }
+}
+
+/// A request for 10 kWh under a new request id.
+pub fn ten_kwh(configuration: &Configuration) -> IssueTokenRequest {
+    IssueTokenRequest {
+        configuration: configuration.name.clone(),
+        meter: DRN.to_owned(),
+        request_id: Uuid::now_v7().to_string(),
+        token_time: None,
+        content: Some(Content::ElectricityCredit(UnitCredit {
+            amount: Some(Amount::Decimal("10".to_owned())),
+            rounding: 0,
+        })),
+    }
+}
+
+/// The reason of a refusal.
+pub fn reason(status: &Status) -> String {
+    status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
+}
+
+/// The fields that a refusal names.
+pub fn violations(status: &Status) -> Vec<String> {
+    let details = status.get_error_details();
+    let bad = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
+    bad.into_iter().map(|violation| violation.field).collect()
+}

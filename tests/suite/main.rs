@@ -1,0 +1,13 @@
+//! The whole service from outside: the real program, a real SoftHSM token for each test, the openssl command line as uploader.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod command_line;
+mod crashing;
+mod custody;
+mod foreign;
+mod harness;
+mod healing;
+mod issuing;
+mod transport;
+mod uploading;
