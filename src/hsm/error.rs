@@ -119,6 +119,9 @@ pub enum HsmError {
     /// The system gave no memory for secrets.
     #[error(transparent)]
     Memory(#[from] crate::secret::MemoryError),
+    /// An operation needs the module for itself, and is done again so; callers of this layer never see it.
+    #[error("this needs the module for itself")]
+    NotAlone,
     /// The HSM threads have ended: the process is stopping.
     #[error("the HSM threads have stopped")]
     Stopped,

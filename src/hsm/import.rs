@@ -268,6 +268,7 @@ pub(super) fn make_mask(
 
 /// Destroys a configuration's key and mask, and sees that they are gone.
 pub(super) fn destroy(desk: &mut Desk<'_>, id: KeyId) -> Result<(), HsmError> {
+    desk.alone()?;
     // "Not found" proves something only when the token is well.
     desk.canary()?;
     for role in [Role::VendingKey, Role::Mask] {
@@ -285,6 +286,7 @@ pub(super) fn destroy(desk: &mut Desk<'_>, id: KeyId) -> Result<(), HsmError> {
 
 /// All vending and mask keys in the token.
 pub(super) fn key_objects(desk: &mut Desk<'_>) -> Result<Vec<KeyObject>, HsmError> {
+    desk.alone()?;
     desk.canary()?;
     let mut objects = Vec::new();
     for (role, id, object) in desk.key_objects()? {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::capabilities::{ModuleFacts, TokenFacts};
 use super::error::{Cure, HsmError, PinRefusal};
 use super::keys::KeyId;
-use super::seat::{Access, Desk, Seat};
+use super::seat::{Access, Desk, Seat, Turn};
 use super::settings::{HsmSettings, TokenSelector, read_pin};
 
 /// Whether the HSM can serve.
@@ -37,8 +37,8 @@ pub(super) struct Module {
     login: Mutex<Option<PinRefusal>>,
     /// The keys that this process destroyed, in order: each seat heeds those that it has not yet heeded.
     destroyed: Mutex<Vec<KeyId>>,
-    /// See [`Desk::catalogue`].
-    catalogue: Mutex<()>,
+    /// Held during a [`Turn::Alone`]. Taken after the seat.
+    alone: Mutex<()>,
     seats: Box<[Mutex<Seat>]>,
     health: watch::Sender<Health>,
     alarm: flume::Sender<()>,
@@ -72,7 +72,7 @@ impl Module {
             slot: Mutex::new(slot),
             login: Mutex::new(None),
             destroyed: Mutex::default(),
-            catalogue: Mutex::default(),
+            alone: Mutex::default(),
             seats: seats.into_iter().map(|access| Mutex::new(Seat::new(access))).collect(),
             health: watch::Sender::new(Health::Well),
             alarm,
@@ -80,7 +80,7 @@ impl Module {
             stopping: AtomicBool::new(false),
         };
         if let Some(seat) = module.seats.first() {
-            lock(seat).sit(&module)?;
+            lock(seat).sit(&module, Turn::Alone)?;
         }
         Ok((module, alarms))
     }
@@ -145,7 +145,7 @@ impl Module {
         self.at_seat_even_ill(seat, work)
     }
 
-    /// Does `work` at a seat, with the cure that a failure calls for. `work` may be done twice, so it must bear it.
+    /// Does `work` at a seat, with the cure that a failure calls for. `work` may be done several times, so it must bear it.
     pub(super) fn at_seat_even_ill<T>(
         &self,
         seat: usize,
@@ -153,26 +153,31 @@ impl Module {
     ) -> Result<T, HsmError> {
         let mut seat = lock(&self.seats[seat]);
         seat.heed(&lock(&self.destroyed));
-        let mut renewed = false;
+        let (mut turn, mut renewed) = (Turn::Shared, false);
         loop {
             if self.stopping() {
                 return Err(HsmError::Stopped);
             }
-            let outcome = seat.sit(self).and_then(|mut desk| work(&mut desk));
-            seat.close_if_spent();
+            let outcome = self.take(turn, || seat.sit(self, turn).and_then(|mut desk| work(&mut desk)));
+            let wishes = seat.wishes();
+            if wishes.alone {
+                turn = Turn::Alone;
+                continue;
+            }
+            // Whatever operation a failed call left behind ends with the session.
+            let failed_call = matches!(outcome, Err(HsmError::Call { .. }));
+            if wishes.close || failed_call {
+                self.take(Turn::Alone, || seat.close());
+            }
             let error = match outcome {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             let cure = error.cure();
             if cure == Cure::Refusal {
-                // Whatever operation a failed call left behind ends with the session.
-                if matches!(error, HsmError::Call { .. }) {
-                    seat.close();
-                }
                 return Err(error);
             }
-            seat.renew();
+            self.take(Turn::Alone, || seat.renew());
             match cure {
                 Cure::Renew | Cure::Suspect if !renewed => renewed = true,
                 Cure::Renew | Cure::Suspect | Cure::Refusal => {
@@ -192,6 +197,17 @@ impl Module {
         }
     }
 
+    /// Runs `work` in a turn of this kind.
+    fn take<T>(&self, turn: Turn, work: impl FnOnce() -> T) -> T {
+        match turn {
+            Turn::Shared => work(),
+            Turn::Alone => {
+                let _alone = lock(&self.alone);
+                work()
+            }
+        }
+    }
+
     /// Tears everything down and builds it anew: sessions, library, slot, login. All threads wait at their seats meanwhile.
     pub(super) fn rebuild(&self) -> Result<(), HsmError> {
         let mut seats: Vec<_> = self.seats.iter().map(lock).collect();
@@ -207,7 +223,7 @@ impl Module {
         initialize(&self.library)?;
         *lock(&self.slot) = find_slot(&self.library, &self.settings.token)?;
         match seats.first_mut() {
-            Some(seat) => seat.sit(self).map(drop),
+            Some(seat) => seat.sit(self, Turn::Alone).map(drop),
             None => Ok(()),
         }
     }
@@ -238,10 +254,6 @@ impl Module {
 
     pub(super) fn note_destroyed(&self, id: KeyId) {
         lock(&self.destroyed).push(id);
-    }
-
-    pub(super) fn catalogue(&self) -> MutexGuard<'_, ()> {
-        lock(&self.catalogue)
     }
 
     /// From now on the canary uses the row-seal key.

@@ -49,6 +49,7 @@ pub(super) fn probe(module: &Module, seat: usize, own_keys: bool) -> Result<Capa
     let attempt = |work: &mut dyn FnMut(&mut Desk<'_>) -> Result<(), HsmError>| -> Probe<()> {
         module
             .at_seat_even_ill(seat, |desk| {
+                desk.alone()?;
                 desk.close_after();
                 work(desk)
             })

@@ -19,6 +19,19 @@ pub(super) enum Access {
     ReadWrite,
 }
 
+/// Whether other threads may search and change the token at the same time.
+///
+/// In SoftHSM 2.6.1 a search in one thread breaks the creation of an object in another (its issue 573; seen under load as
+/// CKR_GENERAL_ERROR from C_CreateObject, and as a new key with another object's attributes). So all that searches, makes or
+/// destroys objects takes turns. Using keys does not, and nothing else is on the path of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// For using keys that are known: beside all others.
+    Shared,
+    /// For opening, closing, searching, making, destroying: one at a time.
+    Alone,
+}
+
 /// The handles that a seat knows.
 #[derive(Debug, Default)]
 struct Handles {
@@ -38,14 +51,23 @@ pub(super) struct Seat {
     /// Owns session objects that must outlive failed operations on `session`.
     keeper: Option<Session>,
     handles: Handles,
-    /// The session is to be closed after this operation, whatever its outcome.
-    spent: bool,
+    /// What the operation under way asked for.
+    wishes: Wishes,
+}
+
+/// What an operation asks of its seat.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Wishes {
+    /// To be done again, alone.
+    pub(super) alone: bool,
+    /// That the session is closed afterwards, whatever the outcome.
+    pub(super) close: bool,
 }
 
 impl Seat {
     /// An empty seat.
     pub(super) fn new(access: Access) -> Seat {
-        Seat { access, session: None, keeper: None, handles: Handles::default(), spent: false }
+        Seat { access, session: None, keeper: None, handles: Handles::default(), wishes: Wishes::default() }
     }
 
     /// Forgets the handles of keys that were destroyed since: a module may give their numbers to other keys.
@@ -61,7 +83,6 @@ impl Seat {
     /// (PKCS#11 v3.1 §2.4), and session keys are the keeper's: both stay.
     pub(super) fn close(&mut self) {
         self.session = None;
-        self.spent = false;
     }
 
     /// Closes the session and forgets all handles, so that everything is looked for again.
@@ -77,38 +98,37 @@ impl Seat {
         self.keeper = None;
     }
 
-    /// Closes the session if the last operation asked for it.
-    pub(super) fn close_if_spent(&mut self) {
-        if self.spent {
-            self.close();
-        }
+    /// What the last operation asked for.
+    pub(super) fn wishes(&mut self) -> Wishes {
+        std::mem::take(&mut self.wishes)
     }
 
-    /// The desk for one operation; opens a session and logs in where needed.
-    pub(super) fn sit<'a>(&'a mut self, module: &'a Module) -> Result<Desk<'a>, HsmError> {
+    /// The desk for one operation; opens a session and logs in where needed, which takes a turn alone.
+    pub(super) fn sit<'a>(&'a mut self, module: &'a Module, turn: Turn) -> Result<Desk<'a>, HsmError> {
+        self.wishes = Wishes::default();
         let session = match self.session.take() {
             Some(session) => session,
+            None if turn == Turn::Shared => {
+                self.wishes.alone = true;
+                return Err(HsmError::NotAlone);
+            }
             None => module.open(self.access)?,
         };
         let session = &*self.session.insert(session);
-        Ok(Desk {
-            module,
-            session,
-            keeper: &mut self.keeper,
-            handles: &mut self.handles,
-            spent: &mut self.spent,
-        })
+        let Seat { keeper, handles, wishes, .. } = self;
+        Ok(Desk { module, turn, session, keeper, handles, wishes })
     }
 }
 
 /// A logged-in session and its handle cache, for the time of one operation.
 pub(super) struct Desk<'a> {
     module: &'a Module,
+    turn: Turn,
     /// The session.
     pub(super) session: &'a Session,
     keeper: &'a mut Option<Session>,
     handles: &'a mut Handles,
-    spent: &'a mut bool,
+    wishes: &'a mut Wishes,
 }
 
 impl Desk<'_> {
@@ -120,6 +140,7 @@ impl Desk<'_> {
         if let Some(handle) = self.handles.known.get(&(role, id)) {
             return Ok(*handle);
         }
+        self.alone()?;
         if !self.handles.listed && matches!(role, Role::VendingKey | Role::Mask) {
             self.list()?;
             if let Some(handle) = self.handles.known.get(&(role, id)) {
@@ -155,9 +176,8 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// All vending and mask keys, session keys included; the id is None where it is no id of ours.
+    /// All vending and mask keys, session keys included; the id is None where it is no id of ours. For a turn alone.
     pub(super) fn key_objects(&self) -> Result<Vec<(Role, Option<KeyId>, ObjectHandle)>, HsmError> {
-        let _catalogue = self.module.catalogue();
         let mut objects = Vec::new();
         for role in [Role::VendingKey, Role::Mask] {
             let search = [Attribute::Class(role.class()), Attribute::Label(role.label().into())];
@@ -175,7 +195,7 @@ impl Desk<'_> {
         Ok(objects)
     }
 
-    /// All key objects of this role and id, without the cache. Scans the whole token.
+    /// All key objects of this role and id, without the cache. Scans the whole token. For a turn alone.
     pub(super) fn find(&self, role: Role, id: KeyId) -> Result<Vec<ObjectHandle>, HsmError> {
         let _catalogue = self.module.catalogue();
         Ok(self.session.find_objects(&[
@@ -185,15 +205,20 @@ impl Desk<'_> {
         ])?)
     }
 
-    /// Held while objects are made, destroyed or searched: in SoftHSM 2.6.1 a search that meets a half-written object breaks
-    /// its creation (its issue 573).
-    pub(super) fn catalogue(&self) -> MutexGuard<'_, ()> {
-        self.module.catalogue()
+    /// Asks for a turn alone unless this is one: the operation breaks off here and is done again.
+    pub(super) fn alone(&mut self) -> Result<(), HsmError> {
+        match self.turn {
+            Turn::Alone => Ok(()),
+            Turn::Shared => {
+                self.wishes.alone = true;
+                Err(HsmError::NotAlone)
+            }
+        }
     }
 
     /// Asks for the session to be closed after this operation, also when it succeeds.
     pub(super) fn close_after(&mut self) {
-        *self.spent = true;
+        self.wishes.close = true;
     }
 
     /// Tells all threads, this one included, to forget the handles of a key that was destroyed.
@@ -237,6 +262,7 @@ impl Desk<'_> {
 
     /// A session that stays open until the module is rebuilt: session keys made in it last as long.
     pub(super) fn keeper(&mut self) -> Result<&Session, HsmError> {
+        self.alone()?;
         let session = match self.keeper.take() {
             Some(session) => session,
             None => self.module.open(Access::ReadOnly)?,
