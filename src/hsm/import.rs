@@ -105,10 +105,7 @@ fn make(
         mechanisms: allowed(capabilities, mechanism),
     };
     let object = match lifetime {
-        Lifetime::Token => {
-            let _catalogue = desk.catalogue();
-            template::create(desk.session, &template, &value)?
-        }
+        Lifetime::Token => template::create(desk.session, &template, &value)?,
         Lifetime::Session => template::create(desk.keeper()?, &template, &value)?,
     };
     template.check(desk.session, object)?;
@@ -254,10 +251,7 @@ pub(super) fn make_mask(
         Attribute::Modifiable(false),
     ];
     let copied = match lifetime {
-        Lifetime::Token => {
-            let _catalogue = desk.catalogue();
-            desk.session.copy_object(newborn, &changes)?
-        }
+        Lifetime::Token => desk.session.copy_object(newborn, &changes)?,
         Lifetime::Session => desk.keeper()?.copy_object(newborn, &changes)?,
     };
     desk.session.destroy_object(newborn)?;
@@ -273,7 +267,6 @@ pub(super) fn destroy(desk: &mut Desk<'_>, id: KeyId) -> Result<(), HsmError> {
     desk.canary()?;
     for role in [Role::VendingKey, Role::Mask] {
         for object in desk.find(role, id)? {
-            let _catalogue = desk.catalogue();
             desk.session.destroy_object(object)?;
         }
         if !desk.find(role, id)?.is_empty() {

@@ -1,7 +1,6 @@
 //! A thread's place at the module: its session and the handles found through it.
 
 use std::collections::HashMap;
-use std::sync::MutexGuard;
 
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::session::{Session, SessionState};
@@ -197,7 +196,6 @@ impl Desk<'_> {
 
     /// All key objects of this role and id, without the cache. Scans the whole token. For a turn alone.
     pub(super) fn find(&self, role: Role, id: KeyId) -> Result<Vec<ObjectHandle>, HsmError> {
-        let _catalogue = self.module.catalogue();
         Ok(self.session.find_objects(&[
             Attribute::Class(role.class()),
             Attribute::Id(id.0.to_vec()),
