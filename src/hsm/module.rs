@@ -287,7 +287,7 @@ impl Module {
     }
 
     /// Full means that the guardian is called already.
-    fn call_guardian(&self) {
+    pub(super) fn call_guardian(&self) {
         let _ = self.alarm.try_send(());
     }
 

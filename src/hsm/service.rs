@@ -152,8 +152,8 @@ impl Hsm {
     /// wait for anything. Jobs of one DKGA02 key that wait at the same time share two HSM calls.
     ///
     /// # Errors
-    /// [`HsmError::Unavailable`] when the HSM is lost or slow: whether `finish` ran is unknown only after the patience of
-    /// the settings is over. [`HsmError::KeyMissing`], [`HsmError::KeyUntrusted`] (a row's mask does not fit),
+    /// [`HsmError::Unavailable`] when the HSM is lost: `finish` did not run. [`HsmError::Silent`] when the patience of the settings is
+    /// over: `finish` may still run. [`HsmError::KeyMissing`], [`HsmError::KeyUntrusted`] (a row's mask does not fit),
     /// [`HsmError::WrongKind`], [`HsmError::TooMany`], [`HsmError::NotServed`].
     pub async fn with_decoder_keys<R: Send + 'static>(
         &self,
@@ -174,7 +174,13 @@ impl Hsm {
             place,
         };
         self.inner.vending.send(job).map_err(|_| HsmError::Stopped)?;
-        self.wait_for(answered).await
+        let answer = self.wait_for(answered).await;
+        if let Err(error @ HsmError::Silent(_)) = &answer {
+            // A call that hangs fails nobody, so nobody else would notice. The guardian takes it back if its canary sings.
+            self.inner.module.fall_ill(error);
+            self.inner.module.call_guardian();
+        }
+        answer
     }
 
     /// Queues work for the admin thread and waits for its answer.
@@ -204,7 +210,7 @@ impl Hsm {
             Ok(Ok(answer)) => answer,
             // The thread dropped the job without an answer: it panicked in it.
             Ok(Err(_)) => Err(HsmError::Unavailable("the HSM thread gave no answer".to_owned())),
-            Err(_) => Err(HsmError::Unavailable(format!("no answer within {} ms", patience.as_millis()))),
+            Err(_) => Err(HsmError::Silent(patience)),
         }
     }
 

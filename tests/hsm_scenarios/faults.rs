@@ -289,6 +289,32 @@ fn a_pin_that_was_changed_is_not_tried_again() {
 }
 
 #[test]
+fn a_hanging_thread_is_noticed() {
+    with_token("hsm_scenarios::faults::a_hanging_thread_is_noticed", |rig| {
+        let patience = Duration::from_millis(300);
+        let hsm = rig.hsm_with(HsmSettings { patience, ..quiet(rig) });
+        runtime().block_on(async {
+            let des = VendingKeyMaterial::des(&DES).unwrap();
+            let key = hsm.import_vending_key(id(1), des).await.unwrap().key;
+            let wanted = vec![(key, Derivation::Dkga02 { block: block(1) })];
+            let mut health = hsm.health();
+            let place = hsm.try_reserve().unwrap();
+            let hangs = hsm
+                .with_decoder_keys(place, wanted.clone(), |_| std::thread::sleep(Duration::from_secs(1)))
+                .await;
+            assert_eq!(hangs.unwrap_err(), HsmError::Silent(patience));
+            health.changed().await.unwrap();
+            until_well(&hsm).await;
+            // The next waits behind it; once the thread goes on, so does all.
+            assert_eq!(derive(&hsm, wanted.clone()).await.unwrap_err(), HsmError::Silent(patience));
+            tokio::time::sleep(Duration::from_millis(800)).await;
+            until_well(&hsm).await;
+            assert_eq!(derive(&hsm, wanted).await.unwrap(), [dkga02(DES, block(1))]);
+        });
+    });
+}
+
+#[test]
 fn a_full_queue_says_busy() {
     with_token("hsm_scenarios::faults::a_full_queue_says_busy", |rig| {
         let mut settings = rig.settings();
