@@ -65,6 +65,8 @@ pub struct VendingSettings {
     pub allow_dkga02: bool,
     /// Whether algorithms without a public vector (DKGA03, KT 3 under DKGA04) may be used.
     pub allow_unverified_algorithms: bool,
+    /// Whether callers may look into tokens that this server did not issue.
+    pub verify_foreign: bool,
     /// Uploads that one client may try in a minute: each costs private RSA operations.
     pub uploads_per_minute: u32,
 }
@@ -318,11 +320,13 @@ impl<'a> Reader<'a> {
         let horizon_minutes = self.within("vending.horizon_minutes", 1440, 1..=525_600);
         let dkga02 = self.choice("vending.dkga02", &["allow", "deny"]);
         let unverified = self.choice("vending.unverified_algorithms", &["deny", "allow"]);
+        let foreign = self.choice("vending.verify_foreign", &["deny", "allow"]);
         let uploads = self.within("vending.uploads_per_minute", 30, 1..=100_000);
         Some(VendingSettings {
             horizon_minutes: horizon_minutes?,
             allow_dkga02: dkga02? == 0,
             allow_unverified_algorithms: unverified? == 1,
+            verify_foreign: foreign? == 1,
             uploads_per_minute: uploads?,
         })
     }
@@ -362,7 +366,11 @@ mod tests {
     fn environment_overrides_the_file() {
         let settings = parse(
             GOOD,
-            &[("VENDKEY_SERVER__LISTEN", "127.0.0.1:9"), ("VENDKEY_ENDPOINT", "x"), ("VENDKEY_HSM__THREADS", "3")],
+            &[
+                ("VENDKEY_SERVER__LISTEN", "127.0.0.1:9"),
+                ("VENDKEY_ENDPOINT", "x"),
+                ("VENDKEY_HSM__THREADS", "3"),
+            ],
         )
         .unwrap();
         assert_eq!(settings.server.listen.port(), 9);

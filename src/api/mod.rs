@@ -1,14 +1,17 @@
 //! gRPC: one file per service, parsing in, one table from errors to status.
 
 mod authentication;
+mod capabilities;
 mod configuration;
 mod content;
 mod error;
+mod key_change;
 mod parse;
 mod public_key;
 mod reason;
 mod refusal;
 mod token;
+mod verification;
 
 pub use authentication::AuthenticationLayer;
 pub use configuration::Configurations;

@@ -32,7 +32,13 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with nothing issued.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), violations: Vec::new(), retry_after: None, issued: Issued::No }
+        Self {
+            reason,
+            message: message.into(),
+            violations: Vec::new(),
+            retry_after: None,
+            issued: Issued::No,
+        }
     }
 
     /// A refusal of all the fields that are wrong.

@@ -11,10 +11,12 @@ use uuid::Uuid;
 use super::{
     authentication::caller,
     content::{self, Content},
+    key_change,
     parse::{Fields, timestamp},
     reason::Reason,
     refusal::Refusal,
     v1::{self, token_service_server::TokenService},
+    verification,
 };
 use crate::{
     store::{RowContent, TokenRow},
@@ -39,6 +41,29 @@ impl Tokens {
 
 #[tonic::async_trait]
 impl TokenService for Tokens {
+    async fn issue_key_change(
+        &self,
+        request: Request<v1::IssueKeyChangeRequest>,
+    ) -> Result<Response<v1::KeyChangeSet>, Status> {
+        let caller = caller(&request)?;
+        let deadline = deadline(request.metadata());
+        let order = key_change::parse(request.into_inner(), deadline)?;
+        let issued = self.vending.change_key(&caller, order).await.map_err(Refusal::from)?;
+        Ok(Response::new(key_change::shown(&issued)))
+    }
+
+    async fn verify_token(
+        &self,
+        request: Request<v1::VerifyTokenRequest>,
+    ) -> Result<Response<v1::VerifyTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let with_layout = request.bit_layout;
+        let order = verification::parse(request)?;
+        let verified = self.vending.verify(&caller, order).await.map_err(Refusal::from)?;
+        Ok(Response::new(verification::shown(verified, with_layout)))
+    }
+
     async fn issue_token(
         &self,
         request: Request<v1::IssueTokenRequest>,
@@ -79,7 +104,10 @@ fn parse(request: v1::IssueTokenRequest, deadline: Option<Instant>) -> Result<Pa
     if let Some(Content::Display(display)) = content {
         // Class 1 is for every meter: what names one would be forgotten silently.
         if !request.meter.is_empty() || !request.configuration.is_empty() || token_time.is_some() {
-            fields.fault("meter_test", "takes no meter, no configuration and no token_time: it fits every meter");
+            fields.fault(
+                "meter_test",
+                "takes no meter, no configuration and no token_time: it fits every meter",
+            );
         }
         let request_id = fields.finish(request_id)?;
         return Ok(Parsed::Display { request_id, display });
@@ -95,14 +123,14 @@ fn parse(request: v1::IssueTokenRequest, deadline: Option<Instant>) -> Result<Pa
     fields.finish(parsed).map(Parsed::Sequenced)
 }
 
-fn request_id(text: &str) -> Result<Uuid, &'static str> {
+pub(super) fn request_id(text: &str) -> Result<Uuid, &'static str> {
     match Uuid::try_parse(text) {
         Ok(id) if !id.is_nil() && !id.is_max() => Ok(id),
         _ => Err("expected a UUID that you choose, such as 018f2b3c-7d4e-7a10-9c55-3b1f0e2d4c6a"),
     }
 }
 
-fn meter_number(text: &str) -> Result<MeterNumber, MeterError> {
+pub(super) fn meter_number(text: &str) -> Result<MeterNumber, MeterError> {
     match text.len() {
         18 => text.parse::<MeterPan>().map(MeterNumber::Pan),
         _ => text.parse::<Drn>().map(MeterNumber::Drn),
@@ -176,10 +204,7 @@ fn sequenced(issued: &IssuedToken, asked: Asked, finer: bool) -> Result<v1::Issu
         kcv: known.kcv.map(hex::encode).unwrap_or_default(),
         meter_pan: meter.to_string(),
         drn: meter.drn().to_string(),
-        tid: Some(v1::TokenIdentifier {
-            value: tid.value(),
-            time: Some(timestamp(tid.unix_seconds(*base_date).saturating_mul(1000))),
-        }),
+        tid: Some(content::identifier(*tid, *base_date)),
         transferred,
         register: match payload {
             Payload::Management(management) => Some(management.register().into()),
@@ -191,12 +216,11 @@ fn sequenced(issued: &IssuedToken, asked: Asked, finer: bool) -> Result<v1::Issu
 }
 
 fn displayed(row: &TokenRow, display: Display, replay: bool) -> v1::IssuedToken {
-    let kind = if display.is_all() { "meter test: all" } else { "meter test" };
     v1::IssuedToken {
         token: display.token().to_string(),
         token_class: 1,
         token_subclass: display.block().subclass().into(),
-        kind: kind.to_owned(),
+        kind: content::display_kind(&display).to_owned(),
         control: Some(display.control()),
         replay,
         ..from_row(row)
@@ -226,7 +250,10 @@ mod tests {
         };
         for (text, seconds) in [("1H", 3600), ("2M", 120), ("3S", 3), ("4000m", 4)] {
             let left = after(text).unwrap().duration_since(Instant::now());
-            assert!(left <= Duration::from_secs(seconds) && left > Duration::from_secs(seconds - 1), "{text}");
+            assert!(
+                left <= Duration::from_secs(seconds) && left > Duration::from_secs(seconds - 1),
+                "{text}"
+            );
         }
         for text in ["", "1", "S", "1x", "99999999999999999999S"] {
             assert!(after(text).is_none(), "{text}");

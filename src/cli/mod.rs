@@ -1,7 +1,9 @@
 //! The command line: the server, its set-up, and the administrator's and the vending platform's calls.
 
+mod capabilities;
 mod configuration;
 mod connection;
+mod key_change;
 mod output;
 mod public_key;
 mod serve;
@@ -37,6 +39,11 @@ enum Command {
     /// STS configurations and their vending keys
     #[command(subcommand)]
     Configuration(configuration::Command),
+    /// Carrying meters from one key to another
+    #[command(subcommand)]
+    KeyChange(key_change::Command),
+    /// Show what the server can do, and why not what it cannot
+    Capabilities(capabilities::Arguments),
     /// Tokens for meters
     #[command(subcommand)]
     Token(token::Command),
@@ -50,6 +57,8 @@ pub fn main() -> ExitCode {
         Command::ServerKey(arguments) => calling(arguments.run()),
         Command::PublicKey(command) => calling(command.run()),
         Command::Configuration(command) => command.run(),
+        Command::KeyChange(command) => calling(command.run()),
+        Command::Capabilities(arguments) => calling(arguments.run()),
         Command::Token(command) => calling(command.run()),
     };
     match result {

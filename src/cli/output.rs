@@ -138,8 +138,5 @@ pub(super) fn fields<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> 
 
 /// A protobuf time as ISO 8601.
 pub(super) fn time(timestamp: Option<&prost_types::Timestamp>) -> String {
-    timestamp
-        .and_then(|t| jiff::Timestamp::new(t.seconds, 0).ok())
-        .map(|t| t.to_string())
-        .unwrap_or_default()
+    timestamp.and_then(|t| jiff::Timestamp::new(t.seconds, 0).ok()).map(|t| t.to_string()).unwrap_or_default()
 }

@@ -62,7 +62,8 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     }
     let hsm = Hsm::start(settings.hsm.clone())?;
     tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
-    let store: Arc<dyn Store> = Arc::new(sqlite::SqliteStore::open(&sqlite::SqliteSettings::new(settings.store.path.clone()))?);
+    let store: Arc<dyn Store> =
+        Arc::new(sqlite::SqliteStore::open(&sqlite::SqliteSettings::new(settings.store.path.clone()))?);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -91,15 +92,18 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
             vending.clone(),
             uploads,
         )))
-        .add_service(v1::public_key_service_server::PublicKeyServiceServer::new(PublicKeys::new(store, clock)));
+        .add_service(v1::public_key_service_server::PublicKeyServiceServer::new(PublicKeys::new(
+            store, clock,
+        )));
 
+    // Before anybody learns that it listens: whoever knows may also end it.
+    let end = end()?;
     let bind = |error| ServeError::Bind(settings.server.listen, error);
     let listener = TcpListener::bind(settings.server.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
     println!("listening on {scheme}://{address}");
     tracing::info!("listening on {scheme}://{address}");
     let (ending, ended) = watch::channel(());
-    let end = end()?;
     let serving = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
         end.await;
         drop(ending);
@@ -113,9 +117,10 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     Ok(())
 }
 
-fn reflection()
--> Result<tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>, ServeError>
-{
+fn reflection() -> Result<
+    tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>,
+    ServeError,
+> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -124,8 +129,12 @@ fn reflection()
 }
 
 fn identity(tls: &TlsSettings) -> Result<ServerTlsConfig, ServeError> {
-    let read = |file| std::fs::read(file).map_err(|error| ServeError::Tls(format!("{}: {error}", std::path::Path::display(file))));
-    Ok(ServerTlsConfig::new().identity(Identity::from_pem(read(&tls.certificate_file)?, read(&tls.key_file)?)))
+    let read = |file| {
+        std::fs::read(file)
+            .map_err(|error| ServeError::Tls(format!("{}: {error}", std::path::Path::display(file))))
+    };
+    Ok(ServerTlsConfig::new()
+        .identity(Identity::from_pem(read(&tls.certificate_file)?, read(&tls.key_file)?)))
 }
 
 /// How long running calls may take after the end was asked for.
@@ -140,7 +149,8 @@ async fn drained(mut ended: watch::Receiver<()>) {
 /// Ends with the first SIGTERM or SIGINT.
 fn end() -> Result<impl Future<Output = ()>, ServeError> {
     let handler = |kind| signal(kind).map_err(|error| ServeError::Stopped(error.to_string()));
-    let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) =
+        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -37,10 +37,10 @@ pub use id::{ClientId, ConfigurationId, IdError, PublicKeyId};
 pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairError};
 pub use ledger::{Content, LedgerError, NewToken, Recorded, Refused, RowContent, Sequence, TokenRow};
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
+pub use public_key::{NewPublicKey, PublicKey, Registered};
 pub use verification::{
     Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
 };
-pub use public_key::{NewPublicKey, PublicKey, Registered};
 
 /// Everything that Vendkey remembers, behind one contract.
 ///

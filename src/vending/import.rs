@@ -57,7 +57,8 @@ impl Vending {
     pub async fn server_key(&self) -> Result<PublicKey, HsmError> {
         let read = || async {
             let key = self.hsm.server_key().await?;
-            PublicKey::parse(&key.spki_der).map_err(|_| HsmError::Nonsense("the server key is no RSA public key"))
+            PublicKey::parse(&key.spki_der)
+                .map_err(|_| HsmError::Nonsense("the server key is no RSA public key"))
         };
         self.server_key.get_or_try_init(read).await.cloned()
     }
@@ -123,10 +124,11 @@ impl Vending {
             None => ImportedFields { kcv: None, mask: None, state: FinishedState::Disabled },
             Some(material) => self.keep(row.id, material).await?,
         };
-        let configuration = self.store.finish_import(row.id, fields, now_ms).await.map_err(|error| match error {
-            ConfigurationError::Store(error) => UploadError::Store(error),
-            ConfigurationError::Refused(refusal) => UploadError::Import(refusal.to_string()),
-        })?;
+        let configuration =
+            self.store.finish_import(row.id, fields, now_ms).await.map_err(|error| match error {
+                ConfigurationError::Store(error) => UploadError::Store(error),
+                ConfigurationError::Refused(refusal) => UploadError::Import(refusal.to_string()),
+            })?;
         tracing::info!(
             configuration = %configuration.id,
             kcv = configuration.kcv.map(hex::encode),
@@ -160,7 +162,11 @@ impl Vending {
     }
 
     /// Enables or disables a configuration; what is so already stays so.
-    pub async fn set_enabled(&self, id: ConfigurationId, enabled: bool) -> Result<Configuration, EnableError> {
+    pub async fn set_enabled(
+        &self,
+        id: ConfigurationId,
+        enabled: bool,
+    ) -> Result<Configuration, EnableError> {
         let changed = self.store.set_configuration_enabled(id, enabled, self.clock.now_ms()).await;
         changed.map_err(|error| match error {
             ConfigurationError::Store(error) => EnableError::Store(error),

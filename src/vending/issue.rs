@@ -79,7 +79,7 @@ impl Vending {
             Ok((Recorded::Replay(row), place)) => (row, true, place),
             Err(refusal) => {
                 // What is refused now may have been issued before: a retry gets its token whatever changed since.
-                let row = self.replay(caller, &order, request_hash).await?.ok_or(refusal)?;
+                let row = self.replay(caller, order.request_id, request_hash).await?.ok_or(refusal)?;
                 (row, true, self.hsm.try_reserve().map_err(IssueError::after_commit)?)
             }
         };
@@ -120,6 +120,16 @@ impl Vending {
         Ok(self.configurations.get(self.store.as_ref(), id).await.map_err(IssueError::Store)??)
     }
 
+    /// The configuration's key, if it, the policy and the HSM let it serve.
+    pub(super) fn servable_key(&self, known: &Known) -> Result<VendingKey, Unusable> {
+        let key = known.usable_key(&self.policy)?;
+        self.hsm
+            .capabilities()
+            .serves(key.class.kind())
+            .map_err(|why| Unusable::KeyClass(why.to_string()))?;
+        Ok(key)
+    }
+
     /// Checks the rules, takes a place in the HSM's queue and writes the row.
     async fn record(
         &self,
@@ -129,8 +139,7 @@ impl Vending {
         meter: MeterPan,
         request_hash: [u8; 32],
     ) -> Result<(Recorded, Place), IssueError> {
-        let key = known.usable_key(&self.policy)?;
-        self.hsm.capabilities().serves(key.class.kind()).map_err(|why| Unusable::KeyClass(why.to_string()))?;
+        self.servable_key(known)?;
         if order.asked.payload.class_subclass().0 == 0 {
             self.policy.allows_credit(known.attributes.kt)?;
         }
@@ -158,13 +167,13 @@ impl Vending {
     }
 
     /// The row of this request, if it was recorded before.
-    async fn replay(
+    pub(super) async fn replay(
         &self,
         caller: &Caller,
-        order: &IssueOrder,
+        request_id: Uuid,
         request_hash: [u8; 32],
     ) -> Result<Option<TokenRow>, IssueError> {
-        let row = self.store.issued_token_of_request(caller.client, order.request_id).await;
+        let row = self.store.issued_token_of_request(caller.client, request_id).await;
         match row.map_err(IssueError::Store)? {
             Some(row) if row.request_hash != request_hash => Err(IssueError::RequestIdReused),
             row => Ok(row),
@@ -176,11 +185,13 @@ impl Vending {
         let RowContent::Sequenced { meter, block, .. } = &row.content else {
             return Err(IssueError::Fault("the row is of another kind"));
         };
-        let key: VendingKey = known.usable_key(&self.policy)?;
+        let key = self.servable_key(known)?;
         let derivation = Derivation::new(&known.attributes, meter)
             .map_err(|_| IssueError::Fault("a configuration that cannot derive has rows"))?;
         let (ea, block) = (known.attributes.ea, block.clone());
-        let work = move |keys: &[crate::sts::cipher::DecoderKey<'_>]| keys.first().map(|key| block.encrypt(ea, *key));
+        let work = move |keys: &[crate::sts::cipher::DecoderKey<'_>]| {
+            keys.first().map(|key| block.encrypt(ea, *key))
+        };
         match self.hsm.with_decoder_keys(place, vec![(key, derivation)], work).await {
             Ok(Some(Ok(token))) => Ok(token),
             Ok(_) => Err(IssueError::Fault("the decoder key does not fit the algorithm")),
@@ -190,7 +201,7 @@ impl Vending {
 }
 
 impl MeterNumber {
-    fn pan(self, known: &Known) -> Result<MeterPan, IssueError> {
+    pub(super) fn pan(self, known: &Known) -> Result<MeterPan, IssueError> {
         let text = match self {
             Self::Drn(drn) => drn.to_string(),
             Self::Pan(pan) => pan.to_string(),

@@ -1,11 +1,13 @@
 //! The acts: importing a configuration, issuing a token. Policy and the clock's rules live here.
 
 mod clock;
-mod configurations;
+pub(crate) mod configurations;
 mod error;
 mod import;
 mod issue;
+mod key_change;
 mod policy;
+mod verify;
 
 use std::sync::Arc;
 
@@ -13,12 +15,20 @@ use tokio::sync::{Mutex, OnceCell};
 
 pub use clock::{Clock, SystemClock};
 pub use configurations::Known;
-pub use error::{EnableError, IssueError, Unusable, UploadError};
+pub use error::{EnableError, IssueError, KeyChangeRefused, Unusable, UploadError, VerifyError};
 pub use import::Uploaded;
 pub use issue::{Asked, IssueOrder, IssuedToken, MeterNumber};
+pub use key_change::{IssuedKeyChange, KeyChangeOrder};
 pub use policy::Policy;
+pub use verify::{Verdict, Verified, VerifyOrder, section_fields};
 
-use crate::{envelope::PublicKey, hsm::Hsm, settings::VendingSettings, store::Store};
+use crate::{
+    access::Caller,
+    envelope::PublicKey,
+    hsm::Hsm,
+    settings::VendingSettings,
+    store::{AllowedKeyChange, KeyChangePair, KeyChangePairError, Store},
+};
 
 /// The HSM, the store and the rules, put together.
 pub struct Vending {
@@ -49,6 +59,20 @@ impl Vending {
     /// The store, for what needs no act of ours: lists and single rows.
     pub fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    /// Lets meters be carried between two configurations, on the word of this caller.
+    pub async fn allow_key_change(
+        &self,
+        caller: &Caller,
+        pair: KeyChangePair,
+    ) -> Result<AllowedKeyChange, KeyChangePairError> {
+        self.store.allow_key_change(pair, caller.client, self.clock.now_ms()).await
+    }
+
+    /// The rules of issuing.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The HSM, for its public keys and capabilities.

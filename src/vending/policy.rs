@@ -28,14 +28,21 @@ impl Policy {
 
     /// Whether keys with these attributes may be used at all.
     pub fn allows(&self, attributes: &Attributes) -> Result<(), Unusable> {
-        match (attributes.dkga, attributes.kt) {
-            (Dkga::Dkga01, _) => Err(Unusable::Denied("DKGA01: it would give the vending key away")),
-            (Dkga::Dkga02, _) if !self.0.allow_dkga02 => Err(Unusable::Denied("DKGA02 (vending.dkga02)")),
-            (Dkga::Dkga03, _) if !self.0.allow_unverified_algorithms => Err(Unusable::Unverified("DKGA03")),
-            (Dkga::Dkga04, KeyType::Dctk) if !self.0.allow_unverified_algorithms => {
-                Err(Unusable::Unverified("key type 3 under DKGA04"))
-            }
-            _ => Ok(()),
+        self.allows_derivation(attributes.dkga)?;
+        let unverified = attributes.dkga == Dkga::Dkga04 && attributes.kt == KeyType::Dctk;
+        if unverified && !self.0.allow_unverified_algorithms {
+            return Err(Unusable::Unverified("key type 3 under DKGA04"));
+        }
+        Ok(())
+    }
+
+    /// Whether keys may be derived in this way.
+    pub fn allows_derivation(&self, dkga: Dkga) -> Result<(), Unusable> {
+        match dkga {
+            Dkga::Dkga01 => Err(Unusable::Denied("DKGA01: it would give the vending key away")),
+            Dkga::Dkga02 if !self.0.allow_dkga02 => Err(Unusable::Denied("DKGA02 (vending.dkga02)")),
+            Dkga::Dkga03 if !self.0.allow_unverified_algorithms => Err(Unusable::Unverified("DKGA03")),
+            Dkga::Dkga02 | Dkga::Dkga03 | Dkga::Dkga04 => Ok(()),
         }
     }
 
@@ -47,8 +54,18 @@ impl Policy {
         }
     }
 
+    /// Whether callers may look into tokens that this server did not issue.
+    pub fn allows_foreign_verification(&self) -> bool {
+        self.0.verify_foreign
+    }
+
     /// The TIDs that a token may get now, or at the time that was asked for (Unix seconds).
-    pub fn window(&self, attributes: &Attributes, now: i64, asked: Option<i64>) -> Result<TidWindow, IssueError> {
+    pub fn window(
+        &self,
+        attributes: &Attributes,
+        now: i64,
+        asked: Option<i64>,
+    ) -> Result<TidWindow, IssueError> {
         let time = asked.unwrap_or(now);
         // Both lie far below 2^63.
         let (back, ahead) = (BACK.as_secs().cast_signed(), AHEAD.as_secs().cast_signed());
@@ -67,7 +84,9 @@ impl Policy {
     fn horizon(&self, base: BaseDate, now: i64) -> Result<Tid, IssueError> {
         let ahead = i64::from(self.0.horizon_minutes) * 60;
         match base.tid_at(now.saturating_add(ahead)) {
-            Err(TidError::PastRollover { .. }) => Tid::new(0xFF_FFFF).map_err(|_| IssueError::Tid(TidRefusal::Exhausted)),
+            Err(TidError::PastRollover { .. }) => {
+                Tid::new(0xFF_FFFF).map_err(|_| IssueError::Tid(TidRefusal::Exhausted))
+            }
             other => other.map_err(|error| time_error(base, error)),
         }
     }
@@ -94,6 +113,7 @@ mod tests {
             horizon_minutes: 1440,
             allow_dkga02: allow,
             allow_unverified_algorithms: allow,
+            verify_foreign: allow,
             uploads_per_minute: 1,
         })
     }

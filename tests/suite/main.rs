@@ -11,3 +11,4 @@ mod healing;
 mod issuing;
 mod transport;
 mod uploading;
+mod verifying;

@@ -136,10 +136,8 @@ pub(super) fn list(connection: &Connection, page: PageRequest) -> Result<Page<Co
 }
 
 fn not_servable(row: Configuration) -> ConfigurationRefusal {
-    let no_key = || Warning {
-        code: "NO_KEY_CHECK_VALUE".into(),
-        message: "the HSM has not confirmed its key".into(),
-    };
+    let no_key =
+        || Warning { code: "NO_KEY_CHECK_VALUE".into(), message: "the HSM has not confirmed its key".into() };
     let reasons = if row.is_servable() { vec![no_key()] } else { row.unservable };
     ConfigurationRefusal::NotServable { reasons }
 }

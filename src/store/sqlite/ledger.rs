@@ -100,7 +100,8 @@ pub(super) fn key_changes(
     let mut statement = connection.prepare_cached(&format!(
         "{SELECT} WHERE t.pan = ?1 AND t.kind = {KEY_CHANGE} AND f.id = ?2 ORDER BY t.sequence DESC LIMIT 8"
     ))?;
-    let rows = statement.query_map((pan(meter)?, configuration.to_bytes()), read)?.collect::<Result<_, _>>()?;
+    let rows =
+        statement.query_map((pan(meter)?, configuration.to_bytes()), read)?.collect::<Result<_, _>>()?;
     Ok(rows)
 }
 
@@ -201,10 +202,10 @@ fn finish(connection: &Connection, content: Content) -> Result<Result<Finished, 
             }
         }
     }
-    if let (Content::KeyChange { configuration, target, .. }, [Some(from), Some(to)]) = (&content, numbers) {
-        if !super::key_changes::is_allowed(connection, from, to)? {
-            return Ok(Err(Refused::KeyChangeNotAllowed { source_id: *configuration, target: *target }));
-        }
+    if let (Content::KeyChange { configuration, target, .. }, [Some(from), Some(to)]) = (&content, numbers)
+        && !super::key_changes::is_allowed(connection, from, to)?
+    {
+        return Ok(Err(Refused::KeyChangeNotAllowed { source_id: *configuration, target: *target }));
     }
     let content = match content {
         Content::Sequenced { configuration, meter, base_date, window, payload, rnd } => {

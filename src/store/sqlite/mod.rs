@@ -16,9 +16,9 @@ mod lock;
 mod migrations;
 mod public_keys;
 mod readers;
-mod verifications;
 #[cfg(test)]
 mod tests;
+mod verifications;
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -31,10 +31,11 @@ use self::committer::{Class, Committer};
 use self::lock::ProcessLock;
 use self::readers::Readers;
 use super::{
-    AllowedKeyChange, Attempt, Attempted, Begun, Client, ClientId, Configuration, ConfigurationError, ConfigurationId, ConfigurationRefusal,
-    Credential, CredentialHolder, ImportedFields, KeyChangePair, KeyChangePairError, LedgerError, NewAttempt, NewClient, NewConfiguration, NewCredential,
-    NewPublicKey, NewToken, Page, PageRequest, PublicKey, PublicKeyId, Recorded, Registered, Sequence, Store,
-    StoreError, TokenRow,
+    AllowedKeyChange, Attempt, Attempted, Begun, Client, ClientId, Configuration, ConfigurationError,
+    ConfigurationId, ConfigurationRefusal, Credential, CredentialHolder, ImportedFields, KeyChangePair,
+    KeyChangePairError, LedgerError, NewAttempt, NewClient, NewConfiguration, NewCredential, NewPublicKey,
+    NewToken, Page, PageRequest, PublicKey, PublicKeyId, Recorded, Registered, Sequence, Store, StoreError,
+    TokenRow,
 };
 use crate::crash;
 use crate::sts::attributes::BaseDate;

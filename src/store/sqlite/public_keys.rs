@@ -58,8 +58,8 @@ pub(super) fn list(connection: &Connection, page: PageRequest) -> Result<Page<Pu
 }
 
 pub(super) fn enabled_of(connection: &Connection, owner: ClientId) -> Result<Vec<PublicKey>, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT * FROM public_keys WHERE owner = ?1 AND enabled = 1 ORDER BY number")?;
+    let mut statement = connection
+        .prepare_cached("SELECT * FROM public_keys WHERE owner = ?1 AND enabled = 1 ORDER BY number")?;
     let rows = statement.query_map([owner.to_bytes()], |row| Ok(read(row)?.1))?.collect::<Result<_, _>>()?;
     Ok(rows)
 }
