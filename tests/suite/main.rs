@@ -9,6 +9,7 @@ mod foreign;
 mod harness;
 mod healing;
 mod issuing;
+mod slips;
 mod transport;
 mod uploading;
 mod verifying;
