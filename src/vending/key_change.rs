@@ -18,7 +18,7 @@ use crate::{
         meter::MeterPan,
         token::{
             Token,
-            key_change::{KeyChange, KeyChangeError, SetShape},
+            key_change::{KeyChange, KeyChangeError},
         },
     },
 };
@@ -88,7 +88,7 @@ impl Vending {
             return Err(IssueError::Fault("the row is of another kind"));
         };
         // From the row, so that a retry carries what the first answer carried.
-        let plan = plan_of(&target, roll_over, transfer_sgc);
+        let plan = KeyChange::carrying(&target.attributes, transfer_sgc, roll_over);
         let tokens = self.tokens_of(place, &source, &target, meter, plan).await?;
         Ok(IssuedKeyChange { tokens, plan, meter, row, source, target, replay })
     }
@@ -174,21 +174,6 @@ impl Vending {
                 Ok((key, derivation))
             })
             .collect()
-    }
-}
-
-/// The plan that a row stands for. All it carries is the target's, which never changes.
-pub(super) fn plan_of(target: &Known, roll_over: bool, transfer_sgc: bool) -> KeyChange {
-    let new = &target.attributes;
-    KeyChange {
-        ea: new.ea,
-        shape: SetShape::new(new.ea, transfer_sgc),
-        ken: new.ken,
-        krn: new.krn,
-        kt: new.kt,
-        ti: new.ti,
-        sgc: new.sgc,
-        roll_over,
     }
 }
 

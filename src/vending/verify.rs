@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{IssueError, Known, MeterNumber, Vending, VerifyError, key_change::plan_of};
+use super::{IssueError, Known, MeterNumber, Vending, VerifyError};
 use crate::{
     access::Caller,
     store::{Attempted, ConfigurationId, NewAttempt, RowContent, TokenRow},
@@ -16,7 +16,10 @@ use crate::{
         derivation::Derivation,
         meter::MeterPan,
         tid::Tid,
-        token::{ClearBlock, Content, LayoutField, Token, Unverified, key_change::Section},
+        token::{
+            ClearBlock, Content, LayoutField, Token, Unverified,
+            key_change::{KeyChange, Section},
+        },
     },
 };
 
@@ -164,7 +167,7 @@ impl Vending {
             let RowContent::KeyChange { target, roll_over, transfer_sgc, .. } = row.content else { continue };
             let Ok(target) = self.known(target).await else { continue };
             let place = self.hsm.try_reserve()?;
-            let plan = plan_of(&target, roll_over, transfer_sgc);
+            let plan = KeyChange::carrying(&target.attributes, transfer_sgc, roll_over);
             match self.tokens_of(place, known, &target, meter, plan).await {
                 Ok(tokens) if tokens.contains(token) => return Ok(Some(row)),
                 Err(IssueError::Hsm { error, .. }) => return Err(error.into()),

@@ -2,7 +2,9 @@
 
 use tonic::{Code, Status};
 
-use crate::harness::{AES_IV, AES_KEY, Administrator, Api, Blobs, DKGA02, DKGA04, Home, Server, base64, openssl, reason};
+use crate::harness::{
+    AES_IV, AES_KEY, Administrator, Api, Blobs, DKGA02, DKGA04, Home, Server, base64, openssl, reason,
+};
 
 async fn refused(api: &mut Api, blobs: &Blobs) -> Status {
     api.upload(blobs).await.map(|uploaded| panic!("accepted: {uploaded:?}")).unwrap_err()
@@ -52,7 +54,15 @@ async fn every_form_that_is_well_made_is_accepted() {
     };
     let oaep = |aes_key: &[u8]| {
         base64(&openssl(
-            &["pkeyutl", "-encrypt", "-pubin", "-inkey", &administrator.path("server.pem"), "-pkeyopt", "rsa_padding_mode:oaep"],
+            &[
+                "pkeyutl",
+                "-encrypt",
+                "-pubin",
+                "-inkey",
+                &administrator.path("server.pem"),
+                "-pkeyopt",
+                "rsa_padding_mode:oaep",
+            ],
             aes_key,
         ))
     };
@@ -82,7 +92,14 @@ async fn slips_that_show_in_public_bytes_are_named() {
         ("digest", "empty", Blobs { digest: String::new(), ..good.clone() }),
         ("data", "Salted__", Blobs { data: salted, ..good.clone() }),
         ("data", "sh", Blobs { data: data(&of_sh, AES_KEY, AES_IV, DKGA04), ..good.clone() }),
-        ("data", "line feed", Blobs { data: data(&[AES_IV.as_slice(), b"\n"].concat(), AES_KEY, AES_IV, DKGA04), ..good.clone() }),
+        (
+            "data",
+            "line feed",
+            Blobs {
+                data: data(&[AES_IV.as_slice(), b"\n"].concat(), AES_KEY, AES_IV, DKGA04),
+                ..good.clone()
+            },
+        ),
         ("data", "clear", Blobs { data: DKGA04.to_owned(), ..good.clone() }),
         ("key", "base64", Blobs { key: "%%%".to_owned(), ..good.clone() }),
         ("data", "32", Blobs { data: base64(b"short"), ..good.clone() }),
@@ -91,7 +108,11 @@ async fn slips_that_show_in_public_bytes_are_named() {
     ];
     for (field, hint, blobs) in cases {
         let status = refused(&mut api, &blobs).await;
-        assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "ENVELOPE_MALFORMED"), "{hint}");
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::InvalidArgument, "ENVELOPE_MALFORMED"),
+            "{hint}"
+        );
         let named = crate::harness::violations(&status);
         assert!(named.iter().any(|name| name == field), "{hint}: {named:?}");
         assert!(status.message().contains(hint), "{hint}: {}", status.message());
@@ -120,7 +141,10 @@ async fn every_failure_to_open_answers_the_same_bytes() {
     std::fs::write(administrator.path("other.pem"), other_pair).unwrap();
     let corrupted = [
         ("another AES key", Blobs { key: administrator.key(b"0000000000000000"), ..good.clone() }),
-        ("a line feed after the AES key", Blobs { key: administrator.key(b"0f1e2d3c4b5a6978\n"), ..good.clone() }),
+        (
+            "a line feed after the AES key",
+            Blobs { key: administrator.key(b"0f1e2d3c4b5a6978\n"), ..good.clone() },
+        ),
         ("a short AES key", Blobs { key: administrator.key(b"0f1e2d3c4b5a697"), ..good.clone() }),
         ("damaged padding of the key", Blobs { key: flipped(&good.key, 0), ..good.clone() }),
         ("a damaged key", Blobs { key: flipped(&good.key, 300), ..good.clone() }),
@@ -130,7 +154,10 @@ async fn every_failure_to_open_answers_the_same_bytes() {
         ("a damaged last block", Blobs { data: flipped(&good.data, usize::MAX), ..good.clone() }),
         ("a damaged signature", Blobs { digest: flipped(&good.digest, 77), ..good.clone() }),
         ("another signer", Blobs { digest: stranger.digest(DKGA04.as_bytes()), ..good.clone() }),
-        ("the signature of another text", Blobs { digest: administrator.digest(DKGA02.as_bytes()), ..good.clone() }),
+        (
+            "the signature of another text",
+            Blobs { digest: administrator.digest(DKGA02.as_bytes()), ..good.clone() },
+        ),
     ];
     let mut answers = Vec::new();
     for (what, blobs) in &corrupted {
@@ -139,7 +166,12 @@ async fn every_failure_to_open_answers_the_same_bytes() {
         answers.push((what, status.code(), status.message().to_owned(), status.details().to_vec()));
     }
     for answer in &answers {
-        assert_eq!((&answer.1, &answer.2, &answer.3), (&answers[0].1, &answers[0].2, &answers[0].3), "{}", answer.0);
+        assert_eq!(
+            (&answer.1, &answer.2, &answer.3),
+            (&answers[0].1, &answers[0].2, &answers[0].3),
+            "{}",
+            answer.0
+        );
     }
 }
 
@@ -165,7 +197,11 @@ async fn faults_of_the_text_are_all_named() {
         ("key_expiry_no: 255", "key_expiry_no: 256\n---\nname: y", vec!["key_expiry_no"]),
     ] {
         let status = refused(&mut api, &administrator.encrypt(DKGA04.replace(from, to))).await;
-        assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "CONFIGURATION_INVALID"), "{to}");
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::InvalidArgument, "CONFIGURATION_INVALID"),
+            "{to}"
+        );
         let named = crate::harness::violations(&status);
         for field in fields {
             assert!(named.iter().any(|name| name == field || name == "data"), "{to}: {named:?}");
