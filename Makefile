@@ -1,5 +1,5 @@
 # What a person types. CI calls the same targets.
-.PHONY: demo run test lint deny doc bench
+.PHONY: demo run test lint deny doc bench conformance
 
 # The whole way on this machine, from an encrypted configuration to a token, with SoftHSM.
 demo:
@@ -24,6 +24,12 @@ doc: prepare
 deny:
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny check bans licenses sources
+
+# Published vectors through the HSM code on a SoftHSM token that is made for the purpose and removed.
+# make conformance VECTORS=mine.json REPORT=report.html
+VECTORS ?= tests/vectors/sts-vectors.json
+conformance: prepare
+	@deploy/conformance.sh $(foreach file,$(VECTORS),--vectors $(file)) $(foreach file,$(REPORT),--report $(file))
 
 bench: prepare
 	cargo bench --locked

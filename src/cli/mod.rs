@@ -1,6 +1,7 @@
 //! The command line: the server, its set-up, and the administrator's and the vending platform's calls.
 
 mod configuration;
+mod conformance;
 mod connection;
 mod output;
 mod public_key;
@@ -40,6 +41,8 @@ enum Command {
     /// Tokens for meters
     #[command(subcommand)]
     Token(token::Command),
+    /// Prove the standard on your own HSM with published vectors; needs no server
+    Conformance(conformance::Arguments),
 }
 
 /// Parses the process's arguments, runs the command and answers its exit code.
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::PublicKey(command) => calling(command.run()),
         Command::Configuration(command) => command.run(),
         Command::Token(command) => calling(command.run()),
+        Command::Conformance(arguments) => arguments.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
