@@ -5,6 +5,7 @@ mod conformance;
 mod connection;
 mod output;
 mod public_key;
+mod selftest;
 mod serve;
 mod server_key;
 mod setup;
@@ -43,6 +44,8 @@ enum Command {
     Token(token::Command),
     /// Prove the standard on your own HSM with published vectors; needs no server
     Conformance(conformance::Arguments),
+    /// Run the known-answer tests that the server runs before it serves
+    Selftest(selftest::Arguments),
 }
 
 /// Parses the process's arguments, runs the command and answers its exit code.
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Configuration(command) => command.run(),
         Command::Token(command) => calling(command.run()),
         Command::Conformance(arguments) => arguments.run(),
+        Command::Selftest(arguments) => arguments.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

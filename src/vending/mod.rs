@@ -18,7 +18,7 @@ pub use import::Uploaded;
 pub use issue::{Asked, IssueOrder, IssuedToken, MeterNumber};
 pub use policy::Policy;
 
-use crate::{envelope::PublicKey, hsm::Hsm, settings::VendingSettings, store::Store};
+use crate::{envelope::PublicKey, hsm::Hsm, selftest::Latch, settings::VendingSettings, store::Store};
 
 /// The HSM, the store and the rules, put together.
 pub struct Vending {
@@ -30,6 +30,8 @@ pub struct Vending {
     server_key: OnceCell<PublicKey>,
     /// One import at a time, so that two uploads of one text make one key object.
     importing: Mutex<()>,
+    /// A failed self-test: nothing is issued any more.
+    selftest: Latch,
 }
 
 impl Vending {
@@ -43,6 +45,21 @@ impl Vending {
             configurations: configurations::KnownConfigurations::default(),
             server_key: OnceCell::new(),
             importing: Mutex::new(()),
+            selftest: Latch::default(),
+        }
+    }
+
+    /// Issues nothing once `latch` is set.
+    #[must_use]
+    pub fn under(self, latch: Latch) -> Self {
+        Self { selftest: latch, ..self }
+    }
+
+    /// Refuses once a self-test has failed: before anything is recorded, and before anything is encrypted again.
+    fn self_tested(&self) -> Result<(), IssueError> {
+        match self.selftest.failure() {
+            None => Ok(()),
+            Some(failure) => Err(IssueError::SelfTest(failure.to_owned())),
         }
     }
 

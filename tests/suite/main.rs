@@ -10,5 +10,6 @@ mod foreign;
 mod harness;
 mod healing;
 mod issuing;
+mod selftest;
 mod transport;
 mod uploading;
