@@ -122,7 +122,7 @@ pub enum UnwrapScheme {
 
 impl UnwrapScheme {
     /// All, in the order in which they are tried.
-    pub const ALL: [UnwrapScheme; 3] =
+    pub(super) const ALL: [UnwrapScheme; 3] =
         [UnwrapScheme::Pkcs1v15, UnwrapScheme::OaepSha1, UnwrapScheme::OaepSha256];
 }
 
