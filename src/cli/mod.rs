@@ -3,6 +3,7 @@
 mod configuration;
 mod conformance;
 mod connection;
+mod meter;
 mod output;
 mod public_key;
 mod selftest;
@@ -44,6 +45,9 @@ enum Command {
     Token(token::Command),
     /// Prove the standard on your own HSM with published vectors; needs no server
     Conformance(conformance::Arguments),
+    /// A meter in software: type tokens into it; for test keys
+    #[command(subcommand)]
+    Meter(meter::Command),
     /// Run the known-answer tests that the server runs before it serves
     Selftest(selftest::Arguments),
 }
@@ -58,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Configuration(command) => command.run(),
         Command::Token(command) => calling(command.run()),
         Command::Conformance(arguments) => arguments.run(),
+        Command::Meter(command) => command.run(),
         Command::Selftest(arguments) => arguments.run(),
     };
     match result {

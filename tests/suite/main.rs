@@ -10,6 +10,7 @@ mod foreign;
 mod harness;
 mod healing;
 mod issuing;
+mod meter;
 mod selftest;
 mod transport;
 mod uploading;
