@@ -41,7 +41,6 @@ if [ ! -s "$conf" ]; then
     cat >"$conf.new" <<END
 directories.tokendir = $dir/tokens
 objectstore.backend = file
-objectstore.umask = 0077
 log.level = ERROR
 slots.removable = false
 END

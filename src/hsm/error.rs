@@ -119,6 +119,9 @@ pub enum HsmError {
     /// The system gave no memory for secrets.
     #[error(transparent)]
     Memory(#[from] crate::secret::MemoryError),
+    /// An operation needs the module for itself, and is done again so; callers of this layer never see it.
+    #[error("this needs the module for itself")]
+    NotAlone,
     /// The HSM threads have ended: the process is stopping.
     #[error("the HSM threads have stopped")]
     Stopped,
@@ -230,7 +233,7 @@ impl fmt::Display for Roles<'_> {
 pub(super) enum Cure {
     /// An object handle is stale, or the session or its login is gone: open a session, log in, find again; once.
     Renew,
-    /// A general error: the guardian looks whether the token is still there.
+    /// A general error: tried once more like a stale handle; then the guardian looks whether the token is still there.
     Suspect,
     /// The device or the module is gone: everything is torn down and built anew by the guardian.
     Rebuild,
