@@ -41,7 +41,8 @@ pub async fn run(hsm: &Hsm) -> Report {
     through_hsm.extend(tokens::through_hsm(hsm).await);
     let mut software = software();
     if crate::crash::fails("selftest") {
-        software.push(SelfTest { name: "a test's own fault".to_owned(), outcome: Err("asked for".to_owned()) });
+        software
+            .push(SelfTest { name: "a test's own fault".to_owned(), outcome: Err("asked for".to_owned()) });
     }
     Report { software, hsm: through_hsm }
 }

@@ -1,6 +1,8 @@
 //! Known answers of what is computed in this process.
 
-use ::cipher::{BlockCipherEncrypt as _, BlockModeDecrypt as _, BlockModeEncrypt as _, KeyInit as _, KeyIvInit as _};
+use ::cipher::{
+    BlockCipherEncrypt as _, BlockModeDecrypt as _, BlockModeEncrypt as _, KeyInit as _, KeyIvInit as _,
+};
 use aes_gcm::{Aes256Gcm, aead::Aead as _};
 use hmac::{Hmac, Mac as _};
 use rsa::pkcs8::DecodePublicKey as _;
@@ -23,10 +25,18 @@ const ALL: &[KnownAnswer] = &[
     KnownAnswer { name: "SHA-256", source: "FIPS 180-4, \"abc\"", comes_out: sha256 },
     KnownAnswer { name: "HMAC-SHA-256", source: "RFC 4231 §4.2", comes_out: hmac_sha256 },
     KnownAnswer { name: "DES", source: "FIPS 81 appendix B", comes_out: des },
-    KnownAnswer { name: "triple DES", source: "one key thrice is DES, FIPS 81 appendix B", comes_out: triple_des },
+    KnownAnswer {
+        name: "triple DES",
+        source: "one key thrice is DES, FIPS 81 appendix B",
+        comes_out: triple_des,
+    },
     KnownAnswer { name: "AES-128, AES-256", source: "FIPS 197 appendix C", comes_out: aes },
     KnownAnswer { name: "AES-128-CBC", source: "SP 800-38A F.2.1", comes_out: aes_cbc },
-    KnownAnswer { name: "AES-256-GCM", source: "test cases 13 and 14 of the GCM specification", comes_out: aes_256_gcm },
+    KnownAnswer {
+        name: "AES-256-GCM",
+        source: "test cases 13 and 14 of the GCM specification",
+        comes_out: aes_256_gcm,
+    },
     KnownAnswer { name: "RSA PKCS#1 v1.5 verification", source: "made with openssl", comes_out: rsa_pkcs1 },
     KnownAnswer { name: "RSA PSS verification", source: "made with openssl", comes_out: rsa_pss },
     KnownAnswer { name: "CRC of tokens", source: "figures of the standard", comes_out: token_crc },
@@ -113,7 +123,8 @@ fn aes_cbc() -> bool {
 fn aes_256_gcm() -> bool {
     let cipher = Aes256Gcm::new(&[0; 32].into());
     let nonce = [0; 12].into();
-    let sealed = |clear: &[u8], known: &[u8]| cipher.encrypt(&nonce, clear).is_ok_and(|sealed| sealed == known);
+    let sealed =
+        |clear: &[u8], known: &[u8]| cipher.encrypt(&nonce, clear).is_ok_and(|sealed| sealed == known);
     let block = *b"\xce\xa7\x40\x3d\x4d\x60\x6b\x6e\x07\x4e\xc5\xd3\xba\xf3\x9d\x18\
         \xd0\xd1\xc8\xa7\x99\x99\x6b\xf0\x26\x5b\x98\xb5\xd4\x8a\xb9\x19";
     let mut forged = block;

@@ -137,7 +137,8 @@ impl KnownToken {
 
     /// As a token is issued, but with a session object for the vending key.
     async fn through_hsm(&'static self, hsm: &Hsm) -> Result<(), Failure> {
-        let material = VendingKeyMaterial::from_slice(self.kind(), self.vending_key).map_err(HsmError::from)?;
+        let material =
+            VendingKeyMaterial::from_slice(self.kind(), self.vending_key).map_err(HsmError::from)?;
         let key = hsm.import_session_key(material.ok_or_else(|| set_up("a key of another length"))?).await?;
         let place = hsm.try_reserve()?;
         let wanted = vec![(key.key(), self.derivation()?)];

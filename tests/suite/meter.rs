@@ -21,7 +21,8 @@ fn meter(home: &Home, arguments: &[&str]) -> Output {
 
 /// What the command printed; its success must be as expected.
 fn told(output: &Output, success: bool) -> String {
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.success(), success, "{text}");
     text
 }
@@ -63,7 +64,8 @@ async fn issued_tokens_are_accepted_once() {
         }
         // Neither the display nor the file shows a key.
         let bytes = fs::read(&file).unwrap();
-        for secret in [&b"decoder_key"[..], b"600727475001502312", &hex::decode("0123456789abcdef").unwrap()] {
+        for secret in [&b"decoder_key"[..], b"600727475001502312", &hex::decode("0123456789abcdef").unwrap()]
+        {
             assert!(!bytes.windows(secret.len()).any(|window| window == secret));
         }
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -76,7 +78,8 @@ fn the_published_tokens_of_two_suites() {
     let home = home();
     fs::write(home.path("key.hex"), "ABABABABABABABAB949494949494949401234567\n").unwrap();
     let key = home.text("key.hex");
-    let common = ["--vending-key-file", &key, "--sgc", "201457", "--krn", "1", "--made", "2014-01-01T00:00:00Z"];
+    let common =
+        ["--vending-key-file", &key, "--sgc", "201457", "--krn", "1", "--made", "2014-01-01T00:00:00Z"];
     for (file, meter_number, more, token) in [
         ("a", "600727000000000009", &["--ea", "07"][..], "70630503470028726114"),
         ("b", "0100000000008", &["--ea", "11", "--iin", "0000"], "13165821006407279478"),

@@ -1,9 +1,11 @@
 //! Known answers before the server says SERVING.
 
 use tonic::{Code, transport::Endpoint};
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use uuid::Uuid;
-use vendkey::api::v1::{IssueTokenRequest, MeterTest, issue_token_request::Content};
+use vendkey::api::v1::{AllTests, IssueTokenRequest, MeterTest, issue_token_request::Content, meter_test};
 
 use crate::harness::{DKGA04, Home, Server, reason, ten_kwh};
 
@@ -11,12 +13,24 @@ use crate::harness::{DKGA04, Home, Server, reason, ten_kwh};
 fn the_command_prints_every_algorithm() {
     let home = Home::new();
     let output = home.vendkey(&["selftest", "--settings", &home.text("vendkey.toml")]);
-    let (out, err) =
-        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{out}{err}");
     for algorithm in [
-        "SHA-256", "HMAC-SHA-256", "DES", "AES-128", "AES-256-GCM", "RSA PKCS#1 v1.5", "RSA PSS", "CRC", "EA07", "EA09",
-        "EA11", "token under DKGA02 and EA07", "token under DKGA04 and EA11", "DKGA04 derivation", "audit signature",
+        "SHA-256",
+        "HMAC-SHA-256",
+        "DES",
+        "AES-128",
+        "AES-256-GCM",
+        "RSA PKCS#1 v1.5",
+        "RSA PSS",
+        "CRC",
+        "EA07",
+        "EA09",
+        "EA11",
+        "token under DKGA02 and EA07",
+        "token under DKGA04 and EA11",
+        "DKGA04 derivation",
+        "audit signature",
         "own keys",
     ] {
         assert!(out.contains(algorithm), "{algorithm} is not in\n{out}");
@@ -49,14 +63,21 @@ async fn a_failed_self_test_latches() {
     let mut api = server.api(&home).await;
     let display = IssueTokenRequest {
         request_id: Uuid::now_v7().to_string(),
-        content: Some(Content::MeterTest(MeterTest::default())),
+        content: Some(Content::MeterTest(MeterTest {
+            test: Some(meter_test::Test::All(AllTests {})),
+            ..MeterTest::default()
+        })),
         ..IssueTokenRequest::default()
     };
     // A new request, a retry of a token that exists, and a token that needs no key.
     let fresh = IssueTokenRequest { request_id: Uuid::now_v7().to_string(), ..request.clone() };
     for refused in [fresh, request.clone(), display] {
         let status = api.issue(refused).await.unwrap_err();
-        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "SELFTEST_FAILED"), "{status:?}");
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::Unavailable, "SELFTEST_FAILED"),
+            "{status:?}"
+        );
         assert!(status.message().contains("asked for"), "the reason is told: {status:?}");
     }
     drop(server);

@@ -5,14 +5,14 @@ use std::{fs, path::PathBuf};
 use clap::{ArgGroup, Args};
 use zeroize::Zeroizing;
 
-use super::{KeyArguments, Failure, described, sealed, text_of};
+use super::{Failure, KeyArguments, described, sealed, text_of};
 use crate::{
     envelope,
     secret::SecretBytes,
     sts::{
         attributes::{
-            Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry, KeyRevision, KeyType, SupplyGroupCode,
-            TariffIndex,
+            Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry, KeyRevision, KeyType,
+            SupplyGroupCode, TariffIndex,
         },
         derivation::Derivation,
         meter::{Iin, MeterPan},
@@ -102,7 +102,8 @@ impl New {
         let (attributes, vending_key) = self.source(now)?;
         let meter = MeterPan::parse(&self.meter, attributes.iin)
             .map_err(|error| Failure::text(format!("--meter {}: {error}", self.meter)))?;
-        let derivation = Derivation::new(&attributes, &meter).map_err(|error| Failure::text(error.to_string()))?;
+        let derivation =
+            Derivation::new(&attributes, &meter).map_err(|error| Failure::text(error.to_string()))?;
         let key = derive(&derivation, &vending_key).map_err(|error| Failure::text(error.to_string()))?;
         let made = self.made(attributes.base_date, now)?;
         let meter = VirtualMeter::new(meter, &attributes, key.borrow(), made)
@@ -122,17 +123,28 @@ impl New {
             let text = SecretBytes::absorb(text).map_err(|error| Failure::text(error.to_string()))?;
             let upload = envelope::read(text, now).map_err(|faults| {
                 let faults: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
-                Failure::text(format!("--configuration {}: not a valid configuration{}", file.display(), faults.concat()))
+                Failure::text(format!(
+                    "--configuration {}: not a valid configuration{}",
+                    file.display(),
+                    faults.concat()
+                ))
             })?;
             return Ok((upload.draft.attributes, Zeroizing::new(upload.vending_key.bytes().to_vec())));
         }
         let AttributeArguments { sgc, krn, ti, kt, ken, ea, dkga, base_date, iin } = &self.attributes;
         let (Some(file), Some(sgc), Some(krn)) = (&self.vending_key_file, sgc, krn) else {
-            return Err(Failure::usage("--configuration, or --vending-key-file with --sgc and --krn, is missing".to_owned()));
+            return Err(Failure::usage(
+                "--configuration, or --vending-key-file with --sgc and --krn, is missing".to_owned(),
+            ));
         };
-        let text = fs::read(file).map(Zeroizing::new).map_err(|error| Failure::file("--vending-key-file", file, &error))?;
+        let text = fs::read(file)
+            .map(Zeroizing::new)
+            .map_err(|error| Failure::file("--vending-key-file", file, &error))?;
         let key = hex::decode(text.trim_ascii()).map(Zeroizing::new).map_err(|_| {
-            Failure::text(format!("--vending-key-file {}: it holds something else than hex digits", file.display()))
+            Failure::text(format!(
+                "--vending-key-file {}: it holds something else than hex digits",
+                file.display()
+            ))
         })?;
         let attributes = Attributes {
             iin: *iin,

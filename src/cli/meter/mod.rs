@@ -76,7 +76,8 @@ impl KeyArguments {
     /// The key file, or a passphrase typed at the terminal, twice when the meter is new.
     fn lock(&self, is_new: bool) -> Result<Lock, Failure> {
         if let Some(file) = &self.key_file {
-            return sealed::read_key(file).map_err(|error| Failure::text(format!("--key-file {}: {error}", file.display())));
+            return sealed::read_key(file)
+                .map_err(|error| Failure::text(format!("--key-file {}: {error}", file.display())));
         }
         let ask = |prompt: &str| {
             rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|error| {
@@ -112,7 +113,8 @@ impl Enter {
         for token in tokens(&self.digits) {
             let answer = meter.enter_digits(&token, SystemClock.now_ms().div_euclid(1000));
             // What the meter did is kept before it is told: a token must not be used up twice.
-            file.write(&*text_of(&meter)?).map_err(|error| Failure::text(format!("{}: {error}", self.state.display())))?;
+            file.write(&text_of(&meter)?)
+                .map_err(|error| Failure::text(format!("{}: {error}", self.state.display())))?;
             println!("{answer}");
             rejected += usize::from(matches!(answer, Answer::Rejected(_)));
         }
@@ -122,7 +124,8 @@ impl Enter {
 
 /// Twenty digits each. What cannot be cut into twenties is left whole, for the meter to refuse.
 fn tokens(typed: &[String]) -> Vec<String> {
-    let digits: Vec<char> = typed.iter().flat_map(|part| part.chars()).filter(|c| !matches!(c, ' ' | '-')).collect();
+    let digits: Vec<char> =
+        typed.iter().flat_map(|part| part.chars()).filter(|c| !matches!(c, ' ' | '-')).collect();
     match digits.len() % 20 {
         0 => digits.chunks(20).map(|token| token.iter().collect()).collect(),
         _ => vec![digits.iter().collect()],
@@ -145,7 +148,8 @@ impl Show {
 /// Everything but the key; registers that were never used are left out.
 fn described(meter: &VirtualMeter) -> String {
     let state = meter.state();
-    let number = |value: Option<u32>, unit: &str| value.map(|value| format!("{value} {unit}")).unwrap_or_default();
+    let number =
+        |value: Option<u32>, unit: &str| value.map(|value| format!("{value} {unit}")).unwrap_or_default();
     let raw = |value: Option<u16>| value.map(|value| value.to_string()).unwrap_or_default();
     let mut pairs = vec![
         ("meter", format!("{} (DRN {})", state.meter, meter.meter().drn())),
@@ -153,8 +157,17 @@ fn described(meter: &VirtualMeter) -> String {
         ("key type", state.key_type.to_string()),
         ("key revision", state.key_revision.to_string()),
         ("tariff index", format!("{:02}", state.tariff_index)),
-        ("key expiry", if state.key_expiry == 255 { "255 (never)".to_owned() } else { state.key_expiry.to_string() }),
-        ("supply group", state.supply_group.clone().unwrap_or_else(|| "unknown since a key change of two tokens".to_owned())),
+        (
+            "key expiry",
+            if state.key_expiry == 255 { "255 (never)".to_owned() } else { state.key_expiry.to_string() },
+        ),
+        (
+            "supply group",
+            state
+                .supply_group
+                .clone()
+                .unwrap_or_else(|| "unknown since a key change of two tokens".to_owned()),
+        ),
     ];
     for service in Service::ALL {
         let units = meter.credit(service);
@@ -165,7 +178,8 @@ fn described(meter: &VirtualMeter) -> String {
     }
     for service in Service::ALL {
         let units = meter.currency(service);
-        let name = ["electricity currency", "water currency", "gas currency", "time currency"][service as usize];
+        let name =
+            ["electricity currency", "water currency", "gas currency", "time currency"][service as usize];
         if units != 0 {
             pairs.push((name, format_decimal(units, CURRENCY_PLACES)));
         }
@@ -177,7 +191,14 @@ fn described(meter: &VirtualMeter) -> String {
         ("phase unbalance", number(state.phase_unbalance_limit, "W")),
         ("tariff rate", raw(state.tariff_rate)),
         ("water factor", raw(state.water_meter_factor)),
-        ("key change", state.key_change.as_ref().map(|change| format!("{} tokens entered", change.blocks.len())).unwrap_or_default()),
+        (
+            "key change",
+            state
+                .key_change
+                .as_ref()
+                .map(|change| format!("{} tokens entered", change.blocks.len()))
+                .unwrap_or_default(),
+        ),
     ]);
     output::fields(pairs)
 }

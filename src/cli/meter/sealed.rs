@@ -140,8 +140,7 @@ impl Header {
                     lanes: u32::from_be_bytes(*lanes),
                 };
                 let Parameters { memory_kib, passes, lanes } = parameters;
-                let bearable =
-                    memory_kib <= MOST.memory_kib && passes <= MOST.passes && lanes <= MOST.lanes;
+                let bearable = memory_kib <= MOST.memory_kib && passes <= MOST.passes && lanes <= MOST.lanes;
                 bearable.then_some((Self::Passphrase { parameters, salt: *salt }, rest))
             }
             _ => None,
@@ -200,7 +199,10 @@ impl Sealer {
     fn open(&self, rest: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealedError> {
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(SealedError::Format)?;
         let payload = Payload { msg: sealed, aad: &self.header.bytes() };
-        self.cipher.decrypt(&Nonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| SealedError::Closed)
+        self.cipher
+            .decrypt(&Nonce::from(*nonce), payload)
+            .map(Zeroizing::new)
+            .map_err(|_| SealedError::Closed)
     }
 }
 
@@ -319,7 +321,8 @@ mod tests {
             assert!(matches!(text(&path, &other), Err(SealedError::OtherLock(_))));
             assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         }
-        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");
     }
 
@@ -364,7 +367,14 @@ mod tests {
         let path = dir.path().join("key");
         let write = |bytes: &[u8], mode: u32| {
             let _ = fs::remove_file(&path);
-            OpenOptions::new().write(true).create_new(true).mode(mode).open(&path).unwrap().write_all(bytes).unwrap();
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(mode)
+                .open(&path)
+                .unwrap()
+                .write_all(bytes)
+                .unwrap();
         };
         write(&[3; 32], 0o600);
         assert!(matches!(read_key(&path), Ok(Lock::Key(key)) if *key == [3; 32]));

@@ -43,11 +43,11 @@ fn write_page(page: &mut String, report: &Report) -> fmt::Result {
         if all_well { "passed" } else { "failed" },
         report.summary(),
     )?;
-    write!(
+    writeln!(
         page,
         "<p>Of those that passed, {} used decoder keys that the HSM derived from vending keys held in it as session \
          objects, on the way that issued tokens take; {} used keys made in software (the vector gives a decoder key or \
-         asks for DKGA01, or it is about a cipher alone); {} need no key.</p>\n",
+         asks for DKGA01, or it is about a cipher alone); {} need no key.</p>",
         total.module, total.software, total.no_key
     )?;
     write_module(page, report)?;
