@@ -7,6 +7,7 @@ mod conformance;
 mod crashing;
 mod custody;
 mod foreign;
+mod fuzzing;
 mod harness;
 mod healing;
 mod issuing;
