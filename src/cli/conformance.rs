@@ -25,13 +25,15 @@ use crate::{
 /// `EX_DATAERR`: a file of vectors cannot be read as one.
 const BAD_FILE: u8 = 65;
 
-/// Example: vendkey conformance --settings vendkey.toml --vectors sts-vectors.json --report report.html
-///
-/// Imports the vending keys of the vectors into the HSM as session objects, which are gone afterwards, and makes every vector
-/// on the way that issued tokens take. Vectors that give a decoder key or ask for DKGA01 are made in software and counted
-/// apart. Ends with the line `N passed, N failed, N skipped`; the exit code is 1 if any failed.
+const MORE: &str = "\
+Example: vendkey conformance --settings vendkey.toml --vectors sts-vectors.json --report report.html
+
+Imports the vending keys of the vectors into the HSM as session objects, which are gone afterwards, and makes every vector on \
+the way that issued tokens take. Vectors that give a decoder key or ask for DKGA01 are made in software and counted apart. \
+Ends with the line `N passed, N failed, N skipped`; the exit code is 1 if any failed, 65 if a file is no file of vectors.";
+
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = MORE)]
 pub(super) struct Arguments {
     /// The settings file; only its section [hsm] is used
     #[arg(long, env = "VENDKEY_SETTINGS", value_name = "FILE")]

@@ -4,19 +4,21 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::output::{self, Failure};
+use super::output::Failure;
 use crate::{
     hsm::{Hsm, HsmError},
     selftest::{self, SelfTest},
     settings::Settings,
 };
 
-/// Example: vendkey selftest --settings vendkey.toml
-///
-/// Runs a known answer for every algorithm, in software and through the HSM, as the server does before it serves. Exits 1 if
-/// any does not come out. A token without the server's own keys is tested without them.
+const MORE: &str = "\
+Example: vendkey selftest --settings vendkey.toml
+
+Runs a known answer for every algorithm, in software and through the HSM, as the server does before it serves. Exits 1 if any \
+does not come out. A token without the server's own keys is tested without them.";
+
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = MORE)]
 pub(super) struct Arguments {
     /// The settings file; only its section [hsm] is used
     #[arg(long, env = "VENDKEY_SETTINGS", value_name = "FILE")]
@@ -36,8 +38,8 @@ impl Arguments {
         super::calling(async move {
             let report = selftest::run(&hsm).await;
             hsm.stop();
-            println!("{}", table("in software", &report.software));
-            println!("{}", table("through the HSM", &report.hsm));
+            println!("{}", list("in software", &report.software));
+            println!("{}", list("through the HSM", &report.hsm));
             match report.failure() {
                 None => {
                     println!("{} tests passed", report.software.len() + report.hsm.len());
@@ -49,13 +51,15 @@ impl Arguments {
     }
 }
 
-fn table(title: &str, tests: &[SelfTest]) -> String {
-    let rows = tests.iter().map(|test| {
-        let (verdict, detail) = match &test.outcome {
+fn list(title: &str, tests: &[SelfTest]) -> String {
+    let width = tests.iter().map(|test| test.name.chars().count()).max().unwrap_or(0);
+    let mut text = format!("{title}:\n");
+    for SelfTest { name, outcome } in tests {
+        let (verdict, detail) = match outcome {
             Ok(detail) => ("passed", detail),
             Err(why) => ("FAILED", why),
         };
-        [test.name.clone(), verdict.to_owned(), detail.clone()]
-    });
-    output::table([title, "", "known answer"], rows)
+        text.push_str(&format!("  {verdict}  {name:width$}  {detail}\n"));
+    }
+    text
 }

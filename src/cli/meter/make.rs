@@ -23,12 +23,16 @@ use crate::{
     vending::{Clock as _, SystemClock},
 };
 
-/// Example: vendkey meter new my.meter --configuration test.yaml --meter 47500150231 --key-file my.key
-///
-/// The vending key is a test key in the clear: in a configuration's YAML file, or as hex digits in a file of its own, with the
-/// attributes as options.
+const MORE: &str = "\
+Examples:
+  vendkey meter new my.meter --configuration test.yaml --meter 47500150231
+  vendkey meter new my.meter --vending-key-file key.hex --sgc 123456 --krn 1 --meter 47500150231
+
+The vending key is a test key in the clear: in a configuration's YAML file, or as hex digits in a file of its own, with the \
+attributes as options. The file of the meter is encrypted: a passphrase is asked for unless --key-file is given.";
+
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = MORE)]
 #[command(group = ArgGroup::new("source").required(true).args(["configuration", "vending_key_file"]))]
 pub(in crate::cli) struct New {
     /// The meter's file, which must not exist
@@ -42,13 +46,14 @@ pub(in crate::cli) struct New {
     /// The vending key as hex digits, most significant byte first
     #[arg(long, value_name = "FILE", requires_all = ["sgc", "krn"])]
     vending_key_file: Option<PathBuf>,
-    #[command(flatten)]
-    attributes: AttributeArguments,
     /// When the meter was made, such as 2026-11-21T10:00:00Z: it takes no older token. A day and an hour ago if not given
     #[arg(long, value_name = "TIME")]
     made: Option<jiff::Timestamp>,
     #[command(flatten)]
     key: KeyArguments,
+    // The last: its heading counts for all that follow.
+    #[command(flatten)]
+    attributes: AttributeArguments,
 }
 
 #[derive(Args)]

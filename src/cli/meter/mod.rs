@@ -38,11 +38,8 @@ struct KeyArguments {
     key_file: Option<PathBuf>,
 }
 
-/// Example: vendkey meter enter my.meter 7063 0503 4700 2872 6114
-///
-/// Exits 1 if the meter rejected a token.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Example: vendkey meter enter my.meter 7063 0503 4700 2872 6114\n\nExits 1 if the meter rejected a token.")]
 pub(super) struct Enter {
     /// The meter's file
     state: PathBuf,
@@ -53,8 +50,8 @@ pub(super) struct Enter {
     key: KeyArguments,
 }
 
-/// Example: vendkey meter show my.meter
 #[derive(Args)]
+#[command(after_help = "Example: vendkey meter show my.meter")]
 pub(super) struct Show {
     /// The meter's file
     state: PathBuf,

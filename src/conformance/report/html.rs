@@ -17,6 +17,7 @@ table{border-collapse:collapse;width:100%;font-size:.87rem}\
 th,td{text-align:left;vertical-align:top;padding:.28rem .6rem;border-bottom:1px solid #dfe3ea}\
 th{background:#f3f5f8;position:sticky;top:0}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}\
 td.v{font-family:ui-monospace,monospace;font-size:.8rem;overflow-wrap:anywhere}\
+table.vectors{table-layout:fixed}table.vectors td{overflow-wrap:anywhere}\
 tr.failed td{background:#fdf0f0}tr.skipped td{background:#fdf8e6}.word{white-space:nowrap}\
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1.2rem;margin:0}dt{color:#5a6474}dd{margin:0}\
 @media print{body{margin:0;max-width:none;font-size:11px}th{position:static}tr{break-inside:avoid}}";
@@ -50,6 +51,10 @@ fn write_page(page: &mut String, report: &Report) -> fmt::Result {
          asks for DKGA01, or it is about a cipher alone); {} need no key.</p>",
         total.module, total.software, total.no_key
     )?;
+    page.push_str(
+        "<p>This page was made by Vendkey about itself. It is no certificate of the STS Association, and Vendkey is no \
+         STS-certified security module.</p>\n",
+    );
     write_module(page, report)?;
     write_files(page, report)?;
     write_tallies(page, "Results by kind and type", "kind, type", &report.by_group())?;
@@ -128,7 +133,8 @@ fn write_tallies(page: &mut String, title: &str, by: &str, tallies: &BTreeMap<&s
 
 fn write_vectors(page: &mut String, report: &Report) -> fmt::Result {
     page.push_str(
-        "<h2>Every vector</h2>\n<table>\n<tr><th>id</th><th>kind, type</th><th>keys</th><th>verdict</th>\
+        "<h2>Every vector</h2>\n<table class=\"vectors\">\n<colgroup><col style=\"width:24%\"><col style=\"width:21%\">\
+         <col style=\"width:7%\"><col style=\"width:7%\"><col><col></colgroup>\n<tr><th>id</th><th>kind, type</th><th>keys</th><th>verdict</th>\
          <th>expected</th><th>actual</th></tr>\n",
     );
     // What went wrong comes first.
