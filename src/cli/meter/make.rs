@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use clap::{ArgGroup, Args};
 use zeroize::Zeroizing;
 
-use super::{Failure, KeyArguments, described, sealed, text_of};
+use super::{Failure, KeyArguments, described, file, text_of};
 use crate::{
     envelope,
     secret::SecretBytes,
@@ -114,7 +114,7 @@ impl New {
         let meter = VirtualMeter::new(meter, &attributes, key.borrow(), made)
             .map_err(|error| Failure::text(error.to_string()))?;
         let lock = self.key.lock(true)?;
-        sealed::create(&self.state, &lock, &text_of(&meter)?)
+        file::create(&self.state, &lock, &text_of(&meter)?)
             .map_err(|error| Failure::text(format!("{}: {error}", self.state.display())))?;
         println!("{}", described(&meter));
         println!("wrote {}, mode 600, encrypted", self.state.display());

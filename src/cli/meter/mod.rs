@@ -1,5 +1,6 @@
 //! `vendkey meter`: a person plays a customer's keypad, on test keys.
 
+mod file;
 mod make;
 mod sealed;
 
@@ -18,7 +19,8 @@ use crate::{
     },
     vending::{Clock as _, SystemClock},
 };
-use sealed::{Lock, OpenFile, StateFile};
+use file::{OpenFile, StateFile};
+use sealed::Lock;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -39,7 +41,9 @@ struct KeyArguments {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example: vendkey meter enter my.meter 7063 0503 4700 2872 6114\n\nExits 1 if the meter rejected a token.")]
+#[command(
+    after_help = "Example: vendkey meter enter my.meter 7063 0503 4700 2872 6114\n\nExits 1 if the meter rejected a token."
+)]
 pub(super) struct Enter {
     /// The meter's file
     state: PathBuf,

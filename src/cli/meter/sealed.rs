@@ -1,4 +1,4 @@
-//! A meter's file: AES-256-GCM under a key file, or under a passphrase by way of Argon2id.
+//! What a meter's file holds: AES-256-GCM under a key file, or under a passphrase by way of Argon2id.
 //!
 //! ```text
 //! "vendkey meter 1\n"   16 bytes
@@ -9,10 +9,10 @@
 //! ```
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
 };
 
 use aes_gcm::{
@@ -20,7 +20,6 @@ use aes_gcm::{
     aead::{Aead as _, KeyInit as _, Payload},
 };
 use argon2::{Algorithm, Argon2, Params, Version};
-use rustix::fs::{CWD, FlockOperation, RenameFlags};
 use zeroize::Zeroizing;
 
 const MAGIC: &[u8; 16] = b"vendkey meter 1\n";
@@ -31,9 +30,6 @@ const NONCE_BYTES: usize = 12;
 const PARAMETERS: Parameters = Parameters { memory_kib: 65_536, passes: 3, lanes: 4 };
 /// No file may ask for more memory or time than this.
 const MOST: Parameters = Parameters { memory_kib: 1 << 20, passes: 16, lanes: 16 };
-/// The state is about a kilobyte.
-const MOST_BYTES: u64 = 1 << 20;
-
 /// Why a file or its key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SealedError {
@@ -90,7 +86,7 @@ pub(super) fn read_key(file: &Path) -> Result<Lock, SealedError> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Parameters {
+pub(super) struct Parameters {
     memory_kib: u32,
     passes: u32,
     lanes: u32,
@@ -98,13 +94,13 @@ struct Parameters {
 
 /// What stands in front of the nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Header {
+pub(super) enum Header {
     Key,
     Passphrase { parameters: Parameters, salt: [u8; SALT_BYTES] },
 }
 
 impl Header {
-    fn new(lock: &Lock) -> Result<Self, SealedError> {
+    pub(super) fn new(lock: &Lock) -> Result<Self, SealedError> {
         Ok(match lock {
             Lock::Key(_) => Self::Key,
             Lock::Passphrase(_) => Self::Passphrase { parameters: PARAMETERS, salt: random()? },
@@ -125,7 +121,7 @@ impl Header {
     }
 
     /// The header at the start of a file, and what follows it.
-    fn split(file: &[u8]) -> Option<(Self, &[u8])> {
+    pub(super) fn split(file: &[u8]) -> Option<(Self, &[u8])> {
         let (kind, rest) = file.strip_prefix(MAGIC)?.split_first()?;
         match kind {
             0 => Some((Self::Key, rest)),
@@ -180,13 +176,13 @@ pub(super) struct Sealer {
 }
 
 impl Sealer {
-    fn of(header: Header, lock: &Lock) -> Result<Self, SealedError> {
+    pub(super) fn of(header: Header, lock: &Lock) -> Result<Self, SealedError> {
         let key = header.key(lock)?;
         Ok(Self { header, cipher: Aes256Gcm::new((&*key).into()) })
     }
 
     /// The bytes of a file with this text in it.
-    fn seal(&self, text: &[u8]) -> Result<Vec<u8>, SealedError> {
+    pub(super) fn seal(&self, text: &[u8]) -> Result<Vec<u8>, SealedError> {
         let (header, nonce) = (self.header.bytes(), random::<NONCE_BYTES>()?);
         let sealed = self
             .cipher
@@ -196,7 +192,7 @@ impl Sealer {
     }
 
     /// The text in what follows the header.
-    fn open(&self, rest: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealedError> {
+    pub(super) fn open(&self, rest: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealedError> {
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(SealedError::Format)?;
         let payload = Payload { msg: sealed, aad: &self.header.bytes() };
         self.cipher
@@ -206,146 +202,11 @@ impl Sealer {
     }
 }
 
-/// Makes a new file, which must not exist.
-pub(super) fn create(path: &Path, lock: &Lock, text: &[u8]) -> Result<(), SealedError> {
-    let sealed = Sealer::of(Header::new(lock)?, lock)?.seal(text)?;
-    put(path, &sealed, RenameFlags::NOREPLACE).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => SealedError::Exists,
-        _ => SealedError::Io(error),
-    })
-}
-
-/// A file that is there, and that no other process of this program changes meanwhile.
-pub(super) struct StateFile {
-    path: PathBuf,
-    /// Holds the advisory lock.
-    locked: File,
-    content: Vec<u8>,
-}
-
-/// A file that was opened with its key.
-pub(super) struct OpenFile {
-    path: PathBuf,
-    /// Holds the advisory lock. Each write replaces the file, so this is the lock of the first one: whoever waits for it
-    /// looks again.
-    _locked: File,
-    sealer: Sealer,
-}
-
-impl StateFile {
-    /// Waits until nobody else has the file.
-    pub(super) fn open(path: &Path) -> Result<Self, SealedError> {
-        loop {
-            let mut locked = File::open(path)?;
-            rustix::fs::flock(&locked, FlockOperation::LockExclusive).map_err(io::Error::from)?;
-            // Whoever had it before has replaced it.
-            let (ours, current) = (locked.metadata()?, fs::metadata(path)?);
-            if (ours.dev(), ours.ino()) != (current.dev(), current.ino()) {
-                continue;
-            }
-            let mut content = Vec::new();
-            (&mut locked).take(MOST_BYTES).read_to_end(&mut content)?;
-            return Ok(Self { path: path.to_owned(), locked, content });
-        }
-    }
-
-    /// The text in it.
-    pub(super) fn unseal(self, lock: &Lock) -> Result<(OpenFile, Zeroizing<Vec<u8>>), SealedError> {
-        let (header, rest) = Header::split(&self.content).ok_or(SealedError::Format)?;
-        let sealer = Sealer::of(header, lock)?;
-        let text = sealer.open(rest)?;
-        Ok((OpenFile { path: self.path, _locked: self.locked, sealer }, text))
-    }
-}
-
-impl OpenFile {
-    /// Replaces the text: whole or not at all, also in a crash.
-    pub(super) fn write(&self, text: &[u8]) -> Result<(), SealedError> {
-        Ok(put(&self.path, &self.sealer.seal(text)?, RenameFlags::empty())?)
-    }
-}
-
-/// Writes a file beside the one that is meant, mode 600, makes it durable, and gives it the name.
-fn put(path: &Path, bytes: &[u8], how: RenameFlags) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let beside = folder.join(name);
-    let _ = fs::remove_file(&beside);
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        rustix::fs::renameat_with(CWD, &beside, CWD, path, how)?;
-        File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{fs, fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _};
+
     use super::*;
-
-    fn passphrase(text: &str) -> Lock {
-        Lock::Passphrase(Zeroizing::new(text.to_owned()))
-    }
-
-    fn key(byte: u8) -> Lock {
-        Lock::Key(Zeroizing::new([byte; KEY_BYTES]))
-    }
-
-    fn text(path: &Path, lock: &Lock) -> Result<Vec<u8>, SealedError> {
-        StateFile::open(path)?.unseal(lock).map(|(_, text)| text.to_vec())
-    }
-
-    #[test]
-    fn what_was_written_is_read_with_the_same_lock_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, lock, wrong, other) in [
-            ("a", key(7), key(8), passphrase("x")),
-            ("b", passphrase("correct"), passphrase("horse"), key(7)),
-        ] {
-            let path = dir.path().join(name);
-            create(&path, &lock, b"first").unwrap();
-            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-            assert!(matches!(create(&path, &lock, b"again"), Err(SealedError::Exists)));
-            let (file, first) = StateFile::open(&path).unwrap().unseal(&lock).unwrap();
-            assert_eq!(*first, b"first");
-            file.write(b"second").unwrap();
-            drop(file);
-            assert_eq!(text(&path, &lock).unwrap(), b"second");
-            assert!(matches!(text(&path, &wrong), Err(SealedError::Closed)));
-            assert!(matches!(text(&path, &other), Err(SealedError::OtherLock(_))));
-            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        }
-        let left: Vec<_> =
-            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left.len(), 2, "{left:?}");
-    }
-
-    /// Every bit counts: header, nonce, ciphertext and tag.
-    #[test]
-    fn a_changed_byte_anywhere_is_noticed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("meter");
-        create(&path, &key(1), b"state").unwrap();
-        let good = fs::read(&path).unwrap();
-        for place in 0..good.len() {
-            let mut bad = good.clone();
-            bad[place] ^= 1;
-            fs::write(&path, &bad).unwrap();
-            assert!(text(&path, &key(1)).is_err(), "byte {place}");
-        }
-        for length in 0..good.len() {
-            fs::write(&path, &good[..length]).unwrap();
-            assert!(text(&path, &key(1)).is_err(), "{length} bytes");
-        }
-        fs::write(&path, &good).unwrap();
-        assert_eq!(text(&path, &key(1)).unwrap(), b"state");
-    }
 
     #[test]
     fn no_file_makes_argon2_eat_the_machine() {
