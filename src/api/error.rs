@@ -140,6 +140,7 @@ impl From<EnableError> for Refusal {
 impl From<IssueError> for Refusal {
     fn from(error: IssueError) -> Self {
         let reason = match &error {
+            IssueError::SelfTest(_) => Reason::SelftestFailed,
             IssueError::Meter(_) => {
                 return Self::fields(Reason::InvalidFields, vec![("meter".to_owned(), error.to_string())]);
             }

@@ -2,10 +2,13 @@
 
 mod capabilities;
 mod configuration;
+mod conformance;
 mod connection;
 mod key_change;
+mod meter;
 mod output;
 mod public_key;
+mod selftest;
 mod serve;
 mod server_key;
 mod setup;
@@ -47,6 +50,13 @@ enum Command {
     /// Tokens for meters
     #[command(subcommand)]
     Token(token::Command),
+    /// Prove the standard on your own HSM with published vectors; needs no server
+    Conformance(conformance::Arguments),
+    /// A meter in software: type tokens into it; for test keys
+    #[command(subcommand)]
+    Meter(meter::Command),
+    /// Run the known-answer tests that the server runs before it serves
+    Selftest(selftest::Arguments),
 }
 
 /// Parses the process's arguments, runs the command and answers its exit code.
@@ -60,6 +70,9 @@ pub fn main() -> ExitCode {
         Command::KeyChange(command) => calling(command.run()),
         Command::Capabilities(arguments) => calling(arguments.run()),
         Command::Token(command) => calling(command.run()),
+        Command::Conformance(arguments) => arguments.run(),
+        Command::Meter(command) => command.run(),
+        Command::Selftest(arguments) => arguments.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,7 +18,7 @@ use crate::{
     access::{Attempts, Authenticator},
     api::{AuthenticationLayer, Configurations, DESCRIPTORS, PublicKeys, Tokens, v1},
     hsm::{Hsm, HsmError},
-    secret,
+    secret, selftest,
     settings::{Settings, TlsSettings},
     store::{Store, sqlite},
     vending::{Clock, SystemClock, Vending},
@@ -73,11 +73,14 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
 
 async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<(), ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let vending = Arc::new(Vending::new(hsm.clone(), store.clone(), clock.clone(), settings.vending));
+    let latch = self_tested(&hsm).await;
+    let vending =
+        Vending::new(hsm.clone(), store.clone(), clock.clone(), settings.vending).under(latch.clone());
+    let vending = Arc::new(vending);
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
     let uploads = Arc::new(Attempts::new(settings.vending.uploads_per_minute));
     let (reporter, health_service) = tonic_health::server::health_reporter();
-    let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone()));
+    let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch));
 
     let mut server = Server::builder().layer(AuthenticationLayer::new(authenticator));
     let scheme = if settings.server.tls.is_some() { "https" } else { "http" };
@@ -115,6 +118,21 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     health.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Known answers for every algorithm. A server that fails one starts all the same, so that it can say why it does not
+/// serve.
+async fn self_tested(hsm: &Hsm) -> selftest::Latch {
+    let latch = selftest::Latch::default();
+    let report = selftest::run(hsm).await;
+    match report.failure() {
+        None => tracing::info!("{} self-tests passed", report.software.len() + report.hsm.len()),
+        Some(failure) => {
+            tracing::error!(%failure, "a self-test failed: nothing will be issued");
+            latch.fail(failure);
+        }
+    }
+    latch
 }
 
 fn reflection() -> Result<

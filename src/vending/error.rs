@@ -71,6 +71,9 @@ pub enum Unusable {
 /// Why a token is not issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
+    /// A self-test of this process failed: nothing that it computes is trusted.
+    #[error("a self-test of this server failed: {0}")]
+    SelfTest(String),
     /// The configuration does not serve.
     #[error(transparent)]
     Unusable(#[from] Unusable),

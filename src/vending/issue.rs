@@ -71,6 +71,7 @@ impl Vending {
     ///
     /// A refusal leaves nothing in the ledger. [`IssueError`] says after a failure whether the ledger may hold the token.
     pub async fn issue(&self, caller: &Caller, order: IssueOrder) -> Result<IssuedToken, IssueError> {
+        self.self_tested()?;
         let known = self.known(order.configuration).await?;
         let meter = order.meter.pan(&known)?;
         let request_hash = request_hash(&order, meter);
@@ -97,6 +98,7 @@ impl Vending {
         display: Display,
         deadline: Option<Instant>,
     ) -> Result<(TokenRow, bool), IssueError> {
+        self.self_tested()?;
         let mut hash = Sha256::new();
         hash.update(b"vendkey display request v1\0");
         hash.update(display.block().bits().to_be_bytes());

@@ -26,6 +26,7 @@ use crate::{
     access::Caller,
     envelope::PublicKey,
     hsm::Hsm,
+    selftest::Latch,
     settings::VendingSettings,
     store::{AllowedKeyChange, KeyChangePair, KeyChangePairError, Store},
 };
@@ -40,6 +41,8 @@ pub struct Vending {
     server_key: OnceCell<PublicKey>,
     /// One import at a time, so that two uploads of one text make one key object.
     importing: Mutex<()>,
+    /// A failed self-test: nothing is issued any more.
+    selftest: Latch,
 }
 
 impl Vending {
@@ -53,6 +56,21 @@ impl Vending {
             configurations: configurations::KnownConfigurations::default(),
             server_key: OnceCell::new(),
             importing: Mutex::new(()),
+            selftest: Latch::default(),
+        }
+    }
+
+    /// Issues nothing once `latch` is set.
+    #[must_use]
+    pub fn under(self, latch: Latch) -> Self {
+        Self { selftest: latch, ..self }
+    }
+
+    /// Refuses once a self-test has failed: before anything is recorded, and before anything is encrypted again.
+    fn self_tested(&self) -> Result<(), IssueError> {
+        match self.selftest.failure() {
+            None => Ok(()),
+            Some(failure) => Err(IssueError::SelfTest(failure.to_owned())),
         }
     }
 

@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod command_line;
+mod conformance;
 mod crashing;
 mod custody;
 mod foreign;
+mod fuzzing;
 mod harness;
 mod healing;
 mod issuing;
+mod meter;
+mod selftest;
 mod slips;
 mod transport;
 mod uploading;
