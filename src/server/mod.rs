@@ -1,6 +1,7 @@
 //! Wiring: the parts put together, the listener, health, and an orderly end.
 
 mod health;
+mod inventory;
 mod log;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -64,16 +65,22 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
     let store: Arc<dyn Store> =
         Arc::new(sqlite::SqliteStore::open(&sqlite::SqliteSettings::new(settings.store.path.clone()))?);
-    tokio::runtime::Builder::new_multi_thread()
+    let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| ServeError::Stopped(error.to_string()))?
-        .block_on(serve(settings, hsm, store))
+        .block_on(serve(settings, hsm.clone(), store));
+    // No thread may be inside the module when the process ends.
+    hsm.stop();
+    ended
 }
 
 async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<(), ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let latch = self_tested(&hsm).await;
+    if let Err(error) = inventory::report(&hsm, store.as_ref()).await {
+        tracing::warn!(%error, "the HSM's objects could not be compared with the store's");
+    }
     let vending =
         Vending::new(hsm.clone(), store.clone(), clock.clone(), settings.vending).under(latch.clone());
     let vending = Arc::new(vending);
