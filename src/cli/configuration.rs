@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, IsTerminal as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -142,10 +143,10 @@ impl Encrypt {
         let sealed = encrypt(&yaml, &server_key, &signing_key, now, &mut rsa::rand_core::OsRng)
             .map_err(|error| faulty(&self.file, error))?;
         fs::create_dir_all(&self.out).map_err(|error| Failure::file("--out", &self.out, &error))?;
-        let stem = self.file.file_stem().unwrap_or_default();
+        let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
         for (extension, text) in [("data", &sealed.data), ("digest", &sealed.digest), ("key", &sealed.key)] {
-            let file = self.out.join(stem).with_extension(extension);
-            fs::write(&file, text).map_err(|error| Failure::file("--out", &file, &error))?;
+            let file = self.out.join(format!("{stem}.{extension}"));
+            private(&file, text).map_err(|error| Failure::file("--out", &file, &error))?;
             println!("wrote {}", file.display());
         }
         for warning in &sealed.draft.warnings {
@@ -153,6 +154,12 @@ impl Encrypt {
         }
         Ok(())
     }
+}
+
+/// Writes a file that others cannot read: the digest tells a guessed vending key from a wrong one.
+fn private(file: &Path, text: &str) -> io::Result<()> {
+    let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    out.write_all(text.as_bytes())
 }
 
 /// Every fault of the text, a line each.
