@@ -79,8 +79,9 @@ impl ConfigurationService for Configurations {
         &self,
         request: Request<v1::EnableConfigurationRequest>,
     ) -> Result<Response<v1::Configuration>, Status> {
+        let caller = caller(&request)?;
         let id = parse_name(&request.into_inner().name)?;
-        let changed = self.vending.set_enabled(id, true).await.map_err(Refusal::from)?;
+        let changed = self.vending.set_enabled(&caller, id, true).await.map_err(Refusal::from)?;
         Ok(Response::new(shown(&changed)))
     }
 
@@ -88,8 +89,9 @@ impl ConfigurationService for Configurations {
         &self,
         request: Request<v1::DisableConfigurationRequest>,
     ) -> Result<Response<v1::Configuration>, Status> {
+        let caller = caller(&request)?;
         let id = parse_name(&request.into_inner().name)?;
-        let changed = self.vending.set_enabled(id, false).await.map_err(Refusal::from)?;
+        let changed = self.vending.set_enabled(&caller, id, false).await.map_err(Refusal::from)?;
         Ok(Response::new(shown(&changed)))
     }
 

@@ -11,7 +11,7 @@ use crate::{
     hsm::HsmError,
     store::{Outcome, PageError, StoreError},
     sts::tid::TidRefusal,
-    vending::{EnableError, IssueError, Unusable, UploadError},
+    vending::{EnableError, IssueError, Stop, Unusable, UploadError},
 };
 
 /// After a full queue: it drains within milliseconds.
@@ -150,6 +150,9 @@ impl From<IssueError> for Refusal {
             IssueError::Tid(TidRefusal::Exhausted) => Reason::TidExhausted,
             IssueError::Tid(TidRefusal::BeyondHorizon { .. }) => Reason::TidBeyondHorizon,
             IssueError::RequestIdReused => Reason::RequestIdReused,
+            IssueError::RequestIdTooOld => Reason::RequestIdTooOld,
+            IssueError::Stopped(Stop::BehindCheckpoint { .. }) => Reason::LedgerBehindCheckpoint,
+            IssueError::Stopped(_) => Reason::ClockInDoubt,
             IssueError::CredentialRefused => Reason::CredentialRefused,
             IssueError::Unusable(_) | IssueError::Hsm { .. } | IssueError::Store(_) => Reason::Internal,
             IssueError::Fault(fault) => {

@@ -56,6 +56,11 @@ reasons! {
     TidBeyondHorizon = "TID_BEYOND_HORIZON", FailedPrecondition, "This meter has had so many tokens that the next free minute is too far ahead; wait.";
     KeyExpired = "KEY_EXPIRED", FailedPrecondition, "The key expiry number forbids tokens of that time: change the key.";
     RequestIdReused = "REQUEST_ID_REUSED", AlreadyExists, "This request_id belongs to another request; use a new one.";
+    RequestIdTooOld = "REQUEST_ID_TOO_OLD", FailedPrecondition, "The request is older than what the ledger answers for; whether it was issued, the ledger cannot tell any more.";
+    ClockInDoubt = "CLOCK_IN_DOUBT", FailedPrecondition, "The server's clock jumped or is far from the last commit; nothing is issued until an administrator accepts it. Replays are answered.";
+    LedgerBehindCheckpoint = "LEDGER_BEHIND_CHECKPOINT", FailedPrecondition, "The database lacks records of the last checkpoint, as after a restore; nothing is issued until an administrator accepts it. Replays are answered.";
+    PermissionDenied = "PERMISSION_DENIED", PermissionDenied, "This client may not do that.";
+    TokenNotFound = "TOKEN_NOT_FOUND", NotFound, "The ledger has no such token of this client.";
     HsmBusy = "HSM_BUSY", ResourceExhausted, "The HSM's queue is full: retry after the time given, with the same request_id.";
     StoreBusy = "STORE_BUSY", ResourceExhausted, "The ledger's queue is full: retry after the time given, with the same request_id.";
     UploadsLimited = "UPLOADS_LIMITED", ResourceExhausted, "Too many upload attempts of this client: retry after the time given.";

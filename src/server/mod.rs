@@ -1,26 +1,29 @@
 //! Wiring: the parts put together, the listener, health, and an orderly end.
 
+mod checkpoints;
 mod health;
 mod log;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use checkpoints::Checkpoints;
 use rustix::process::geteuid;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::Notify,
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::{
-    access::{Attempts, Authenticator},
+    access::{Attempts, Authenticator, Refusals},
     api::{AuthenticationLayer, Configurations, DESCRIPTORS, PublicKeys, Tokens, v1},
     hsm::{Hsm, HsmError},
     secret,
     settings::{Settings, TlsSettings},
     store::{Store, sqlite},
-    vending::{Clock, SystemClock, Vending},
+    vending::{Clock, Gate, SystemClock, Vending},
 };
 
 /// Why the server does not run.
@@ -38,6 +41,9 @@ pub enum ServeError {
     /// The database cannot be used.
     #[error("the store cannot be used: {0}")]
     Store(#[from] sqlite::OpenError),
+    /// The checkpoints of the chain cannot be read.
+    #[error("the chain cannot be examined: {0}")]
+    Chain(String),
     /// The certificate or its key cannot be used.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
@@ -47,6 +53,12 @@ pub enum ServeError {
     /// The runtime, a signal handler or the transport failed.
     #[error("the server stopped: {0}")]
     Stopped(String),
+}
+
+impl From<checkpoints::CheckpointFailure> for ServeError {
+    fn from(failure: checkpoints::CheckpointFailure) -> Self {
+        Self::Chain(failure.to_string())
+    }
 }
 
 /// Runs the server until SIGTERM or SIGINT, then lets the running calls end.
@@ -71,13 +83,33 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
 
 async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<(), ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let vending = Arc::new(Vending::new(hsm.clone(), store.clone(), clock.clone(), settings.vending));
+    // Before anything is written: what the last server left tells whether clock and database are believed.
+    let past = store.past().await.map_err(checkpoints::CheckpointFailure::from)?;
+    let (stop, number) = checkpoints::examine(&hsm, store.as_ref(), &settings.store, &past).await?;
+    let gate = Arc::new(Gate::new(clock.clone(), past.last_commit_ms, stop));
+    let mut checkpoints =
+        Checkpoints::new(hsm.clone(), store.clone(), gate.clone(), settings.store.clone(), number).await?;
+    let refusals = Arc::new(Refusals::new(store.clone(), clock.clone()));
+    let vending =
+        Arc::new(Vending::new(hsm.clone(), store.clone(), clock.clone(), gate, settings.vending));
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
     let uploads = Arc::new(Attempts::new(settings.vending.uploads_per_minute));
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let watch = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone()));
 
-    let mut server = Server::builder().layer(AuthenticationLayer::new(authenticator));
+    let end_checkpoints = Arc::new(Notify::new());
+    let checkpointing = tokio::spawn({
+        let (refusals, end) = (refusals.clone(), end_checkpoints.clone());
+        async move {
+            tokio::select! {
+                () = checkpoints.watch(&refusals) => {}
+                () = end.notified() => {}
+            }
+            checkpoints
+        }
+    });
+
+    let mut server = Server::builder().layer(AuthenticationLayer::new(authenticator, refusals.clone()));
     let scheme = if settings.server.tls.is_some() { "https" } else { "http" };
     if let Some(tls) = &settings.server.tls {
         server = server.tls_config(identity(tls)?).map_err(|error| ServeError::Tls(error.to_string()))?;
@@ -102,6 +134,15 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         .await
         .map_err(|error| ServeError::Stopped(error.to_string()))?;
     watch.abort();
+    end_checkpoints.notify_one();
+    if let Ok(mut checkpoints) = checkpointing.await {
+        if let Err(error) = refusals.write().await {
+            tracing::error!(%error, "refusals cannot be put on record");
+        }
+        if let Err(error) = checkpoints.make().await {
+            tracing::error!(%error, "no last checkpoint can be made");
+        }
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -3,9 +3,11 @@
 mod clock;
 mod configurations;
 mod error;
+mod gate;
 mod import;
 mod issue;
 mod policy;
+mod restore;
 
 use std::sync::Arc;
 
@@ -14,8 +16,10 @@ use tokio::sync::{Mutex, OnceCell};
 pub use clock::{Clock, SystemClock};
 pub use configurations::Known;
 pub use error::{EnableError, IssueError, Unusable, UploadError};
+pub use gate::{Gate, Stop, behind};
 pub use import::Uploaded;
-pub use issue::{Asked, IssueOrder, IssuedToken, MeterNumber};
+pub use issue::{Asked, IssueOrder, IssuedToken, MeterNumber, RecordedOrders};
+pub use restore::RestoreError;
 pub use policy::Policy;
 
 use crate::{envelope::PublicKey, hsm::Hsm, settings::VendingSettings, store::Store};
@@ -25,6 +29,7 @@ pub struct Vending {
     hsm: Hsm,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    gate: Arc<Gate>,
     policy: Policy,
     configurations: configurations::KnownConfigurations,
     server_key: OnceCell<PublicKey>,
@@ -34,11 +39,18 @@ pub struct Vending {
 
 impl Vending {
     /// Over an HSM and a store that were opened.
-    pub fn new(hsm: Hsm, store: Arc<dyn Store>, clock: Arc<dyn Clock>, settings: VendingSettings) -> Self {
+    pub fn new(
+        hsm: Hsm,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        gate: Arc<Gate>,
+        settings: VendingSettings,
+    ) -> Self {
         Self {
             hsm,
             store,
             clock,
+            gate,
             policy: Policy::new(settings),
             configurations: configurations::KnownConfigurations::default(),
             server_key: OnceCell::new(),

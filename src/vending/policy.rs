@@ -47,6 +47,16 @@ impl Policy {
         }
     }
 
+    /// Requests from before this instant are not answered any more.
+    pub fn requests_from_ms(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(i64::from(self.0.request_retention_days) * 86_400_000)
+    }
+
+    /// How far ahead of the clock a meter may get, in seconds.
+    pub fn horizon_seconds(&self) -> i64 {
+        i64::from(self.0.horizon_minutes) * 60
+    }
+
     /// The TIDs that a token may get now, or at the time that was asked for (Unix seconds).
     pub fn window(&self, attributes: &Attributes, now: i64, asked: Option<i64>) -> Result<TidWindow, IssueError> {
         let time = asked.unwrap_or(now);
@@ -65,7 +75,7 @@ impl Policy {
 
     /// The last TID that may be given now. Near the end of the 24 bits it is their last.
     fn horizon(&self, base: BaseDate, now: i64) -> Result<Tid, IssueError> {
-        let ahead = i64::from(self.0.horizon_minutes) * 60;
+        let ahead = self.horizon_seconds();
         match base.tid_at(now.saturating_add(ahead)) {
             Err(TidError::PastRollover { .. }) => Tid::new(0xFF_FFFF).map_err(|_| IssueError::Tid(TidRefusal::Exhausted)),
             other => other.map_err(|error| time_error(base, error)),
@@ -95,6 +105,7 @@ mod tests {
             allow_dkga02: allow,
             allow_unverified_algorithms: allow,
             uploads_per_minute: 1,
+            request_retention_days: 90,
         })
     }
 
