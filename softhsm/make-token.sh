@@ -41,7 +41,6 @@ if [ ! -s "$conf" ]; then
     cat >"$conf.new" <<END
 directories.tokendir = $dir/tokens
 objectstore.backend = file
-objectstore.umask = 0077
 log.level = ERROR
 slots.removable = false
 END
@@ -64,6 +63,7 @@ if softhsm2-util $module --show-slots | sed -n 's/^ *Label: *//p' | sed 's/ *$//
 fi
 random_pin "$dir/pin"
 random_pin "$dir/so-pin"
+# softhsm2-util takes PINs on its command line only: for this moment other users of the machine can see them in its process list.
 # shellcheck disable=SC2086
 softhsm2-util $module --init-token --free --label "$label" \
     --pin "$(cat "$dir/pin")" --so-pin "$(cat "$dir/so-pin")" >/dev/null

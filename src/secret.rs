@@ -66,7 +66,10 @@ impl LockedPage {
         let (Ok(()), Some(first)) = (opened, NonNull::new(start.cast::<u8>())) else {
             // SAFETY: the whole mapping is ours and nothing refers to it.
             let _ = unsafe { rustix::mm::munmap(base, total) };
-            return Err(MemoryError { call: "mprotect", errno: opened.err().unwrap_or(rustix::io::Errno::FAULT) });
+            return Err(MemoryError {
+                call: "mprotect",
+                errno: opened.err().unwrap_or(rustix::io::Errno::FAULT),
+            });
         };
         // SAFETY: the range is ours; neither call changes what it holds.
         let locked = unsafe {
@@ -119,7 +122,10 @@ impl Drop for LockedPage {
 
 impl fmt::Debug for LockedPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LockedPage").field("len", &self.len).field("locked", &self.locked).finish_non_exhaustive()
+        f.debug_struct("LockedPage")
+            .field("len", &self.len)
+            .field("locked", &self.locked)
+            .finish_non_exhaustive()
     }
 }
 

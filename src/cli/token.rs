@@ -111,7 +111,7 @@ fn grouped(token: &str) -> String {
 }
 
 fn described(issued: &IssuedToken) -> String {
-    let tid = issued.tid.clone().unwrap_or_default();
+    let tid = issued.tid.unwrap_or_default();
     let transferred = issued.transferred.clone().unwrap_or_default();
     let rounded = if transferred.rounded_up { " (rounded up)" } else { "" };
     output::fields([

@@ -241,7 +241,11 @@ impl Capabilities {
 
     /// The lines of a report, in a fixed order.
     pub fn rows(&self) -> Vec<CapabilityRow> {
-        fn row<T>(name: impl Into<String>, probe: &Probe<T>, how: impl FnOnce(&T) -> String) -> CapabilityRow {
+        fn row<T>(
+            name: impl Into<String>,
+            probe: &Probe<T>,
+            how: impl FnOnce(&T) -> String,
+        ) -> CapabilityRow {
             let detail = match probe {
                 Ok(served) => how(served),
                 Err(why) => why.clone(),

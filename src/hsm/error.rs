@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cryptoki::error::RvError;
 use thiserror::Error;
@@ -15,9 +16,12 @@ pub enum HsmError {
     /// The bounded queue is full: come back in a moment.
     #[error("the HSM's {0} queue is full")]
     Busy(Queue),
-    /// The HSM is lost, being healed, or did not answer in time. Nothing was given out. Healing goes on by itself.
+    /// The HSM is lost or being healed. Nothing was given out. Healing goes on by itself.
     #[error("the HSM is unavailable: {0}")]
     Unavailable(String),
+    /// The HSM did not answer in time. The job may still be done, for nobody.
+    #[error("the HSM gave no answer within {} ms", .0.as_millis())]
+    Silent(Duration),
     /// The token refused the PIN (or would lock after one more try). Never tried again by this process.
     #[error("the HSM refuses the PIN: {0}; it is not tried again until a restart")]
     PinRefused(PinRefusal),
@@ -119,6 +123,9 @@ pub enum HsmError {
     /// The system gave no memory for secrets.
     #[error(transparent)]
     Memory(#[from] crate::secret::MemoryError),
+    /// An operation needs the module for itself, and is done again so; callers of this layer never see it.
+    #[error("this needs the module for itself")]
+    NotAlone,
     /// The HSM threads have ended: the process is stopping.
     #[error("the HSM threads have stopped")]
     Stopped,
@@ -230,7 +237,7 @@ impl fmt::Display for Roles<'_> {
 pub(super) enum Cure {
     /// An object handle is stale, or the session or its login is gone: open a session, log in, find again; once.
     Renew,
-    /// A general error: the guardian looks whether the token is still there.
+    /// A general error: tried once more like a stale handle; then the guardian looks whether the token is still there.
     Suspect,
     /// The device or the module is gone: everything is torn down and built anew by the guardian.
     Rebuild,

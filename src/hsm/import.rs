@@ -242,7 +242,8 @@ pub(super) fn make_mask(
     let mut iv = [0; 16];
     fill_random(&mut iv)?;
     let encrypted = desk.session.encrypt(&Mechanism::AesCbc(iv), newborn, pair)?;
-    let ciphertext = encrypted.try_into().map_err(|_| HsmError::Nonsense("a ciphertext of the wrong length"))?;
+    let ciphertext =
+        encrypted.try_into().map_err(|_| HsmError::Nonsense("a ciphertext of the wrong length"))?;
     let settled = KeyTemplate { usage: Usage::Decrypt, lifetime, immutable: true, ..born };
     let changes = [
         Attribute::Token(lifetime == Lifetime::Token),
@@ -261,39 +262,29 @@ pub(super) fn make_mask(
 
 /// Destroys a configuration's key and mask, and sees that they are gone.
 pub(super) fn destroy(desk: &mut Desk<'_>, id: KeyId) -> Result<(), HsmError> {
+    desk.alone()?;
     // "Not found" proves something only when the token is well.
     desk.canary()?;
-    let mut destroyed = false;
     for role in [Role::VendingKey, Role::Mask] {
         for object in desk.find(role, id)? {
             desk.session.destroy_object(object)?;
-            destroyed = true;
         }
-        desk.forget(role, id);
         if !desk.find(role, id)?.is_empty() {
             return Err(HsmError::Nonsense("a destroyed object is still there"));
         }
     }
-    if destroyed {
-        desk.new_epoch();
-    }
+    desk.forget(id);
     Ok(())
 }
 
 /// All vending and mask keys in the token.
 pub(super) fn key_objects(desk: &mut Desk<'_>) -> Result<Vec<KeyObject>, HsmError> {
+    desk.alone()?;
     desk.canary()?;
     let mut objects = Vec::new();
-    for role in [Role::VendingKey, Role::Mask] {
-        let search =
-            [Attribute::Class(role.class()), Attribute::Label(role.label().into()), Attribute::Token(true)];
-        for object in desk.session.find_objects(&search)? {
-            let id = desk.session.get_attributes(object, &[AttributeType::Id])?.into_iter().find_map(|found| {
-                match found {
-                    Attribute::Id(id) => id.try_into().ok().map(KeyId),
-                    _ => None,
-                }
-            });
+    for (role, id, object) in desk.key_objects()? {
+        let token = desk.session.get_attributes(object, &[AttributeType::Token])?;
+        if token == [Attribute::Token(true)] {
             objects.push(KeyObject { role, id });
         }
     }

@@ -1,6 +1,6 @@
 //! The PKCS#11 library in this process: loading, login, every thread's session, and the cures for what gets lost.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use super::capabilities::{ModuleFacts, TokenFacts};
 use super::error::{Cure, HsmError, PinRefusal};
-use super::seat::{Access, Desk, Seat};
+use super::keys::KeyId;
+use super::seat::{Access, Desk, Seat, Turn};
 use super::settings::{HsmSettings, TokenSelector, read_pin};
 
 /// Whether the HSM can serve.
@@ -34,8 +35,10 @@ pub(super) struct Module {
     slot: Mutex<Slot>,
     /// Held during a login, so that there is only one at a time; remembers for good that the PIN is refused.
     login: Mutex<Option<PinRefusal>>,
-    /// Counts the events that make cached handles void.
-    epoch: AtomicU64,
+    /// The keys that this process destroyed, in order: each seat heeds those that it has not yet heeded.
+    destroyed: Mutex<Vec<KeyId>>,
+    /// Held during a [`Turn::Alone`]. Taken after the seat.
+    alone: Mutex<()>,
     seats: Box<[Mutex<Seat>]>,
     health: watch::Sender<Health>,
     alarm: flume::Sender<()>,
@@ -68,14 +71,17 @@ impl Module {
             library,
             slot: Mutex::new(slot),
             login: Mutex::new(None),
-            epoch: AtomicU64::new(1),
+            destroyed: Mutex::default(),
+            alone: Mutex::default(),
             seats: seats.into_iter().map(|access| Mutex::new(Seat::new(access))).collect(),
             health: watch::Sender::new(Health::Well),
             alarm,
             row_seal_watched: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         };
-        module.at_seat(0, |_| Ok(()))?;
+        if let Some(seat) = module.seats.first() {
+            lock(seat).sit(&module, Turn::Alone)?;
+        }
         Ok((module, alarms))
     }
 
@@ -94,7 +100,8 @@ impl Module {
     /// afterwards crash some modules.
     fn log_in(&self, session: &Session, slot: Slot) -> Result<(), HsmError> {
         let mut refusal = lock(&self.login);
-        if matches!(session.get_session_info()?.session_state(), SessionState::RoUser | SessionState::RwUser) {
+        if matches!(session.get_session_info()?.session_state(), SessionState::RoUser | SessionState::RwUser)
+        {
             return Ok(());
         }
         if let Some(refusal) = *refusal {
@@ -116,10 +123,9 @@ impl Module {
         let pin = read_pin(&self.settings.pin_file)?;
         match session.login(UserType::User, Some(&pin)) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(Error::Pkcs11(
-                RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange,
-                _,
-            )) => refuse(PinRefusal::Incorrect),
+            Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
+                refuse(PinRefusal::Incorrect)
+            }
             Err(Error::Pkcs11(RvError::PinLocked, _)) => refuse(PinRefusal::Locked),
             Err(Error::Pkcs11(RvError::PinExpired, _)) => refuse(PinRefusal::Expired),
             Err(Error::Pkcs11(RvError::UserPinNotInitialized, _)) => refuse(PinRefusal::NotInitialized),
@@ -139,34 +145,42 @@ impl Module {
         self.at_seat_even_ill(seat, work)
     }
 
-    /// Does `work` at a seat, with the cure that a failure calls for. `work` may be done twice, so it must bear it.
+    /// Does `work` at a seat, with the cure that a failure calls for. `work` may be done several times, so it must bear it.
     pub(super) fn at_seat_even_ill<T>(
         &self,
         seat: usize,
         mut work: impl FnMut(&mut Desk<'_>) -> Result<T, HsmError>,
     ) -> Result<T, HsmError> {
         let mut seat = lock(&self.seats[seat]);
-        seat.enter_epoch(self.epoch.load(Ordering::Acquire));
-        let mut renewed = false;
+        seat.heed(&lock(&self.destroyed));
+        let (mut turn, mut renewed) = (Turn::Shared, false);
         loop {
             if self.stopping() {
                 return Err(HsmError::Stopped);
             }
-            let outcome = seat.sit(self).and_then(|mut desk| work(&mut desk));
-            seat.close_if_spent();
+            let outcome = self.take(turn, || seat.sit(self, turn).and_then(|mut desk| work(&mut desk)));
+            let wishes = seat.wishes();
+            if wishes.alone {
+                turn = Turn::Alone;
+                continue;
+            }
+            // Whatever operation a failed call left behind ends with the session.
+            let failed_call = matches!(outcome, Err(HsmError::Call { .. }));
+            if wishes.close || failed_call {
+                self.take(Turn::Alone, || seat.close());
+            }
             let error = match outcome {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             let cure = error.cure();
-            // Whatever operation a failed call left behind ends with the session.
-            if cure != Cure::Refusal || matches!(error, HsmError::Call { .. }) {
-                seat.close();
+            if cure == Cure::Refusal {
+                return Err(error);
             }
+            self.take(Turn::Alone, || seat.renew());
             match cure {
-                Cure::Refusal => return Err(error),
-                Cure::Renew if !renewed => renewed = true,
-                Cure::Renew | Cure::Suspect => {
+                Cure::Renew | Cure::Suspect if !renewed => renewed = true,
+                Cure::Renew | Cure::Suspect | Cure::Refusal => {
                     self.call_guardian();
                     return Err(HsmError::Unavailable(error.to_string()));
                 }
@@ -179,6 +193,17 @@ impl Module {
                     self.fall_ill(&error);
                     return Err(error);
                 }
+            }
+        }
+    }
+
+    /// Runs `work` in a turn of this kind.
+    fn take<T>(&self, turn: Turn, work: impl FnOnce() -> T) -> T {
+        match turn {
+            Turn::Shared => work(),
+            Turn::Alone => {
+                let _alone = lock(&self.alone);
+                work()
             }
         }
     }
@@ -197,9 +222,8 @@ impl Module {
         let _ = self.library.clone().finalize();
         initialize(&self.library)?;
         *lock(&self.slot) = find_slot(&self.library, &self.settings.token)?;
-        self.new_epoch();
         match seats.first_mut() {
-            Some(seat) => seat.sit(self).map(drop),
+            Some(seat) => seat.sit(self, Turn::Alone).map(drop),
             None => Ok(()),
         }
     }
@@ -228,8 +252,8 @@ impl Module {
         self.stopping.load(Ordering::Acquire)
     }
 
-    pub(super) fn new_epoch(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+    pub(super) fn note_destroyed(&self, id: KeyId) {
+        lock(&self.destroyed).push(id);
     }
 
     /// From now on the canary uses the row-seal key.
@@ -263,7 +287,7 @@ impl Module {
     }
 
     /// Full means that the guardian is called already.
-    fn call_guardian(&self) {
+    pub(super) fn call_guardian(&self) {
         let _ = self.alarm.try_send(());
     }
 

@@ -83,6 +83,7 @@ pub(super) fn provide(
     capabilities: &Capabilities,
     sizes: KeySizes,
 ) -> Result<Vec<(Role, Provision)>, HsmError> {
+    desk.alone()?;
     let mut report = Vec::new();
     for role in OWN {
         let template = template(role, capabilities);
@@ -101,6 +102,7 @@ pub(super) fn provide(
 
 /// Checks at start that all own keys are there, and are what they must be.
 pub(super) fn check_all(desk: &mut Desk<'_>, capabilities: &Capabilities) -> Result<(), HsmError> {
+    desk.alone()?;
     let mut missing = Vec::new();
     for role in OWN {
         if desk.find(role, id_of(role))?.is_empty() {

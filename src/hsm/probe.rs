@@ -32,9 +32,8 @@ const DES_CLEAR: [u8; 8] = *b"Now is t";
 const DES_ENCRYPTED: [u8; 8] = [0x3f, 0xa4, 0x0e, 0x8a, 0x98, 0x4d, 0x48, 0x15];
 
 /// SP 800-67 §B.1's first two keys; the answer is computed.
-const DES2_KEY: [u8; 16] = [
-    0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x01,
-];
+const DES2_KEY: [u8; 16] =
+    [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x01];
 
 /// RFC 4231 §4.2 (test case 1): a key of 20 bytes, as DKGA04's are.
 const HMAC_KEY: [u8; 20] = [0x0b; 20];
@@ -50,6 +49,7 @@ pub(super) fn probe(module: &Module, seat: usize, own_keys: bool) -> Result<Capa
     let attempt = |work: &mut dyn FnMut(&mut Desk<'_>) -> Result<(), HsmError>| -> Probe<()> {
         module
             .at_seat_even_ill(seat, |desk| {
+                desk.alone()?;
                 desk.close_after();
                 work(desk)
             })

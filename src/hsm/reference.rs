@@ -78,10 +78,7 @@ mod tests {
     #[test]
     fn hmac_of_rfc_4231() {
         let mac = hmac(&[0x0b; 20], b"Hi There").unwrap();
-        assert_eq!(
-            hex::encode(*mac),
-            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
-        );
+        assert_eq!(hex::encode(*mac), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the rest of the server holds: [`Hsm`], its threads behind it.
 
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use tokio::sync::{Semaphore, TryAcquireError, oneshot, watch};
 
@@ -32,11 +32,29 @@ pub(super) struct Inner {
     vending: flume::Sender<Job>,
     places: Arc<Semaphore>,
     admin: flume::Sender<AdminJob>,
+    /// Last: dropped after the queues are closed, which ends the threads.
+    _threads: Threads,
+}
+
+/// Waits for its threads when dropped: one that ends while the process does crashes OpenSSL's own ending.
+#[derive(Debug, Default)]
+struct Threads(Vec<JoinHandle<()>>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        for thread in self.0.drain(..) {
+            // The last clone may go on one of these threads, with a closure that held it.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
 }
 
 impl Drop for Inner {
+    /// A thread that is inside the library when the process ends crashes it (SoftHSM): waits for the calls under way.
     fn drop(&mut self) {
-        self.module.stop();
+        self.module.shut_down();
     }
 }
 
@@ -73,7 +91,8 @@ impl Hsm {
         }
         let capabilities = Arc::new(capabilities);
 
-        // One more message than places cannot be: each job holds a place.
+        // Bounded by the places: each job holds one.
+        let mut threads = Threads::default();
         let (vending, jobs) = flume::unbounded();
         let (admin, admin_jobs) = flume::bounded(admin_queue);
         for worker in 0..workers {
@@ -88,18 +107,18 @@ impl Hsm {
             if !worker.page.locked() {
                 tracing::warn!("decoder keys lie in memory that may be swapped out: raise RLIMIT_MEMLOCK");
             }
-            spawn("hsm-vending", move || worker.run())?;
+            threads.0.push(spawn("hsm-vending", move || worker.run())?);
         }
         {
             let (module, capabilities) = (Arc::clone(&module), Arc::clone(&capabilities));
-            spawn("hsm-admin", move || admin::run(&module, &capabilities, &admin_jobs))?;
+            threads.0.push(spawn("hsm-admin", move || admin::run(&module, &capabilities, &admin_jobs))?);
         }
         {
             let module = Arc::clone(&module);
-            spawn("hsm-guardian", move || guardian::run(&module, &alarms))?;
+            threads.0.push(spawn("hsm-guardian", move || guardian::run(&module, &alarms))?);
         }
         let places = Arc::new(Semaphore::new(queue));
-        Ok(Hsm { inner: Arc::new(Inner { module, capabilities, vending, places, admin }) })
+        Ok(Hsm { inner: Arc::new(Inner { module, capabilities, vending, places, admin, _threads: threads }) })
     }
 
     /// What the probes at start found.
@@ -121,7 +140,7 @@ impl Hsm {
             return Err(HsmError::Unavailable(reason.clone()));
         }
         match Arc::clone(&self.inner.places).try_acquire_owned() {
-            Ok(permit) => Ok(Place(permit)),
+            Ok(permit) => Ok(Place::new(permit)),
             Err(TryAcquireError::NoPermits) => Err(HsmError::Busy(Queue::Vending)),
             Err(TryAcquireError::Closed) => Err(HsmError::Stopped),
         }
@@ -133,8 +152,8 @@ impl Hsm {
     /// wait for anything. Jobs of one DKGA02 key that wait at the same time share two HSM calls.
     ///
     /// # Errors
-    /// [`HsmError::Unavailable`] when the HSM is lost or slow: whether `finish` ran is unknown only after the patience of
-    /// the settings is over. [`HsmError::KeyMissing`], [`HsmError::KeyUntrusted`] (a row's mask does not fit),
+    /// [`HsmError::Unavailable`] when the HSM is lost: `finish` did not run. [`HsmError::Silent`] when the patience of the settings is
+    /// over: `finish` may still run. [`HsmError::KeyMissing`], [`HsmError::KeyUntrusted`] (a row's mask does not fit),
     /// [`HsmError::WrongKind`], [`HsmError::TooMany`], [`HsmError::NotServed`].
     pub async fn with_decoder_keys<R: Send + 'static>(
         &self,
@@ -155,7 +174,13 @@ impl Hsm {
             place,
         };
         self.inner.vending.send(job).map_err(|_| HsmError::Stopped)?;
-        self.wait_for(answered).await
+        let answer = self.wait_for(answered).await;
+        if let Err(error @ HsmError::Silent(_)) = &answer {
+            // A call that hangs fails nobody, so nobody else would notice. The guardian takes it back if its canary sings.
+            self.inner.module.fall_ill(error);
+            self.inner.module.call_guardian();
+        }
+        answer
     }
 
     /// Queues work for the admin thread and waits for its answer.
@@ -185,7 +210,7 @@ impl Hsm {
             Ok(Ok(answer)) => answer,
             // The thread dropped the job without an answer: it panicked in it.
             Ok(Err(_)) => Err(HsmError::Unavailable("the HSM thread gave no answer".to_owned())),
-            Err(_) => Err(HsmError::Unavailable(format!("no answer within {} ms", patience.as_millis()))),
+            Err(_) => Err(HsmError::Silent(patience)),
         }
     }
 
@@ -196,10 +221,9 @@ impl Hsm {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), HsmError> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, HsmError> {
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(work)
-        .map(drop)
         .map_err(|_| HsmError::Nonsense("the system gives no thread"))
 }

@@ -27,7 +27,7 @@ pub struct HsmSettings {
     pub queue: usize,
     /// Places in front of the admin thread, in jobs.
     pub admin_queue: usize,
-    /// How long a job may take, waiting included, before its caller gets [`HsmError::Unavailable`].
+    /// How long a job may take, waiting included, before its caller gets [`HsmError::Silent`].
     pub patience: Duration,
     /// How often the canary asks a token key for an HMAC.
     pub canary: Duration,

@@ -20,7 +20,15 @@ pub const MOST_DECODER_KEYS: usize = 1024;
 /// A place in the bounded vending queue, taken before anything is committed. Given back when dropped.
 #[derive(Debug)]
 #[must_use = "a place is taken for a job"]
-pub struct Place(pub(super) OwnedSemaphorePermit);
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    pub(super) fn new(permit: OwnedSemaphorePermit) -> Place {
+        Place { _permit: permit }
+    }
+}
 
 /// What is done with the keys, or with the failure, on the worker's thread.
 pub(super) type Finish = Box<dyn FnOnce(Result<&[DecoderKey<'_>], HsmError>) + Send>;

@@ -4,14 +4,14 @@ mod checkpoints;
 mod health;
 mod log;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use checkpoints::Checkpoints;
 use rustix::process::geteuid;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::Notify,
+    sync::{Notify, watch},
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
@@ -95,7 +95,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
     let uploads = Arc::new(Attempts::new(settings.vending.uploads_per_minute));
     let (reporter, health_service) = tonic_health::server::health_reporter();
-    let watch = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone()));
+    let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone()));
 
     let end_checkpoints = Arc::new(Notify::new());
     let checkpointing = tokio::spawn({
@@ -129,11 +129,17 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let address = listener.local_addr().map_err(bind)?;
     println!("listening on {scheme}://{address}");
     tracing::info!("listening on {scheme}://{address}");
-    router
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), end()?)
-        .await
-        .map_err(|error| ServeError::Stopped(error.to_string()))?;
-    watch.abort();
+    let (ending, ended) = watch::channel(());
+    let end = end()?;
+    let serving = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+        end.await;
+        drop(ending);
+    });
+    tokio::select! {
+        served = serving => served.map_err(|error| ServeError::Stopped(error.to_string()))?,
+        () = drained(ended) => tracing::warn!("connections were still open after {DRAIN:?}"),
+    }
+    health.abort();
     end_checkpoints.notify_one();
     if let Ok(mut checkpoints) = checkpointing.await {
         if let Err(error) = refusals.write().await {
@@ -160,6 +166,15 @@ fn reflection()
 fn identity(tls: &TlsSettings) -> Result<ServerTlsConfig, ServeError> {
     let read = |file| std::fs::read(file).map_err(|error| ServeError::Tls(format!("{}: {error}", std::path::Path::display(file))));
     Ok(ServerTlsConfig::new().identity(Identity::from_pem(read(&tls.certificate_file)?, read(&tls.key_file)?)))
+}
+
+/// How long running calls may take after the end was asked for.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Ends [`DRAIN`] after the sender is gone: idle clients must not keep a server alive.
+async fn drained(mut ended: watch::Receiver<()>) {
+    while ended.changed().await.is_ok() {}
+    tokio::time::sleep(DRAIN).await;
 }
 
 /// Ends with the first SIGTERM or SIGINT.

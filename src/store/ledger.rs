@@ -238,6 +238,14 @@ pub enum Refused {
         /// The state in which it is.
         state: ConfigurationState,
     },
+    /// No administrator allowed this key change.
+    #[error("key changes from {source_id} to {target} are not allowed")]
+    KeyChangeNotAllowed {
+        /// The configuration under whose key the meter is.
+        source_id: ConfigurationId,
+        /// The configuration to which it would go.
+        target: ConfigurationId,
+    },
     /// The meter can get no TID now.
     #[error(transparent)]
     Tid(#[from] TidRefusal),

@@ -13,11 +13,13 @@ mod client;
 mod configuration;
 mod error;
 mod id;
+mod key_change;
 mod ledger;
 mod page;
 mod public_key;
 mod record;
 pub mod sqlite;
+mod verification;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -37,7 +39,11 @@ pub use id::{ClientId, ConfigurationId, IdError, PublicKeyId};
 pub use ledger::{
     Content, LedgerError, NewToken, Recorded, Refused, RowContent, Sequence, TokenRow, request_made_ms,
 };
+pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairError};
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
+pub use verification::{
+    Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
+};
 pub use public_key::{NewPublicKey, PublicKey, Registered};
 pub use record::{AcceptedRestore, Actor, NewAct, Past, Records, Seed, TokenFilter, TokenPage};
 
@@ -143,6 +149,33 @@ pub trait Store: Send + Sync {
         base_date: BaseDate,
         tid: Tid,
     ) -> Result<Option<TokenRow>, StoreError>;
+
+    /// The newest key-change sets of a meter out of this configuration, at most eight.
+    async fn issued_key_changes(
+        &self,
+        meter: MeterPan,
+        configuration: ConfigurationId,
+    ) -> Result<Vec<TokenRow>, StoreError>;
+
+    /// Allows a key change; one that is allowed already stays as it is.
+    async fn allow_key_change(
+        &self,
+        pair: KeyChangePair,
+        by: ClientId,
+        now_ms: i64,
+    ) -> Result<AllowedKeyChange, KeyChangePairError>;
+
+    /// Forbids a key change; says whether it was allowed.
+    async fn forbid_key_change(&self, pair: KeyChangePair) -> Result<bool, StoreError>;
+
+    /// The allowed key changes in the order in which they were allowed.
+    async fn list_key_changes(&self, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError>;
+
+    /// Counts a look into a foreign token as failed, durably and before it happens, within the limits.
+    async fn attempt_verification(&self, new: NewAttempt) -> Result<Attempted, StoreError>;
+
+    /// Takes back the count of a look that succeeded.
+    async fn verification_succeeded(&self, attempt: Attempt) -> Result<(), StoreError>;
 
     /// The last TID of a meter under a base date, issued here or seeded.
     async fn last_tid(&self, meter: MeterPan, base_date: BaseDate) -> Result<Option<Tid>, StoreError>;

@@ -33,6 +33,8 @@ pub enum Listing {
     PublicKeys = 2,
     /// Clients in the order of their creation.
     Clients = 3,
+    /// Allowed key changes in the order in which they were allowed.
+    KeyChangePairs = 4,
 }
 
 /// Where the next page starts. Opaque to callers: text of 12 URL-safe characters.

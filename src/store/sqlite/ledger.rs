@@ -183,6 +183,18 @@ pub(super) fn of_tid(
         .optional()?)
 }
 
+pub(super) fn key_changes(
+    connection: &Connection,
+    meter: MeterPan,
+    configuration: ConfigurationId,
+) -> Result<Vec<TokenRow>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{SELECT} WHERE t.pan = ?1 AND t.kind = {KEY_CHANGE} AND f.id = ?2 ORDER BY t.sequence DESC LIMIT 8"
+    ))?;
+    let rows = statement.query_map((pan(meter)?, configuration.to_bytes()), read)?.collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
 pub(super) fn last_tid(
     connection: &Connection,
     meter: MeterPan,
@@ -379,6 +391,11 @@ fn finish(
             }
         }
     }
+    if let (Content::KeyChange { configuration, target, .. }, [Some(from), Some(to)]) = (&content, numbers) {
+        if !super::key_changes::is_allowed(connection, from, to)? {
+            return Ok(Err(Refused::KeyChangeNotAllowed { source_id: *configuration, target: *target }));
+        }
+    }
     let content = match content {
         Content::Sequenced { configuration, meter, base_date, window, payload, rnd } => {
             let floor = state.floor(base_date);
@@ -478,7 +495,7 @@ fn insert(
 }
 
 /// The 18 digits as a number: a fourth of the room, and ordered alike.
-fn pan(meter: MeterPan) -> Result<i64, StoreError> {
+pub(super) fn pan(meter: MeterPan) -> Result<i64, StoreError> {
     meter.as_str().parse().map_err(|_| StoreError::Defect { reason: "a meter number is no number".into() })
 }
 

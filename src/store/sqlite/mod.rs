@@ -12,11 +12,13 @@ mod committer;
 mod configurations;
 mod connection;
 mod failure;
+mod key_changes;
 mod ledger;
 mod lock;
 mod migrations;
 mod public_keys;
 mod readers;
+mod verifications;
 #[cfg(test)]
 mod tests;
 
@@ -33,10 +35,11 @@ use self::committer::{Class, Committer};
 use self::lock::ProcessLock;
 use self::readers::Readers;
 use super::{
-    AcceptedRestore, Actor, Begun, Client, ClientId, Configuration, ConfigurationError, ConfigurationId,
-    ConfigurationRefusal, Credential, CredentialHolder, ImportedFields, LedgerError, NewAct, NewClient,
-    NewConfiguration, NewCredential, NewPublicKey, NewToken, Page, PageRequest, Past, PublicKey, PublicKeyId,
-    Recorded, Records, Registered, Seed, Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow,
+    AcceptedRestore, Actor, AllowedKeyChange, Attempt, Attempted, Begun, Client, ClientId, Configuration,
+    ConfigurationError, ConfigurationId, ConfigurationRefusal, Credential, CredentialHolder, ImportedFields,
+    KeyChangePair, KeyChangePairError, LedgerError, NewAct, NewAttempt, NewClient, NewConfiguration,
+    NewCredential, NewPublicKey, NewToken, Page, PageRequest, Past, PublicKey, PublicKeyId, Recorded, Records,
+    Registered, Seed, Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow,
 };
 use crate::audit::{Hash, Head, RESTORE_ACCEPTED};
 use crate::crash;
@@ -262,6 +265,39 @@ impl Store for SqliteStore {
         tid: Tid,
     ) -> Result<Option<TokenRow>, StoreError> {
         self.read(move |c| ledger::of_tid(c, meter, base_date, tid)).await
+    }
+
+    async fn issued_key_changes(
+        &self,
+        meter: MeterPan,
+        configuration: ConfigurationId,
+    ) -> Result<Vec<TokenRow>, StoreError> {
+        self.read(move |c| ledger::key_changes(c, meter, configuration)).await
+    }
+
+    async fn allow_key_change(
+        &self,
+        pair: KeyChangePair,
+        by: ClientId,
+        now_ms: i64,
+    ) -> Result<AllowedKeyChange, KeyChangePairError> {
+        self.write(move |c| key_changes::allow(c, pair, by, now_ms)).await?
+    }
+
+    async fn forbid_key_change(&self, pair: KeyChangePair) -> Result<bool, StoreError> {
+        self.write(move |c| key_changes::forbid(c, pair)).await
+    }
+
+    async fn list_key_changes(&self, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError> {
+        self.read(move |c| key_changes::list(c, page)).await
+    }
+
+    async fn attempt_verification(&self, new: NewAttempt) -> Result<Attempted, StoreError> {
+        self.write(move |c| verifications::attempt(c, &new)).await
+    }
+
+    async fn verification_succeeded(&self, attempt: Attempt) -> Result<(), StoreError> {
+        self.write(move |c| verifications::succeeded(c, attempt)).await
     }
 
     async fn last_tid(&self, meter: MeterPan, base_date: BaseDate) -> Result<Option<Tid>, StoreError> {

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -52,9 +52,6 @@ impl Administrator {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
 
-    pub fn dir(&self) -> PathBuf {
-        self.dir.path().to_owned()
-    }
 
     /// The public key, PEM SPKI.
     pub fn public_key(&self) -> Vec<u8> {
