@@ -73,6 +73,8 @@ where
             let (caller, response) = match found {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller.clone());
+                    // For calls that hold many requests, each with an outcome of its own.
+                    request.extensions_mut().insert(refusals.clone());
                     (Some(caller), inner.call(request).await?)
                 }
                 Err(error) => (None, Status::from(Refusal::from(error)).into_http()),

@@ -1,17 +1,23 @@
 //! gRPC: one file per service, parsing in, one table from errors to status.
 
+mod audit;
 mod authentication;
 mod configuration;
 mod content;
 mod error;
+mod issued;
+mod ledger;
+mod many;
 mod parse;
 mod public_key;
 mod reason;
 mod refusal;
 mod token;
 
+pub use audit::Audit;
 pub use authentication::AuthenticationLayer;
 pub use configuration::Configurations;
+pub use ledger::Ledger;
 pub use public_key::PublicKeys;
 pub use reason::Reason;
 pub use refusal::{DOMAIN, Issued, Refusal};

@@ -61,6 +61,7 @@ reasons! {
     LedgerBehindCheckpoint = "LEDGER_BEHIND_CHECKPOINT", FailedPrecondition, "The database lacks records of the last checkpoint, as after a restore; nothing is issued until an administrator accepts it. Replays are answered.";
     PermissionDenied = "PERMISSION_DENIED", PermissionDenied, "This client may not do that.";
     TokenNotFound = "TOKEN_NOT_FOUND", NotFound, "The ledger has no such token of this client.";
+    NothingToAccept = "NOTHING_TO_ACCEPT", FailedPrecondition, "The database is not behind its checkpoint.";
     HsmBusy = "HSM_BUSY", ResourceExhausted, "The HSM's queue is full: retry after the time given, with the same request_id.";
     StoreBusy = "STORE_BUSY", ResourceExhausted, "The ledger's queue is full: retry after the time given, with the same request_id.";
     UploadsLimited = "UPLOADS_LIMITED", ResourceExhausted, "Too many upload attempts of this client: retry after the time given.";

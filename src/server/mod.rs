@@ -18,7 +18,7 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::{
     access::{Attempts, Authenticator, Refusals},
-    api::{AuthenticationLayer, Configurations, DESCRIPTORS, PublicKeys, Tokens, v1},
+    api::{Audit, AuthenticationLayer, Configurations, DESCRIPTORS, Ledger, PublicKeys, Tokens, v1},
     hsm::{Hsm, HsmError},
     secret,
     settings::{Settings, TlsSettings},
@@ -122,6 +122,8 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
             vending.clone(),
             uploads,
         )))
+        .add_service(v1::audit_service_server::AuditServiceServer::new(Audit::new(vending.clone())))
+        .add_service(v1::ledger_service_server::LedgerServiceServer::new(Ledger::new(vending)))
         .add_service(v1::public_key_service_server::PublicKeyServiceServer::new(PublicKeys::new(store, clock)));
 
     let bind = |error| ServeError::Bind(settings.server.listen, error);

@@ -267,7 +267,10 @@ impl Vending {
     }
 
     /// The configuration, from memory after the first time.
-    pub(super) async fn known(&self, id: ConfigurationId) -> Result<Arc<Known>, IssueError> {
+    ///
+    /// # Errors
+    /// It is unknown or was not imported whole; what the store says.
+    pub async fn known(&self, id: ConfigurationId) -> Result<Arc<Known>, IssueError> {
         Ok(self.configurations.get(self.store.as_ref(), id).await.map_err(IssueError::Store)??)
     }
 
