@@ -386,7 +386,11 @@ mod tests {
     fn environment_overrides_the_file() {
         let settings = parse(
             GOOD,
-            &[("VENDKEY_SERVER__LISTEN", "127.0.0.1:9"), ("VENDKEY_ENDPOINT", "x"), ("VENDKEY_HSM__THREADS", "3")],
+            &[
+                ("VENDKEY_SERVER__LISTEN", "127.0.0.1:9"),
+                ("VENDKEY_ENDPOINT", "x"),
+                ("VENDKEY_HSM__THREADS", "3"),
+            ],
         )
         .unwrap();
         assert_eq!(settings.server.listen.port(), 9);

@@ -128,9 +128,15 @@ mod tests {
     #[test]
     fn other_text_is_refused() {
         let good = Credential::generate().unwrap().expose();
-        for bad in
-            ["", "vendkey_", "vendkey_00_00", &good[1..], &good[..good.len() - 1], &good.to_uppercase(), "x y"]
-        {
+        for bad in [
+            "",
+            "vendkey_",
+            "vendkey_00_00",
+            &good[1..],
+            &good[..good.len() - 1],
+            &good.to_uppercase(),
+            "x y",
+        ] {
             assert!(bad.parse::<Credential>().is_err(), "{bad:?}");
         }
     }

@@ -36,7 +36,9 @@ pub(super) fn administrator<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = caller(request)?;
     match caller.role {
         Role::Administrator => Ok(caller),
-        Role::Vending => Err(Refusal::new(Reason::PermissionDenied, "only administrators may do that").into()),
+        Role::Vending => {
+            Err(Refusal::new(Reason::PermissionDenied, "only administrators may do that").into())
+        }
     }
 }
 
@@ -59,7 +61,8 @@ impl AuditService for Audit {
         };
         let size = fields.finish(size)? as usize;
         let store = self.vending.store();
-        let records = store.records(request.after_position, size, request.meters).await.map_err(Refusal::from)?;
+        let records =
+            store.records(request.after_position, size, request.meters).await.map_err(Refusal::from)?;
         Ok(Response::new(v1::ListEventsResponse {
             events: records.lines.iter().map(event).collect(),
             more: records.more,
@@ -76,7 +79,8 @@ impl AuditService for Audit {
         let pem = PublicKey::parse(&key.spki_der).map(|key| key.spki_pem());
         Ok(Response::new(v1::Checkpoint {
             text: past.checkpoint.unwrap_or_default(),
-            audit_key_pem: pem.map_err(|_| Refusal::new(Reason::Internal, "the audit key is no RSA public key"))?,
+            audit_key_pem: pem
+                .map_err(|_| Refusal::new(Reason::Internal, "the audit key is no RSA public key"))?,
             audit_key_fingerprint: key.fingerprint,
         }))
     }

@@ -44,8 +44,7 @@ impl ConfigurationService for Configurations {
             Refusal::new(Reason::UploadsLimited, "too many upload attempts in a minute").retry_after(wait)
         })?;
         let blobs = Blobs { data: data.as_bytes(), digest: digest.as_bytes(), key: key.as_bytes() };
-        let uploaded =
-            self.vending.upload(&caller, &blobs, validate_only).await.map_err(Refusal::from)?;
+        let uploaded = self.vending.upload(&caller, &blobs, validate_only).await.map_err(Refusal::from)?;
         Ok(Response::new(v1::UploadConfigurationResponse {
             configuration: Some(shown(&uploaded.configuration)),
             existing: uploaded.existing,
@@ -67,7 +66,8 @@ impl ConfigurationService for Configurations {
         request: Request<v1::ListConfigurationsRequest>,
     ) -> Result<Response<v1::ListConfigurationsResponse>, Status> {
         let v1::ListConfigurationsRequest { page_size, page_token } = request.into_inner();
-        let page = PageRequest::new(Listing::Configurations, page_size, &page_token).map_err(Refusal::from)?;
+        let page =
+            PageRequest::new(Listing::Configurations, page_size, &page_token).map_err(Refusal::from)?;
         let page = self.vending.store().list_configurations(page).await.map_err(Refusal::from)?;
         Ok(Response::new(v1::ListConfigurationsResponse {
             configurations: page.items.iter().map(shown).collect(),

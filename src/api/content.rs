@@ -3,8 +3,8 @@
 use super::{
     parse::Fields,
     v1::{
-        ClearCredit, CurrencyCredit, MeterTest, RawRegister, Rounding as WireRounding, UnitCredit, clear_credit,
-        currency_credit, issue_token_request::Content as Wire, meter_test, unit_credit,
+        ClearCredit, CurrencyCredit, MeterTest, RawRegister, Rounding as WireRounding, UnitCredit,
+        clear_credit, currency_credit, issue_token_request::Content as Wire, meter_test, unit_credit,
     },
 };
 use crate::{
@@ -177,9 +177,7 @@ fn display(fields: &mut Fields, wire: MeterTest) -> Option<Display> {
             fields.fault("meter_test", "is missing: give all, control or extended_read");
             return None;
         }
-        Some(meter_test::Test::All(_)) => {
-            Display::new(form, Display::all(form).control(), manufacturer)
-        }
+        Some(meter_test::Test::All(_)) => Display::new(form, Display::all(form).control(), manufacturer),
         Some(meter_test::Test::Control(control)) => Display::new(form, control, manufacturer),
         Some(meter_test::Test::ExtendedRead(index)) => Display::read(u8::try_from(index).unwrap_or(u8::MAX)),
     };

@@ -40,9 +40,9 @@ pub(super) async fn get(
     };
     // Another client's token is not there: its number alone must tell nothing.
     let visible = |row: &TokenRow| row.client == caller.client || caller.role == Role::Administrator;
-    let row = row.filter(visible).ok_or_else(|| {
-        Refusal::new(Reason::TokenNotFound, "the ledger has no such token of this client")
-    })?;
+    let row = row
+        .filter(visible)
+        .ok_or_else(|| Refusal::new(Reason::TokenNotFound, "the ledger has no such token of this client"))?;
     let digits = row.client == caller.client;
     let mut shown = show(vending, vec![row], digits).await?;
     shown.pop().ok_or_else(|| Refusal::new(Reason::Internal, "a row vanished"))
@@ -88,7 +88,11 @@ pub(super) async fn list(
     fields.finish(Some(()))?;
     if caller.role != Role::Administrator || request.digits {
         if filter.client.is_some_and(|client| client != caller.client) {
-            let text = if request.digits { "digits are given of own tokens only" } else { "a client sees its own tokens" };
+            let text = if request.digits {
+                "digits are given of own tokens only"
+            } else {
+                "a client sees its own tokens"
+            };
             return Err(Refusal::new(Reason::PermissionDenied, text));
         }
         filter.client = Some(caller.client);
@@ -156,7 +160,11 @@ fn describe(
 ) -> Result<v1::IssuedToken, Refusal> {
     let mut shown = v1::IssuedToken {
         token: token.map(|token| token.to_string()).unwrap_or_default(),
-        configuration: row.content.configuration().map(|id| format!("configurations/{id}")).unwrap_or_default(),
+        configuration: row
+            .content
+            .configuration()
+            .map(|id| format!("configurations/{id}"))
+            .unwrap_or_default(),
         kcv: known.and_then(|known| known.kcv).map(hex::encode).unwrap_or_default(),
         meter_pan: row.content.meter().map(|meter| meter.to_string()).unwrap_or_default(),
         drn: row.content.meter().map(|meter| meter.drn().to_string()).unwrap_or_default(),

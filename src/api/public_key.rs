@@ -57,7 +57,10 @@ impl PublicKeyService for PublicKeys {
         let v1::RegisterPublicKeyRequest { public_key, display_name } = request.into_inner();
         let mut faults = Vec::new();
         if display_name.chars().count() > NAME_LENGTH || display_name.chars().any(char::is_control) {
-            faults.push(("display_name".to_owned(), format!("at most {NAME_LENGTH} characters, none of them control characters")));
+            faults.push((
+                "display_name".to_owned(),
+                format!("at most {NAME_LENGTH} characters, none of them control characters"),
+            ));
         }
         let parsed = envelope::PublicKey::parse(&public_key)
             .map_err(|error| faults.push(("public_key".to_owned(), error.to_string())));

@@ -32,7 +32,13 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with nothing issued.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), violations: Vec::new(), retry_after: None, issued: Issued::No }
+        Self {
+            reason,
+            message: message.into(),
+            violations: Vec::new(),
+            retry_after: None,
+            issued: Issued::No,
+        }
     }
 
     /// A refusal of all the fields that are wrong.
@@ -69,7 +75,9 @@ impl From<Refusal> for v1::Refusal {
             message: refusal.message,
             maybe_issued: refusal.issued == Issued::Maybe,
             field_violations: refusal.violations.into_iter().map(violation).collect(),
-            retry_after_ms: refusal.retry_after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(0)),
+            retry_after_ms: refusal
+                .retry_after
+                .map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(0)),
         }
     }
 }

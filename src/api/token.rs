@@ -124,7 +124,10 @@ pub(super) fn parse(request: v1::IssueTokenRequest, deadline: Option<Instant>) -
     if let Some(Content::Display(display)) = content {
         // Class 1 is for every meter: what names one would be forgotten silently.
         if !request.meter.is_empty() || !request.configuration.is_empty() || token_time.is_some() {
-            fields.fault("meter_test", "takes no meter, no configuration and no token_time: it fits every meter");
+            fields.fault(
+                "meter_test",
+                "takes no meter, no configuration and no token_time: it fits every meter",
+            );
         }
         let request_id = fields.finish(request_id)?;
         return Ok(Parsed::Display { request_id, display });
@@ -199,11 +202,7 @@ pub(super) fn has_finer_amount(request: &v1::IssueTokenRequest) -> bool {
     fraction.bytes().skip(places as usize).any(|digit| digit != b'0')
 }
 
-pub(super) fn sequenced(
-    issued: &IssuedToken,
-    asked: Asked,
-    finer: bool,
-) -> Result<v1::IssuedToken, Refusal> {
+pub(super) fn sequenced(issued: &IssuedToken, asked: Asked, finer: bool) -> Result<v1::IssuedToken, Refusal> {
     let IssuedToken { token, row, known, replay } = issued;
     let RowContent::Sequenced { meter, base_date, tid, .. } = &row.content else {
         return Err(Refusal::new(Reason::Internal, "the ledger's row is of another kind"));
@@ -275,7 +274,10 @@ mod tests {
         };
         for (text, seconds) in [("1H", 3600), ("2M", 120), ("3S", 3), ("4000m", 4)] {
             let left = after(text).unwrap().duration_since(Instant::now());
-            assert!(left <= Duration::from_secs(seconds) && left > Duration::from_secs(seconds - 1), "{text}");
+            assert!(
+                left <= Duration::from_secs(seconds) && left > Duration::from_secs(seconds - 1),
+                "{text}"
+            );
         }
         for text in ["", "1", "S", "1x", "99999999999999999999S"] {
             assert!(after(text).is_none(), "{text}");

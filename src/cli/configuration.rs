@@ -135,8 +135,9 @@ impl Encrypt {
             .map_err(|error| Failure::text(format!("--server-key {}: {error}", self.server_key.display())))?;
         confirm(&server_key.fingerprint().to_string(), self.fingerprint.as_deref())?;
         let signing_key = std::str::from_utf8(&signing_key).unwrap_or_default();
-        let signing_key = AdministratorKey::from_pem(signing_key)
-            .map_err(|error| Failure::text(format!("--signing-key {}: {error}", self.signing_key.display())))?;
+        let signing_key = AdministratorKey::from_pem(signing_key).map_err(|error| {
+            Failure::text(format!("--signing-key {}: {error}", self.signing_key.display()))
+        })?;
         let now = SystemClock.now_ms().div_euclid(1000);
         let sealed = encrypt(&yaml, &server_key, &signing_key, now, &mut rsa::rand_core::OsRng)
             .map_err(|error| faulty(&self.file, error))?;
@@ -180,11 +181,17 @@ fn confirm(actual: &str, given: Option<&str>) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage("--fingerprint is missing, and nobody can be asked".to_owned()));
     }
-    print!("The server key's fingerprint is\n  {actual}\nIs it the one that you learned over another channel? (yes/no) ");
+    print!(
+        "The server key's fingerprint is\n  {actual}\nIs it the one that you learned over another channel? (yes/no) "
+    );
     let _ = io::stdout().flush();
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(|error| Failure::text(error.to_string()))?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(Failure::text("not confirmed; nothing was encrypted".to_owned())) }
+    if answer.trim() == "yes" {
+        Ok(())
+    } else {
+        Err(Failure::text("not confirmed; nothing was encrypted".to_owned()))
+    }
 }
 
 impl Upload {
@@ -221,8 +228,11 @@ async fn list(connection: &Connection) -> Result<(), Failure> {
     let mut all = ListConfigurationsResponse::default();
     loop {
         let request = ListConfigurationsRequest { page_size: 0, page_token: all.next_page_token };
-        let reply =
-            client.list_configurations(request).await.map_err(Failure::refused(connection.json))?.into_inner();
+        let reply = client
+            .list_configurations(request)
+            .await
+            .map_err(Failure::refused(connection.json))?
+            .into_inner();
         all.configurations.extend(reply.configurations);
         all.next_page_token = reply.next_page_token;
         if all.next_page_token.is_empty() {

@@ -50,7 +50,9 @@ impl Connection {
         let bearer = self.bearer()?;
         let shown = &self.endpoint;
         let mut endpoint = Endpoint::from_shared(shown.clone())
-            .map_err(|_| Failure::text(format!("--endpoint {shown}: expected http://HOST:PORT or https://HOST:PORT")))?
+            .map_err(|_| {
+                Failure::text(format!("--endpoint {shown}: expected http://HOST:PORT or https://HOST:PORT"))
+            })?
             .connect_timeout(Duration::from_secs(10));
         if shown.starts_with("https://") {
             let mut tls = ClientTlsConfig::new().with_enabled_roots();

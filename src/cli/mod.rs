@@ -1,13 +1,17 @@
 //! The command line: the server, its set-up, and the administrator's and the vending platform's calls.
 
+mod audit;
 mod configuration;
 mod connection;
+mod csv;
+mod ledger;
 mod output;
 mod public_key;
 mod serve;
 mod server_key;
 mod setup;
 mod token;
+mod token_batch;
 
 use std::process::ExitCode;
 
@@ -40,6 +44,12 @@ enum Command {
     /// Tokens for meters
     #[command(subcommand)]
     Token(token::Command),
+    /// The record of issued tokens, and what administrators decide about it
+    #[command(subcommand)]
+    Ledger(ledger::Command),
+    /// The audit chain
+    #[command(subcommand)]
+    Audit(audit::Command),
 }
 
 /// Parses the process's arguments, runs the command and answers its exit code.
@@ -51,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::PublicKey(command) => calling(command.run()),
         Command::Configuration(command) => command.run(),
         Command::Token(command) => calling(command.run()),
+        Command::Ledger(command) => calling(command.run()),
+        Command::Audit(command) => command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

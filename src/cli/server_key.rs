@@ -24,7 +24,8 @@ impl Arguments {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let json = self.connection.json;
         let mut client = ConfigurationServiceClient::new(self.connection.open().await?);
-        let key = client.get_server_key(GetServerKeyRequest {}).await.map_err(Failure::refused(json))?.into_inner();
+        let key =
+            client.get_server_key(GetServerKeyRequest {}).await.map_err(Failure::refused(json))?.into_inner();
         if let Some(file) = &self.out {
             fs::write(file, &key.public_key_pem).map_err(|error| Failure::file("--out", file, &error))?;
         }

@@ -14,7 +14,10 @@ use crate::{
     access::Credential,
     hsm,
     settings::Settings,
-    store::{ClientId, NewClient, NewCredential, PageRequest, Role, Store, sqlite::{SqliteSettings, SqliteStore}},
+    store::{
+        ClientId, NewClient, NewCredential, PageRequest, Role, Store,
+        sqlite::{SqliteSettings, SqliteStore},
+    },
     vending::{Clock as _, SystemClock},
 };
 
@@ -37,12 +40,17 @@ impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = Settings::load(&self.settings).map_err(|error| Failure::usage(error.to_string()))?;
         eprintln!("making keys in the HSM: RSA-4096 takes some seconds");
-        let report = hsm::setup(&settings.hsm, hsm::KeySizes::default()).map_err(|error| Failure::text(error.to_string()))?;
+        let report = hsm::setup(&settings.hsm, hsm::KeySizes::default())
+            .map_err(|error| Failure::text(error.to_string()))?;
         println!("{}", capabilities(&report.capabilities));
         println!("{}", own_keys(&report));
-        let store = SqliteStore::open(&SqliteSettings::new(settings.store.path.clone())).map_err(|error| {
-            Failure::text(format!("the database {} cannot be opened: {error}", settings.store.path.display()))
-        })?;
+        let store =
+            SqliteStore::open(&SqliteSettings::new(settings.store.path.clone())).map_err(|error| {
+                Failure::text(format!(
+                    "the database {} cannot be opened: {error}",
+                    settings.store.path.display()
+                ))
+            })?;
         super::calling(async {
             let outcome = first_credential(&store, &self.credential_file).await?;
             println!(
@@ -59,9 +67,10 @@ impl Arguments {
 
 /// What the HSM can do.
 pub(super) fn capabilities(capabilities: &hsm::Capabilities) -> String {
-    let rows = capabilities.rows().into_iter().map(|row| {
-        [row.name, if row.served { "yes" } else { "no" }.to_owned(), row.detail]
-    });
+    let rows = capabilities
+        .rows()
+        .into_iter()
+        .map(|row| [row.name, if row.served { "yes" } else { "no" }.to_owned(), row.detail]);
     output::table(["the HSM can do", "", "by known-answer operations"], rows)
 }
 

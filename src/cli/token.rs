@@ -16,6 +16,8 @@ use crate::api::v1::{
 pub(super) enum Command {
     /// Issue one token
     Issue(Box<Issue>),
+    /// Issue a token for each line of a CSV file; resumable
+    Batch(super::token_batch::Arguments),
 }
 
 /// Example: vendkey token issue --configuration configurations/4f... --meter 47500150231 --electricity 12.5
@@ -78,6 +80,7 @@ impl Command {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Issue(issue) => issue.run().await,
+            Self::Batch(batch) => batch.run().await,
         }
     }
 }
@@ -126,6 +129,9 @@ fn described(issued: &IssuedToken) -> String {
         ("name", issued.name.clone()),
         ("request id", issued.request_id.clone()),
         ("issued", output::time(issued.issue_time.as_ref())),
-        ("replay", if issued.replay { "yes: this request had been answered before" } else { "no" }.to_owned()),
+        (
+            "replay",
+            if issued.replay { "yes: this request had been answered before" } else { "no" }.to_owned(),
+        ),
     ])
 }

@@ -15,12 +15,8 @@ use crate::{
 const STORE_PROBE: Duration = Duration::from_secs(5);
 
 /// The services whose health is that of the whole; the empty name is the server.
-const SERVICES: [&str; 4] = [
-    "",
-    "vendkey.v1.TokenService",
-    "vendkey.v1.ConfigurationService",
-    "vendkey.v1.PublicKeyService",
-];
+const SERVICES: [&str; 4] =
+    ["", "vendkey.v1.TokenService", "vendkey.v1.ConfigurationService", "vendkey.v1.PublicKeyService"];
 
 /// Keeps the report true until the task is ended.
 pub(super) async fn watch(reporter: HealthReporter, hsm: Hsm, store: Arc<dyn Store>, clock: Arc<dyn Clock>) {

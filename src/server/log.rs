@@ -9,7 +9,9 @@ use crate::settings::LogSettings;
 /// Starts it; the filter was checked with the settings.
 pub(super) fn start(settings: &LogSettings) {
     let filter = EnvFilter::new(&settings.filter);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr)
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     // A second start in one process keeps the first log.
     let _ = if settings.json { log.json().try_init() } else { log.try_init() };

@@ -73,7 +73,8 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     }
     let hsm = Hsm::start(settings.hsm.clone())?;
     tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
-    let store: Arc<dyn Store> = Arc::new(sqlite::SqliteStore::open(&sqlite::SqliteSettings::new(settings.store.path.clone()))?);
+    let store: Arc<dyn Store> =
+        Arc::new(sqlite::SqliteStore::open(&sqlite::SqliteSettings::new(settings.store.path.clone()))?);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -90,8 +91,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let mut checkpoints =
         Checkpoints::new(hsm.clone(), store.clone(), gate.clone(), settings.store.clone(), number).await?;
     let refusals = Arc::new(Refusals::new(store.clone(), clock.clone()));
-    let vending =
-        Arc::new(Vending::new(hsm.clone(), store.clone(), clock.clone(), gate, settings.vending));
+    let vending = Arc::new(Vending::new(hsm.clone(), store.clone(), clock.clone(), gate, settings.vending));
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
     let uploads = Arc::new(Attempts::new(settings.vending.uploads_per_minute));
     let (reporter, health_service) = tonic_health::server::health_reporter();
@@ -124,7 +124,9 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         )))
         .add_service(v1::audit_service_server::AuditServiceServer::new(Audit::new(vending.clone())))
         .add_service(v1::ledger_service_server::LedgerServiceServer::new(Ledger::new(vending)))
-        .add_service(v1::public_key_service_server::PublicKeyServiceServer::new(PublicKeys::new(store, clock)));
+        .add_service(v1::public_key_service_server::PublicKeyServiceServer::new(PublicKeys::new(
+            store, clock,
+        )));
 
     let bind = |error| ServeError::Bind(settings.server.listen, error);
     let listener = TcpListener::bind(settings.server.listen).await.map_err(bind)?;
@@ -155,9 +157,10 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     Ok(())
 }
 
-fn reflection()
--> Result<tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>, ServeError>
-{
+fn reflection() -> Result<
+    tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>,
+    ServeError,
+> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -166,8 +169,12 @@ fn reflection()
 }
 
 fn identity(tls: &TlsSettings) -> Result<ServerTlsConfig, ServeError> {
-    let read = |file| std::fs::read(file).map_err(|error| ServeError::Tls(format!("{}: {error}", std::path::Path::display(file))));
-    Ok(ServerTlsConfig::new().identity(Identity::from_pem(read(&tls.certificate_file)?, read(&tls.key_file)?)))
+    let read = |file| {
+        std::fs::read(file)
+            .map_err(|error| ServeError::Tls(format!("{}: {error}", std::path::Path::display(file))))
+    };
+    Ok(ServerTlsConfig::new()
+        .identity(Identity::from_pem(read(&tls.certificate_file)?, read(&tls.key_file)?)))
 }
 
 /// How long running calls may take after the end was asked for.
@@ -182,7 +189,8 @@ async fn drained(mut ended: watch::Receiver<()>) {
 /// Ends with the first SIGTERM or SIGINT.
 fn end() -> Result<impl Future<Output = ()>, ServeError> {
     let handler = |kind| signal(kind).map_err(|error| ServeError::Stopped(error.to_string()));
-    let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) =
+        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}

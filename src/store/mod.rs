@@ -36,16 +36,16 @@ pub use configuration::{
 };
 pub use error::{Outcome, StoreError};
 pub use id::{ClientId, ConfigurationId, IdError, PublicKeyId};
+pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairError};
 pub use ledger::{
     Content, LedgerError, NewToken, Recorded, Refused, RowContent, Sequence, TokenRow, request_made_ms,
 };
-pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairError};
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
+pub use public_key::{NewPublicKey, PublicKey, Registered};
+pub use record::{AcceptedRestore, Actor, NewAct, Past, Records, Seed, TokenFilter, TokenPage};
 pub use verification::{
     Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
 };
-pub use public_key::{NewPublicKey, PublicKey, Registered};
-pub use record::{AcceptedRestore, Actor, NewAct, Past, Records, Seed, TokenFilter, TokenPage};
 
 /// Everything that Vendkey remembers, behind one contract.
 ///

@@ -143,7 +143,9 @@ impl From<LedgerError> for IssueError {
             LedgerError::Refused(Refused::RequestIdTooOld) => Self::RequestIdTooOld,
             LedgerError::Refused(Refused::CredentialNotEnabled) => Self::CredentialRefused,
             LedgerError::Refused(Refused::Tid(refusal)) => Self::Tid(refusal),
-            LedgerError::Refused(Refused::KeyChangeNotAllowed { .. }) => Self::Fault("a key change among orders"),
+            LedgerError::Refused(Refused::KeyChangeNotAllowed { .. }) => {
+                Self::Fault("a key change among orders")
+            }
             LedgerError::Refused(Refused::ConfigurationNotFound { id }) => Unusable::NotFound(id).into(),
             LedgerError::Refused(Refused::ConfigurationNotEnabled { state, .. }) => match state {
                 State::Importing => Unusable::Importing.into(),

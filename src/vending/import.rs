@@ -9,8 +9,8 @@ use crate::{
     envelope::{self, Blobs, ConfigurationDraft, Invalid, PublicKey, Unservable, Upload},
     hsm::{HsmError, KeyId, VendingKeyMaterial, key_check_value},
     store::{
-        Actor, Begun, Configuration, ConfigurationError, ConfigurationId, ConfigurationRefusal, ConfigurationState,
-        FinishedState, ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, Warning,
+        Actor, Begun, Configuration, ConfigurationError, ConfigurationId, ConfigurationRefusal,
+        ConfigurationState, FinishedState, ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, Warning,
     },
 };
 
@@ -58,7 +58,8 @@ impl Vending {
     pub async fn server_key(&self) -> Result<PublicKey, HsmError> {
         let read = || async {
             let key = self.hsm.server_key().await?;
-            PublicKey::parse(&key.spki_der).map_err(|_| HsmError::Nonsense("the server key is no RSA public key"))
+            PublicKey::parse(&key.spki_der)
+                .map_err(|_| HsmError::Nonsense("the server key is no RSA public key"))
         };
         self.server_key.get_or_try_init(read).await.cloned()
     }
@@ -124,10 +125,11 @@ impl Vending {
             None => ImportedFields { kcv: None, mask: None, state: FinishedState::Disabled },
             Some(material) => self.keep(row.id, material).await?,
         };
-        let configuration = self.store.finish_import(row.id, fields, actor, now_ms).await.map_err(|error| match error {
-            ConfigurationError::Store(error) => UploadError::Store(error),
-            ConfigurationError::Refused(refusal) => UploadError::Import(refusal.to_string()),
-        })?;
+        let configuration =
+            self.store.finish_import(row.id, fields, actor, now_ms).await.map_err(|error| match error {
+                ConfigurationError::Store(error) => UploadError::Store(error),
+                ConfigurationError::Refused(refusal) => UploadError::Import(refusal.to_string()),
+            })?;
         tracing::info!(
             configuration = %configuration.id,
             kcv = configuration.kcv.map(hex::encode),

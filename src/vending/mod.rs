@@ -19,8 +19,8 @@ pub use error::{EnableError, IssueError, Unusable, UploadError};
 pub use gate::{Gate, Stop, behind};
 pub use import::Uploaded;
 pub use issue::{Asked, IssueOrder, IssuedToken, MeterNumber, RecordedOrders};
-pub use restore::RestoreError;
 pub use policy::Policy;
+pub use restore::RestoreError;
 
 use crate::{envelope::PublicKey, hsm::Hsm, settings::VendingSettings, store::Store};
 

@@ -58,7 +58,12 @@ impl Policy {
     }
 
     /// The TIDs that a token may get now, or at the time that was asked for (Unix seconds).
-    pub fn window(&self, attributes: &Attributes, now: i64, asked: Option<i64>) -> Result<TidWindow, IssueError> {
+    pub fn window(
+        &self,
+        attributes: &Attributes,
+        now: i64,
+        asked: Option<i64>,
+    ) -> Result<TidWindow, IssueError> {
         let time = asked.unwrap_or(now);
         // Both lie far below 2^63.
         let (back, ahead) = (BACK.as_secs().cast_signed(), AHEAD.as_secs().cast_signed());
@@ -77,7 +82,9 @@ impl Policy {
     fn horizon(&self, base: BaseDate, now: i64) -> Result<Tid, IssueError> {
         let ahead = self.horizon_seconds();
         match base.tid_at(now.saturating_add(ahead)) {
-            Err(TidError::PastRollover { .. }) => Tid::new(0xFF_FFFF).map_err(|_| IssueError::Tid(TidRefusal::Exhausted)),
+            Err(TidError::PastRollover { .. }) => {
+                Tid::new(0xFF_FFFF).map_err(|_| IssueError::Tid(TidRefusal::Exhausted))
+            }
             other => other.map_err(|error| time_error(base, error)),
         }
     }

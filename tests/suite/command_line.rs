@@ -81,12 +81,22 @@ fn the_whole_way_with_our_own_commands() {
     let key = json(&run(&["server-key", "--json", "--out", &home.text("server.pem")]));
     assert_eq!(key["bits"], 4096);
     let fingerprint = key["fingerprint"].as_str().unwrap();
-    let registered = json(&run(&["public-key", "register", &home.text("public.pem"), "--name", "me", "--json"]));
+    let registered =
+        json(&run(&["public-key", "register", &home.text("public.pem"), "--name", "me", "--json"]));
     let files = |name: &str| home.text(&format!("out/{name}"));
     let encrypt = |fingerprint: &str| {
         run(&[
-            "configuration", "encrypt", &home.text("c.yaml"), "--server-key", &home.text("server.pem"),
-            "--fingerprint", fingerprint, "--signing-key", &home.text("private.pem"), "--out", &home.text("out"),
+            "configuration",
+            "encrypt",
+            &home.text("c.yaml"),
+            "--server-key",
+            &home.text("server.pem"),
+            "--fingerprint",
+            fingerprint,
+            "--signing-key",
+            &home.text("private.pem"),
+            "--out",
+            &home.text("out"),
         ])
     };
     let swapped = encrypt(&"0".repeat(64));

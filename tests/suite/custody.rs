@@ -82,7 +82,8 @@ fn searchable(bytes: &[u8]) -> String {
 /// The bytes, and their hex, base64 and decimal-list texts, without what depends on their position.
 fn encodings(bytes: &[u8]) -> Vec<Vec<u8>> {
     use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-    let list = |separator: &str| bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(separator).into_bytes();
+    let list =
+        |separator: &str| bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(separator).into_bytes();
     let mut encodings = vec![bytes.to_vec(), hex::encode(bytes).into_bytes(), list(", "), list(",")];
     for skipped in 0..3 {
         let whole = (bytes.len() - skipped) / 3 * 3;

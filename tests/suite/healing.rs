@@ -3,7 +3,9 @@
 use std::{fs, time::Duration};
 
 use tonic::{Code, transport::Endpoint};
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use crate::harness::{Api, DKGA02, DKGA04, Home, Server, reason, ten_kwh};
 
@@ -16,7 +18,8 @@ async fn the_token_directory_vanishes_and_comes_back() {
     let first = ten_kwh(&configurations[0]);
     let token = api.issue(first.clone()).await.unwrap().token;
     let channel = Endpoint::from_shared(server.endpoint.clone()).unwrap().connect().await.unwrap();
-    let mut watch = HealthClient::new(channel).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let mut watch =
+        HealthClient::new(channel).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
 
     fs::rename(home.path("hsm/tokens"), home.path("hsm/gone")).unwrap();

@@ -6,8 +6,8 @@ use prost_types::Timestamp;
 use tonic::Code;
 use uuid::Uuid;
 use vendkey::api::v1::{
-    DisableConfigurationRequest, EnableConfigurationRequest, IssueTokenRequest, RawRegister, Rounding, UnitCredit,
-    issue_token_request::Content, unit_credit::Amount,
+    DisableConfigurationRequest, EnableConfigurationRequest, IssueTokenRequest, RawRegister, Rounding,
+    UnitCredit, issue_token_request::Content, unit_credit::Amount,
 };
 
 use crate::harness::{DKGA02, DKGA04, Home, Server, reason, ten_kwh, violations};
@@ -73,7 +73,10 @@ async fn another_request_under_the_same_id_is_refused() {
 }
 
 fn credit(decimal: &str) -> Option<Content> {
-    Some(Content::ElectricityCredit(UnitCredit { amount: Some(Amount::Decimal(decimal.to_owned())), rounding: 0 }))
+    Some(Content::ElectricityCredit(UnitCredit {
+        amount: Some(Amount::Decimal(decimal.to_owned())),
+        rounding: 0,
+    }))
 }
 
 #[tokio::test]
@@ -137,7 +140,10 @@ async fn finer_amounts_are_rounded_up_on_request() {
         ..ten_kwh(&configuration)
     };
     let transferred = api.issue(request).await.unwrap().transferred.unwrap();
-    assert_eq!((transferred.amount.as_str(), transferred.unit.as_str(), transferred.rounded_up), ("1.9", "m3", true));
+    assert_eq!(
+        (transferred.amount.as_str(), transferred.unit.as_str(), transferred.rounded_up),
+        ("1.9", "m3", true)
+    );
 }
 
 #[tokio::test]
@@ -152,7 +158,10 @@ async fn token_times_outside_the_window_are_refused() {
     };
     for seconds in [now() - 86_500, now() + 400, i64::MIN, i64::MAX, 0] {
         let status = api.issue(at(seconds)).await.unwrap_err();
-        assert_eq!((status.code(), reason(&status).as_str()), (Code::OutOfRange, "TOKEN_TIME_OUTSIDE_WINDOW"));
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::OutOfRange, "TOKEN_TIME_OUTSIDE_WINDOW")
+        );
     }
     let hour_ago = now() - 3600;
     let tid = api.issue(at(hour_ago)).await.unwrap().tid.unwrap();
@@ -186,9 +195,15 @@ async fn a_disabled_configuration_issues_nothing_new() {
     let name = configuration.name.clone();
     let request = ten_kwh(&configuration);
     let token = api.issue(request.clone()).await.unwrap().token;
-    api.configurations.disable_configuration(DisableConfigurationRequest { name: name.clone() }).await.unwrap();
+    api.configurations
+        .disable_configuration(DisableConfigurationRequest { name: name.clone() })
+        .await
+        .unwrap();
     let status = api.issue(ten_kwh(&configuration)).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "CONFIGURATION_DISABLED"));
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::FailedPrecondition, "CONFIGURATION_DISABLED")
+    );
     let replay = api.issue(request).await.unwrap();
     assert_eq!((replay.token, replay.replay), (token, true));
     api.configurations.enable_configuration(EnableConfigurationRequest { name }).await.unwrap();

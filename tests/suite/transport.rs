@@ -6,7 +6,9 @@ use tonic::{
     Code,
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use vendkey::api::v1::ListConfigurationsRequest;
 
 use crate::harness::{Api, Home, Server, openssl, reason};
@@ -31,7 +33,8 @@ async fn every_call_needs_a_credential() {
         ("x", "CREDENTIAL_MISSING"),
     ] {
         let mut api = Api::connect(&server.endpoint, credential).await;
-        let status = api.configurations.list_configurations(ListConfigurationsRequest::default()).await.unwrap_err();
+        let status =
+            api.configurations.list_configurations(ListConfigurationsRequest::default()).await.unwrap_err();
         assert_eq!((status.code(), reason(&status).as_str()), (Code::Unauthenticated, expected));
         let status = api.issue(vendkey::api::v1::IssueTokenRequest::default()).await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated);
@@ -56,9 +59,25 @@ async fn tls_with_certificate_files() {
     let home = Home::new();
     openssl(
         &[
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-addext",
-            "basicConstraints=critical,CA:FALSE", "-keyout", &home.text("tls.key"), "-out", &home.text("tls.pem"),
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-keyout",
+            &home.text("tls.key"),
+            "-out",
+            &home.text("tls.pem"),
         ],
         b"",
     );
@@ -71,14 +90,25 @@ async fn tls_with_certificate_files() {
     let endpoint_with = |tls| Endpoint::from_shared(endpoint.clone()).unwrap().tls_config(tls).unwrap();
     let channel = endpoint_with(ClientTlsConfig::new().ca_certificate(ca)).connect().await.unwrap();
     assert_eq!(health(channel, "").await, ServingStatus::Serving);
-    assert!(endpoint_with(ClientTlsConfig::new()).connect().await.is_err(), "an unknown authority is refused");
+    assert!(
+        endpoint_with(ClientTlsConfig::new()).connect().await.is_err(),
+        "an unknown authority is refused"
+    );
     let plain = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap().connect().await;
     if let Ok(channel) = plain {
         let request = HealthCheckRequest::default();
         HealthClient::new(channel).check(request).await.unwrap_err();
     }
 
-    let listed = home.vendkey(&["configuration", "list", "--json", "--endpoint", &endpoint, "--ca", &home.text("tls.pem")]);
+    let listed = home.vendkey(&[
+        "configuration",
+        "list",
+        "--json",
+        "--endpoint",
+        &endpoint,
+        "--ca",
+        &home.text("tls.pem"),
+    ]);
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
 }
 
@@ -99,8 +129,10 @@ async fn reflection_lists_the_services() {
     let mut request = tonic::Request::new(once(request));
     let bearer = format!("Bearer {}", home.credential()).parse().unwrap();
     request.metadata_mut().insert("authorization", bearer);
-    let mut answers = ServerReflectionClient::new(channel).server_reflection_info(request).await.unwrap().into_inner();
-    let Some(MessageResponse::ListServicesResponse(list)) = answers.next().await.unwrap().unwrap().message_response
+    let mut answers =
+        ServerReflectionClient::new(channel).server_reflection_info(request).await.unwrap().into_inner();
+    let Some(MessageResponse::ListServicesResponse(list)) =
+        answers.next().await.unwrap().unwrap().message_response
     else {
         panic!("no list");
     };

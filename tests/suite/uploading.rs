@@ -25,9 +25,15 @@ async fn the_article_s_example_uploads_with_its_warnings_and_never_issues() {
     assert!(configuration.warnings.len() >= 3, "{:?}", configuration.warnings);
     let request = EnableConfigurationRequest { name: configuration.name.clone() };
     let status = api.configurations.enable_configuration(request).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "CONFIGURATION_UNSERVABLE"));
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::FailedPrecondition, "CONFIGURATION_UNSERVABLE")
+    );
     let status = api.issue(ten_kwh(&configuration)).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "CONFIGURATION_UNSERVABLE"));
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::FailedPrecondition, "CONFIGURATION_UNSERVABLE")
+    );
 }
 
 #[tokio::test]

@@ -73,10 +73,7 @@ pub(super) fn is_allowed(connection: &Connection, source: i64, target: i64) -> R
         .query_row((source, target), |row| row.get(0))?)
 }
 
-pub(super) fn list(
-    connection: &Connection,
-    page: PageRequest,
-) -> Result<Page<AllowedKeyChange>, StoreError> {
+pub(super) fn list(connection: &Connection, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError> {
     let mut statement =
         connection.prepare_cached(&format!("{SELECT} WHERE p.number > ?1 ORDER BY p.number LIMIT ?2"))?;
     let rows = statement.query_map((page.row(), page.size() + 1), read)?.collect::<Result<_, _>>()?;

@@ -191,7 +191,8 @@ pub(super) fn key_changes(
     let mut statement = connection.prepare_cached(&format!(
         "{SELECT} WHERE t.pan = ?1 AND t.kind = {KEY_CHANGE} AND f.id = ?2 ORDER BY t.sequence DESC LIMIT 8"
     ))?;
-    let rows = statement.query_map((pan(meter)?, configuration.to_bytes()), read)?.collect::<Result<_, _>>()?;
+    let rows =
+        statement.query_map((pan(meter)?, configuration.to_bytes()), read)?.collect::<Result<_, _>>()?;
     Ok(rows)
 }
 

@@ -15,15 +15,14 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[
-        Migration { version: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") },
-        Migration {
-            version: 2,
-            name: "key changes and verifications",
-            sql: include_str!("migrations/0002_key_changes_and_verifications.sql"),
-        },
-    ];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") },
+    Migration {
+        version: 2,
+        name: "key changes and verifications",
+        sql: include_str!("migrations/0002_key_changes_and_verifications.sql"),
+    },
+];
 
 /// Applies what is missing, each step in a transaction of its own.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {

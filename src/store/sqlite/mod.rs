@@ -18,9 +18,9 @@ mod lock;
 mod migrations;
 mod public_keys;
 mod readers;
-mod verifications;
 #[cfg(test)]
 mod tests;
+mod verifications;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -38,8 +38,8 @@ use super::{
     AcceptedRestore, Actor, AllowedKeyChange, Attempt, Attempted, Begun, Client, ClientId, Configuration,
     ConfigurationError, ConfigurationId, ConfigurationRefusal, Credential, CredentialHolder, ImportedFields,
     KeyChangePair, KeyChangePairError, LedgerError, NewAct, NewAttempt, NewClient, NewConfiguration,
-    NewCredential, NewPublicKey, NewToken, Page, PageRequest, Past, PublicKey, PublicKeyId, Recorded, Records,
-    Registered, Seed, Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow,
+    NewCredential, NewPublicKey, NewToken, Page, PageRequest, Past, PublicKey, PublicKeyId, Recorded,
+    Records, Registered, Seed, Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow,
 };
 use crate::audit::{Hash, Head, RESTORE_ACCEPTED};
 use crate::crash;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::ledger::pan;
+use crate::store::StoreError;
 use crate::store::verification::{
     Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
 };
-use crate::store::StoreError;
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -19,7 +19,9 @@ pub(super) fn attempt(connection: &Connection, new: &NewAttempt) -> Result<Attem
         .prepare_cached("SELECT number FROM clients WHERE id = ?1")?
         .query_row([new.client.to_bytes()], |row| row.get(0))?;
     let pan = pan(new.meter)?;
-    connection.prepare_cached("DELETE FROM verification_failures WHERE at_ms <= ?1")?.execute([new.now_ms - DAY_MS])?;
+    connection
+        .prepare_cached("DELETE FROM verification_failures WHERE at_ms <= ?1")?
+        .execute([new.now_ms - DAY_MS])?;
     // The failure whose end makes room: the oldest of as many as a limit allows.
     let of_meter = connection
         .prepare_cached(

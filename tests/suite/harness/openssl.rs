@@ -52,7 +52,6 @@ impl Administrator {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
 
-
     /// The public key, PEM SPKI.
     pub fn public_key(&self) -> Vec<u8> {
         openssl(&["rsa", "-in", &self.path("private.pem"), "-pubout"], b"")

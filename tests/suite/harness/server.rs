@@ -20,8 +20,9 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 use vendkey::api::v1::{
     Configuration, GetServerKeyRequest, IssueTokenRequest, IssuedToken, RegisterPublicKeyRequest, UnitCredit,
-    UploadConfigurationRequest, UploadConfigurationResponse, configuration_service_client::ConfigurationServiceClient,
-    issue_token_request::Content, public_key_service_client::PublicKeyServiceClient,
+    UploadConfigurationRequest, UploadConfigurationResponse, audit_service_client::AuditServiceClient,
+    configuration_service_client::ConfigurationServiceClient, issue_token_request::Content,
+    ledger_service_client::LedgerServiceClient, public_key_service_client::PublicKeyServiceClient,
     token_service_client::TokenServiceClient, unit_credit::Amount,
 };
 
@@ -165,7 +166,6 @@ impl Server {
         }
     }
 
-
     /// SIGTERM, then the exit status.
     pub fn stop(mut self) -> std::process::ExitStatus {
         let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
@@ -201,6 +201,8 @@ pub struct Api {
     pub configurations: ConfigurationServiceClient<Authorized>,
     pub public_keys: PublicKeyServiceClient<Authorized>,
     pub tokens: TokenServiceClient<Authorized>,
+    pub audit: AuditServiceClient<Authorized>,
+    pub ledger: LedgerServiceClient<Authorized>,
 }
 
 impl Api {
@@ -211,7 +213,9 @@ impl Api {
         Self {
             configurations: ConfigurationServiceClient::new(service.clone()),
             public_keys: PublicKeyServiceClient::new(service.clone()),
-            tokens: TokenServiceClient::new(service),
+            tokens: TokenServiceClient::new(service.clone()),
+            audit: AuditServiceClient::new(service.clone()),
+            ledger: LedgerServiceClient::new(service),
         }
     }
 
@@ -219,8 +223,10 @@ impl Api {
     pub async fn administrator(&mut self) -> Administrator {
         let key = self.configurations.get_server_key(GetServerKeyRequest {}).await.unwrap().into_inner();
         let administrator = Administrator::new(&key.public_key_pem);
-        let request =
-            RegisterPublicKeyRequest { public_key: administrator.public_key(), display_name: "test".to_owned() };
+        let request = RegisterPublicKeyRequest {
+            public_key: administrator.public_key(),
+            display_name: "test".to_owned(),
+        };
         self.public_keys.register_public_key(request).await.unwrap();
         administrator
     }
