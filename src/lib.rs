@@ -28,4 +28,6 @@ pub mod server;
 
 pub mod cli;
 
+pub mod bench;
+
 pub mod conformance;

@@ -1,6 +1,7 @@
 //! The command line: the server, its set-up, and the administrator's and the vending platform's calls.
 
 mod audit;
+mod bench;
 mod configuration;
 mod connection;
 mod csv;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use connection::{Authorized, Bearer};
 use output::Failure;
 
 /// Vendkey: STS vending keys in an HSM, tokens over gRPC.
@@ -47,6 +49,8 @@ enum Command {
     /// The record of issued tokens, and what administrators decide about it
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// Measure a server that vends nothing
+    Bench(bench::Arguments),
     /// The audit chain
     #[command(subcommand)]
     Audit(audit::Command),
@@ -63,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => calling(command.run()),
         Command::Ledger(command) => calling(command.run()),
         Command::Audit(command) => command.run(),
+        Command::Bench(arguments) => arguments.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
