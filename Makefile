@@ -1,5 +1,5 @@
 # What a person types. CI calls the same targets.
-.PHONY: demo run test lint deny doc bench soak
+.PHONY: demo run test lint deny doc bench soak conformance fuzz
 
 # The whole way on this machine, from an encrypted configuration to a token, with SoftHSM.
 demo:
@@ -24,6 +24,24 @@ doc: prepare
 deny:
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny check bans licenses sources
+
+# Published vectors through the HSM code on a SoftHSM token that is made for the purpose and removed.
+# make conformance VECTORS=mine.json REPORT=report.html
+VECTORS ?= tests/vectors/sts-vectors.json
+conformance: prepare
+	@deploy/conformance.sh $(foreach file,$(VECTORS),--vectors $(file)) $(foreach file,$(REPORT),--report $(file))
+
+# Long fuzz runs; `make test` has a bounded one. make fuzz FUZZ_TARGETS=vectors FUZZ_SECONDS=3600
+FUZZ_TARGETS ?= token block configuration envelope public_key vectors
+FUZZ_SECONDS ?= 60
+fuzz:
+	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target; \
+		echo "==> $$target, $(FUZZ_SECONDS) s"; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; \
+	done
 
 # The service beside the machine's own bounds, then the ciphers. SECONDS_EACH=10, CLIENTS=64 and TLS=1 if wanted.
 bench: prepare

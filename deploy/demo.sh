@@ -67,6 +67,10 @@ show "$vendkey" "${issue[@]}"
 say "and asks again, as after a lost answer: the same token"
 show "$vendkey" "${issue[@]}"
 
+say "the token is verified: its fields, and that it was issued here"
+token=$("$vendkey" "${issue[@]}" --json | sed -n 's/.*"token": "\([0-9]*\)".*/\1/p')
+show "$vendkey" token verify --configuration "$configuration" --meter 47500150231 "$token" --bits
+
 say "stopping the server"
 kill "$server"
 wait "$server" || true

@@ -31,6 +31,14 @@ pub fn point(name: &str) {
     }
 }
 
+/// The environment variable that names what is to fail.
+pub const FAIL_AT: &str = "VENDKEY_FAIL_AT";
+
+/// Whether a test asked for this to fail: `selftest`, a self-test. Never in release builds.
+pub fn fails(name: &str) -> bool {
+    cfg!(debug_assertions) && std::env::var(FAIL_AT).is_ok_and(|wanted| wanted == name)
+}
+
 /// Kills this process with SIGKILL if a test asked for it at this point. Nothing in release builds.
 #[cfg(not(debug_assertions))]
 #[inline(always)]

@@ -14,6 +14,8 @@ pub mod audit;
 
 pub mod crash;
 
+pub mod selftest;
+
 pub mod store;
 
 pub mod access;

@@ -214,7 +214,7 @@ mod tests {
     fn pages_are_zero_rounded_up_and_writable_to_the_last_byte() {
         for bytes in [0, 1, 4095, 4096, 4097, 65_536] {
             let mut page = LockedPage::new(bytes).unwrap();
-            assert!(page.len() >= bytes.max(1) && page.len() % rustix::param::page_size() == 0);
+            assert!(page.len() >= bytes.max(1) && page.len().is_multiple_of(rustix::param::page_size()));
             assert!(page.iter().all(|byte| *byte == 0));
             let last = page.len() - 1;
             page[0] = 1;

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     authentication::caller,
+    capabilities, key_change,
     parse::{Fields, timestamp},
     reason::Reason,
     refusal::Refusal,
@@ -95,6 +96,49 @@ impl ConfigurationService for Configurations {
         Ok(Response::new(shown(&changed)))
     }
 
+    async fn allow_key_change(
+        &self,
+        request: Request<v1::AllowKeyChangeRequest>,
+    ) -> Result<Response<v1::KeyChangePair>, Status> {
+        let caller = caller(&request)?;
+        let v1::AllowKeyChangeRequest { source, target } = request.into_inner();
+        let pair = key_change::pair(&source, &target)?;
+        let allowed = self.vending.allow_key_change(&caller, pair).await.map_err(Refusal::from)?;
+        Ok(Response::new(key_change::pair_shown(&allowed)))
+    }
+
+    async fn forbid_key_change(
+        &self,
+        request: Request<v1::ForbidKeyChangeRequest>,
+    ) -> Result<Response<v1::ForbidKeyChangeResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::ForbidKeyChangeRequest { source, target } = request.into_inner();
+        let pair = key_change::pair(&source, &target)?;
+        let was_allowed = self.vending.forbid_key_change(&caller, pair).await.map_err(Refusal::from)?;
+        Ok(Response::new(v1::ForbidKeyChangeResponse { was_allowed }))
+    }
+
+    async fn list_key_change_pairs(
+        &self,
+        request: Request<v1::ListKeyChangePairsRequest>,
+    ) -> Result<Response<v1::ListKeyChangePairsResponse>, Status> {
+        let v1::ListKeyChangePairsRequest { page_size, page_token } = request.into_inner();
+        let page =
+            PageRequest::new(Listing::KeyChangePairs, page_size, &page_token).map_err(Refusal::from)?;
+        let page = self.vending.store().list_key_changes(page).await.map_err(Refusal::from)?;
+        Ok(Response::new(v1::ListKeyChangePairsResponse {
+            pairs: page.items.iter().map(key_change::pair_shown).collect(),
+            next_page_token: page.next.map(|token| token.to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn get_capabilities(
+        &self,
+        _: Request<v1::GetCapabilitiesRequest>,
+    ) -> Result<Response<v1::Capabilities>, Status> {
+        Ok(Response::new(capabilities::of(&self.vending)))
+    }
+
     async fn get_server_key(
         &self,
         _: Request<v1::GetServerKeyRequest>,
@@ -146,7 +190,7 @@ fn shown(configuration: &Configuration) -> v1::Configuration {
     }
 }
 
-fn attributes(attributes: &Attributes) -> v1::KeyAttributes {
+pub(super) fn attributes(attributes: &Attributes) -> v1::KeyAttributes {
     v1::KeyAttributes {
         iin: attributes.iin.to_string(),
         sgc: attributes.sgc.to_string(),

@@ -1,10 +1,11 @@
 //! The contents of `IssueTokenRequest`, into payloads of the standard and back into words.
 
 use super::{
-    parse::Fields,
+    parse::{Fields, timestamp},
     v1::{
-        ClearCredit, CurrencyCredit, MeterTest, RawRegister, Rounding as WireRounding, UnitCredit,
-        clear_credit, currency_credit, issue_token_request::Content as Wire, meter_test, unit_credit,
+        ClearCredit, CurrencyCredit, MeterTest, RawRegister, Rounding as WireRounding, TokenIdentifier,
+        UnitCredit, clear_credit, currency_credit, issue_token_request::Content as Wire, meter_test,
+        unit_credit,
     },
 };
 use crate::{
@@ -13,6 +14,8 @@ use crate::{
             AmountError, CURRENCY_PLACES, CurrencyAmount, Rounding, UNIT_PLACES, UnitAmount, format_decimal,
             parse_decimal,
         },
+        attributes::BaseDate,
+        tid::Tid,
         token::{CreditRegister, Display, DisplayForm, ExtendedSet, Management, Payload, Service},
     },
     vending::Asked,
@@ -182,6 +185,23 @@ fn display(fields: &mut Fields, wire: MeterTest) -> Option<Display> {
         Some(meter_test::Test::ExtendedRead(index)) => Display::read(u8::try_from(index).unwrap_or(u8::MAX)),
     };
     fields.take("meter_test", display)
+}
+
+/// The kind of a token of class 1 in words.
+pub(super) fn display_kind(display: &Display) -> &'static str {
+    match display.form() {
+        DisplayForm::Extended => "extended read",
+        _ if display.is_all() => "meter test: all",
+        DisplayForm::TwoDigit | DisplayForm::FourDigit => "meter test",
+    }
+}
+
+/// A TID with its time.
+pub(super) fn identifier(tid: Tid, base_date: BaseDate) -> TokenIdentifier {
+    TokenIdentifier {
+        value: tid.value(),
+        time: Some(timestamp(tid.unix_seconds(base_date).saturating_mul(1000))),
+    }
 }
 
 /// The kind of a token in words.

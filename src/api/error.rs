@@ -9,9 +9,9 @@ use super::{
 use crate::{
     access::AccessError,
     hsm::HsmError,
-    store::{Outcome, PageError, StoreError},
-    sts::tid::TidRefusal,
-    vending::{EnableError, IssueError, Stop, Unusable, UploadError},
+    store::{KeyChangePairError, Outcome, PageError, StoreError},
+    sts::{tid::TidRefusal, token::key_change::KeyChangeRefusal},
+    vending::{EnableError, IssueError, KeyChangeRefused, Stop, Unusable, UploadError, VerifyError},
 };
 
 /// After a full queue: it drains within milliseconds.
@@ -140,6 +140,7 @@ impl From<EnableError> for Refusal {
 impl From<IssueError> for Refusal {
     fn from(error: IssueError) -> Self {
         let reason = match &error {
+            IssueError::SelfTest(_) => Reason::SelftestFailed,
             IssueError::Meter(_) => {
                 return Self::fields(Reason::InvalidFields, vec![("meter".to_owned(), error.to_string())]);
             }
@@ -149,6 +150,7 @@ impl From<IssueError> for Refusal {
             IssueError::Tid(TidRefusal::KeyExpired { .. }) => Reason::KeyExpired,
             IssueError::Tid(TidRefusal::Exhausted) => Reason::TidExhausted,
             IssueError::Tid(TidRefusal::BeyondHorizon { .. }) => Reason::TidBeyondHorizon,
+            IssueError::KeyChange(refused) => key_change(*refused),
             IssueError::RequestIdReused => Reason::RequestIdReused,
             IssueError::RequestIdTooOld => Reason::RequestIdTooOld,
             IssueError::Stopped(Stop::BehindCheckpoint { .. }) => Reason::LedgerBehindCheckpoint,
@@ -165,6 +167,51 @@ impl From<IssueError> for Refusal {
             IssueError::Hsm { error, outcome } => Self::from(error).issued(outcome.into()),
             IssueError::Store(error) => error.into(),
             error => Self::new(reason, error.to_string()),
+        }
+    }
+}
+
+fn key_change(refused: KeyChangeRefused) -> Reason {
+    match refused {
+        KeyChangeRefused::NotAllowed => Reason::KeyChangeNotAllowed,
+        KeyChangeRefused::RevivesOldTokens => Reason::KeyChangeRevivesTokens,
+        KeyChangeRefused::Standard(refusal) => match refusal {
+            KeyChangeRefusal::OtherIin { .. } => Reason::KeyChangeOtherIssuer,
+            KeyChangeRefusal::OtherEa { .. } => Reason::KeyChangeOtherCipher,
+            KeyChangeRefusal::OtherDkga { .. } => Reason::KeyChangeOtherDerivation,
+            KeyChangeRefusal::EarlierBaseDate { .. } => Reason::KeyChangeEarlierBaseDate,
+            KeyChangeRefusal::KeyType { .. } => Reason::KeyChangeKeyType,
+            KeyChangeRefusal::BothExpired => Reason::KeyChangeBothExpired,
+        },
+    }
+}
+
+impl From<VerifyError> for Refusal {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Unusable(error) => error.into(),
+            VerifyError::Meter(error) => {
+                Self::fields(Reason::InvalidFields, vec![("meter".to_owned(), error.to_string())])
+            }
+            VerifyError::ForeignDenied => Self::new(Reason::PolicyDenies, error.to_string()),
+            VerifyError::Limited(wait) => {
+                Self::new(Reason::VerificationsLimited, error.to_string()).retry_after(wait)
+            }
+            VerifyError::Hsm(error) => error.into(),
+            VerifyError::Store(error) => error.into(),
+            VerifyError::Fault(fault) => {
+                tracing::error!(fault, "verifying");
+                internal()
+            }
+        }
+    }
+}
+
+impl From<KeyChangePairError> for Refusal {
+    fn from(error: KeyChangePairError) -> Self {
+        match error {
+            KeyChangePairError::NotFound(id) => Unusable::NotFound(id).into(),
+            KeyChangePairError::Store(error) => error.into(),
         }
     }
 }

@@ -2,10 +2,12 @@
 
 mod audit;
 mod authentication;
+mod capabilities;
 mod configuration;
 mod content;
 mod error;
 mod issued;
+mod key_change;
 mod ledger;
 mod many;
 mod parse;
@@ -13,6 +15,7 @@ mod public_key;
 mod reason;
 mod refusal;
 mod token;
+mod verification;
 
 pub use audit::Audit;
 pub use authentication::AuthenticationLayer;

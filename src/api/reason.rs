@@ -55,6 +55,15 @@ reasons! {
     TidExhausted = "TID_EXHAUSTED", FailedPrecondition, "The 24 bits of the token identifier are used up: change to a later base date.";
     TidBeyondHorizon = "TID_BEYOND_HORIZON", FailedPrecondition, "This meter has had so many tokens that the next free minute is too far ahead; wait.";
     KeyExpired = "KEY_EXPIRED", FailedPrecondition, "The key expiry number forbids tokens of that time: change the key.";
+    KeyChangeNotAllowed = "KEY_CHANGE_NOT_ALLOWED", FailedPrecondition, "No administrator allowed key changes from the one configuration to the other.";
+    KeyChangeOtherIssuer = "KEY_CHANGE_OTHER_ISSUER", FailedPrecondition, "The two keys belong to two issuers (IIN).";
+    KeyChangeOtherCipher = "KEY_CHANGE_OTHER_CIPHER", FailedPrecondition, "A key change keeps the encryption algorithm.";
+    KeyChangeOtherDerivation = "KEY_CHANGE_OTHER_DERIVATION", FailedPrecondition, "A key change keeps the decoder key generation algorithm.";
+    KeyChangeEarlierBaseDate = "KEY_CHANGE_EARLIER_BASE_DATE", FailedPrecondition, "A meter's base date never goes back.";
+    KeyChangeKeyType = "KEY_CHANGE_KEY_TYPE", FailedPrecondition, "Keys of type 0 become any other, of type 1 become 2 or 3; all else keeps its type.";
+    KeyChangeBothExpired = "KEY_CHANGE_BOTH_EXPIRED", FailedPrecondition, "Both keys have expired.";
+    KeyChangeRevivesTokens = "KEY_CHANGE_REVIVES_TOKENS", FailedPrecondition, "The meter would forget its token identifiers and keep its key, so every old token would work once more.";
+    VerificationsLimited = "VERIFICATIONS_LIMITED", ResourceExhausted, "Too many looks into foreign tokens failed, for this meter or by this client: retry after the time given.";
     RequestIdReused = "REQUEST_ID_REUSED", AlreadyExists, "This request_id belongs to another request; use a new one.";
     RequestIdTooOld = "REQUEST_ID_TOO_OLD", FailedPrecondition, "The request is older than what the ledger answers for; whether it was issued, the ledger cannot tell any more.";
     ClockInDoubt = "CLOCK_IN_DOUBT", FailedPrecondition, "The server's clock jumped or is far from the last commit; nothing is issued until an administrator accepts it. Replays are answered.";
@@ -67,6 +76,7 @@ reasons! {
     UploadsLimited = "UPLOADS_LIMITED", ResourceExhausted, "Too many upload attempts of this client: retry after the time given.";
     HsmUnavailable = "HSM_UNAVAILABLE", Unavailable, "The HSM does not answer; retry with the same request_id.";
     StoreUnavailable = "STORE_UNAVAILABLE", Unavailable, "The store cannot be written or read; retry with the same request_id.";
+    SelftestFailed = "SELFTEST_FAILED", Unavailable, "This server failed a known-answer test and issues nothing until an administrator has looked; another server may serve.";
     DeadlinePassed = "DEADLINE_PASSED", DeadlineExceeded, "The call's deadline passed before anything was recorded.";
     Internal = "INTERNAL", Internal, "A fault of the server; its log says more.";
 }

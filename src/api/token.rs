@@ -12,12 +12,13 @@ use uuid::Uuid;
 use super::{
     authentication::caller,
     content::{self, Content},
-    issued,
+    issued, key_change,
     many::{self, Asking},
     parse::{Fields, timestamp},
     reason::Reason,
     refusal::Refusal,
     v1::{self, token_service_server::TokenService},
+    verification,
 };
 use crate::{
     store::{RowContent, TokenRow},
@@ -42,6 +43,29 @@ impl Tokens {
 
 #[tonic::async_trait]
 impl TokenService for Tokens {
+    async fn issue_key_change(
+        &self,
+        request: Request<v1::IssueKeyChangeRequest>,
+    ) -> Result<Response<v1::KeyChangeSet>, Status> {
+        let caller = caller(&request)?;
+        let deadline = deadline(request.metadata());
+        let order = key_change::parse(request.into_inner(), deadline)?;
+        let issued = self.vending.change_key(&caller, order).await.map_err(Refusal::from)?;
+        Ok(Response::new(key_change::shown(&issued)))
+    }
+
+    async fn verify_token(
+        &self,
+        request: Request<v1::VerifyTokenRequest>,
+    ) -> Result<Response<v1::VerifyTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let with_layout = request.bit_layout;
+        let order = verification::parse(request)?;
+        let verified = self.vending.verify(&caller, order).await.map_err(Refusal::from)?;
+        Ok(Response::new(verification::shown(verified, with_layout)))
+    }
+
     async fn issue_token(
         &self,
         request: Request<v1::IssueTokenRequest>,
@@ -150,7 +174,7 @@ pub(super) fn request_id(text: &str) -> Result<Uuid, &'static str> {
     }
 }
 
-fn meter_number(text: &str) -> Result<MeterNumber, MeterError> {
+pub(super) fn meter_number(text: &str) -> Result<MeterNumber, MeterError> {
     match text.len() {
         18 => text.parse::<MeterPan>().map(MeterNumber::Pan),
         _ => text.parse::<Drn>().map(MeterNumber::Drn),
@@ -224,10 +248,7 @@ pub(super) fn sequenced(issued: &IssuedToken, asked: Asked, finer: bool) -> Resu
         kcv: known.kcv.map(hex::encode).unwrap_or_default(),
         meter_pan: meter.to_string(),
         drn: meter.drn().to_string(),
-        tid: Some(v1::TokenIdentifier {
-            value: tid.value(),
-            time: Some(timestamp(tid.unix_seconds(*base_date).saturating_mul(1000))),
-        }),
+        tid: Some(content::identifier(*tid, *base_date)),
         transferred,
         register: match payload {
             Payload::Management(management) => Some(management.register().into()),
@@ -239,12 +260,11 @@ pub(super) fn sequenced(issued: &IssuedToken, asked: Asked, finer: bool) -> Resu
 }
 
 pub(super) fn displayed(row: &TokenRow, display: Display, replay: bool) -> v1::IssuedToken {
-    let kind = if display.is_all() { "meter test: all" } else { "meter test" };
     v1::IssuedToken {
         token: display.token().to_string(),
         token_class: 1,
         token_subclass: display.block().subclass().into(),
-        kind: kind.to_owned(),
+        kind: content::display_kind(&display).to_owned(),
         control: Some(display.control()),
         replay,
         ..from_row(row)

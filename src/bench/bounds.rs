@@ -9,8 +9,8 @@ use crate::{
     hsm::{Hsm, HsmSettings, KeyKind, MOST_DECODER_KEYS, VendingKeyMaterial},
     settings::Settings,
     store::{
-        Actor, Begun, ClientId, ConfigurationId, Content, FinishedState, ImportedFields, NewClient, NewConfiguration,
-        NewCredential, NewToken, PublicKeyId, Role, Store,
+        Actor, Begun, ClientId, ConfigurationId, Content, FinishedState, ImportedFields, NewClient,
+        NewConfiguration, NewCredential, NewToken, PublicKeyId, Role, Store,
         sqlite::{SqliteSettings, SqliteStore},
     },
     sts::{
@@ -32,17 +32,18 @@ const CALLS: usize = 128;
 pub(super) async fn hsm(settings: &HsmSettings, window: Duration) -> Result<(f64, f64), BenchError> {
     let hsm = Hsm::start(settings.clone())?;
     let mut rates = [0.0; 2];
-    for (rate, (dkga, kind, length, at_once)) in rates.iter_mut().zip([
-        (Dkga::Dkga04, KeyKind::Hmac, 20, CALLS),
-        (Dkga::Dkga02, KeyKind::Des, 8, MOST_DECODER_KEYS),
-    ]) {
+    for (rate, (dkga, kind, length, at_once)) in rates
+        .iter_mut()
+        .zip([(Dkga::Dkga04, KeyKind::Hmac, 20, CALLS), (Dkga::Dkga02, KeyKind::Des, 8, MOST_DECODER_KEYS)])
+    {
         let mut key = [0; 20];
         getrandom::fill(&mut key).map_err(|error| BenchError::Ledger(error.to_string()))?;
         for byte in &mut key {
             // DES keys have odd parity.
             *byte = *byte & 0xFE | u8::from((*byte & 0xFE).count_ones() % 2 == 0);
         }
-        let material = VendingKeyMaterial::from_slice(kind, &key[..length]).map_err(crate::hsm::HsmError::from)?;
+        let material =
+            VendingKeyMaterial::from_slice(kind, &key[..length]).map_err(crate::hsm::HsmError::from)?;
         let Some(material) = material else { continue };
         let session = hsm.import_session_key(material).await?;
         let derivation = derivation(dkga)?;
@@ -132,7 +133,8 @@ async fn rows(store: &SqliteStore, window: Duration) -> Result<f64, BenchError> 
     let fields = ImportedFields { kcv: Some([0; 3]), mask: None, state: FinishedState::Enabled };
     store.finish_import(row.id, fields, Actor::Local, now_ms).await.map_err(fault)?;
     let tid = |value| Tid::new(value).map_err(fault);
-    let window_of_tids = TidWindow { earliest: tid(6_000_000)?, ken: KeyExpiry(255), horizon: tid(6_001_440)? };
+    let window_of_tids =
+        TidWindow { earliest: tid(6_000_000)?, ken: KeyExpiry(255), horizon: tid(6_001_440)? };
     let meters = Meters::new();
     let token = || {
         let meter = MeterPan::parse(&meters.next(), attributes.iin).map_err(fault)?;
@@ -147,7 +149,10 @@ async fn rows(store: &SqliteStore, window: Duration) -> Result<f64, BenchError> 
                 meter,
                 base_date: BaseDate::Y2014,
                 window: window_of_tids,
-                payload: Payload::Credit { service: Service::Electricity, amount: UnitAmount::from_code(100) },
+                payload: Payload::Credit {
+                    service: Service::Electricity,
+                    amount: UnitAmount::from_code(100),
+                },
                 rnd: Rnd::from_random(1),
             },
             requests_from_ms: 0,

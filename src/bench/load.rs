@@ -13,10 +13,13 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use uuid::Uuid;
 
 use super::{BenchError, Plan, meters::Meters};
-use crate::{api::v1::{
-    BatchIssueTokensRequest, IssueTokenRequest, TokenResult, UnitCredit, issue_token_request::Content,
-    token_result, token_service_client::TokenServiceClient, unit_credit::Amount,
-}, cli::Authorized};
+use crate::{
+    api::v1::{
+        BatchIssueTokensRequest, IssueTokenRequest, TokenResult, UnitCredit, issue_token_request::Content,
+        token_result, token_service_client::TokenServiceClient, unit_credit::Amount,
+    },
+    cli::Authorized,
+};
 
 /// How long calls took.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -48,7 +51,10 @@ fn order(meters: &Meters, configuration: &str) -> IssueTokenRequest {
         meter: meters.next(),
         request_id: Uuid::now_v7().to_string(),
         token_time: None,
-        content: Some(Content::ElectricityCredit(UnitCredit { amount: Some(Amount::Tenths(125)), rounding: 0 })),
+        content: Some(Content::ElectricityCredit(UnitCredit {
+            amount: Some(Amount::Tenths(125)),
+            rounding: 0,
+        })),
     }
 }
 
@@ -93,19 +99,25 @@ impl Call for Many {
     async fn call(&mut self) -> Result<u64, Status> {
         let Vendor { tokens, meters, configuration } = &mut self.0;
         let requests = (0..BATCH).map(|_| order(meters, configuration)).collect();
-        let results = tokens.batch_issue_tokens(BatchIssueTokensRequest { requests }).await?.into_inner().results;
+        let results =
+            tokens.batch_issue_tokens(BatchIssueTokensRequest { requests }).await?.into_inner().results;
         results.iter().try_for_each(issued).map(|()| results.len() as u64)
     }
 }
 
 /// Calls that do nothing: health checks.
 pub(super) async fn nothing(plan: &Plan) -> Result<Measured, BenchError> {
-    let client = |client: usize| Nothing(HealthClient::new(plan.channels[client % plan.channels.len()].clone()));
+    let client =
+        |client: usize| Nothing(HealthClient::new(plan.channels[client % plan.channels.len()].clone()));
     loops(plan, "an RPC that does nothing", (0..plan.clients).map(client), None).await
 }
 
 /// One token a call; at most at this rate, if one is given.
-pub(super) async fn unary(plan: &Plan, configuration: &str, rate: Option<f64>) -> Result<Measured, BenchError> {
+pub(super) async fn unary(
+    plan: &Plan,
+    configuration: &str,
+    rate: Option<f64>,
+) -> Result<Measured, BenchError> {
     let meters = Arc::new(Meters::new());
     let client = |client| One(Vendor::new(plan, client, &meters, configuration));
     loops(plan, "unary", (0..plan.clients).map(client), rate).await

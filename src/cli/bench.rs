@@ -94,10 +94,18 @@ fn table(report: &Report) -> String {
             number(Some(figure.rate)),
             figure.bound.clone().unwrap_or_default(),
             figure.share.map(|share| format!("{:.0} %", share * 100.0)).unwrap_or_default(),
-            figure.latency.map(|l| format!("{:.2} / {:.2} / {:.2}", l.p50_ms, l.p99_ms, l.p999_ms)).unwrap_or_default(),
+            figure
+                .latency
+                .map(|l| format!("{:.2} / {:.2} / {:.2}", l.p50_ms, l.p99_ms, l.p999_ms))
+                .unwrap_or_default(),
         ]
     });
     let table = output::table(["work", "per second", "beside", "share", "ms: p50 / p99 / p99.9"], rows);
-    let memory = report.server_memory_mib.map(|mib| format!("\nthe server's memory: {mib:.0} MiB, at most {:.0} MiB", report.server_memory_peak_mib.unwrap_or(mib)));
+    let memory = report.server_memory_mib.map(|mib| {
+        format!(
+            "\nthe server's memory: {mib:.0} MiB, at most {:.0} MiB",
+            report.server_memory_peak_mib.unwrap_or(mib)
+        )
+    });
     format!("{table}{}", memory.unwrap_or_default())
 }

@@ -2,12 +2,17 @@
 
 mod audit;
 mod bench;
+mod capabilities;
 mod configuration;
+mod conformance;
 mod connection;
 mod csv;
+mod key_change;
 mod ledger;
+mod meter;
 mod output;
 mod public_key;
+mod selftest;
 mod serve;
 mod server_key;
 mod setup;
@@ -43,6 +48,11 @@ enum Command {
     /// STS configurations and their vending keys
     #[command(subcommand)]
     Configuration(configuration::Command),
+    /// Carrying meters from one key to another
+    #[command(subcommand)]
+    KeyChange(key_change::Command),
+    /// Show what the server can do, and why not what it cannot
+    Capabilities(capabilities::Arguments),
     /// Tokens for meters
     #[command(subcommand)]
     Token(token::Command),
@@ -54,6 +64,13 @@ enum Command {
     /// The audit chain
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Prove the standard on your own HSM with published vectors; needs no server
+    Conformance(conformance::Arguments),
+    /// A meter in software: type tokens into it; for test keys
+    #[command(subcommand)]
+    Meter(meter::Command),
+    /// Run the known-answer tests that the server runs before it serves
+    Selftest(selftest::Arguments),
 }
 
 /// Parses the process's arguments, runs the command and answers its exit code.
@@ -64,10 +81,15 @@ pub fn main() -> ExitCode {
         Command::ServerKey(arguments) => calling(arguments.run()),
         Command::PublicKey(command) => calling(command.run()),
         Command::Configuration(command) => command.run(),
+        Command::KeyChange(command) => calling(command.run()),
+        Command::Capabilities(arguments) => calling(arguments.run()),
         Command::Token(command) => calling(command.run()),
         Command::Ledger(command) => calling(command.run()),
         Command::Audit(command) => command.run(),
         Command::Bench(arguments) => arguments.run(),
+        Command::Conformance(arguments) => arguments.run(),
+        Command::Meter(command) => command.run(),
+        Command::Selftest(arguments) => arguments.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

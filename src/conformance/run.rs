@@ -104,7 +104,7 @@ fn path(task: &Task) -> Path {
 }
 
 /// Equal, whether written as text or as a number, in whatever case hex is, with or without zeros behind a decimal point.
-fn same(expected: &Value, actual: &Value) -> bool {
+pub(super) fn same(expected: &Value, actual: &Value) -> bool {
     let text = |value: &Value| match value {
         Value::String(text) => text.to_ascii_lowercase(),
         other => other.to_string(),

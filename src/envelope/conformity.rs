@@ -212,7 +212,7 @@ pub fn servable(attributes: &Attributes, key_bytes: usize) -> Result<(), Vec<Uns
 
 /// DKGA01 to 03 make 64-bit keys, too short for EA11; DKGA04 names EA07 and EA11 in its message, and nobody defines it for
 /// EA09, which was withdrawn when DKGA04 came (STS facts §2.5, §5.2).
-fn fits(dkga: Dkga, ea: EncryptionAlgorithm) -> bool {
+pub fn fits(dkga: Dkga, ea: EncryptionAlgorithm) -> bool {
     match ea {
         EncryptionAlgorithm::Ea07 => true,
         EncryptionAlgorithm::Ea09 => dkga != Dkga::Dkga04,

@@ -47,7 +47,7 @@ mod test_keys;
 
 pub use blob::Base64Fault;
 pub use configuration::ConfigurationDraft;
-pub use conformity::{Unservable, Warning, servable};
+pub use conformity::{Unservable, Warning, fits, servable};
 pub use encrypt::{AdministratorKey, AdministratorKeyError, EncryptError, Encrypted, encrypt};
 pub use fault::{FieldFault, FieldReason, FormFault, TextFault};
 pub use legacy::{Blob, BlobFault, BlobHint, BlobReason, Blobs, LegacyEnvelope, parse};

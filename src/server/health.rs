@@ -7,6 +7,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     hsm::{Health, Hsm},
+    selftest::Latch,
     store::Store,
     vending::Clock,
 };
@@ -19,7 +20,13 @@ const SERVICES: [&str; 4] =
     ["", "vendkey.v1.TokenService", "vendkey.v1.ConfigurationService", "vendkey.v1.PublicKeyService"];
 
 /// Keeps the report true until the task is ended.
-pub(super) async fn watch(reporter: HealthReporter, hsm: Hsm, store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
+pub(super) async fn watch(
+    reporter: HealthReporter,
+    hsm: Hsm,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    latch: Latch,
+) {
     for service in SERVICES {
         reporter.set_service_status(service, ServingStatus::NotServing).await;
     }
@@ -36,7 +43,8 @@ pub(super) async fn watch(reporter: HealthReporter, hsm: Hsm, store: Arc<dyn Sto
             Health::Well => None,
             Health::Ill { reason } => Some(reason.clone()),
         };
-        let ill = hsm_ill.or(store_ill.clone());
+        let self_test = latch.failure().map(|failure| format!("a self-test failed: {failure}"));
+        let ill = self_test.or(hsm_ill).or(store_ill.clone());
         if told.as_ref() == Some(&ill) {
             continue;
         }
@@ -50,9 +58,12 @@ pub(super) async fn watch(reporter: HealthReporter, hsm: Hsm, store: Arc<dyn Sto
                 ServingStatus::NotServing
             }
         };
+        let changed = told.as_ref().is_none_or(|told: &Option<String>| told.is_some() != ill.is_some());
         told = Some(ill);
-        for service in SERVICES {
-            reporter.set_service_status(service, status).await;
+        if changed {
+            for service in SERVICES {
+                reporter.set_service_status(service, status).await;
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     access::{Attempts, Authenticator, Refusals},
     api::{Audit, AuthenticationLayer, Configurations, DESCRIPTORS, Ledger, PublicKeys, Tokens, v1},
     hsm::{Hsm, HsmError},
-    secret,
+    secret, selftest,
     settings::{Settings, TlsSettings},
     store::{Store, sqlite},
     vending::{Clock, Gate, SystemClock, Vending},
@@ -91,11 +91,13 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let mut checkpoints =
         Checkpoints::new(hsm.clone(), store.clone(), gate.clone(), settings.store.clone(), number).await?;
     let refusals = Arc::new(Refusals::new(store.clone(), clock.clone()));
-    let vending = Arc::new(Vending::new(hsm.clone(), store.clone(), clock.clone(), gate, settings.vending));
+    let latch = self_tested(&hsm).await;
+    let vending = Vending::new(hsm.clone(), store.clone(), clock.clone(), gate, settings.vending);
+    let vending = Arc::new(vending.under(latch.clone()));
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
     let uploads = Arc::new(Attempts::new(settings.vending.uploads_per_minute));
     let (reporter, health_service) = tonic_health::server::health_reporter();
-    let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone()));
+    let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch));
 
     let end_checkpoints = Arc::new(Notify::new());
     let checkpointing = tokio::spawn({
@@ -128,13 +130,14 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
             store, clock,
         )));
 
+    // Before anybody learns that it listens: whoever knows may also end it.
+    let end = end()?;
     let bind = |error| ServeError::Bind(settings.server.listen, error);
     let listener = TcpListener::bind(settings.server.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
     println!("listening on {scheme}://{address}");
     tracing::info!("listening on {scheme}://{address}");
     let (ending, ended) = watch::channel(());
-    let end = end()?;
     let serving = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
         end.await;
         drop(ending);
@@ -155,6 +158,21 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Known answers for every algorithm. A server that fails one starts all the same, so that it can say why it does not
+/// serve.
+async fn self_tested(hsm: &Hsm) -> selftest::Latch {
+    let latch = selftest::Latch::default();
+    let report = selftest::run(hsm).await;
+    match report.failure() {
+        None => tracing::info!("{} self-tests passed", report.software.len() + report.hsm.len()),
+        Some(failure) => {
+            tracing::error!(%failure, "a self-test failed: nothing will be issued");
+            latch.fail(failure);
+        }
+    }
+    latch
 }
 
 fn reflection() -> Result<

@@ -166,7 +166,12 @@ pub trait Store: Send + Sync {
     ) -> Result<AllowedKeyChange, KeyChangePairError>;
 
     /// Forbids a key change; says whether it was allowed.
-    async fn forbid_key_change(&self, pair: KeyChangePair) -> Result<bool, StoreError>;
+    async fn forbid_key_change(
+        &self,
+        pair: KeyChangePair,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<bool, StoreError>;
 
     /// The allowed key changes in the order in which they were allowed.
     async fn list_key_changes(&self, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError>;

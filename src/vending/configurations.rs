@@ -42,7 +42,7 @@ impl Known {
 }
 
 /// Which kind of key object serves an algorithm; DKGA01 has none.
-pub(super) fn kind_of(dkga: Dkga) -> Option<KeyKind> {
+pub(crate) fn kind_of(dkga: Dkga) -> Option<KeyKind> {
     match dkga {
         Dkga::Dkga01 => None,
         Dkga::Dkga02 => Some(KeyKind::Des),

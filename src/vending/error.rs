@@ -6,7 +6,7 @@ use crate::{
     envelope::{BlobFault, FieldFault},
     hsm::HsmError,
     store::{ConfigurationId, LedgerError, Outcome, StoreError, Warning},
-    sts::{attributes::BaseDate, meter::MeterError, tid::TidRefusal},
+    sts::{attributes::BaseDate, meter::MeterError, tid::TidRefusal, token::key_change::KeyChangeRefusal},
 };
 
 /// Why an upload is not taken. Nothing was stored, but for [`UploadError::Hsm`] and [`UploadError::Store`]: after these the
@@ -71,6 +71,9 @@ pub enum Unusable {
 /// Why a token is not issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
+    /// A self-test of this process failed: nothing that it computes is trusted.
+    #[error("a self-test of this server failed: {0}")]
+    SelfTest(String),
     /// The configuration does not serve.
     #[error(transparent)]
     Unusable(#[from] Unusable),
@@ -94,6 +97,9 @@ pub enum IssueError {
     /// The meter gets no TID.
     #[error(transparent)]
     Tid(TidRefusal),
+    /// The meter is not carried from the one key to the other.
+    #[error(transparent)]
+    KeyChange(#[from] KeyChangeRefused),
     /// The id belongs to another request.
     #[error("this request_id was used for another request")]
     RequestIdReused,
@@ -144,7 +150,7 @@ impl From<LedgerError> for IssueError {
             LedgerError::Refused(Refused::CredentialNotEnabled) => Self::CredentialRefused,
             LedgerError::Refused(Refused::Tid(refusal)) => Self::Tid(refusal),
             LedgerError::Refused(Refused::KeyChangeNotAllowed { .. }) => {
-                Self::Fault("a key change among orders")
+                Self::KeyChange(KeyChangeRefused::NotAllowed)
             }
             LedgerError::Refused(Refused::ConfigurationNotFound { id }) => Unusable::NotFound(id).into(),
             LedgerError::Refused(Refused::ConfigurationNotEnabled { state, .. }) => match state {
@@ -154,6 +160,46 @@ impl From<LedgerError> for IssueError {
             },
         }
     }
+}
+
+/// Why a key change is not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyChangeRefused {
+    /// No administrator allowed the pair.
+    #[error("no administrator allowed key changes between these configurations")]
+    NotAllowed,
+    /// The standard forbids it.
+    #[error(transparent)]
+    Standard(#[from] KeyChangeRefusal),
+    /// Roll-over with equal decoder keys.
+    #[error("roll-over with equal decoder keys would revive old tokens")]
+    RevivesOldTokens,
+}
+
+/// Why a token is not looked at. What the token is, is no failure.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The configuration does not serve.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+    /// The meter's number does not fit the configuration.
+    #[error(transparent)]
+    Meter(#[from] MeterError),
+    /// The settings do not let anybody look into foreign tokens.
+    #[error("looking into tokens that this server did not issue is not allowed (vending.verify_foreign)")]
+    ForeignDenied,
+    /// Too many looks failed.
+    #[error("too many looks into foreign tokens failed for this meter or this client")]
+    Limited(Duration),
+    /// The HSM does not answer.
+    #[error(transparent)]
+    Hsm(#[from] HsmError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A fault of ours.
+    #[error("fault: {0}")]
+    Fault(&'static str),
 }
 
 /// Why a configuration's state is not changed.

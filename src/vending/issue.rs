@@ -130,6 +130,10 @@ impl Vending {
     pub async fn record_many(&self, caller: &Caller, orders: &[IssueOrder]) -> RecordedOrders {
         let mut slots: Vec<Result<Slot, IssueError>> = Vec::with_capacity(orders.len());
         let mut ready: Vec<Option<Ready>> = Vec::with_capacity(orders.len());
+        if self.self_tested().is_err() {
+            let refused = |_| self.self_tested().and(Err(IssueError::Fault("a self-test is passed again")));
+            return RecordedOrders { slots: orders.iter().map(refused).collect(), jobs: Vec::new() };
+        }
         for order in orders {
             let (slot, order) = match self.check(caller, order).await {
                 Ok(order) => (Err(IssueError::Fault("an order was not recorded")), Some(order)),
@@ -168,7 +172,7 @@ impl Vending {
             if answered[place] || slots[place].is_ok() {
                 continue;
             }
-            match self.replay(caller, order).await {
+            match self.recorded_before(caller, order).await {
                 Ok(None) => {}
                 Ok(Some(slot)) => {
                     slots[place] = match self.hsm.try_reserve() {
@@ -223,6 +227,7 @@ impl Vending {
         display: Display,
         deadline: Option<Instant>,
     ) -> Result<(TokenRow, bool), IssueError> {
+        self.self_tested()?;
         let mut hash = Sha256::new();
         hash.update(b"vendkey display request v1\0");
         hash.update(display.block().bits().to_be_bytes());
@@ -245,6 +250,10 @@ impl Vending {
 
     /// Encrypts the block of a row again: the same digits whenever it is done. For rows with a block under a key.
     pub async fn reproduce(&self, rows: Vec<TokenRow>) -> Vec<Result<IssuedToken, IssueError>> {
+        if self.self_tested().is_err() {
+            let refused = |_| self.self_tested().and(Err(IssueError::Fault("a self-test is passed again")));
+            return rows.iter().map(refused).collect();
+        }
         let (mut slots, mut ready) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for row in rows {
             let known = match row.content.configuration() {
@@ -274,15 +283,21 @@ impl Vending {
         Ok(self.configurations.get(self.store.as_ref(), id).await.map_err(IssueError::Store)??)
     }
 
-    /// Checks every rule that needs no ledger.
-    async fn check(&self, caller: &Caller, order: &IssueOrder) -> Result<Ready, IssueError> {
-        let known = self.known(order.configuration).await?;
-        let meter = order.meter.pan(&known)?;
+    /// The configuration's key, if it, the policy and the HSM let it serve.
+    pub(super) fn servable_key(&self, known: &Known) -> Result<VendingKey, Unusable> {
         let key = known.usable_key(&self.policy)?;
         self.hsm
             .capabilities()
             .serves(key.class.kind())
             .map_err(|why| Unusable::KeyClass(why.to_string()))?;
+        Ok(key)
+    }
+
+    /// Checks every rule that needs no ledger.
+    async fn check(&self, caller: &Caller, order: &IssueOrder) -> Result<Ready, IssueError> {
+        let known = self.known(order.configuration).await?;
+        let meter = order.meter.pan(&known)?;
+        self.servable_key(&known)?;
         if order.asked.payload.class_subclass().0 == 0 {
             self.policy.allows_credit(known.attributes.kt)?;
         }
@@ -339,19 +354,29 @@ impl Vending {
         jobs
     }
 
-    /// The row of this request, if it was recorded before.
-    async fn replay(&self, caller: &Caller, order: &IssueOrder) -> Result<Option<Slot>, IssueError> {
-        let row = self.store.issued_token_of_request(caller.client, order.request_id).await;
-        let Some(row) = row.map_err(IssueError::Store)? else { return Ok(None) };
+    /// The order's earlier row, if it was recorded before.
+    async fn recorded_before(&self, caller: &Caller, order: &IssueOrder) -> Result<Option<Slot>, IssueError> {
         let known = self.known(order.configuration).await?;
         let meter = order.meter.pan(&known)?;
-        if row.request_hash != request_hash(order, meter) {
-            return Err(IssueError::RequestIdReused);
+        let row = self.replay(caller, order.request_id, request_hash(order, meter)).await?;
+        Ok(row.map(|row| Slot { row, known, replay: true, token: None }))
+    }
+
+    /// The row of this request, if it was recorded before.
+    pub(super) async fn replay(
+        &self,
+        caller: &Caller,
+        request_id: Uuid,
+        request_hash: [u8; 32],
+    ) -> Result<Option<TokenRow>, IssueError> {
+        let row = self.store.issued_token_of_request(caller.client, request_id).await;
+        match row.map_err(IssueError::Store)? {
+            Some(row) if row.request_hash != request_hash => Err(IssueError::RequestIdReused),
+            Some(row) if row.issued_ms < self.policy.requests_from_ms(self.gate.now_ms()) => {
+                Err(IssueError::RequestIdTooOld)
+            }
+            row => Ok(row),
         }
-        if row.issued_ms < self.policy.requests_from_ms(self.gate.now_ms()) {
-            return Err(IssueError::RequestIdTooOld);
-        }
-        Ok(Some(Slot { row, known, replay: true, token: None }))
     }
 
     /// What a row's token is made of.
@@ -365,7 +390,7 @@ impl Vending {
         let derivation = Derivation::new(&known.attributes, meter)
             .map_err(|_| IssueError::Fault("a configuration that cannot derive has rows"))?;
         Ok(Block {
-            key: known.usable_key(&self.policy)?,
+            key: self.servable_key(known)?,
             derivation,
             ea: known.attributes.ea,
             block: block.clone(),
@@ -449,7 +474,7 @@ fn settle(slots: &mut [Result<Slot, IssueError>], orders: &[usize], tokens: Vec<
 }
 
 impl MeterNumber {
-    fn pan(self, known: &Known) -> Result<MeterPan, IssueError> {
+    pub(super) fn pan(self, known: &Known) -> Result<MeterPan, IssueError> {
         let text = match self {
             Self::Drn(drn) => drn.to_string(),
             Self::Pan(pan) => pan.to_string(),

@@ -1,13 +1,15 @@
 //! The acts: importing a configuration, issuing a token. Policy and the clock's rules live here.
 
 mod clock;
-mod configurations;
+pub(crate) mod configurations;
 mod error;
 mod gate;
 mod import;
 mod issue;
+mod key_change;
 mod policy;
 mod restore;
+mod verify;
 
 use std::sync::Arc;
 
@@ -15,14 +17,23 @@ use tokio::sync::{Mutex, OnceCell};
 
 pub use clock::{Clock, SystemClock};
 pub use configurations::Known;
-pub use error::{EnableError, IssueError, Unusable, UploadError};
+pub use error::{EnableError, IssueError, KeyChangeRefused, Unusable, UploadError, VerifyError};
 pub use gate::{Gate, Stop, behind};
 pub use import::Uploaded;
 pub use issue::{Asked, IssueOrder, IssuedToken, MeterNumber, RecordedOrders};
+pub use key_change::{IssuedKeyChange, KeyChangeOrder};
 pub use policy::Policy;
 pub use restore::RestoreError;
+pub use verify::{Verdict, Verified, VerifyOrder, section_fields};
 
-use crate::{envelope::PublicKey, hsm::Hsm, settings::VendingSettings, store::Store};
+use crate::{
+    access::Caller,
+    envelope::PublicKey,
+    hsm::Hsm,
+    selftest::Latch,
+    settings::VendingSettings,
+    store::{AllowedKeyChange, KeyChangePair, KeyChangePairError, Store, StoreError},
+};
 
 /// The HSM, the store and the rules, put together.
 pub struct Vending {
@@ -35,6 +46,8 @@ pub struct Vending {
     server_key: OnceCell<PublicKey>,
     /// One import at a time, so that two uploads of one text make one key object.
     importing: Mutex<()>,
+    /// A failed self-test: nothing is issued any more.
+    selftest: Latch,
 }
 
 impl Vending {
@@ -55,12 +68,49 @@ impl Vending {
             configurations: configurations::KnownConfigurations::default(),
             server_key: OnceCell::new(),
             importing: Mutex::new(()),
+            selftest: Latch::default(),
+        }
+    }
+
+    /// Issues nothing once `latch` is set.
+    #[must_use]
+    pub fn under(self, latch: Latch) -> Self {
+        Self { selftest: latch, ..self }
+    }
+
+    /// Refuses once a self-test has failed: before anything is recorded, and before anything is encrypted again.
+    fn self_tested(&self) -> Result<(), IssueError> {
+        match self.selftest.failure() {
+            None => Ok(()),
+            Some(failure) => Err(IssueError::SelfTest(failure.to_owned())),
         }
     }
 
     /// The store, for what needs no act of ours: lists and single rows.
     pub fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    /// Lets meters be carried between two configurations, on the word of this caller.
+    pub async fn allow_key_change(
+        &self,
+        caller: &Caller,
+        pair: KeyChangePair,
+    ) -> Result<AllowedKeyChange, KeyChangePairError> {
+        self.store.allow_key_change(pair, caller.client, self.clock.now_ms()).await
+    }
+
+    /// Takes that back; says whether it was allowed.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn forbid_key_change(&self, caller: &Caller, pair: KeyChangePair) -> Result<bool, StoreError> {
+        self.store.forbid_key_change(pair, caller.actor(), self.clock.now_ms()).await
+    }
+
+    /// The rules of issuing.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The HSM, for its public keys and capabilities.

@@ -28,14 +28,21 @@ impl Policy {
 
     /// Whether keys with these attributes may be used at all.
     pub fn allows(&self, attributes: &Attributes) -> Result<(), Unusable> {
-        match (attributes.dkga, attributes.kt) {
-            (Dkga::Dkga01, _) => Err(Unusable::Denied("DKGA01: it would give the vending key away")),
-            (Dkga::Dkga02, _) if !self.0.allow_dkga02 => Err(Unusable::Denied("DKGA02 (vending.dkga02)")),
-            (Dkga::Dkga03, _) if !self.0.allow_unverified_algorithms => Err(Unusable::Unverified("DKGA03")),
-            (Dkga::Dkga04, KeyType::Dctk) if !self.0.allow_unverified_algorithms => {
-                Err(Unusable::Unverified("key type 3 under DKGA04"))
-            }
-            _ => Ok(()),
+        self.allows_derivation(attributes.dkga)?;
+        let unverified = attributes.dkga == Dkga::Dkga04 && attributes.kt == KeyType::Dctk;
+        if unverified && !self.0.allow_unverified_algorithms {
+            return Err(Unusable::Unverified("key type 3 under DKGA04"));
+        }
+        Ok(())
+    }
+
+    /// Whether keys may be derived in this way.
+    pub fn allows_derivation(&self, dkga: Dkga) -> Result<(), Unusable> {
+        match dkga {
+            Dkga::Dkga01 => Err(Unusable::Denied("DKGA01: it would give the vending key away")),
+            Dkga::Dkga02 if !self.0.allow_dkga02 => Err(Unusable::Denied("DKGA02 (vending.dkga02)")),
+            Dkga::Dkga03 if !self.0.allow_unverified_algorithms => Err(Unusable::Unverified("DKGA03")),
+            Dkga::Dkga02 | Dkga::Dkga03 | Dkga::Dkga04 => Ok(()),
         }
     }
 
@@ -55,6 +62,11 @@ impl Policy {
     /// How far ahead of the clock a meter may get, in seconds.
     pub fn horizon_seconds(&self) -> i64 {
         i64::from(self.0.horizon_minutes) * 60
+    }
+
+    /// Whether callers may look into tokens that this server did not issue.
+    pub fn allows_foreign_verification(&self) -> bool {
+        self.0.verify_foreign
     }
 
     /// The TIDs that a token may get now, or at the time that was asked for (Unix seconds).
@@ -111,6 +123,7 @@ mod tests {
             horizon_minutes: 1440,
             allow_dkga02: allow,
             allow_unverified_algorithms: allow,
+            verify_foreign: allow,
             uploads_per_minute: 1,
             request_retention_days: 90,
         })

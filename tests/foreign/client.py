@@ -1,13 +1,14 @@
 """A foreign client: Python's grpcio, with code that protoc makes from the proto files.
 
-Usage: client.py STUBS ADDRESS CREDENTIAL-FILE DATA DIGEST KEY PUBLIC-KEY
-Registers the public key, uploads the configuration, issues a token and repeats the request; prints JSON.
+Usage: client.py STUBS ADDRESS CREDENTIAL-FILE DATA DIGEST KEY PUBLIC-KEY TARGET
+Registers the public key, uploads the configuration, issues a token and repeats the request, issues one of each kind and verifies
+it, changes a meter's key to that of the configuration TARGET; prints JSON.
 """
 import json
 import sys
 import uuid
 
-stubs, address, credential_file, data, digest, key, public_key = sys.argv[1:]
+stubs, address, credential_file, data, digest, key, public_key, target = sys.argv[1:]
 sys.path.insert(0, stubs)
 
 import grpc
@@ -46,6 +47,67 @@ request = token_pb2.IssueTokenRequest(
 first = tokens.IssueToken(request, metadata=metadata)
 again = tokens.IssueToken(request, metadata=metadata)
 
+meter = "47500150231"
+units, money = token_pb2.UnitCredit(decimal="1.5"), token_pb2.CurrencyCredit(decimal="-2.5")
+watts, raw = token_pb2.Power(watts=1000), token_pb2.RawRegister(value=7)
+kinds = {
+    "electricity_credit": units,
+    "water_credit": units,
+    "gas_credit": units,
+    "time_credit": units,
+    "electricity_currency_credit": money,
+    "water_currency_credit": money,
+    "gas_currency_credit": money,
+    "time_currency_credit": money,
+    "maximum_power_limit": watts,
+    "clear_credit": token_pb2.ClearCredit(register=token_pb2.ClearCredit.ALL),
+    "tariff_rate": raw,
+    "clear_tamper": token_pb2.ClearTamper(),
+    "maximum_phase_power_unbalance": watts,
+    "water_meter_factor": raw,
+    "extended": token_pb2.Extended(index=63, value=1),
+}
+
+
+def look(digits):
+    answer = tokens.VerifyToken(
+        token_pb2.VerifyTokenRequest(token=digits, configuration=uploaded.configuration.name, meter=meter),
+        metadata=metadata,
+    )
+    return token_pb2.VerifyTokenResponse.Result.Name(answer.result)
+
+
+verified = {}
+for kind, content in kinds.items():
+    issued = tokens.IssueToken(
+        token_pb2.IssueTokenRequest(
+            configuration=uploaded.configuration.name,
+            meter=meter,
+            request_id=str(uuid.uuid4()),
+            **{kind: content},
+        ),
+        metadata=metadata,
+    )
+    verified[kind] = look(issued.token)
+test = tokens.IssueToken(
+    token_pb2.IssueTokenRequest(
+        request_id=str(uuid.uuid4()), meter_test=token_pb2.MeterTest(all=token_pb2.AllTests())
+    ),
+    metadata=metadata,
+)
+verified["meter_test"] = look(test.token)
+
+configurations.AllowKeyChange(
+    configuration_pb2.AllowKeyChangeRequest(source=uploaded.configuration.name, target=target),
+    metadata=metadata,
+)
+change = tokens.IssueKeyChange(
+    token_pb2.IssueKeyChangeRequest(
+        source=uploaded.configuration.name, target=target, meter=meter, request_id=str(uuid.uuid4())
+    ),
+    metadata=metadata,
+)
+
 refused = None
 try:
     tokens.IssueToken(token_pb2.IssueTokenRequest(), metadata=metadata)
@@ -61,6 +123,8 @@ print(json.dumps({
     "configuration": MessageToDict(uploaded.configuration),
     "first": MessageToDict(first),
     "again": MessageToDict(again),
+    "verified": verified,
+    "change": [look(token.token) for token in change.tokens],
     "refused": refused,
     "anonymous": anonymous,
 }))

@@ -16,6 +16,8 @@ async fn python_uploads_and_issues() {
     let public_key = administrator.path("public.pem");
     std::fs::write(&public_key, administrator.public_key()).unwrap();
 
+    let target = api.configuration(&DKGA04.replace("key_revision_no: 1", "key_revision_no: 2")).await.name;
+
     let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
     let stubs = administrator.path("stubs");
     std::fs::create_dir(&stubs).unwrap();
@@ -32,7 +34,7 @@ async fn python_uploads_and_issues() {
     let address = server.endpoint.trim_start_matches("http://");
     let ran = Command::new("/usr/bin/python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/client.py"))
-        .args([&stubs, address, &home.text("credential"), &data, &digest, &key, &public_key])
+        .args([&stubs, address, &home.text("credential"), &data, &digest, &key, &public_key, &target])
         .output()
         .unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
@@ -41,6 +43,12 @@ async fn python_uploads_and_issues() {
     assert_eq!(said["first"]["token"].as_str().unwrap().len(), 20);
     assert_eq!(said["first"]["token"], said["again"]["token"]);
     assert_eq!(said["again"]["replay"], true);
+    let verified = said["verified"].as_object().unwrap();
+    assert_eq!(verified.len(), 16);
+    for (kind, result) in verified {
+        assert_eq!(result, if kind == "meter_test" { "METER_TEST" } else { "VALID" }, "{kind}");
+    }
+    assert_eq!(said["change"], serde_json::json!(["VALID", "VALID"]));
     assert_eq!(said["refused"]["code"], "INVALID_ARGUMENT");
     assert_eq!(said["anonymous"], "UNAUTHENTICATED");
 }

@@ -29,7 +29,7 @@ async fn the_token_directory_vanishes_and_comes_back() {
         assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "HSM_UNAVAILABLE"));
     }
     fs::rename(home.path("hsm/gone"), home.path("hsm/tokens")).unwrap();
-    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    while watch.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
     for configuration in &configurations {
         issued(&mut api, ten_kwh(configuration)).await;
     }

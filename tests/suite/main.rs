@@ -3,14 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod command_line;
+mod conformance;
 mod crashing;
 mod custody;
 mod foreign;
+mod fuzzing;
 mod harness;
 mod healing;
 mod history;
 mod issuing;
 mod ledger;
 mod many;
+mod meter;
+mod selftest;
+mod slips;
 mod transport;
 mod uploading;
+mod verifying;

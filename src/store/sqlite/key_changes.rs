@@ -56,7 +56,12 @@ pub(super) fn allow(
 }
 
 /// Says whether the pair was allowed before.
-pub(super) fn forbid(connection: &Connection, pair: KeyChangePair) -> Result<bool, StoreError> {
+pub(super) fn forbid(
+    connection: &Writing,
+    pair: KeyChangePair,
+    actor: &Actor,
+    now_ms: i64,
+) -> Result<bool, StoreError> {
     let deleted = connection
         .prepare_cached(
             "DELETE FROM key_change_pairs
@@ -64,6 +69,11 @@ pub(super) fn forbid(connection: &Connection, pair: KeyChangePair) -> Result<boo
                AND target = (SELECT number FROM configurations WHERE id = ?2)",
         )?
         .execute((pair.source.to_bytes(), pair.target.to_bytes()))?;
+    if deleted > 0 {
+        let details =
+            BTreeMap::from([("source", pair.source.to_string()), ("target", pair.target.to_string())]);
+        connection.append_act("key_change.forbidden", actor, now_ms, &details)?;
+    }
     Ok(deleted > 0)
 }
 

@@ -392,10 +392,10 @@ fn finish(
             }
         }
     }
-    if let (Content::KeyChange { configuration, target, .. }, [Some(from), Some(to)]) = (&content, numbers) {
-        if !super::key_changes::is_allowed(connection, from, to)? {
-            return Ok(Err(Refused::KeyChangeNotAllowed { source_id: *configuration, target: *target }));
-        }
+    if let (Content::KeyChange { configuration, target, .. }, [Some(from), Some(to)]) = (&content, numbers)
+        && !super::key_changes::is_allowed(connection, from, to)?
+    {
+        return Ok(Err(Refused::KeyChangeNotAllowed { source_id: *configuration, target: *target }));
     }
     let content = match content {
         Content::Sequenced { configuration, meter, base_date, window, payload, rnd } => {

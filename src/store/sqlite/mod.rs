@@ -284,8 +284,13 @@ impl Store for SqliteStore {
         self.write(move |c| key_changes::allow(c, pair, by, now_ms)).await?
     }
 
-    async fn forbid_key_change(&self, pair: KeyChangePair) -> Result<bool, StoreError> {
-        self.write(move |c| key_changes::forbid(c, pair)).await
+    async fn forbid_key_change(
+        &self,
+        pair: KeyChangePair,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
+        self.write(move |c| key_changes::forbid(c, pair, &actor, now_ms)).await
     }
 
     async fn list_key_changes(&self, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError> {

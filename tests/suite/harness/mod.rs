@@ -4,7 +4,7 @@ mod openssl;
 mod pkcs11;
 mod server;
 
-pub use openssl::{Administrator, Blobs, openssl};
+pub use openssl::{AES_IV, AES_KEY, Administrator, Blobs, base64, openssl};
 pub use pkcs11::{key_objects, pkcs11_tool};
 pub use server::{Api, Home, Server, reason, ten_kwh, violations};
 

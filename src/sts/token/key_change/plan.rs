@@ -86,7 +86,12 @@ impl KeyChange {
         if current.has_expired(now) && new.has_expired(now) {
             return Err(KeyChangeRefusal::BothExpired);
         }
-        Ok(Self {
+        Ok(Self::carrying(new, transfer_sgc, new.base_date != current.base_date))
+    }
+
+    /// What a set to the key of these attributes carries. No rule is applied here; [`KeyChange::plan`] holds those.
+    pub fn carrying(new: &Attributes, transfer_sgc: bool, roll_over: bool) -> Self {
+        Self {
             ea: new.ea,
             shape: SetShape::new(new.ea, transfer_sgc),
             ken: new.ken,
@@ -94,8 +99,8 @@ impl KeyChange {
             kt: new.kt,
             ti: new.ti,
             sgc: new.sgc,
-            roll_over: new.base_date != current.base_date,
-        })
+            roll_over,
+        }
     }
 }
 
