@@ -320,8 +320,14 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn record_tokens(&self, new: Vec<NewToken>) -> Vec<Result<Recorded, LedgerError>> {
+    async fn record_tokens(&self, mut new: Vec<NewToken>) -> Vec<Result<Recorded, LedgerError>> {
         let count = new.len();
+        // One alone needs no savepoint beside that of its command.
+        if count == 1
+            && let Some(one) = new.pop()
+        {
+            return vec![self.record_token(one).await];
+        }
         let deadline = new.first().and_then(|first| first.deadline);
         let recorded = self
             .committer
