@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::reason::Reason;
+use super::{reason::Reason, v1};
 
 /// `ErrorInfo.domain` of all our reasons.
 pub const DOMAIN: &str = "vendkey";
@@ -84,6 +84,22 @@ impl Refusal {
     /// The reason.
     pub fn reason(&self) -> Reason {
         self.reason
+    }
+}
+
+impl From<Refusal> for v1::Refusal {
+    fn from(refusal: Refusal) -> Self {
+        let violation = |(field, description)| v1::FieldViolation { field, description };
+        Self {
+            code: refusal.reason.code().into(),
+            reason: refusal.reason.text().to_owned(),
+            message: refusal.message,
+            maybe_issued: refusal.issued == Issued::Maybe,
+            field_violations: refusal.violations.into_iter().map(violation).collect(),
+            retry_after_ms: refusal
+                .retry_after
+                .map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(0)),
+        }
     }
 }
 

@@ -40,12 +40,11 @@ pub(super) enum Command {
     Disable(Named),
 }
 
-/// Example: vendkey configuration encrypt example.yaml --server-key server.pem \
-///   --fingerprint 3f0c... --signing-key admin.pem --out upload
-///
-/// Writes upload/example.data, upload/example.digest and upload/example.key.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Example: vendkey configuration encrypt example.yaml --server-key server.pem \\
+  --fingerprint 3f0c... --signing-key admin.pem --out upload
+
+Writes upload/example.data, upload/example.digest and upload/example.key.")]
 pub(super) struct Encrypt {
     /// The configuration, YAML
     file: PathBuf,
@@ -63,8 +62,8 @@ pub(super) struct Encrypt {
     out: PathBuf,
 }
 
-/// Example: vendkey configuration upload --data c.data --digest c.digest --key c.key
 #[derive(Args)]
+#[command(after_help = "Example: vendkey configuration upload --data c.data --digest c.digest --key c.key")]
 pub(super) struct Upload {
     /// base64 of IV and AES-128-CBC ciphertext
     #[arg(long, value_name = "FILE")]

@@ -31,11 +31,11 @@ pub(super) struct Connection {
 }
 
 /// A channel that sends the credential with every call.
-pub(super) type Authorized = InterceptedService<Channel, Bearer>;
+pub type Authorized = InterceptedService<Channel, Bearer>;
 
 /// Adds the `authorization` header.
 #[derive(Clone)]
-pub(super) struct Bearer(MetadataValue<Ascii>);
+pub struct Bearer(MetadataValue<Ascii>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {

@@ -20,10 +20,10 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 use vendkey::api::v1::{
     Configuration, GetServerKeyRequest, IssueTokenRequest, IssuedToken, RegisterPublicKeyRequest, UnitCredit,
-    UploadConfigurationRequest, UploadConfigurationResponse,
+    UploadConfigurationRequest, UploadConfigurationResponse, audit_service_client::AuditServiceClient,
     configuration_service_client::ConfigurationServiceClient, issue_token_request::Content,
-    public_key_service_client::PublicKeyServiceClient, token_service_client::TokenServiceClient,
-    unit_credit::Amount,
+    ledger_service_client::LedgerServiceClient, public_key_service_client::PublicKeyServiceClient,
+    token_service_client::TokenServiceClient, unit_credit::Amount,
 };
 
 use super::{Administrator, Blobs, DRN};
@@ -201,6 +201,8 @@ pub struct Api {
     pub configurations: ConfigurationServiceClient<Authorized>,
     pub public_keys: PublicKeyServiceClient<Authorized>,
     pub tokens: TokenServiceClient<Authorized>,
+    pub audit: AuditServiceClient<Authorized>,
+    pub ledger: LedgerServiceClient<Authorized>,
 }
 
 impl Api {
@@ -211,7 +213,9 @@ impl Api {
         Self {
             configurations: ConfigurationServiceClient::new(service.clone()),
             public_keys: PublicKeyServiceClient::new(service.clone()),
-            tokens: TokenServiceClient::new(service),
+            tokens: TokenServiceClient::new(service.clone()),
+            audit: AuditServiceClient::new(service.clone()),
+            ledger: LedgerServiceClient::new(service),
         }
     }
 
