@@ -189,6 +189,7 @@ fn key_change(refused: KeyChangeRefused) -> Reason {
 impl From<VerifyError> for Refusal {
     fn from(error: VerifyError) -> Self {
         match error {
+            VerifyError::SelfTest(_) => Self::new(Reason::SelftestFailed, error.to_string()),
             VerifyError::Unusable(error) => error.into(),
             VerifyError::Meter(error) => {
                 Self::fields(Reason::InvalidFields, vec![("meter".to_owned(), error.to_string())])

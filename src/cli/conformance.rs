@@ -131,7 +131,7 @@ fn check(settings: HsmSettings, files: Vec<(FileFacts, Vec<Vector>)>) -> Result<
 /// On a terminal only; to standard error.
 fn progress(vectors: usize) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(vectors as u64), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} vectors, {per_sec}, {eta} left");
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} vectors, {eta} left");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, io, path::Path, process::ExitCode, sync::LazyLock};
 
-use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use tonic::Status;
 use tonic_types::StatusExt as _;
@@ -132,7 +132,7 @@ pub(super) fn table<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_preset(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header);
     for row in rows {
         table.add_row(row);

@@ -262,7 +262,7 @@ fn amount(transferred: Option<&Transferred>) -> String {
     transferred
         .map(|transferred| {
             let rounded = if transferred.rounded_up { " (rounded up)" } else { "" };
-            format!("{} {}{rounded}", transferred.amount, transferred.unit)
+            format!("{}{rounded}", format!("{} {}", transferred.amount, transferred.unit).trim_end())
         })
         .unwrap_or_default()
 }

@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod health;
+mod inventory;
 mod log;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -75,11 +76,14 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
     let store: Arc<dyn Store> =
         Arc::new(sqlite::SqliteStore::open(&sqlite::SqliteSettings::new(settings.store.path.clone()))?);
-    tokio::runtime::Builder::new_multi_thread()
+    let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| ServeError::Stopped(error.to_string()))?
-        .block_on(serve(settings, hsm, store))
+        .block_on(serve(settings, hsm.clone(), store));
+    // No thread may be inside the module when the process ends.
+    hsm.stop();
+    ended
 }
 
 async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<(), ServeError> {
@@ -92,6 +96,9 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         Checkpoints::new(hsm.clone(), store.clone(), gate.clone(), settings.store.clone(), number).await?;
     let refusals = Arc::new(Refusals::new(store.clone(), clock.clone()));
     let latch = self_tested(&hsm).await;
+    if let Err(error) = inventory::report(&hsm, store.as_ref()).await {
+        tracing::warn!(%error, "the HSM's objects could not be compared with the store's");
+    }
     let vending = Vending::new(hsm.clone(), store.clone(), clock.clone(), gate, settings.vending);
     let vending = Arc::new(vending.under(latch.clone()));
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));

@@ -179,6 +179,9 @@ pub enum KeyChangeRefused {
 /// Why a token is not looked at. What the token is, is no failure.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
+    /// A self-test of this process failed: nothing that it computes is trusted.
+    #[error("a self-test of this server failed: {0}")]
+    SelfTest(String),
     /// The configuration does not serve.
     #[error(transparent)]
     Unusable(#[from] Unusable),

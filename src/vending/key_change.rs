@@ -71,6 +71,7 @@ impl Vending {
         caller: &Caller,
         order: KeyChangeOrder,
     ) -> Result<IssuedKeyChange, IssueError> {
+        self.self_tested()?;
         let (source, target) = (self.known(order.source).await?, self.known(order.target).await?);
         let meter = order.meter.pan(&source)?;
         let request_hash = request_hash(&order, meter);

@@ -257,6 +257,7 @@ pub fn section_fields(section: &Section) -> Vec<(&'static str, String)> {
 /// Of what issuing may meet, verification meets only this.
 fn narrowed(error: IssueError) -> VerifyError {
     match error {
+        IssueError::SelfTest(failure) => VerifyError::SelfTest(failure),
         IssueError::Unusable(error) => error.into(),
         IssueError::Meter(error) => error.into(),
         IssueError::Hsm { error, .. } => error.into(),

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{DKGA02, DKGA04, Home, Server, pkcs11_tool, ten_kwh};
+use crate::harness::{DKGA02, DKGA04, Home, Server, key_objects, pkcs11_tool, ten_kwh};
 
 /// The two vending keys of the test configurations.
 const KEYS: [&str; 2] = ["abababababababab949494949494949401234567", "0123456789abcdef"];
@@ -90,4 +90,19 @@ fn encodings(bytes: &[u8]) -> Vec<Vec<u8>> {
         encodings.push(STANDARD_NO_PAD.encode(&bytes[skipped..skipped + whole]).into_bytes());
     }
     encodings
+}
+
+#[tokio::test]
+async fn objects_that_no_configuration_knows_are_reported_and_left_alone() {
+    let home = Home::new();
+    fs::copy(home.path("vendkey.db"), home.path("before.db")).unwrap();
+    let server = Server::start(&home);
+    server.api(&home).await.configuration(DKGA04).await;
+    assert!(server.stop().success());
+    assert!(!home.log().contains("no configuration knows"));
+    fs::rename(home.path("before.db"), home.path("vendkey.db")).unwrap();
+    let objects = key_objects(&home);
+    drop(Server::start(&home));
+    assert!(home.log().contains("no configuration knows"), "{}", home.log());
+    assert_eq!(key_objects(&home), objects);
 }

@@ -3,7 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Output};
 
 use uuid::Uuid;
-use vendkey::api::v1::{IssueTokenRequest, RawRegister, issue_token_request::Content};
+use vendkey::api::v1::{
+    AllowKeyChangeRequest, IssueKeyChangeRequest, IssueTokenRequest, RawRegister,
+    issue_token_request::Content,
+};
 
 use crate::harness::{DKGA02, DKGA04, DRN, Home, Server, ten_kwh};
 
@@ -69,6 +72,53 @@ async fn issued_tokens_are_accepted_once() {
             assert!(!bytes.windows(secret.len()).any(|window| window == secret));
         }
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+/// The meter goes over to another configuration by the tokens of a set, entered in any order, and from then on takes only
+/// what is issued under the new key.
+#[tokio::test]
+async fn a_key_change_carries_the_meter_over() {
+    let home = home();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    for (name, ea) in [("sta", "sta"), ("misty", "misty1")] {
+        let old = DKGA04.replace("encryption_algorithm: sta", &format!("encryption_algorithm: {ea}"));
+        let new = old
+            .replace("key_revision_no: 1", "key_revision_no: 2")
+            .replace("tariff_index: 01", "tariff_index: 07");
+        fs::write(home.path("c.yaml"), &old).unwrap();
+        let file = home.text(name);
+        told(&meter(&home, &["new", &file, "--configuration", &home.text("c.yaml"), "--meter", DRN]), true);
+        let (old, new) = (api.configuration(&old).await, api.configuration(&new).await);
+        let before = api.issue(ten_kwh(&old)).await.unwrap().token;
+        let allow = AllowKeyChangeRequest { source: old.name.clone(), target: new.name.clone() };
+        api.configurations.allow_key_change(allow).await.unwrap();
+        let change = IssueKeyChangeRequest {
+            source: old.name.clone(),
+            target: new.name.clone(),
+            meter: DRN.to_owned(),
+            request_id: Uuid::now_v7().to_string(),
+            transfer_sgc: true,
+        };
+        let set = api.tokens.issue_key_change(change).await.unwrap().into_inner();
+        let after = api.issue(ten_kwh(&new)).await.unwrap().token;
+
+        told(&meter(&home, &["enter", &file, &before]), true);
+        let mut sections: Vec<&str> = set.tokens.iter().map(|token| token.token.as_str()).collect();
+        sections.reverse();
+        let text = told(&meter(&home, &[&["enter", &file], &sections[..]].concat()), true);
+        assert!(
+            text.ends_with("accepted: key changed: key type 2, revision 2, tariff 07, expiry 255\n"),
+            "{text}"
+        );
+        assert_eq!(
+            told(&meter(&home, &["enter", &file, &after]), true),
+            "accepted: 10 kWh of electricity, 20 kWh now\n"
+        );
+        assert!(told(&meter(&home, &["enter", &file, &before]), false).contains("CRC error"));
+        let text = told(&meter(&home, &["show", &file]), true);
+        assert!(text.contains("key revision  2") && text.contains("supply group  123456"), "{text}");
     }
 }
 

@@ -5,9 +5,12 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 use uuid::Uuid;
-use vendkey::api::v1::{AllTests, IssueTokenRequest, MeterTest, issue_token_request::Content, meter_test};
+use vendkey::api::v1::{
+    AllTests, IssueKeyChangeRequest, IssueTokenRequest, MeterTest, VerifyTokenRequest,
+    issue_token_request::Content, meter_test,
+};
 
-use crate::harness::{DKGA04, Home, Server, reason, ten_kwh};
+use crate::harness::{DKGA04, DRN, Home, Server, reason, ten_kwh};
 
 #[test]
 fn the_command_prints_every_algorithm() {
@@ -79,6 +82,27 @@ async fn a_failed_self_test_latches() {
             "{status:?}"
         );
         assert!(status.message().contains("asked for"), "the reason is told: {status:?}");
+    }
+    let configuration = request.configuration.clone();
+    let change = IssueKeyChangeRequest {
+        source: configuration.clone(),
+        target: format!("configurations/{}", Uuid::nil()),
+        meter: DRN.to_owned(),
+        request_id: Uuid::now_v7().to_string(),
+        ..IssueKeyChangeRequest::default()
+    };
+    let look = VerifyTokenRequest {
+        token: "70630503470028726114".to_owned(),
+        configuration,
+        meter: DRN.to_owned(),
+        ..VerifyTokenRequest::default()
+    };
+    let refusals = [
+        api.tokens.issue_key_change(change).await.unwrap_err(),
+        api.tokens.verify_token(look).await.unwrap_err(),
+    ];
+    for status in refusals {
+        assert_eq!(reason(&status), "SELFTEST_FAILED", "{status:?}");
     }
     drop(server);
 

@@ -210,6 +210,13 @@ async fn a_key_change_names_both_configurations_and_no_key() {
         },
         ..scene.credit(request, meter(0), 100)
     };
+    let refusal = refused(scene.store.record_token(change(1, target)).await);
+    assert_eq!(refusal, Refused::KeyChangeNotAllowed { source_id: configuration, target });
+    let pair = KeyChangePair { source: configuration, target };
+    let allowed = scene.store.allow_key_change(pair, scene.client, NOW_MS).await.unwrap();
+    assert_eq!((allowed.pair, allowed.allowed_by), (pair, scene.client));
+    assert_eq!(scene.store.allow_key_change(pair, scene.client, NOW_MS + 1).await, Ok(allowed.clone()));
+    assert_eq!(scene.store.list_key_changes(PageRequest::first()).await.unwrap().items, [allowed]);
     let Ok(Recorded::New(row)) = scene.store.record_token(change(1, target)).await else { panic!("not new") };
     let expected = RowContent::KeyChange {
         configuration,
@@ -221,6 +228,10 @@ async fn a_key_change_names_both_configurations_and_no_key() {
     assert_eq!(row.content, expected);
     assert_eq!(scene.store.issued_token(row.sequence).await, Ok(Some(row)));
 
+    assert_eq!(scene.store.forbid_key_change(pair, Actor::Local, NOW_MS).await, Ok(true));
+    assert_eq!(scene.store.forbid_key_change(pair, Actor::Local, NOW_MS).await, Ok(false));
+    let result = scene.store.record_token(change(2, target)).await;
+    assert!(matches!(refused(result), Refused::KeyChangeNotAllowed { .. }));
     scene.store.set_configuration_enabled(target, false, Actor::Local, NOW_MS).await.unwrap();
     let state = ConfigurationState::Disabled;
     let result = scene.store.record_token(change(2, target)).await;
