@@ -114,7 +114,10 @@ impl Settings {
             file: file.to_owned(),
             faults: vec![("file".into(), format!("cannot be read: {error}"))],
         })?;
-        Self::parse(file, &text, std::env::vars())
+        // A variable that is not UTF-8 is none of ours.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::parse(file, &text, environment)
     }
 
     /// Parses the text of `file` under overrides.

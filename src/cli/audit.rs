@@ -27,8 +27,10 @@ pub(super) enum Command {
     Verify(Verify),
 }
 
-/// Example: vendkey audit export chain.jsonl --checkpoint checkpoint.txt --audit-key audit.pem
 #[derive(Args)]
+#[command(
+    after_help = "Example: vendkey audit export chain.jsonl --checkpoint checkpoint.txt --audit-key audit.pem"
+)]
 pub(super) struct Export {
     /// Where the records go, one JSON object a line
     file: PathBuf,
@@ -45,13 +47,14 @@ pub(super) struct Export {
     connection: Connection,
 }
 
-/// Example: vendkey audit verify chain.jsonl --checkpoint checkpoint.txt --audit-key audit.pem
-///
-/// Says where the chain was cut, changed, reordered or truncated; exit code 1 then. Without a checkpoint a truncation, or a chain written
-/// anew from some place on, cannot be noticed. Compare the audit key's fingerprint with the one that `vendkey setup` showed, and keep
-/// checkpoints where whoever could change the database cannot.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    after_help = "Example: vendkey audit verify chain.jsonl --checkpoint checkpoint.txt --audit-key audit.pem
+
+Says where the chain was cut, changed, reordered or truncated; exit code 1 then. Without a checkpoint a truncation, or a chain written
+anew from some place on, cannot be noticed. Compare the audit key's fingerprint with the one that `vendkey setup` showed, and keep
+checkpoints where whoever could change the database cannot."
+)]
 pub(super) struct Verify {
     /// What `vendkey audit export` wrote
     file: PathBuf,

@@ -13,12 +13,13 @@ use crate::{
     settings::Settings,
 };
 
-/// Example: vendkey bench --dkga04 configurations/4f... --dkga02 configurations/9a... --settings vendkey.toml
-///
-/// Issues tokens for made-up meters as fast as the server takes them, for some seconds in each way, and prints each rate beside the bound
-/// that this machine sets. The tokens stay in the ledger: never run it against a server that vends. `make bench` starts a server for it.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    after_help = "Example: vendkey bench --dkga04 configurations/4f... --dkga02 configurations/9a... --settings vendkey.toml
+
+Issues tokens for made-up meters as fast as the server takes them, for some seconds in each way, and prints each rate beside the bound
+that this machine sets. The tokens stay in the ledger: never run it against a server that vends. `make bench` starts a server for it."
+)]
 pub(super) struct Arguments {
     /// A configuration under DKGA04
     #[arg(long, value_name = "NAME")]

@@ -40,8 +40,10 @@ pub(super) struct Plain {
     connection: Connection,
 }
 
-/// Example: vendkey ledger export --from 2026-11-01T00:00:00Z --format jsonl > november.jsonl
 #[derive(Args)]
+#[command(
+    after_help = "Example: vendkey ledger export --from 2026-11-01T00:00:00Z --format jsonl > november.jsonl"
+)]
 pub(super) struct Export {
     /// How to write rows
     #[arg(long, value_enum, default_value_t = Format::Csv)]
@@ -80,12 +82,11 @@ enum Format {
     Jsonl,
 }
 
-/// Example: vendkey ledger seed last-tids.csv
-///
-/// The file's lines are: meter (PAN, 18 digits), base date (1993, 2014 or 2035), last token identifier. A first line that names them is
-/// skipped. Meters only rise; the same file again changes nothing.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Example: vendkey ledger seed last-tids.csv
+
+The file's lines are: meter (PAN, 18 digits), base date (1993, 2014 or 2035), last token identifier. A first line that names them is
+skipped. Meters only rise; the same file again changes nothing.")]
 pub(super) struct Seed {
     /// CSV: meter, base date, last token identifier
     file: PathBuf,

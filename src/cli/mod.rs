@@ -75,6 +75,10 @@ enum Command {
 
 /// Parses the process's arguments, runs the command and answers its exit code.
 pub fn main() -> ExitCode {
+    // Every command may hold a PIN, a credential or a key.
+    if let Err(error) = crate::secret::harden_process() {
+        return Failure::text(format!("the process cannot be protected from core dumps: {error}")).report();
+    }
     let result = match Arguments::parse().command {
         Command::Setup(arguments) => arguments.run(),
         Command::Serve(arguments) => arguments.run(),

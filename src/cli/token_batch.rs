@@ -29,16 +29,15 @@ use crate::api::v1::{
     token_service_client::TokenServiceClient, unit_credit,
 };
 
-/// Example: vendkey token batch monday.csv monday-tokens.csv
-///
-/// The input's first line names its columns: configuration, meter, kind, amount, and if wanted time. Kinds: electricity, water, gas,
-/// time and each with _currency behind it, maximum_power_limit (W), clear_credit (the register, or all), clear_tamper, tariff_rate,
-/// water_meter_factor, phase_unbalance (W).
-///
-/// The output has the same lines with token, tid, name, reason and message. Interrupted, the same command goes on where it stopped; it
-/// refuses another input. A refused line has its reason and no token; the exit code is 2 then.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Example: vendkey token batch monday.csv monday-tokens.csv
+
+The input's first line names its columns: configuration, meter, kind, amount, and if wanted time. Kinds: electricity, water, gas,
+time and each with _currency behind it, maximum_power_limit (W), clear_credit (the register, or all), clear_tamper, tariff_rate,
+water_meter_factor, phase_unbalance (W).
+
+The output has the same lines with token, tid, name, reason and message. Interrupted, the same command goes on where it stopped; it
+refuses another input. A refused line has its reason and no token; the exit code is 2 then.")]
 pub(super) struct Arguments {
     /// CSV with a line for each token
     input: PathBuf,

@@ -21,7 +21,7 @@ use crate::{
     access::{Attempts, Authenticator, Refusals},
     api::{Audit, AuthenticationLayer, Configurations, DESCRIPTORS, Ledger, PublicKeys, Tokens, v1},
     hsm::{Hsm, HsmError},
-    secret, selftest,
+    selftest,
     settings::{Settings, TlsSettings},
     store::{Store, sqlite},
     vending::{Clock, Gate, SystemClock, Vending},
@@ -33,9 +33,6 @@ pub enum ServeError {
     /// It was started as root without leave.
     #[error("refusing to run as root: use another user, or set server.allow_root = true (in a container)")]
     Root,
-    /// The process cannot be protected from core dumps.
-    #[error("the process cannot be hardened: {0}")]
-    Hardening(#[from] secret::MemoryError),
     /// The HSM cannot be used.
     #[error("the HSM cannot be used: {0}")]
     Hsm(#[from] HsmError),
@@ -65,7 +62,6 @@ impl From<checkpoints::CheckpointFailure> for ServeError {
 /// Runs the server until SIGTERM or SIGINT, then lets the running calls end.
 pub fn run(settings: Settings) -> Result<(), ServeError> {
     log::start(&settings.log);
-    secret::harden_process()?;
     if geteuid().is_root() {
         if !settings.server.allow_root {
             return Err(ServeError::Root);

@@ -267,6 +267,13 @@ pub fn reason(status: &Status) -> String {
     status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
 }
 
+/// What a refusal says of the fields that it names.
+pub fn descriptions(status: &Status) -> String {
+    let details = status.get_error_details();
+    let bad = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
+    bad.into_iter().map(|violation| violation.description).collect::<Vec<_>>().join("; ")
+}
+
 /// The fields that a refusal names.
 pub fn violations(status: &Status) -> Vec<String> {
     let details = status.get_error_details();
