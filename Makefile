@@ -1,5 +1,5 @@
 # What a person types. CI calls the same targets.
-.PHONY: demo run test lint deny doc bench conformance fuzz
+.PHONY: demo run test lint deny doc bench soak conformance fuzz
 
 # The whole way on this machine, from an encrypted configuration to a token, with SoftHSM.
 demo:
@@ -43,8 +43,14 @@ fuzz:
 			-max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; \
 	done
 
+# The service beside the machine's own bounds, then the ciphers. SECONDS_EACH=10, CLIENTS=64 and TLS=1 if wanted.
 bench: prepare
-	cargo bench --locked
+	@deploy/bench.sh
+	cargo bench --locked --bench sts
+
+# kill -9 under load for SECONDS (600), with a recorded history that is checked.
+soak: prepare
+	VENDKEY_SOAK_SECONDS=$${SECONDS:-600} cargo test --locked --test suite history:: -- --nocapture
 
 .PHONY: prepare
 prepare:

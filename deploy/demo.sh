@@ -3,7 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 home=$(mktemp -d "${TMPDIR:-/tmp}/vendkey-demo.XXXXXX")
-export PATH="$PWD/target/release:$PATH"
+bin=${CARGO_TARGET_DIR:-$PWD/target}/release
+export PATH="$bin:$PATH"
 vendkey=vendkey
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$home"' EXIT
@@ -41,19 +42,14 @@ key_type: 2
 base_date: 2014
 issuer_identification_no: 600727
 YAML
-cat <<'SHOWN'
-$ openssl enc -aes-128-cbc -K "$(xxd -p aes_key)" -iv "$(xxd -p aes_iv)" -in config.yaml -out config.enc
-$ cat aes_iv config.enc | base64 > data
-$ openssl dgst -binary -sha256 config.yaml | openssl rsautl -sign -inkey user_key.pem | base64 > digest
-$ openssl rsautl -encrypt -pubin -inkey server_public.pem -in aes_key | base64 > key
-SHOWN
 openssl rand -hex 8 | tr -d '\n' >aes_key
 openssl rand -hex 8 | tr -d '\n' >aes_iv
 hex() { od -An -v -tx1 "$1" | tr -d ' \n'; }
-openssl enc -aes-128-cbc -K "$(hex aes_key)" -iv "$(hex aes_iv)" -in config.yaml -out config.enc
-cat aes_iv config.enc | base64 >data
-openssl dgst -binary -sha256 config.yaml | openssl rsautl -sign -inkey user_key.pem 2>/dev/null | base64 >digest
-openssl rsautl -encrypt -pubin -inkey server_public.pem -in aes_key 2>/dev/null | base64 >key
+piped() { printf '$ %s\n' "$1"; eval "$1"; }
+piped 'openssl enc -aes-128-cbc -K "$(hex aes_key)" -iv "$(hex aes_iv)" -in config.yaml -out config.enc'
+piped 'cat aes_iv config.enc | base64 >data'
+piped 'openssl dgst -binary -sha256 config.yaml | openssl rsautl -sign -inkey user_key.pem 2>/dev/null | base64 >digest'
+piped 'openssl rsautl -encrypt -pubin -inkey server_public.pem -in aes_key 2>/dev/null | base64 >key'
 
 say "uploads it: the vending key goes into the HSM"
 show "$vendkey" configuration upload --data data --digest digest --key key

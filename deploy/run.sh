@@ -3,7 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 home=$PWD/.run
-export PATH="$PWD/target/release:$PATH"
+bin=${CARGO_TARGET_DIR:-$PWD/target}/release
+export PATH="$bin:$PATH"
 vendkey=vendkey
 . deploy/local-server.sh
 
@@ -17,10 +18,10 @@ trap 'kill "$server" 2>/dev/null || true' EXIT
 trap 'exit 0' INT TERM
 client_environment
 cat >"$home/env" <<ENV
-export VENDKEY_ENDPOINT=$VENDKEY_ENDPOINT
-export VENDKEY_CREDENTIAL_FILE=$VENDKEY_CREDENTIAL_FILE
-export VENDKEY_CA=$VENDKEY_CA
-export PATH="$PWD/target/release:\$PATH"
+export VENDKEY_ENDPOINT='$VENDKEY_ENDPOINT'
+export VENDKEY_CREDENTIAL_FILE='$VENDKEY_CREDENTIAL_FILE'
+export VENDKEY_CA='$VENDKEY_CA'
+export PATH='$bin':"\$PATH"
 ENV
 cat <<HELP
 

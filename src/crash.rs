@@ -7,6 +7,9 @@
 //! | --- | --- |
 //! | `ledger-before-commit` | token rows are written, their transaction is not committed |
 //! | `ledger-after-commit` | token rows are durable, nobody has been told |
+//! | `issue-after-record` | the row is durable, its token does not exist |
+//! | `issue-after-derivation` | the decoder key is in its page, nothing is encrypted |
+//! | `issue-before-answer` | the token exists, nobody has been told |
 //! | `import-after-begin` | a configuration is IMPORTING, its key is not in the HSM yet |
 //! | `import-before-finish` | its key is in the HSM, the row is still IMPORTING |
 

@@ -30,4 +30,6 @@ pub mod server;
 
 pub mod cli;
 
+pub mod bench;
+
 pub mod conformance;

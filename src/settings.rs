@@ -54,6 +54,12 @@ pub struct TlsSettings {
 pub struct StoreSettings {
     /// The SQLite file.
     pub path: PathBuf,
+    /// Where the last checkpoint of the chain is kept, apart from the database.
+    pub checkpoint_file: PathBuf,
+    /// A checkpoint is made when so much time has passed since the last one, in seconds, and there is anything new.
+    pub checkpoint_seconds: u32,
+    /// Or when there are so many records since the last one.
+    pub checkpoint_records: u32,
 }
 
 /// The policy of issuing.
@@ -65,6 +71,8 @@ pub struct VendingSettings {
     pub allow_dkga02: bool,
     /// Whether algorithms without a public vector (DKGA03, KT 3 under DKGA04) may be used.
     pub allow_unverified_algorithms: bool,
+    /// For how many days a request may be repeated. An older request id is refused, never issued anew.
+    pub request_retention_days: u32,
     /// Whether callers may look into tokens that this server did not issue.
     pub verify_foreign: bool,
     /// Uploads that one client may try in a minute: each costs private RSA operations.
@@ -106,7 +114,10 @@ impl Settings {
             file: file.to_owned(),
             faults: vec![("file".into(), format!("cannot be read: {error}"))],
         })?;
-        Self::parse(file, &text, std::env::vars())
+        // A variable that is not UTF-8 is none of ours.
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::parse(file, &text, environment)
     }
 
     /// Parses the text of `file` under overrides.
@@ -312,20 +323,36 @@ impl<'a> Reader<'a> {
     }
 
     fn store(&mut self) -> Option<StoreSettings> {
-        let path = self.required("store.path", "vendkey.db")?;
-        Some(StoreSettings { path: self.path(&path) })
+        let path = self.required("store.path", "vendkey.db").map(|path| self.path(&path));
+        let checkpoint_file = self.text("store.checkpoint_file").map(|file| self.path(&file));
+        let checkpoint_seconds = self.within("store.checkpoint_seconds", 10, 1..=3_600);
+        let checkpoint_records = self.within("store.checkpoint_records", 100_000, 1..=10_000_000);
+        let path = path?;
+        let beside = || {
+            let mut file = path.as_os_str().to_owned();
+            file.push(".checkpoint");
+            PathBuf::from(file)
+        };
+        Some(StoreSettings {
+            checkpoint_file: checkpoint_file.unwrap_or_else(beside),
+            path,
+            checkpoint_seconds: checkpoint_seconds?,
+            checkpoint_records: checkpoint_records?,
+        })
     }
 
     fn vending(&mut self) -> Option<VendingSettings> {
         let horizon_minutes = self.within("vending.horizon_minutes", 1440, 1..=525_600);
         let dkga02 = self.choice("vending.dkga02", &["allow", "deny"]);
         let unverified = self.choice("vending.unverified_algorithms", &["deny", "allow"]);
+        let retention = self.within("vending.request_retention_days", 90, 1..=36_500);
         let foreign = self.choice("vending.verify_foreign", &["deny", "allow"]);
         let uploads = self.within("vending.uploads_per_minute", 30, 1..=100_000);
         Some(VendingSettings {
             horizon_minutes: horizon_minutes?,
             allow_dkga02: dkga02? == 0,
             allow_unverified_algorithms: unverified? == 1,
+            request_retention_days: retention?,
             verify_foreign: foreign? == 1,
             uploads_per_minute: uploads?,
         })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{AccessError, Credential, KeyId, SecretHash};
 use crate::{
-    store::{ClientId, Store},
+    store::{Actor, ClientId, Role, Store},
     vending::Clock,
 };
 
@@ -15,6 +15,15 @@ pub struct Caller {
     pub client: ClientId,
     /// The credential that it used.
     pub key_id: KeyId,
+    /// What the client is there for.
+    pub role: Role,
+}
+
+impl Caller {
+    /// Who is to be named on record for what this caller does.
+    pub fn actor(&self) -> Actor {
+        Actor::Client { client: self.client, credential: self.key_id.to_string() }
+    }
 }
 
 /// Checks credentials against the store.
@@ -56,6 +65,6 @@ impl Authenticator {
         if holder.credential.expires_ms.is_some_and(|end| end <= self.clock.now_ms()) {
             return refused("expired");
         }
-        Ok(Caller { client: holder.client.id, key_id })
+        Ok(Caller { client: holder.client.id, key_id, role: holder.client.role })
     }
 }

@@ -3,10 +3,12 @@
 mod attempts;
 mod authenticator;
 mod credential;
+mod refusals;
 
 pub use attempts::Attempts;
 pub use authenticator::{Authenticator, Caller};
 pub use credential::{Credential, CredentialError, KeyId, SecretHash};
+pub use refusals::Refusals;
 
 /// Why a call is not let in. The caller learns no more than that.
 #[derive(Debug, thiserror::Error)]

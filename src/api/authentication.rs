@@ -6,21 +6,22 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use tonic::{Status, body::Body};
+use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
 use super::refusal::Refusal;
-use crate::access::{Authenticator, Caller};
+use crate::access::{Authenticator, Caller, Refusals};
 
 /// Puts a [`Caller`] into the extensions of every request, or answers in the service's place.
 #[derive(Clone)]
-pub struct AuthenticationLayer(Arc<Authenticator>);
+pub struct AuthenticationLayer(Arc<Authenticator>, Arc<Refusals>);
 
 impl AuthenticationLayer {
-    /// A layer that asks this authenticator.
-    pub fn new(authenticator: Arc<Authenticator>) -> Self {
-        Self(authenticator)
+    /// A layer that asks this authenticator and notes what is refused.
+    pub fn new(authenticator: Arc<Authenticator>, refusals: Arc<Refusals>) -> Self {
+        Self(authenticator, refusals)
     }
 }
 
@@ -28,7 +29,7 @@ impl<S> Layer<S> for AuthenticationLayer {
     type Service = Authenticated<S>;
 
     fn layer(&self, inner: S) -> Authenticated<S> {
-        Authenticated { inner, authenticator: self.0.clone() }
+        Authenticated { inner, authenticator: self.0.clone(), refusals: self.1.clone() }
     }
 }
 
@@ -37,6 +38,7 @@ impl<S> Layer<S> for AuthenticationLayer {
 pub struct Authenticated<S> {
     inner: S,
     authenticator: Arc<Authenticator>,
+    refusals: Arc<Refusals>,
 }
 
 /// Services that anybody may call: a load balancer has no credential.
@@ -59,21 +61,39 @@ where
         // The service that was polled ready is the one to call; its clone takes its place.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let authenticator = self.authenticator.clone();
+        let (authenticator, refusals) = (self.authenticator.clone(), self.refusals.clone());
         Box::pin(async move {
-            if !request.uri().path().starts_with(OPEN) {
-                // Taken out: nothing behind this layer needs the secret.
-                let header = request.headers_mut().remove(AUTHORIZATION);
-                match authenticator.authenticate(header.as_ref().map(|value| value.as_bytes())).await {
-                    Ok(caller) => {
-                        request.extensions_mut().insert(caller);
-                    }
-                    Err(error) => return Ok(Status::from(Refusal::from(error)).into_http()),
-                }
+            if request.uri().path().starts_with(OPEN) {
+                return inner.call(request).await;
             }
-            inner.call(request).await
+            // Taken out: nothing behind this layer needs the secret.
+            let header = request.headers_mut().remove(AUTHORIZATION);
+            let found = authenticator.authenticate(header.as_ref().map(|value| value.as_bytes())).await;
+            let method = request.uri().path().to_owned();
+            let (caller, response) = match found {
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller.clone());
+                    // For calls that hold many requests, each with an outcome of its own.
+                    request.extensions_mut().insert(refusals.clone());
+                    (Some(caller), inner.call(request).await?)
+                }
+                Err(error) => (None, Status::from(Refusal::from(error)).into_http()),
+            };
+            if let Some(reason) = refused(response.headers()) {
+                refusals.note(caller.as_ref(), &method, &reason);
+            }
+            Ok(response)
         })
     }
+}
+
+/// The reason, if the answer is a refusal.
+fn refused(headers: &HeaderMap) -> Option<String> {
+    let status = headers.get("grpc-status").filter(|status| status.as_bytes() != b"0")?;
+    let told = Status::from_header_map(headers)?;
+    let reason = told.get_error_details().error_info().map(|info| info.reason.clone());
+    // What the transport refuses, such as an unknown method, has no reason of ours.
+    Some(reason.unwrap_or_else(|| format!("STATUS_{}", status.to_str().unwrap_or_default())))
 }
 
 /// The caller that the layer found.

@@ -80,8 +80,9 @@ impl ConfigurationService for Configurations {
         &self,
         request: Request<v1::EnableConfigurationRequest>,
     ) -> Result<Response<v1::Configuration>, Status> {
+        let caller = caller(&request)?;
         let id = parse_name(&request.into_inner().name)?;
-        let changed = self.vending.set_enabled(id, true).await.map_err(Refusal::from)?;
+        let changed = self.vending.set_enabled(&caller, id, true).await.map_err(Refusal::from)?;
         Ok(Response::new(shown(&changed)))
     }
 
@@ -89,8 +90,9 @@ impl ConfigurationService for Configurations {
         &self,
         request: Request<v1::DisableConfigurationRequest>,
     ) -> Result<Response<v1::Configuration>, Status> {
+        let caller = caller(&request)?;
         let id = parse_name(&request.into_inner().name)?;
-        let changed = self.vending.set_enabled(id, false).await.map_err(Refusal::from)?;
+        let changed = self.vending.set_enabled(&caller, id, false).await.map_err(Refusal::from)?;
         Ok(Response::new(shown(&changed)))
     }
 
@@ -109,9 +111,10 @@ impl ConfigurationService for Configurations {
         &self,
         request: Request<v1::ForbidKeyChangeRequest>,
     ) -> Result<Response<v1::ForbidKeyChangeResponse>, Status> {
+        let caller = caller(&request)?;
         let v1::ForbidKeyChangeRequest { source, target } = request.into_inner();
         let pair = key_change::pair(&source, &target)?;
-        let was_allowed = self.vending.store().forbid_key_change(pair).await.map_err(Refusal::from)?;
+        let was_allowed = self.vending.forbid_key_change(&caller, pair).await.map_err(Refusal::from)?;
         Ok(Response::new(v1::ForbidKeyChangeResponse { was_allowed }))
     }
 

@@ -11,7 +11,7 @@ use crate::{
     hsm::HsmError,
     store::{KeyChangePairError, Outcome, PageError, StoreError},
     sts::{tid::TidRefusal, token::key_change::KeyChangeRefusal},
-    vending::{EnableError, IssueError, KeyChangeRefused, Unusable, UploadError, VerifyError},
+    vending::{EnableError, IssueError, KeyChangeRefused, Stop, Unusable, UploadError, VerifyError},
 };
 
 /// After a full queue: it drains within milliseconds.
@@ -152,6 +152,9 @@ impl From<IssueError> for Refusal {
             IssueError::Tid(TidRefusal::BeyondHorizon { .. }) => Reason::TidBeyondHorizon,
             IssueError::KeyChange(refused) => key_change(*refused),
             IssueError::RequestIdReused => Reason::RequestIdReused,
+            IssueError::RequestIdTooOld => Reason::RequestIdTooOld,
+            IssueError::Stopped(Stop::BehindCheckpoint { .. }) => Reason::LedgerBehindCheckpoint,
+            IssueError::Stopped(_) => Reason::ClockInDoubt,
             IssueError::CredentialRefused => Reason::CredentialRefused,
             IssueError::Unusable(_) | IssueError::Hsm { .. } | IssueError::Store(_) => Reason::Internal,
             IssueError::Fault(fault) => {

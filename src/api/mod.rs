@@ -1,11 +1,15 @@
 //! gRPC: one file per service, parsing in, one table from errors to status.
 
+mod audit;
 mod authentication;
 mod capabilities;
 mod configuration;
 mod content;
 mod error;
+mod issued;
 mod key_change;
+mod ledger;
+mod many;
 mod parse;
 mod public_key;
 mod reason;
@@ -13,8 +17,10 @@ mod refusal;
 mod token;
 mod verification;
 
+pub use audit::Audit;
 pub use authentication::AuthenticationLayer;
 pub use configuration::Configurations;
+pub use ledger::Ledger;
 pub use public_key::PublicKeys;
 pub use reason::Reason;
 pub use refusal::{DOMAIN, Issued, Refusal};

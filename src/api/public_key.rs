@@ -12,6 +12,7 @@ use super::{
     v1::{self, public_key_service_server::PublicKeyService},
 };
 use crate::{
+    access::Caller,
     envelope,
     store::{Listing, NewPublicKey, PageRequest, PublicKey, PublicKeyId, Registered, Store},
     vending::Clock,
@@ -32,9 +33,15 @@ impl PublicKeys {
         Self { store, clock }
     }
 
-    async fn set_enabled(&self, name: &str, enabled: bool) -> Result<Response<v1::PublicKey>, Status> {
+    async fn set_enabled(
+        &self,
+        caller: &Caller,
+        name: &str,
+        enabled: bool,
+    ) -> Result<Response<v1::PublicKey>, Status> {
         let id = parse_name(name)?;
-        let changed = self.store.set_public_key_enabled(id, enabled, self.clock.now_ms()).await;
+        let now_ms = self.clock.now_ms();
+        let changed = self.store.set_public_key_enabled(id, enabled, caller.actor(), now_ms).await;
         let changed = changed.map_err(Refusal::from)?.ok_or_else(|| not_found(id))?;
         Ok(Response::new(shown(&changed)))
     }
@@ -106,14 +113,16 @@ impl PublicKeyService for PublicKeys {
         &self,
         request: Request<v1::EnablePublicKeyRequest>,
     ) -> Result<Response<v1::PublicKey>, Status> {
-        self.set_enabled(&request.into_inner().name, true).await
+        let caller = caller(&request)?;
+        self.set_enabled(&caller, &request.into_inner().name, true).await
     }
 
     async fn disable_public_key(
         &self,
         request: Request<v1::DisablePublicKeyRequest>,
     ) -> Result<Response<v1::PublicKey>, Status> {
-        self.set_enabled(&request.into_inner().name, false).await
+        let caller = caller(&request)?;
+        self.set_enabled(&caller, &request.into_inner().name, false).await
     }
 }
 

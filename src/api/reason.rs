@@ -65,6 +65,12 @@ reasons! {
     KeyChangeRevivesTokens = "KEY_CHANGE_REVIVES_TOKENS", FailedPrecondition, "The meter would forget its token identifiers and keep its key, so every old token would work once more.";
     VerificationsLimited = "VERIFICATIONS_LIMITED", ResourceExhausted, "Too many looks into foreign tokens failed, for this meter or by this client: retry after the time given.";
     RequestIdReused = "REQUEST_ID_REUSED", AlreadyExists, "This request_id belongs to another request; use a new one.";
+    RequestIdTooOld = "REQUEST_ID_TOO_OLD", FailedPrecondition, "The request is older than what the ledger answers for; whether it was issued, the ledger cannot tell any more.";
+    ClockInDoubt = "CLOCK_IN_DOUBT", FailedPrecondition, "The server's clock jumped or is far from the last commit; nothing is issued until an administrator accepts it. Replays are answered.";
+    LedgerBehindCheckpoint = "LEDGER_BEHIND_CHECKPOINT", FailedPrecondition, "The database lacks records of the last checkpoint, as after a restore; nothing is issued until an administrator accepts it. Replays are answered.";
+    PermissionDenied = "PERMISSION_DENIED", PermissionDenied, "This client may not do that.";
+    TokenNotFound = "TOKEN_NOT_FOUND", NotFound, "The ledger has no such token of this client.";
+    NothingToAccept = "NOTHING_TO_ACCEPT", FailedPrecondition, "The database is not behind its checkpoint.";
     HsmBusy = "HSM_BUSY", ResourceExhausted, "The HSM's queue is full: retry after the time given, with the same request_id.";
     StoreBusy = "STORE_BUSY", ResourceExhausted, "The ledger's queue is full: retry after the time given, with the same request_id.";
     UploadsLimited = "UPLOADS_LIMITED", ResourceExhausted, "Too many upload attempts of this client: retry after the time given.";

@@ -5,10 +5,13 @@ use std::{collections::HashMap, time::Duration};
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::reason::Reason;
+use super::{reason::Reason, v1};
 
 /// `ErrorInfo.domain` of all our reasons.
 pub const DOMAIN: &str = "vendkey";
+
+/// How many bytes of violations fit: they travel as a trailer, in base64, and common clients take 8 KiB of trailers.
+const VIOLATIONS_ROOM: usize = 4096;
 
 /// Whether a token may exist in spite of the refusal. After `Maybe` the caller repeats the same `request_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +44,29 @@ impl Refusal {
         }
     }
 
-    /// A refusal of all the fields that are wrong.
-    pub fn fields(reason: Reason, violations: Vec<(String, String)>) -> Self {
-        let listed: Vec<String> =
-            violations.iter().map(|(field, description)| format!("{field}: {description}")).collect();
-        Self { violations, ..Self::new(reason, listed.join("; ")) }
+    /// A refusal of all the fields that are wrong. The message names them shortly: whoever wants it all reads BadRequest.
+    pub fn fields(reason: Reason, mut violations: Vec<(String, String)>) -> Self {
+        let count = violations.len();
+        let (mut room, mut kept) = (VIOLATIONS_ROOM, 0);
+        for (field, description) in &violations {
+            match room.checked_sub(field.len() + description.len() + 8) {
+                Some(left) => room = left,
+                None => break,
+            }
+            kept += 1;
+        }
+        if kept < count {
+            violations.truncate(kept);
+            violations.push(("more".to_owned(), format!("{} further faults", count - kept)));
+        }
+        let message = match violations.as_slice() {
+            [(field, description)] => format!("{field}: {description}"),
+            several => {
+                let names: Vec<&str> = several.iter().take(10).map(|(field, _)| field.as_str()).collect();
+                format!("{count} faults: {}", names.join(", "))
+            }
+        };
+        Self { violations, ..Self::new(reason, message) }
     }
 
     /// Says when to try again.
@@ -63,6 +84,22 @@ impl Refusal {
     /// The reason.
     pub fn reason(&self) -> Reason {
         self.reason
+    }
+}
+
+impl From<Refusal> for v1::Refusal {
+    fn from(refusal: Refusal) -> Self {
+        let violation = |(field, description)| v1::FieldViolation { field, description };
+        Self {
+            code: refusal.reason.code().into(),
+            reason: refusal.reason.text().to_owned(),
+            message: refusal.message,
+            maybe_issued: refusal.issued == Issued::Maybe,
+            field_violations: refusal.violations.into_iter().map(violation).collect(),
+            retry_after_ms: refusal
+                .retry_after
+                .map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(0)),
+        }
     }
 }
 

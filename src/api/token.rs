@@ -5,13 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use uuid::Uuid;
 
 use super::{
     authentication::caller,
     content::{self, Content},
-    key_change,
+    issued, key_change,
+    many::{self, Asking},
     parse::{Fields, timestamp},
     reason::Reason,
     refusal::Refusal,
@@ -88,15 +90,57 @@ impl TokenService for Tokens {
             }
         }
     }
+
+    async fn batch_issue_tokens(
+        &self,
+        request: Request<v1::BatchIssueTokensRequest>,
+    ) -> Result<Response<v1::BatchIssueTokensResponse>, Status> {
+        let asking = Asking::new(caller(&request)?, request.extensions(), "BatchIssueTokens");
+        let deadline = deadline(request.metadata());
+        let requests = request.into_inner().requests;
+        if requests.is_empty() || requests.len() > many::MOST {
+            let mut fields = Fields::default();
+            fields.fault("requests", format!("1 to {} are expected", many::MOST));
+            return Err(fields.refusal().into());
+        }
+        let results = many::batch(&self.vending, &asking, requests, deadline).await;
+        Ok(Response::new(v1::BatchIssueTokensResponse { results }))
+    }
+
+    type StreamTokensStream = ReceiverStream<Result<v1::TokenResult, Status>>;
+
+    async fn stream_tokens(
+        &self,
+        request: Request<Streaming<v1::IssueTokenRequest>>,
+    ) -> Result<Response<Self::StreamTokensStream>, Status> {
+        let asking = Asking::new(caller(&request)?, request.extensions(), "StreamTokens");
+        Ok(Response::new(many::stream(self.vending.clone(), asking, request.into_inner())))
+    }
+
+    async fn get_issued_token(
+        &self,
+        request: Request<v1::GetIssuedTokenRequest>,
+    ) -> Result<Response<v1::IssuedToken>, Status> {
+        let caller = caller(&request)?;
+        Ok(Response::new(issued::get(&self.vending, &caller, request.into_inner()).await?))
+    }
+
+    async fn list_issued_tokens(
+        &self,
+        request: Request<v1::ListIssuedTokensRequest>,
+    ) -> Result<Response<v1::ListIssuedTokensResponse>, Status> {
+        let caller = caller(&request)?;
+        Ok(Response::new(issued::list(&self.vending, &caller, request.into_inner()).await?))
+    }
 }
 
 /// A request whose every field is well.
-enum Parsed {
+pub(super) enum Parsed {
     Sequenced(IssueOrder),
     Display { request_id: Uuid, display: Display },
 }
 
-fn parse(request: v1::IssueTokenRequest, deadline: Option<Instant>) -> Result<Parsed, Refusal> {
+pub(super) fn parse(request: v1::IssueTokenRequest, deadline: Option<Instant>) -> Result<Parsed, Refusal> {
     let mut fields = Fields::default();
     let request_id = fields.take("request_id", request_id(&request.request_id));
     let token_time = request.token_time.map(|time| time.seconds);
@@ -155,7 +199,7 @@ fn deadline(metadata: &MetadataMap) -> Option<Instant> {
 }
 
 /// Whether the request asks for a part of the least unit, which was rounded before the standard's coding saw it.
-fn has_finer_amount(request: &v1::IssueTokenRequest) -> bool {
+pub(super) fn has_finer_amount(request: &v1::IssueTokenRequest) -> bool {
     use v1::issue_token_request::Content as Wire;
     let (text, places) = match &request.content {
         Some(
@@ -182,7 +226,7 @@ fn has_finer_amount(request: &v1::IssueTokenRequest) -> bool {
     fraction.bytes().skip(places as usize).any(|digit| digit != b'0')
 }
 
-fn sequenced(issued: &IssuedToken, asked: Asked, finer: bool) -> Result<v1::IssuedToken, Refusal> {
+pub(super) fn sequenced(issued: &IssuedToken, asked: Asked, finer: bool) -> Result<v1::IssuedToken, Refusal> {
     let IssuedToken { token, row, known, replay } = issued;
     let RowContent::Sequenced { meter, base_date, tid, .. } = &row.content else {
         return Err(Refusal::new(Reason::Internal, "the ledger's row is of another kind"));
@@ -215,7 +259,7 @@ fn sequenced(issued: &IssuedToken, asked: Asked, finer: bool) -> Result<v1::Issu
     })
 }
 
-fn displayed(row: &TokenRow, display: Display, replay: bool) -> v1::IssuedToken {
+pub(super) fn displayed(row: &TokenRow, display: Display, replay: bool) -> v1::IssuedToken {
     v1::IssuedToken {
         token: display.token().to_string(),
         token_class: 1,
@@ -228,7 +272,7 @@ fn displayed(row: &TokenRow, display: Display, replay: bool) -> v1::IssuedToken 
 }
 
 /// What every row says.
-fn from_row(row: &TokenRow) -> v1::IssuedToken {
+pub(super) fn from_row(row: &TokenRow) -> v1::IssuedToken {
     v1::IssuedToken {
         name: format!("issuedTokens/{}", row.sequence),
         request_id: row.request_id.to_string(),

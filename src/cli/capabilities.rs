@@ -10,8 +10,8 @@ use crate::api::v1::{
     Capability, GetCapabilitiesRequest, configuration_service_client::ConfigurationServiceClient,
 };
 
-/// Example: vendkey capabilities --json
 #[derive(Args)]
+#[command(after_help = "Example: vendkey capabilities --json")]
 pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, IsTerminal as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -39,12 +40,11 @@ pub(super) enum Command {
     Disable(Named),
 }
 
-/// Example: vendkey configuration encrypt example.yaml --server-key server.pem \
-///   --fingerprint 3f0c... --signing-key admin.pem --out upload
-///
-/// Writes upload/example.data, upload/example.digest and upload/example.key.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Example: vendkey configuration encrypt example.yaml --server-key server.pem \\
+  --fingerprint 3f0c... --signing-key admin.pem --out upload
+
+Writes upload/example.data, upload/example.digest and upload/example.key.")]
 pub(super) struct Encrypt {
     /// The configuration, YAML
     file: PathBuf,
@@ -62,8 +62,8 @@ pub(super) struct Encrypt {
     out: PathBuf,
 }
 
-/// Example: vendkey configuration upload --data c.data --digest c.digest --key c.key
 #[derive(Args)]
+#[command(after_help = "Example: vendkey configuration upload --data c.data --digest c.digest --key c.key")]
 pub(super) struct Upload {
     /// base64 of IV and AES-128-CBC ciphertext
     #[arg(long, value_name = "FILE")]
@@ -142,10 +142,10 @@ impl Encrypt {
         let sealed = encrypt(&yaml, &server_key, &signing_key, now, &mut rsa::rand_core::OsRng)
             .map_err(|error| faulty(&self.file, error))?;
         fs::create_dir_all(&self.out).map_err(|error| Failure::file("--out", &self.out, &error))?;
-        let stem = self.file.file_stem().unwrap_or_default();
+        let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
         for (extension, text) in [("data", &sealed.data), ("digest", &sealed.digest), ("key", &sealed.key)] {
-            let file = self.out.join(stem).with_extension(extension);
-            fs::write(&file, text).map_err(|error| Failure::file("--out", &file, &error))?;
+            let file = self.out.join(format!("{stem}.{extension}"));
+            private(&file, text).map_err(|error| Failure::file("--out", &file, &error))?;
             println!("wrote {}", file.display());
         }
         for warning in &sealed.draft.warnings {
@@ -153,6 +153,12 @@ impl Encrypt {
         }
         Ok(())
     }
+}
+
+/// Writes a file that others cannot read: the digest tells a guessed vending key from a wrong one.
+fn private(file: &Path, text: &str) -> io::Result<()> {
+    let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    out.write_all(text.as_bytes())
 }
 
 /// Every fault of the text, a line each.

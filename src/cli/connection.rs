@@ -31,11 +31,11 @@ pub(super) struct Connection {
 }
 
 /// A channel that sends the credential with every call.
-pub(super) type Authorized = InterceptedService<Channel, Bearer>;
+pub type Authorized = InterceptedService<Channel, Bearer>;
 
 /// Adds the `authorization` header.
 #[derive(Clone)]
-pub(super) struct Bearer(MetadataValue<Ascii>);
+pub struct Bearer(MetadataValue<Ascii>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -54,6 +54,11 @@ impl Connection {
                 Failure::text(format!("--endpoint {shown}: expected http://HOST:PORT or https://HOST:PORT"))
             })?
             .connect_timeout(Duration::from_secs(10));
+        if !shown.starts_with("https://") && !is_loopback(endpoint.uri()) {
+            return Err(Failure::usage(format!(
+                "--endpoint {shown}: the credential is sent in plain text to this machine only; use https://"
+            )));
+        }
         if shown.starts_with("https://") {
             let mut tls = ClientTlsConfig::new().with_enabled_roots();
             if let Some(file) = &self.ca {
@@ -85,6 +90,12 @@ impl Connection {
         value.set_sensitive(true);
         Ok(Bearer(value))
     }
+}
+
+/// Whether the address is this machine's own.
+fn is_loopback(uri: &http::Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// An error with its causes.

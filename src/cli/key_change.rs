@@ -26,8 +26,10 @@ pub(super) enum Command {
     List(List),
 }
 
-/// Example: vendkey key-change issue --from configurations/4f... --to configurations/9a... --meter 47500150231
 #[derive(Args)]
+#[command(
+    after_help = "Example: vendkey key-change issue --from configurations/4f... --to configurations/9a... --meter 47500150231"
+)]
 pub(super) struct Issue {
     #[command(flatten)]
     pair: Ends,

@@ -1,10 +1,14 @@
 //! The command line: the server, its set-up, and the administrator's and the vending platform's calls.
 
+mod audit;
+mod bench;
 mod capabilities;
 mod configuration;
 mod conformance;
 mod connection;
+mod csv;
 mod key_change;
+mod ledger;
 mod meter;
 mod output;
 mod public_key;
@@ -13,11 +17,13 @@ mod serve;
 mod server_key;
 mod setup;
 mod token;
+mod token_batch;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use connection::{Authorized, Bearer};
 use output::Failure;
 
 /// Vendkey: STS vending keys in an HSM, tokens over gRPC.
@@ -50,6 +56,14 @@ enum Command {
     /// Tokens for meters
     #[command(subcommand)]
     Token(token::Command),
+    /// The record of issued tokens, and what administrators decide about it
+    #[command(subcommand)]
+    Ledger(ledger::Command),
+    /// Measure a server that vends nothing
+    Bench(bench::Arguments),
+    /// The audit chain
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Prove the standard on your own HSM with published vectors; needs no server
     Conformance(conformance::Arguments),
     /// A meter in software: type tokens into it; for test keys
@@ -61,6 +75,10 @@ enum Command {
 
 /// Parses the process's arguments, runs the command and answers its exit code.
 pub fn main() -> ExitCode {
+    // Every command may hold a PIN, a credential or a key.
+    if let Err(error) = crate::secret::harden_process() {
+        return Failure::text(format!("the process cannot be protected from core dumps: {error}")).report();
+    }
     let result = match Arguments::parse().command {
         Command::Setup(arguments) => arguments.run(),
         Command::Serve(arguments) => arguments.run(),
@@ -70,6 +88,9 @@ pub fn main() -> ExitCode {
         Command::KeyChange(command) => calling(command.run()),
         Command::Capabilities(arguments) => calling(arguments.run()),
         Command::Token(command) => calling(command.run()),
+        Command::Ledger(command) => calling(command.run()),
+        Command::Audit(command) => command.run(),
+        Command::Bench(arguments) => arguments.run(),
         Command::Conformance(arguments) => arguments.run(),
         Command::Meter(command) => command.run(),
         Command::Selftest(arguments) => arguments.run(),

@@ -96,11 +96,23 @@ static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool:
 
 /// The reply in protobuf's JSON mapping.
 pub(super) fn json<M: prost::Message + prost::Name>(reply: &M) -> Result<String, Failure> {
+    mapped(reply, |message| serde_json::to_string_pretty(message))
+}
+
+/// The same on one line.
+pub(super) fn json_line<M: prost::Message + prost::Name>(reply: &M) -> Result<String, Failure> {
+    mapped(reply, |message| serde_json::to_string(message))
+}
+
+fn mapped<M: prost::Message + prost::Name>(
+    reply: &M,
+    print: impl FnOnce(&DynamicMessage) -> serde_json::Result<String>,
+) -> Result<String, Failure> {
     let mapped = POOL
         .as_ref()
         .and_then(|pool| pool.get_message_by_name(&M::full_name()))
         .and_then(|descriptor| DynamicMessage::decode(descriptor, reply.encode_to_vec().as_slice()).ok())
-        .and_then(|message| serde_json::to_string_pretty(&message).ok());
+        .and_then(|message| print(&message).ok());
     mapped.ok_or_else(|| Failure::text(format!("{} has no JSON form", M::full_name())))
 }
 

@@ -25,8 +25,10 @@ pub(super) enum Command {
     Disable(Named),
 }
 
-/// Example: vendkey public-key register --name "Asha, office laptop" admin-public.pem
 #[derive(Args)]
+#[command(
+    after_help = "Example: vendkey public-key register --name \"Asha, office laptop\" admin-public.pem"
+)]
 pub(super) struct Register {
     /// PEM (SPKI or PKCS#1), DER or bare base64; RSA of 2,048 bits or more
     file: PathBuf,

@@ -7,8 +7,8 @@ use clap::Args;
 use super::output::Failure;
 use crate::{server, settings::Settings};
 
-/// Example: vendkey serve --settings /etc/vendkey/vendkey.toml
 #[derive(Args)]
+#[command(after_help = "Example: vendkey serve --settings /etc/vendkey/vendkey.toml")]
 pub(super) struct Arguments {
     /// The settings file
     #[arg(long, env = "VENDKEY_SETTINGS", value_name = "FILE")]

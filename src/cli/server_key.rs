@@ -10,8 +10,8 @@ use super::{
 };
 use crate::api::v1::{GetServerKeyRequest, configuration_service_client::ConfigurationServiceClient};
 
-/// Example: vendkey server-key --out server.pem
 #[derive(Args)]
+#[command(after_help = "Example: vendkey server-key --out server.pem")]
 pub(super) struct Arguments {
     /// Write the key as PEM to this file as well
     #[arg(long, value_name = "FILE")]

@@ -21,12 +21,11 @@ use crate::{
     vending::{Clock as _, SystemClock},
 };
 
-/// Example: vendkey setup --settings vendkey.toml --credential-file credential
-///
-/// Creates in the HSM what is missing of: the server key that opens uploads (RSA-4096), the audit key (RSA-3072) and the
-/// row-seal key; the database; and a client `administrator` whose credential is written to the file, mode 600.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "Example: vendkey setup --settings vendkey.toml --credential-file credential
+
+Creates in the HSM what is missing of: the server key that opens uploads (RSA-4096), the audit key (RSA-3072) and the
+row-seal key; the database; and a client `administrator` whose credential is written to the file, mode 600.")]
 pub(super) struct Arguments {
     /// The settings file
     #[arg(long, env = "VENDKEY_SETTINGS", value_name = "FILE")]

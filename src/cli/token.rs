@@ -24,14 +24,18 @@ use crate::api::v1::{
 pub(super) enum Command {
     /// Issue one token
     Issue(Box<Issue>),
+    /// Issue a token for each line of a CSV file; resumable
+    Batch(super::token_batch::Arguments),
     /// Say what a token is
     Verify(Verify),
 }
 
-/// Example: vendkey token issue --configuration configurations/4f... --meter 47500150231 --electricity 12.5
-///
-/// Exactly one of the contents is given. A meter test needs neither configuration nor meter.
 #[derive(Args)]
+#[command(
+    after_help = "Example: vendkey token issue --configuration configurations/4f... --meter 47500150231 --electricity 12.5
+
+Exactly one of the contents is given. A meter test needs neither configuration nor meter."
+)]
 pub(super) struct Issue {
     /// configurations/{uuid}
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -181,8 +185,10 @@ impl ContentArguments {
     }
 }
 
-/// Example: vendkey token verify --configuration configurations/4f... --meter 47500150231 "4129 0812 6607 2385 0032"
 #[derive(Args)]
+#[command(
+    after_help = "Example: vendkey token verify --configuration configurations/4f... --meter 47500150231 \"4129 0812 6607 2385 0032\""
+)]
 pub(super) struct Verify {
     /// 20 digits; blanks between them are left out
     token: String,
@@ -206,6 +212,7 @@ impl Command {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Issue(issue) => issue.run().await,
+            Self::Batch(batch) => batch.run().await,
             Self::Verify(verify) => verify.run().await,
         }
     }

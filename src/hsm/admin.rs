@@ -106,8 +106,11 @@ impl Hsm {
         id: KeyId,
         key: VendingKeyMaterial,
     ) -> Result<ImportedKey, HsmError> {
-        self.at_admin_desk(move |desk, capabilities| {
-            import::import(desk, capabilities, id, &key, Lifetime::Token)
+        self.on_admin_thread(move |module, capabilities| {
+            let imported =
+                module.at_seat(SEAT, |desk| import::import(desk, capabilities, id, &key, Lifetime::Token))?;
+            module.warm(Some(id));
+            Ok(imported)
         })
         .await
     }

@@ -25,7 +25,11 @@ pub(super) fn run(module: &Arc<Module>, alarms: &flume::Receiver<()>) {
             Err(error) => heal(module, alarms, error),
         };
         match outcome {
-            Ok(()) => become_well(module),
+            Ok(()) => {
+                // After healing the workers know nothing; else this costs a look at each seat.
+                module.warm(None);
+                become_well(module);
+            }
             Err(HsmError::Stopped) => return,
             Err(error) => {
                 // Trying a refused PIN again may lock the token for good.

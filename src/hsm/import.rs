@@ -62,10 +62,10 @@ pub(super) fn import(
     capabilities.serves(material.kind())?;
     destroy(desk, id)?;
     let made = make(desk, capabilities, id, material, lifetime);
-    if made.is_err()
-        && let Err(error) = destroy(desk, id)
-    {
-        tracing::error!(%id, %error, "a refused key could not be destroyed; the next import of this id destroys it");
+    if made.is_err() {
+        // When this fails, its error is the answer: the caller then keeps the row, and the same upload comes back to
+        // destroy what is left.
+        destroy(desk, id)?;
     }
     made
 }

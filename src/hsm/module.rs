@@ -1,5 +1,6 @@
 //! The PKCS#11 library in this process: loading, login, every thread's session, and the cures for what gets lost.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -226,6 +227,25 @@ impl Module {
             Some(seat) => seat.sit(self, Turn::Alone).map(drop),
             None => Ok(()),
         }
+    }
+
+    /// Has all workers learn the keys of the token, or one new key, before a token needs them. What fails here is tried again
+    /// when a token needs it.
+    pub(super) fn warm(&self, new: Option<KeyId>) {
+        for seat in self.workers() {
+            let outcome = self.at_seat(seat, |desk| match new {
+                None => desk.warm(),
+                Some(id) => desk.learn(id),
+            });
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "keys could not be learnt ahead");
+            }
+        }
+    }
+
+    /// The seats of the workers, behind the guardian's and the admin thread's.
+    fn workers(&self) -> Range<usize> {
+        super::admin::SEAT + 1..self.seats.len()
     }
 
     /// The canary, at the guardian's seat.

@@ -157,6 +157,26 @@ impl Desk<'_> {
         }
     }
 
+    /// Learns all handles before a token needs one: `find` is never on the path of a token.
+    pub(super) fn warm(&mut self) -> Result<(), HsmError> {
+        if self.handles.listed {
+            return Ok(());
+        }
+        self.alone()?;
+        self.list()
+    }
+
+    /// Learns the handles of a key that was just made. One without a mask has none to learn.
+    pub(super) fn learn(&mut self, id: KeyId) -> Result<(), HsmError> {
+        for role in [Role::VendingKey, Role::Mask] {
+            match self.handle(role, id) {
+                Ok(_) | Err(HsmError::KeyMissing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Learns the handles of all vending and mask keys in one pass: every search scans the whole token (hsm-facts §3).
     fn list(&mut self) -> Result<(), HsmError> {
         let mut known = HashMap::new();

@@ -90,6 +90,7 @@ impl Hsm {
             capabilities = probe(&module, admin::SEAT, true)?;
         }
         let capabilities = Arc::new(capabilities);
+        module.warm(None);
 
         // Bounded by the places: each job holds one.
         let mut threads = Threads::default();

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
@@ -18,6 +18,17 @@ const STORE_PROBE: Duration = Duration::from_secs(5);
 /// The services whose health is that of the whole; the empty name is the server.
 const SERVICES: [&str; 4] =
     ["", "vendkey.v1.TokenService", "vendkey.v1.ConfigurationService", "vendkey.v1.PublicKeyService"];
+
+/// How long the store may take to write a row.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is wrong with the store. A disk that hangs is as ill as one that fails.
+async fn probed(store: &dyn Store, now_ms: i64) -> Option<String> {
+    match timeout(STORE_PATIENCE, store.probe(now_ms)).await {
+        Ok(outcome) => outcome.err().map(|error| error.to_string()),
+        Err(_) => Some(format!("the store has not answered for {STORE_PATIENCE:?}")),
+    }
+}
 
 /// Keeps the report true until the task is ended.
 pub(super) async fn watch(
@@ -37,7 +48,7 @@ pub(super) async fn watch(
     loop {
         tokio::select! {
             changed = health.changed() => if changed.is_err() { return },
-            _ = probe.tick() => store_ill = store.probe(clock.now_ms()).await.err().map(|error| error.to_string()),
+            _ = probe.tick() => store_ill = probed(store.as_ref(), clock.now_ms()).await,
         }
         let hsm_ill = match &*health.borrow_and_update() {
             Health::Well => None,

@@ -24,7 +24,9 @@ pub(super) async fn report(hsm: &Hsm, store: &dyn Store) -> Result<(), Inventory
             Some(id) => {
                 held.insert((object.role, id));
             }
-            None => tracing::warn!(role = %object.role, "the HSM holds an object with an id that is not ours"),
+            None => {
+                tracing::warn!(role = %object.role, "the HSM holds an object with an id that is not ours")
+            }
         }
     }
     let (mut known, mut after) = (BTreeSet::new(), String::new());

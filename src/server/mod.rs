@@ -1,28 +1,30 @@
 //! Wiring: the parts put together, the listener, health, and an orderly end.
 
+mod checkpoints;
 mod health;
 mod inventory;
 mod log;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use checkpoints::Checkpoints;
 use rustix::process::geteuid;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{Notify, watch},
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::{
-    access::{Attempts, Authenticator},
-    api::{AuthenticationLayer, Configurations, DESCRIPTORS, PublicKeys, Tokens, v1},
+    access::{Attempts, Authenticator, Refusals},
+    api::{Audit, AuthenticationLayer, Configurations, DESCRIPTORS, Ledger, PublicKeys, Tokens, v1},
     hsm::{Hsm, HsmError},
-    secret, selftest,
+    selftest,
     settings::{Settings, TlsSettings},
     store::{Store, sqlite},
-    vending::{Clock, SystemClock, Vending},
+    vending::{Clock, Gate, SystemClock, Vending},
 };
 
 /// Why the server does not run.
@@ -31,15 +33,15 @@ pub enum ServeError {
     /// It was started as root without leave.
     #[error("refusing to run as root: use another user, or set server.allow_root = true (in a container)")]
     Root,
-    /// The process cannot be protected from core dumps.
-    #[error("the process cannot be hardened: {0}")]
-    Hardening(#[from] secret::MemoryError),
     /// The HSM cannot be used.
     #[error("the HSM cannot be used: {0}")]
     Hsm(#[from] HsmError),
     /// The database cannot be used.
     #[error("the store cannot be used: {0}")]
     Store(#[from] sqlite::OpenError),
+    /// The checkpoints of the chain cannot be read.
+    #[error("the chain cannot be examined: {0}")]
+    Chain(String),
     /// The certificate or its key cannot be used.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
@@ -51,10 +53,15 @@ pub enum ServeError {
     Stopped(String),
 }
 
+impl From<checkpoints::CheckpointFailure> for ServeError {
+    fn from(failure: checkpoints::CheckpointFailure) -> Self {
+        Self::Chain(failure.to_string())
+    }
+}
+
 /// Runs the server until SIGTERM or SIGINT, then lets the running calls end.
 pub fn run(settings: Settings) -> Result<(), ServeError> {
     log::start(&settings.log);
-    secret::harden_process()?;
     if geteuid().is_root() {
         if !settings.server.allow_root {
             return Err(ServeError::Root);
@@ -77,19 +84,37 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
 
 async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<(), ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // Before anything is written: what the last server left tells whether clock and database are believed.
+    let past = store.past().await.map_err(checkpoints::CheckpointFailure::from)?;
+    let (stop, number) = checkpoints::examine(&hsm, store.as_ref(), &settings.store, &past).await?;
+    let gate = Arc::new(Gate::new(clock.clone(), past.last_commit_ms, stop));
+    let mut checkpoints =
+        Checkpoints::new(hsm.clone(), store.clone(), gate.clone(), settings.store.clone(), number).await?;
+    let refusals = Arc::new(Refusals::new(store.clone(), clock.clone()));
     let latch = self_tested(&hsm).await;
     if let Err(error) = inventory::report(&hsm, store.as_ref()).await {
         tracing::warn!(%error, "the HSM's objects could not be compared with the store's");
     }
-    let vending =
-        Vending::new(hsm.clone(), store.clone(), clock.clone(), settings.vending).under(latch.clone());
-    let vending = Arc::new(vending);
+    let vending = Vending::new(hsm.clone(), store.clone(), clock.clone(), gate, settings.vending);
+    let vending = Arc::new(vending.under(latch.clone()));
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
     let uploads = Arc::new(Attempts::new(settings.vending.uploads_per_minute));
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch));
 
-    let mut server = Server::builder().layer(AuthenticationLayer::new(authenticator));
+    let end_checkpoints = Arc::new(Notify::new());
+    let checkpointing = tokio::spawn({
+        let (refusals, end) = (refusals.clone(), end_checkpoints.clone());
+        async move {
+            tokio::select! {
+                () = checkpoints.watch(&refusals) => {}
+                () = end.notified() => {}
+            }
+            checkpoints
+        }
+    });
+
+    let mut server = Server::builder().layer(AuthenticationLayer::new(authenticator, refusals.clone()));
     let scheme = if settings.server.tls.is_some() { "https" } else { "http" };
     if let Some(tls) = &settings.server.tls {
         server = server.tls_config(identity(tls)?).map_err(|error| ServeError::Tls(error.to_string()))?;
@@ -102,6 +127,8 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
             vending.clone(),
             uploads,
         )))
+        .add_service(v1::audit_service_server::AuditServiceServer::new(Audit::new(vending.clone())))
+        .add_service(v1::ledger_service_server::LedgerServiceServer::new(Ledger::new(vending)))
         .add_service(v1::public_key_service_server::PublicKeyServiceServer::new(PublicKeys::new(
             store, clock,
         )));
@@ -123,6 +150,15 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         () = drained(ended) => tracing::warn!("connections were still open after {DRAIN:?}"),
     }
     health.abort();
+    end_checkpoints.notify_one();
+    if let Ok(mut checkpoints) = checkpointing.await {
+        if let Err(error) = refusals.write().await {
+            tracing::error!(%error, "refusals cannot be put on record");
+        }
+        if let Err(error) = checkpoints.make().await {
+            tracing::error!(%error, "no last checkpoint can be made");
+        }
+    }
     tracing::info!("stopped");
     Ok(())
 }

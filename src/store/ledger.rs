@@ -40,6 +40,12 @@ impl fmt::Display for Sequence {
     }
 }
 
+/// When a request id was made, in milliseconds since 1970: a UUIDv7 tells it (RFC 9562 §5.7), others do not.
+pub fn request_made_ms(request_id: Uuid) -> Option<i64> {
+    let [a, b, c, d, e, f, ..] = request_id.into_bytes();
+    (request_id.get_version_num() == 7).then(|| i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+}
+
 /// A token to record.
 #[derive(Clone, Debug)]
 pub struct NewToken {
@@ -55,6 +61,9 @@ pub struct NewToken {
     pub now_ms: i64,
     /// What it is.
     pub content: Content,
+    /// A request from before this instant is refused: what it issued may be forgotten. A row tells its own time, an id that is
+    /// not on record tells it if it is a UUIDv7.
+    pub requests_from_ms: i64,
     /// After this instant nobody waits any more: no row is written.
     pub deadline: Option<Instant>,
 }
@@ -209,6 +218,9 @@ pub enum Refused {
         /// The row of that request.
         sequence: Sequence,
     },
+    /// The request is older than what the ledger answers for.
+    #[error("the request id is too old")]
+    RequestIdTooOld,
     /// The credential is not one of this client, or it or the client was disabled since the call was authenticated.
     #[error("the credential does not count any more")]
     CredentialNotEnabled,

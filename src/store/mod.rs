@@ -17,12 +17,14 @@ mod key_change;
 mod ledger;
 mod page;
 mod public_key;
+mod record;
 pub mod sqlite;
 mod verification;
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::audit::{Hash, Head};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
@@ -35,9 +37,12 @@ pub use configuration::{
 pub use error::{Outcome, StoreError};
 pub use id::{ClientId, ConfigurationId, IdError, PublicKeyId};
 pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairError};
-pub use ledger::{Content, LedgerError, NewToken, Recorded, Refused, RowContent, Sequence, TokenRow};
+pub use ledger::{
+    Content, LedgerError, NewToken, Recorded, Refused, RowContent, Sequence, TokenRow, request_made_ms,
+};
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
 pub use public_key::{NewPublicKey, PublicKey, Registered};
+pub use record::{AcceptedRestore, Actor, NewAct, Past, Records, Seed, TokenFilter, TokenPage};
 pub use verification::{
     Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
 };
@@ -63,11 +68,12 @@ pub trait Store: Send + Sync {
         &self,
         id: ConfigurationId,
         fields: ImportedFields,
+        actor: Actor,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 
     /// Forgets an import that the HSM refused. Only an IMPORTING row is deleted; says whether there was one.
-    async fn abandon_import(&self, id: ConfigurationId) -> Result<bool, StoreError>;
+    async fn abandon_import(&self, id: ConfigurationId, now_ms: i64) -> Result<bool, StoreError>;
 
     /// One configuration, in whatever state.
     async fn configuration(&self, id: ConfigurationId) -> Result<Option<Configuration>, StoreError>;
@@ -80,6 +86,7 @@ pub trait Store: Send + Sync {
         &self,
         id: ConfigurationId,
         enabled: bool,
+        actor: Actor,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 
@@ -100,6 +107,7 @@ pub trait Store: Send + Sync {
         &self,
         id: PublicKeyId,
         enabled: bool,
+        actor: Actor,
         now_ms: i64,
     ) -> Result<Option<PublicKey>, StoreError>;
 
@@ -158,7 +166,12 @@ pub trait Store: Send + Sync {
     ) -> Result<AllowedKeyChange, KeyChangePairError>;
 
     /// Forbids a key change; says whether it was allowed.
-    async fn forbid_key_change(&self, pair: KeyChangePair) -> Result<bool, StoreError>;
+    async fn forbid_key_change(
+        &self,
+        pair: KeyChangePair,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<bool, StoreError>;
 
     /// The allowed key changes in the order in which they were allowed.
     async fn list_key_changes(&self, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError>;
@@ -172,6 +185,39 @@ pub trait Store: Send + Sync {
     /// The last TID of a meter under a base date, issued here or seeded.
     async fn last_tid(&self, meter: MeterPan, base_date: BaseDate) -> Result<Option<Tid>, StoreError>;
 
-    /// Raises the last TID of a meter to at least this one and answers the last TID that now holds. It never falls.
-    async fn seed_last_tid(&self, meter: MeterPan, base_date: BaseDate, tid: Tid) -> Result<Tid, StoreError>;
+    /// Raises the last TIDs of meters to at least these, on record, and answers how many rose. None falls.
+    async fn seed_last_tids(&self, seeds: Vec<Seed>, actor: Actor, now_ms: i64) -> Result<u64, StoreError>;
+
+    /// Records tokens as [`Store::record_token`] does, in this order, with one commit for all. The answers are in the same order.
+    /// The first one's deadline is that of all.
+    async fn record_tokens(&self, new: Vec<NewToken>) -> Vec<Result<Recorded, LedgerError>>;
+
+    /// Rows of the ledger that fit a filter, after a row.
+    async fn list_issued_tokens(
+        &self,
+        filter: TokenFilter,
+        after: Option<Sequence>,
+        size: u32,
+    ) -> Result<TokenPage, StoreError>;
+
+    /// Writes an act that is nothing but its record.
+    async fn record_act(&self, act: NewAct) -> Result<(), StoreError>;
+
+    /// Records of the chain after a position, at most so many; with the openings of their commitments if asked for.
+    async fn records(&self, after: u64, most: usize, openings: bool) -> Result<Records, StoreError>;
+
+    /// How far the chain has come.
+    async fn chain_head(&self) -> Result<Head, StoreError>;
+
+    /// The hash of the record at a position.
+    async fn record_hash(&self, position: u64) -> Result<Option<Hash>, StoreError>;
+
+    /// Keeps a signed checkpoint.
+    async fn keep_checkpoint(&self, number: u64, text: String) -> Result<(), StoreError>;
+
+    /// What a start must know of the past.
+    async fn past(&self) -> Result<Past, StoreError>;
+
+    /// Takes a database that lost commits as it is, on record: raises the floors of TIDs and of request ids.
+    async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError>;
 }

@@ -103,6 +103,12 @@ pub enum IssueError {
     /// The id belongs to another request.
     #[error("this request_id was used for another request")]
     RequestIdReused,
+    /// What this request issued may be forgotten.
+    #[error("this request_id is older than the ledger answers for")]
+    RequestIdTooOld,
+    /// The clock or the database is in doubt.
+    #[error("nothing is issued: {0}")]
+    Stopped(#[from] super::Stop),
     /// The credential does not count any more.
     #[error("the credential is not accepted")]
     CredentialRefused,
@@ -140,6 +146,7 @@ impl From<LedgerError> for IssueError {
         match error {
             LedgerError::Store(error) => Self::Store(error),
             LedgerError::Refused(Refused::RequestIdReused { .. }) => Self::RequestIdReused,
+            LedgerError::Refused(Refused::RequestIdTooOld) => Self::RequestIdTooOld,
             LedgerError::Refused(Refused::CredentialNotEnabled) => Self::CredentialRefused,
             LedgerError::Refused(Refused::Tid(refusal)) => Self::Tid(refusal),
             LedgerError::Refused(Refused::KeyChangeNotAllowed { .. }) => {

@@ -9,8 +9,8 @@ use crate::{
     envelope::{self, Blobs, ConfigurationDraft, Invalid, PublicKey, Unservable, Upload},
     hsm::{HsmError, KeyId, VendingKeyMaterial, key_check_value},
     store::{
-        Begun, Configuration, ConfigurationError, ConfigurationId, ConfigurationRefusal, ConfigurationState,
-        FinishedState, ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, Warning,
+        Actor, Begun, Configuration, ConfigurationError, ConfigurationId, ConfigurationRefusal,
+        ConfigurationState, FinishedState, ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, Warning,
     },
 };
 
@@ -49,7 +49,8 @@ impl Vending {
         }
         // In a task of its own: a caller who hangs up must not leave a half import behind.
         let vending = self.clone();
-        let import = tokio::spawn(async move { vending.import(opened).await });
+        let actor = caller.actor();
+        let import = tokio::spawn(async move { vending.import(opened, actor).await });
         import.await.map_err(|_| UploadError::Stopping)?
     }
 
@@ -112,7 +113,7 @@ impl Vending {
         VendingKeyMaterial::from_slice(kind, key).map_err(|error| UploadError::Hsm(error.into()))
     }
 
-    async fn import(&self, opened: Opened) -> Result<Uploaded, UploadError> {
+    async fn import(&self, opened: Opened, actor: Actor) -> Result<Uploaded, UploadError> {
         let _one_at_a_time = self.importing.lock().await;
         let Opened { new, material } = opened;
         let now_ms = new.now_ms;
@@ -125,7 +126,7 @@ impl Vending {
             Some(material) => self.keep(row.id, material).await?,
         };
         let configuration =
-            self.store.finish_import(row.id, fields, now_ms).await.map_err(|error| match error {
+            self.store.finish_import(row.id, fields, actor, now_ms).await.map_err(|error| match error {
                 ConfigurationError::Store(error) => UploadError::Store(error),
                 ConfigurationError::Refused(refusal) => UploadError::Import(refusal.to_string()),
             })?;
@@ -148,7 +149,7 @@ impl Vending {
             Ok(imported) => imported,
             Err(refused @ (HsmError::KeyUntrusted { .. } | HsmError::NotServed { .. })) => {
                 // The object is gone again: so goes the row.
-                self.store.abandon_import(id).await?;
+                self.store.abandon_import(id, self.clock.now_ms()).await?;
                 return Err(UploadError::Import(refused.to_string()));
             }
             // The row stays IMPORTING: the same upload goes on from there.
@@ -164,10 +165,12 @@ impl Vending {
     /// Enables or disables a configuration; what is so already stays so.
     pub async fn set_enabled(
         &self,
+        caller: &Caller,
         id: ConfigurationId,
         enabled: bool,
     ) -> Result<Configuration, EnableError> {
-        let changed = self.store.set_configuration_enabled(id, enabled, self.clock.now_ms()).await;
+        let now_ms = self.clock.now_ms();
+        let changed = self.store.set_configuration_enabled(id, enabled, caller.actor(), now_ms).await;
         changed.map_err(|error| match error {
             ConfigurationError::Store(error) => EnableError::Store(error),
             ConfigurationError::Refused(ConfigurationRefusal::NotFound) => Unusable::NotFound(id).into(),

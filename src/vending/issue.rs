@@ -1,6 +1,9 @@
-//! Issuing a token: the row is durable before the token exists.
+//! Issuing tokens: the row is durable before the token exists.
+//!
+//! One path for one token and for many: orders are checked one by one, recorded with one commit, and encrypted in jobs that share
+//! their calls to the HSM. Orders of one meter get their identifiers in the order in which they stand.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -10,11 +13,13 @@ use crate::{
     access::Caller,
     crash,
     hsm::{Place, VendingKey},
-    store::{ConfigurationId, Content, NewToken, Recorded, RowContent, TokenRow},
+    store::{ConfigurationId, Content, LedgerError, NewToken, Recorded, RowContent, TokenRow},
     sts::{
+        attributes::{Dkga, EncryptionAlgorithm},
+        cipher::DecoderKey,
         derivation::Derivation,
         meter::{Drn, MeterPan},
-        token::{Display, Payload, Rnd, Token},
+        token::{ClearBlock, Display, Payload, Rnd, Token},
     },
 };
 
@@ -61,9 +66,45 @@ pub struct IssuedToken {
     /// What the ledger holds of it.
     pub row: TokenRow,
     /// The configuration.
-    pub known: std::sync::Arc<Known>,
+    pub known: Arc<Known>,
     /// Whether the row was there before.
     pub replay: bool,
+}
+
+/// Orders that are on record, or refused, and whose tokens do not exist yet.
+#[derive(Debug)]
+#[must_use = "tokens on record wait to be encrypted"]
+pub struct RecordedOrders {
+    slots: Vec<Result<Slot, IssueError>>,
+    jobs: Vec<Job>,
+}
+
+/// What becomes an [`IssuedToken`].
+#[derive(Debug)]
+struct Slot {
+    row: TokenRow,
+    known: Arc<Known>,
+    replay: bool,
+    /// Present once encrypted.
+    token: Option<Token>,
+}
+
+/// Orders under one key that share a place in the HSM's queue.
+#[derive(Debug)]
+struct Job {
+    place: Place,
+    orders: Vec<usize>,
+}
+
+/// Decoder keys of one job. DKGA04 costs a call for each, and a long job would make others wait.
+const JOB_OF_CALLS: usize = 128;
+/// DES derivations share two calls, so the more the better; what the HSM layer takes at most.
+const JOB_OF_BLOCKS: usize = crate::hsm::MOST_DECODER_KEYS;
+
+/// An order that passed the rules.
+struct Ready {
+    known: Arc<Known>,
+    new: NewToken,
 }
 
 impl Vending {
@@ -71,22 +112,111 @@ impl Vending {
     ///
     /// A refusal leaves nothing in the ledger. [`IssueError`] says after a failure whether the ledger may hold the token.
     pub async fn issue(&self, caller: &Caller, order: IssueOrder) -> Result<IssuedToken, IssueError> {
-        let known = self.known(order.configuration).await?;
-        let meter = order.meter.pan(&known)?;
-        let request_hash = request_hash(&order, meter);
-        let (row, replay, place) = match self.record(caller, &order, &known, meter, request_hash).await {
-            Ok((Recorded::New(row), place)) => (row, false, place),
-            Ok((Recorded::Replay(row), place)) => (row, true, place),
-            Err(refusal) => {
-                // What is refused now may have been issued before: a retry gets its token whatever changed since.
-                let row = self.replay(caller, order.request_id, request_hash).await?.ok_or(refusal)?;
-                (row, true, self.hsm.try_reserve().map_err(IssueError::after_commit)?)
+        let mut issued = self.issue_many(caller, vec![order]).await;
+        issued.pop().unwrap_or(Err(IssueError::Fault("an order without an answer")))
+    }
+
+    /// Issues tokens, each as [`Vending::issue`] does, with one commit for all. The answers are in the order of the orders.
+    pub async fn issue_many(
+        &self,
+        caller: &Caller,
+        orders: Vec<IssueOrder>,
+    ) -> Vec<Result<IssuedToken, IssueError>> {
+        let recorded = self.record_many(caller, &orders).await;
+        self.encrypt_many(recorded).await
+    }
+
+    /// The first half: checks the rules, takes places in the HSM's queue and writes the rows.
+    pub async fn record_many(&self, caller: &Caller, orders: &[IssueOrder]) -> RecordedOrders {
+        let mut slots: Vec<Result<Slot, IssueError>> = Vec::with_capacity(orders.len());
+        let mut ready: Vec<Option<Ready>> = Vec::with_capacity(orders.len());
+        if self.self_tested().is_err() {
+            let refused = |_| self.self_tested().and(Err(IssueError::Fault("a self-test is passed again")));
+            return RecordedOrders { slots: orders.iter().map(refused).collect(), jobs: Vec::new() };
+        }
+        for order in orders {
+            let (slot, order) = match self.check(caller, order).await {
+                Ok(order) => (Err(IssueError::Fault("an order was not recorded")), Some(order)),
+                Err(refusal) => (Err(refusal), None),
+            };
+            slots.push(slot);
+            ready.push(order);
+        }
+        let mut jobs = self.reserve(&mut slots, &mut ready);
+
+        let (mut places, mut new) = (Vec::new(), Vec::new());
+        for (place, order) in ready.iter_mut().enumerate() {
+            if let Some(Ready { known, new: token }) = order.take() {
+                places.push((place, known));
+                new.push(token);
             }
-        };
+        }
+        let mut answered = vec![false; orders.len()];
+        let recorded = if new.is_empty() { Vec::new() } else { self.store.record_tokens(new).await };
+        for ((place, known), recorded) in places.into_iter().zip(recorded) {
+            // The ledger looked for an earlier row before it refused.
+            answered[place] = !matches!(recorded, Err(LedgerError::Store(_)));
+            slots[place] = match recorded {
+                Ok(Recorded::New(row)) => Ok(Slot { row, known, replay: false, token: None }),
+                Ok(Recorded::Replay(row)) => Ok(Slot { row, known, replay: true, token: None }),
+                Err(error) => Err(error.into()),
+            };
+        }
+        for job in &mut jobs {
+            job.orders.retain(|order| slots[*order].is_ok());
+        }
+        jobs.retain(|job| !job.orders.is_empty());
+
+        // What is refused now may have been issued before: a retry gets its token whatever changed since.
+        for (place, order) in orders.iter().enumerate() {
+            if answered[place] || slots[place].is_ok() {
+                continue;
+            }
+            match self.recorded_before(caller, order).await {
+                Ok(None) => {}
+                Ok(Some(slot)) => {
+                    slots[place] = match self.hsm.try_reserve() {
+                        Ok(reserved) => {
+                            jobs.push(Job { place: reserved, orders: vec![place] });
+                            Ok(slot)
+                        }
+                        Err(error) => Err(IssueError::after_commit(error)),
+                    };
+                }
+                Err(error) => slots[place] = Err(error),
+            }
+        }
         crash::point("issue-after-record");
-        let token = self.encrypt(place, &row, &known).await?;
+        RecordedOrders { slots, jobs }
+    }
+
+    /// The second half: encrypts the blocks of the rows. Dropping it half-way loses nothing but answers.
+    pub async fn encrypt_many(&self, recorded: RecordedOrders) -> Vec<Result<IssuedToken, IssueError>> {
+        let RecordedOrders { mut slots, jobs } = recorded;
+        let mut running = tokio::task::JoinSet::new();
+        let one = jobs.len() == 1;
+        for Job { place, orders } in jobs {
+            let blocks = orders.iter().map(|order| self.block_of(slots.get(*order))).collect();
+            let hsm = self.hsm.clone();
+            let work = async move { (orders, encrypt(&hsm, place, blocks).await) };
+            if one {
+                let (orders, tokens) = work.await;
+                settle(&mut slots, &orders, tokens);
+            } else {
+                running.spawn(work);
+            }
+        }
+        while let Some(done) = running.join_next().await {
+            if let Ok((orders, tokens)) = done {
+                settle(&mut slots, &orders, tokens);
+            }
+        }
         crash::point("issue-before-answer");
-        Ok(IssuedToken { token, row, known, replay })
+        let issued = |slot: Slot| match slot {
+            Slot { row, known, replay, token: Some(token) } => Ok(IssuedToken { token, row, known, replay }),
+            Slot { token: None, .. } => Err(IssueError::Fault("a row was not encrypted")),
+        };
+        slots.into_iter().map(|slot| slot.and_then(issued)).collect()
     }
 
     /// Records a token of class 1, which needs no key: the row and whether it was there before.
@@ -101,13 +231,15 @@ impl Vending {
         let mut hash = Sha256::new();
         hash.update(b"vendkey display request v1\0");
         hash.update(display.block().bits().to_be_bytes());
+        let now_ms = self.gate.pass()?;
         let new = NewToken {
             client: caller.client,
             credential: caller.key_id.to_string(),
             request_id,
             request_hash: hash.finalize().into(),
-            now_ms: self.clock.now_ms(),
+            now_ms,
             content: Content::Fixed { configuration: None, meter: None, display },
+            requests_from_ms: self.policy.requests_from_ms(now_ms),
             deadline,
         };
         Ok(match self.store.record_token(new).await? {
@@ -116,10 +248,38 @@ impl Vending {
         })
     }
 
-    /// The configuration, from memory after the first time. Every act with a key begins here, so here a failed self-test
-    /// stops it.
-    pub(super) async fn known(&self, id: ConfigurationId) -> Result<std::sync::Arc<Known>, IssueError> {
-        self.self_tested()?;
+    /// Encrypts the block of a row again: the same digits whenever it is done. For rows with a block under a key.
+    pub async fn reproduce(&self, rows: Vec<TokenRow>) -> Vec<Result<IssuedToken, IssueError>> {
+        if self.self_tested().is_err() {
+            let refused = |_| self.self_tested().and(Err(IssueError::Fault("a self-test is passed again")));
+            return rows.iter().map(refused).collect();
+        }
+        let (mut slots, mut ready) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        for row in rows {
+            let known = match row.content.configuration() {
+                Some(id) => self.known(id).await,
+                None => Err(IssueError::Fault("the row names no configuration")),
+            };
+            match known {
+                Ok(known) => {
+                    ready.push(Some(known.clone()));
+                    slots.push(Ok(Slot { row, known, replay: true, token: None }));
+                }
+                Err(error) => {
+                    ready.push(None);
+                    slots.push(Err(error));
+                }
+            }
+        }
+        let jobs = self.reserve(&mut slots, &mut ready);
+        self.encrypt_many(RecordedOrders { slots, jobs }).await
+    }
+
+    /// The configuration, from memory after the first time.
+    ///
+    /// # Errors
+    /// It is unknown or was not imported whole; what the store says.
+    pub async fn known(&self, id: ConfigurationId) -> Result<Arc<Known>, IssueError> {
         Ok(self.configurations.get(self.store.as_ref(), id).await.map_err(IssueError::Store)??)
     }
 
@@ -133,28 +293,21 @@ impl Vending {
         Ok(key)
     }
 
-    /// Checks the rules, takes a place in the HSM's queue and writes the row.
-    async fn record(
-        &self,
-        caller: &Caller,
-        order: &IssueOrder,
-        known: &Known,
-        meter: MeterPan,
-        request_hash: [u8; 32],
-    ) -> Result<(Recorded, Place), IssueError> {
-        self.servable_key(known)?;
+    /// Checks every rule that needs no ledger.
+    async fn check(&self, caller: &Caller, order: &IssueOrder) -> Result<Ready, IssueError> {
+        let known = self.known(order.configuration).await?;
+        let meter = order.meter.pan(&known)?;
+        self.servable_key(&known)?;
         if order.asked.payload.class_subclass().0 == 0 {
             self.policy.allows_credit(known.attributes.kt)?;
         }
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.gate.pass()?;
         let window = self.policy.window(&known.attributes, now_ms.div_euclid(1000), order.token_time)?;
-        let rnd = draw_rnd()?;
-        let place = self.hsm.try_reserve().map_err(IssueError::before_commit)?;
         let new = NewToken {
             client: caller.client,
             credential: caller.key_id.to_string(),
             request_id: order.request_id,
-            request_hash,
+            request_hash: request_hash(order, meter),
             now_ms,
             content: Content::Sequenced {
                 configuration: known.id,
@@ -162,11 +315,51 @@ impl Vending {
                 base_date: known.attributes.base_date,
                 window,
                 payload: order.asked.payload,
-                rnd,
+                rnd: draw_rnd()?,
             },
+            requests_from_ms: self.policy.requests_from_ms(now_ms),
             deadline: order.deadline,
         };
-        Ok((self.store.record_token(new).await?, place))
+        Ok(Ready { known, new })
+    }
+
+    /// Takes places in the HSM's queue, one for each job. Orders that get none are refused before anything is written.
+    fn reserve<R: UnderKey>(
+        &self,
+        slots: &mut [Result<Slot, IssueError>],
+        ready: &mut [Option<R>],
+    ) -> Vec<Job> {
+        let mut by_key: BTreeMap<ConfigurationId, (Dkga, Vec<usize>)> = BTreeMap::new();
+        for (place, order) in ready.iter().enumerate() {
+            if let Some(known) = order.as_ref().map(UnderKey::known) {
+                let of_key = by_key.entry(known.id).or_insert_with(|| (known.attributes.dkga, Vec::new()));
+                of_key.1.push(place);
+            }
+        }
+        let mut jobs = Vec::with_capacity(by_key.len());
+        for (dkga, orders) in by_key.into_values() {
+            let most = if dkga == Dkga::Dkga04 { JOB_OF_CALLS } else { JOB_OF_BLOCKS };
+            for orders in orders.chunks(most) {
+                match self.hsm.try_reserve() {
+                    Ok(place) => jobs.push(Job { place, orders: orders.to_vec() }),
+                    Err(error) => {
+                        for order in orders {
+                            slots[*order] = Err(IssueError::before_commit(error.clone()));
+                            ready[*order] = None;
+                        }
+                    }
+                }
+            }
+        }
+        jobs
+    }
+
+    /// The order's earlier row, if it was recorded before.
+    async fn recorded_before(&self, caller: &Caller, order: &IssueOrder) -> Result<Option<Slot>, IssueError> {
+        let known = self.known(order.configuration).await?;
+        let meter = order.meter.pan(&known)?;
+        let row = self.replay(caller, order.request_id, request_hash(order, meter)).await?;
+        Ok(row.map(|row| Slot { row, known, replay: true, token: None }))
     }
 
     /// The row of this request, if it was recorded before.
@@ -179,26 +372,103 @@ impl Vending {
         let row = self.store.issued_token_of_request(caller.client, request_id).await;
         match row.map_err(IssueError::Store)? {
             Some(row) if row.request_hash != request_hash => Err(IssueError::RequestIdReused),
+            Some(row) if row.issued_ms < self.policy.requests_from_ms(self.gate.now_ms()) => {
+                Err(IssueError::RequestIdTooOld)
+            }
             row => Ok(row),
         }
     }
 
-    /// Encrypts the block of a row: the same digits whenever it is done.
-    async fn encrypt(&self, place: Place, row: &TokenRow, known: &Known) -> Result<Token, IssueError> {
+    /// What a row's token is made of.
+    fn block_of(&self, slot: Option<&Result<Slot, IssueError>>) -> Result<Block, IssueError> {
+        let Some(Ok(Slot { row, known, .. })) = slot else {
+            return Err(IssueError::Fault("a job for an order that was refused"));
+        };
         let RowContent::Sequenced { meter, block, .. } = &row.content else {
             return Err(IssueError::Fault("the row is of another kind"));
         };
-        let key = self.servable_key(known)?;
         let derivation = Derivation::new(&known.attributes, meter)
             .map_err(|_| IssueError::Fault("a configuration that cannot derive has rows"))?;
-        let (ea, block) = (known.attributes.ea, block.clone());
-        let work = move |keys: &[crate::sts::cipher::DecoderKey<'_>]| {
-            keys.first().map(|key| block.encrypt(ea, *key))
-        };
-        match self.hsm.with_decoder_keys(place, vec![(key, derivation)], work).await {
-            Ok(Some(Ok(token))) => Ok(token),
-            Ok(_) => Err(IssueError::Fault("the decoder key does not fit the algorithm")),
-            Err(error) => Err(IssueError::after_commit(error)),
+        Ok(Block {
+            key: self.servable_key(known)?,
+            derivation,
+            ea: known.attributes.ea,
+            block: block.clone(),
+        })
+    }
+}
+
+/// Whatever waits for work under the key of a configuration.
+trait UnderKey {
+    fn known(&self) -> &Known;
+}
+
+impl UnderKey for Ready {
+    fn known(&self) -> &Known {
+        &self.known
+    }
+}
+
+impl UnderKey for Arc<Known> {
+    fn known(&self) -> &Known {
+        self
+    }
+}
+
+/// What a token is made of.
+struct Block {
+    key: VendingKey,
+    derivation: Derivation,
+    ea: EncryptionAlgorithm,
+    block: ClearBlock,
+}
+
+/// Encrypts the blocks of one job. One that cannot be does not hold up the others.
+async fn encrypt(
+    hsm: &crate::hsm::Hsm,
+    place: Place,
+    blocks: Vec<Result<Block, IssueError>>,
+) -> Vec<Result<Token, IssueError>> {
+    let mut tokens: Vec<Result<Token, IssueError>> = Vec::with_capacity(blocks.len());
+    let (mut wanted, mut clear, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for block in blocks {
+        match block {
+            Ok(Block { key, derivation, ea, block }) => {
+                places.push(tokens.len());
+                wanted.push((key, derivation));
+                clear.push((ea, block));
+                tokens.push(Err(IssueError::Fault("a block without its token")));
+            }
+            Err(error) => tokens.push(Err(error)),
+        }
+    }
+    let work = move |keys: &[DecoderKey<'_>]| {
+        crash::point("issue-after-derivation");
+        keys.iter().zip(&clear).map(|(key, (ea, block))| block.encrypt(*ea, *key)).collect::<Vec<_>>()
+    };
+    match hsm.with_decoder_keys(place, wanted, work).await {
+        Ok(encrypted) => {
+            for (place, token) in places.into_iter().zip(encrypted) {
+                tokens[place] =
+                    token.map_err(|_| IssueError::Fault("the decoder key does not fit the algorithm"));
+            }
+        }
+        Err(error) => {
+            for place in places {
+                tokens[place] = Err(IssueError::after_commit(error.clone()));
+            }
+        }
+    }
+    tokens
+}
+
+/// Puts the tokens of a job into their slots.
+fn settle(slots: &mut [Result<Slot, IssueError>], orders: &[usize], tokens: Vec<Result<Token, IssueError>>) {
+    for (order, token) in orders.iter().zip(tokens) {
+        match (token, &mut slots[*order]) {
+            (Ok(token), Ok(slot)) => slot.token = Some(token),
+            (Err(error), slot) => *slot = Err(error),
+            (Ok(_), Err(_)) => {}
         }
     }
 }

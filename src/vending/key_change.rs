@@ -103,7 +103,7 @@ impl Vending {
         meter: MeterPan,
         request_hash: [u8; 32],
     ) -> Result<(Recorded, Place), IssueError> {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.gate.pass()?;
         let plan = KeyChange::plan(
             &source.attributes,
             &target.attributes,
@@ -137,6 +137,7 @@ impl Vending {
                 roll_over: plan.roll_over,
                 transfer_sgc: order.transfer_sgc,
             },
+            requests_from_ms: self.policy.requests_from_ms(now_ms),
             deadline: order.deadline,
         };
         Ok((self.store.record_token(new).await?, place))

@@ -3,10 +3,12 @@
 mod clock;
 pub(crate) mod configurations;
 mod error;
+mod gate;
 mod import;
 mod issue;
 mod key_change;
 mod policy;
+mod restore;
 mod verify;
 
 use std::sync::Arc;
@@ -16,10 +18,12 @@ use tokio::sync::{Mutex, OnceCell};
 pub use clock::{Clock, SystemClock};
 pub use configurations::Known;
 pub use error::{EnableError, IssueError, KeyChangeRefused, Unusable, UploadError, VerifyError};
+pub use gate::{Gate, Stop, behind};
 pub use import::Uploaded;
-pub use issue::{Asked, IssueOrder, IssuedToken, MeterNumber};
+pub use issue::{Asked, IssueOrder, IssuedToken, MeterNumber, RecordedOrders};
 pub use key_change::{IssuedKeyChange, KeyChangeOrder};
 pub use policy::Policy;
+pub use restore::RestoreError;
 pub use verify::{Verdict, Verified, VerifyOrder, section_fields};
 
 use crate::{
@@ -28,7 +32,7 @@ use crate::{
     hsm::Hsm,
     selftest::Latch,
     settings::VendingSettings,
-    store::{AllowedKeyChange, KeyChangePair, KeyChangePairError, Store},
+    store::{AllowedKeyChange, KeyChangePair, KeyChangePairError, Store, StoreError},
 };
 
 /// The HSM, the store and the rules, put together.
@@ -36,6 +40,7 @@ pub struct Vending {
     hsm: Hsm,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    gate: Arc<Gate>,
     policy: Policy,
     configurations: configurations::KnownConfigurations,
     server_key: OnceCell<PublicKey>,
@@ -47,11 +52,18 @@ pub struct Vending {
 
 impl Vending {
     /// Over an HSM and a store that were opened.
-    pub fn new(hsm: Hsm, store: Arc<dyn Store>, clock: Arc<dyn Clock>, settings: VendingSettings) -> Self {
+    pub fn new(
+        hsm: Hsm,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        gate: Arc<Gate>,
+        settings: VendingSettings,
+    ) -> Self {
         Self {
             hsm,
             store,
             clock,
+            gate,
             policy: Policy::new(settings),
             configurations: configurations::KnownConfigurations::default(),
             server_key: OnceCell::new(),
@@ -86,6 +98,14 @@ impl Vending {
         pair: KeyChangePair,
     ) -> Result<AllowedKeyChange, KeyChangePairError> {
         self.store.allow_key_change(pair, caller.client, self.clock.now_ms()).await
+    }
+
+    /// Takes that back; says whether it was allowed.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn forbid_key_change(&self, caller: &Caller, pair: KeyChangePair) -> Result<bool, StoreError> {
+        self.store.forbid_key_change(pair, caller.actor(), self.clock.now_ms()).await
     }
 
     /// The rules of issuing.

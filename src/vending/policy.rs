@@ -54,6 +54,16 @@ impl Policy {
         }
     }
 
+    /// Requests from before this instant are not answered any more.
+    pub fn requests_from_ms(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(i64::from(self.0.request_retention_days) * 86_400_000)
+    }
+
+    /// How far ahead of the clock a meter may get, in seconds.
+    pub fn horizon_seconds(&self) -> i64 {
+        i64::from(self.0.horizon_minutes) * 60
+    }
+
     /// Whether callers may look into tokens that this server did not issue.
     pub fn allows_foreign_verification(&self) -> bool {
         self.0.verify_foreign
@@ -82,7 +92,7 @@ impl Policy {
 
     /// The last TID that may be given now. Near the end of the 24 bits it is their last.
     fn horizon(&self, base: BaseDate, now: i64) -> Result<Tid, IssueError> {
-        let ahead = i64::from(self.0.horizon_minutes) * 60;
+        let ahead = self.horizon_seconds();
         match base.tid_at(now.saturating_add(ahead)) {
             Err(TidError::PastRollover { .. }) => {
                 Tid::new(0xFF_FFFF).map_err(|_| IssueError::Tid(TidRefusal::Exhausted))
@@ -115,6 +125,7 @@ mod tests {
             allow_unverified_algorithms: allow,
             verify_foreign: allow,
             uploads_per_minute: 1,
+            request_retention_days: 90,
         })
     }
 

@@ -1,6 +1,6 @@
 //! kill -9 at named points: nothing is lost, nothing is doubled.
 
-use vendkey::api::v1::{ListConfigurationsRequest, configuration::State};
+use vendkey::api::v1::{ListConfigurationsRequest, ListIssuedTokensRequest, configuration::State};
 
 use crate::harness::{Api, DKGA02, DKGA04, Home, Server, key_objects, ten_kwh};
 
@@ -10,6 +10,7 @@ async fn a_lost_answer_is_answered_with_the_token_of_its_row() {
         ("ledger-before-commit", false),
         ("ledger-after-commit", true),
         ("issue-after-record", true),
+        ("issue-after-derivation", true),
         ("issue-before-answer", true),
     ] {
         let home = Home::new();
@@ -24,11 +25,13 @@ async fn a_lost_answer_is_answered_with_the_token_of_its_row() {
         let mut api = server.api(&home).await;
         let retry = api.issue(request.clone()).await.unwrap();
         assert_eq!(retry.replay, recorded, "{point}");
-        assert_eq!(retry.name, "issuedTokens/1", "{point}");
         let again = api.issue(request).await.unwrap();
-        assert_eq!((again.token, again.tid), (retry.token, retry.tid), "{point}");
+        assert_eq!((again.token, &again.name, &again.tid), (retry.token, &retry.name, &retry.tid), "{point}");
         let next = api.issue(ten_kwh(&configuration)).await.unwrap();
-        assert_eq!(next.name, "issuedTokens/2", "{point}");
+        assert_eq!(next.tid.unwrap().value, retry.tid.unwrap().value + 1, "{point}");
+        let listed = api.tokens.list_issued_tokens(ListIssuedTokensRequest::default()).await.unwrap();
+        let names: Vec<&str> = listed.get_ref().tokens.iter().map(|token| token.name.as_str()).collect();
+        assert_eq!(names, [retry.name.as_str(), next.name.as_str()], "{point}");
     }
 }
 

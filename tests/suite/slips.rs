@@ -115,7 +115,8 @@ async fn slips_that_show_in_public_bytes_are_named() {
         );
         let named = crate::harness::violations(&status);
         assert!(named.iter().any(|name| name == field), "{hint}: {named:?}");
-        assert!(status.message().contains(hint), "{hint}: {}", status.message());
+        let described = crate::harness::descriptions(&status);
+        assert!(described.contains(hint), "{hint}: {described}");
     }
     // All at once.
     let nothing = Blobs { data: String::new(), digest: String::new(), key: String::new() };

@@ -1,14 +1,17 @@
 //! The tables of clients and credentials.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
+use super::chain::Writing;
 use super::column::parsed;
 use crate::store::{
-    Client, ClientId, Credential, CredentialHolder, Listing, NewClient, NewCredential, Page, PageRequest,
-    StoreError,
+    Actor, Client, ClientId, Credential, CredentialHolder, Listing, NewClient, NewCredential, Page,
+    PageRequest, StoreError,
 };
 
-pub(super) fn create(connection: &Connection, new: &NewClient) -> Result<Client, StoreError> {
+pub(super) fn create(connection: &Writing, new: &NewClient) -> Result<Client, StoreError> {
     connection
         .prepare_cached(
             "INSERT INTO clients (id, display_name, role, enabled, created_ms, updated_ms)
@@ -20,6 +23,12 @@ pub(super) fn create(connection: &Connection, new: &NewClient) -> Result<Client,
             ":role": new.role.as_str(),
             ":now": new.now_ms,
         })?;
+    let details = BTreeMap::from([
+        ("client", new.id.to_string()),
+        ("display_name", new.display_name.clone()),
+        ("role", new.role.to_string()),
+    ]);
+    connection.append_act("client.created", &Actor::Local, new.now_ms, &details)?;
     Ok(Client {
         id: new.id,
         display_name: new.display_name.clone(),
@@ -47,7 +56,7 @@ pub(super) fn list(connection: &Connection, page: PageRequest) -> Result<Page<Cl
 }
 
 pub(super) fn create_credential(
-    connection: &Connection,
+    connection: &Writing,
     new: &NewCredential,
 ) -> Result<Option<Credential>, StoreError> {
     let written = connection
@@ -62,6 +71,11 @@ pub(super) fn create_credential(
             ":now": new.now_ms,
             ":client": new.client.to_bytes(),
         })?;
+    if written > 0 {
+        let details =
+            BTreeMap::from([("client", new.client.to_string()), ("credential", new.key_id.clone())]);
+        connection.append_act("credential.created", &Actor::Local, new.now_ms, &details)?;
+    }
     Ok((written > 0).then(|| Credential {
         key_id: new.key_id.clone(),
         client: new.client,

@@ -13,6 +13,7 @@ use flume::{Receiver, Sender, TrySendError};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::chain::Writing;
 use super::failure::{Stage, spoils_transaction, store_error};
 use crate::crash;
 use crate::store::{Outcome, StoreError};
@@ -57,10 +58,11 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread with its connection. `queue` commands may wait; `batch` at most share a transaction.
+    /// Starts the thread with its connection. `queue` commands may wait; rows for which `batch` is enough share a transaction.
     pub(super) fn start(connection: Connection, queue: usize, batch: usize) -> std::io::Result<Self> {
         let (sender, receiver) = flume::bounded(queue.max(1));
         let statistics = Arc::new(Statistics::default());
+        let connection = Writing::new(connection);
         let writer =
             Writer { connection, queue: receiver, batch: batch.max(1), statistics: Arc::clone(&statistics) };
         let thread = std::thread::Builder::new().name("committer".into()).spawn(move || writer.run())?;
@@ -81,10 +83,26 @@ impl Committer {
     where
         T: Send + 'static,
         R: Send + 'static,
-        F: FnOnce(&Connection) -> Answer<T, R> + Send + 'static,
+        F: FnOnce(&Writing) -> Answer<T, R> + Send + 'static,
+    {
+        self.submit_many(class, 1, deadline, work)
+    }
+
+    /// The same for a command that writes so many rows.
+    pub(super) fn submit_many<T, R, F>(
+        &self,
+        class: Class,
+        weight: usize,
+        deadline: Option<Instant>,
+        work: F,
+    ) -> impl Future<Output = Answer<T, R>> + Send + use<T, R, F>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+        F: FnOnce(&Writing) -> Answer<T, R> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let task = Task { class, deadline, work: Some(work), found: None, reply };
+        let task = Task { class, weight, deadline, work: Some(work), found: None, reply };
         let queued = match &self.queue {
             None => Err(StoreError::Closed { outcome: Outcome::NotDone }),
             Some(queue) => queue.try_send(Box::new(task)).map_err(|error| match error {
@@ -117,16 +135,19 @@ impl Drop for Committer {
 /// A command of any result type.
 trait Command: Send {
     fn class(&self) -> Class;
+    /// How many rows it writes, roughly: what a transaction is bounded by.
+    fn weight(&self) -> usize;
     /// Why it should not be run any more, if so.
     fn expired(&self, now: Instant) -> Option<StoreError>;
     /// Runs it and keeps the answer. `Ok(true)`: keep what it wrote; `Ok(false)`: take it back.
-    fn execute(&mut self, connection: &Connection) -> Result<bool, StoreError>;
+    fn execute(&mut self, writing: &Writing) -> Result<bool, StoreError>;
     /// Tells the caller what it found, or the failure that befell the whole transaction.
     fn answer(self: Box<Self>, failure: Option<&StoreError>);
 }
 
 struct Task<T, R, F> {
     class: Class,
+    weight: usize,
     deadline: Option<Instant>,
     work: Option<F>,
     found: Option<Answer<T, R>>,
@@ -137,10 +158,14 @@ impl<T, R, F> Command for Task<T, R, F>
 where
     T: Send,
     R: Send,
-    F: FnOnce(&Connection) -> Answer<T, R> + Send,
+    F: FnOnce(&Writing) -> Answer<T, R> + Send,
 {
     fn class(&self) -> Class {
         self.class
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
     }
 
     fn expired(&self, now: Instant) -> Option<StoreError> {
@@ -148,9 +173,9 @@ where
             .then_some(StoreError::DeadlinePassed)
     }
 
-    fn execute(&mut self, connection: &Connection) -> Result<bool, StoreError> {
+    fn execute(&mut self, writing: &Writing) -> Result<bool, StoreError> {
         let Some(work) = self.work.take() else { return Ok(false) };
-        let found = work(connection);
+        let found = work(writing);
         let keep = match &found {
             Ok(Ok(_)) => true,
             Err(error) if spoils_transaction(error) => return Err(error.clone()),
@@ -172,7 +197,7 @@ where
 }
 
 struct Writer {
-    connection: Connection,
+    connection: Writing,
     queue: Receiver<Box<dyn Command>>,
     batch: usize,
     statistics: Arc<Statistics>,
@@ -205,11 +230,13 @@ impl Writer {
         let mut ledger = false;
         let mut begun = false;
         let mut next = Some(first);
+        let mut weight = 0;
         while let Some(command) = next {
             if let Some(error) = command.expired(Instant::now()) {
                 command.answer(Some(&error));
             } else {
                 ledger |= command.class() == Class::Ledger;
+                weight += command.weight();
                 done.push(command);
                 if !begun {
                     self.statement("BEGIN IMMEDIATE", Stage::Before)?;
@@ -220,11 +247,12 @@ impl Writer {
                     self.execute(command.as_mut())?;
                 }
             }
-            next = if done.len() < self.batch { self.queue.try_recv().ok() } else { None };
+            next = if weight < self.batch { self.queue.try_recv().ok() } else { None };
         }
         if !begun {
             return Ok(());
         }
+        self.connection.write_head()?;
         if ledger {
             crash::point("ledger-before-commit");
         }
@@ -236,9 +264,11 @@ impl Writer {
     }
 
     fn execute(&self, command: &mut dyn Command) -> Result<(), StoreError> {
+        let mark = self.connection.mark();
         self.statement("SAVEPOINT command", Stage::Before)?;
         if !command.execute(&self.connection)? {
             self.statement("ROLLBACK TO command", Stage::Before)?;
+            self.connection.go_back(mark);
         }
         self.statement("RELEASE command", Stage::Before)
     }
@@ -251,8 +281,9 @@ impl Writer {
             .map_err(|error| store_error(&error, stage))
     }
 
-    /// SQLite may have rolled back by itself already, which is no error.
+    /// SQLite may have rolled back by itself already, which is no error. Where the chain ends now, only the database knows.
     fn roll_back(&self) {
+        self.connection.go_back(None);
         if !self.connection.is_autocommit()
             && let Err(error) = self.statement("ROLLBACK", Stage::Before)
         {
@@ -274,11 +305,11 @@ mod tests {
         Committer::start(connection, queue, batch).unwrap()
     }
 
-    fn insert(x: i64) -> impl FnOnce(&Connection) -> Answer<usize, ()> + Send {
-        move |connection| Ok(Ok(connection.execute("INSERT INTO t VALUES (?1)", [x])?))
+    fn insert(x: i64) -> impl FnOnce(&Writing) -> Answer<usize, ()> + Send {
+        move |connection: &Writing| Ok(Ok(connection.execute("INSERT INTO t VALUES (?1)", [x])?))
     }
 
-    fn count(connection: &Connection) -> Answer<i64, Infallible> {
+    fn count(connection: &Writing) -> Answer<i64, Infallible> {
         Ok(Ok(connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0))?))
     }
 

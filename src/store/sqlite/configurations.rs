@@ -1,19 +1,22 @@
 //! The table of configurations.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 use serde::{Deserialize, Serialize};
 
+use super::chain::Writing;
 use super::column::{coded, foreign, parsed};
 use crate::store::{
-    Begun, ClientId, Configuration, ConfigurationId, ConfigurationRefusal, ConfigurationState, FinishedState,
-    ImportedFields, Listing, MaskedKey, NewConfiguration, Page, PageRequest, PublicKeyId, StoreError,
-    Warning,
+    Actor, Begun, ClientId, Configuration, ConfigurationId, ConfigurationRefusal, ConfigurationState,
+    FinishedState, ImportedFields, Listing, MaskedKey, NewConfiguration, Page, PageRequest, PublicKeyId,
+    StoreError, Warning,
 };
 use crate::sts::attributes::{Attributes, KeyExpiry};
 
 type Refusable<T> = Result<Result<T, ConfigurationRefusal>, StoreError>;
 
-pub(super) fn begin_import(connection: &Connection, new: &NewConfiguration) -> Result<Begun, StoreError> {
+pub(super) fn begin_import(connection: &Writing, new: &NewConfiguration) -> Result<Begun, StoreError> {
     let known = connection
         .prepare_cached("SELECT * FROM configurations WHERE fingerprint = ?1")?
         .query_row([new.fingerprint], read)
@@ -55,13 +58,22 @@ pub(super) fn begin_import(connection: &Connection, new: &NewConfiguration) -> R
             ":uploaded_by": new.uploaded_by.to_bytes(),
             ":now": new.now_ms,
         })?;
+    let details = BTreeMap::from([
+        ("configuration", new.id.to_string()),
+        ("display_name", new.display_name.clone()),
+        ("sgc", sgc.as_str().to_owned()),
+        ("signer", new.signer.to_string()),
+        ("uploaded_by", new.uploaded_by.to_string()),
+    ]);
+    connection.append_act("configuration.uploaded", &Actor::Local, new.now_ms, &details)?;
     written(connection, new.id).map(Begun::Started)
 }
 
 pub(super) fn finish_import(
-    connection: &Connection,
+    connection: &Writing,
     id: ConfigurationId,
     fields: &ImportedFields,
+    actor: &Actor,
     now_ms: i64,
 ) -> Refusable<Configuration> {
     let Some(row) = get(connection, id)? else { return Ok(Err(ConfigurationRefusal::NotFound)) };
@@ -86,20 +98,35 @@ pub(super) fn finish_import(
             ":now": now_ms,
             ":id": id.to_bytes(),
         })?;
+    let details = BTreeMap::from([
+        ("configuration", id.to_string()),
+        ("state", ConfigurationState::from(fields.state).to_string()),
+        ("kcv", fields.kcv.map(hex::encode).unwrap_or_default()),
+    ]);
+    connection.append_act("configuration.imported", actor, now_ms, &details)?;
     written(connection, id).map(Ok)
 }
 
-pub(super) fn abandon_import(connection: &Connection, id: ConfigurationId) -> Result<bool, StoreError> {
+pub(super) fn abandon_import(
+    connection: &Writing,
+    id: ConfigurationId,
+    now_ms: i64,
+) -> Result<bool, StoreError> {
     let deleted = connection
         .prepare_cached("DELETE FROM configurations WHERE id = ?1 AND state = 'IMPORTING'")?
         .execute([id.to_bytes()])?;
+    if deleted > 0 {
+        let details = BTreeMap::from([("configuration", id.to_string())]);
+        connection.append_act("configuration.abandoned", &Actor::Local, now_ms, &details)?;
+    }
     Ok(deleted > 0)
 }
 
 pub(super) fn set_enabled(
-    connection: &Connection,
+    connection: &Writing,
     id: ConfigurationId,
     enabled: bool,
+    actor: &Actor,
     now_ms: i64,
 ) -> Refusable<Configuration> {
     let Some(row) = get(connection, id)? else { return Ok(Err(ConfigurationRefusal::NotFound)) };
@@ -117,6 +144,8 @@ pub(super) fn set_enabled(
     connection
         .prepare_cached("UPDATE configurations SET state = ?1, updated_ms = ?2 WHERE id = ?3")?
         .execute((wanted.as_str(), now_ms, id.to_bytes()))?;
+    let kind = if enabled { "configuration.enabled" } else { "configuration.disabled" };
+    connection.append_act(kind, actor, now_ms, &BTreeMap::from([("configuration", id.to_string())]))?;
     written(connection, id).map(Ok)
 }
 

@@ -49,6 +49,12 @@ pub enum OpenError {
         /// Which step.
         version: u32,
     },
+    /// The system gives no random bytes for a new chain.
+    #[error("the system gives no randomness: {0}")]
+    Randomness(getrandom::Error),
+    /// The chain of the database cannot be begun.
+    #[error(transparent)]
+    Chain(#[from] StoreError),
     /// SQLite refused.
     #[error("the database cannot be opened: {error}")]
     Database {

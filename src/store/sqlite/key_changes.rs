@@ -1,9 +1,12 @@
 //! The table of allowed key changes.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::chain::Writing;
 use crate::store::{
-    AllowedKeyChange, ClientId, ConfigurationId, KeyChangePair, KeyChangePairError, Listing, Page,
+    Actor, AllowedKeyChange, ClientId, ConfigurationId, KeyChangePair, KeyChangePairError, Listing, Page,
     PageRequest, StoreError,
 };
 
@@ -16,7 +19,7 @@ const SELECT: &str = "
 
 /// Allows a pair; one that is allowed already stays as it is.
 pub(super) fn allow(
-    connection: &Connection,
+    connection: &Writing,
     pair: KeyChangePair,
     by: ClientId,
     now_ms: i64,
@@ -30,7 +33,7 @@ pub(super) fn allow(
             return Ok(Err(KeyChangePairError::NotFound(id)));
         }
     }
-    connection
+    let allowed = connection
         .prepare_cached(
             "INSERT INTO key_change_pairs (source, target, allowed_by, created_ms)
              SELECT s.number, t.number, c.number, ?4
@@ -38,6 +41,14 @@ pub(super) fn allow(
              ON CONFLICT (source, target) DO NOTHING",
         )?
         .execute((pair.source.to_bytes(), pair.target.to_bytes(), by.to_bytes(), now_ms))?;
+    if allowed > 0 {
+        let details = BTreeMap::from([
+            ("allowed_by", by.to_string()),
+            ("source", pair.source.to_string()),
+            ("target", pair.target.to_string()),
+        ]);
+        connection.append_act("key_change.allowed", &Actor::Local, now_ms, &details)?;
+    }
     let (_, allowed) = connection
         .prepare_cached(&format!("{SELECT} WHERE s.id = ?1 AND t.id = ?2"))?
         .query_row((pair.source.to_bytes(), pair.target.to_bytes()), read)?;
@@ -45,7 +56,12 @@ pub(super) fn allow(
 }
 
 /// Says whether the pair was allowed before.
-pub(super) fn forbid(connection: &Connection, pair: KeyChangePair) -> Result<bool, StoreError> {
+pub(super) fn forbid(
+    connection: &Writing,
+    pair: KeyChangePair,
+    actor: &Actor,
+    now_ms: i64,
+) -> Result<bool, StoreError> {
     let deleted = connection
         .prepare_cached(
             "DELETE FROM key_change_pairs
@@ -53,6 +69,11 @@ pub(super) fn forbid(connection: &Connection, pair: KeyChangePair) -> Result<boo
                AND target = (SELECT number FROM configurations WHERE id = ?2)",
         )?
         .execute((pair.source.to_bytes(), pair.target.to_bytes()))?;
+    if deleted > 0 {
+        let details =
+            BTreeMap::from([("source", pair.source.to_string()), ("target", pair.target.to_string())]);
+        connection.append_act("key_change.forbidden", actor, now_ms, &details)?;
+    }
     Ok(deleted > 0)
 }
 

@@ -3,17 +3,20 @@
 //! The rules are in the order of `record`; everything runs inside the committer's transaction, so no other request can
 //! come between a look and a write.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use uuid::Uuid;
 
+use super::chain::{State, Writing};
 use super::column::{coded, coded_or_null, foreign};
+use super::failure::spoils_transaction;
+use crate::audit::{Hash, KeyChangeBits, TokenEntry, TokenKind};
 use crate::store::{
-    ClientId, ConfigurationId, ConfigurationState, Content, NewToken, Recorded, Refused, RowContent,
-    Sequence, StoreError, TokenRow,
+    ClientId, ConfigurationId, ConfigurationState, Content, LedgerError, NewToken, Recorded, Refused,
+    RowContent, Seed, Sequence, StoreError, TokenFilter, TokenPage, TokenRow, request_made_ms,
 };
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
-use crate::sts::tid::Tid;
+use crate::sts::tid::{Tid, TidWindow};
 use crate::sts::token::{ClearBlock, Rnd};
 
 /// What makes a row say which kind of content it has.
@@ -30,36 +33,124 @@ const SELECT: &str = "
     LEFT JOIN configurations f ON f.number = t.configuration
     LEFT JOIN configurations g ON g.number = t.target";
 
-/// Records a token, finds its first record, or says why not.
-pub(super) fn record(
-    connection: &Connection,
-    new: NewToken,
-) -> Result<Result<Recorded, Refused>, StoreError> {
-    let Some(caller) = caller(connection, &new)? else { return Ok(Err(Refused::CredentialNotEnabled)) };
+/// Records tokens in this order, each as [`record`] does.
+///
+/// Savepoints of their own would cost more than the rows, so there is one for all. A failure that concerns one token alone, which
+/// only a damaged row can cause, takes all back, and they are tried again one by one.
+pub(super) fn record_all(
+    writing: &Writing,
+    new: &[NewToken],
+) -> Result<Vec<Result<Recorded, LedgerError>>, StoreError> {
+    let mark = writing.mark();
+    writing.prepare_cached("SAVEPOINT tokens")?.execute([])?;
+    let found: Result<Vec<_>, StoreError> =
+        new.iter().map(|new| Ok(record(writing, new)?.map_err(LedgerError::from))).collect();
+    let found = match found {
+        Err(error) if !spoils_transaction(&error) => {
+            writing.prepare_cached("ROLLBACK TO tokens")?.execute([])?;
+            writing.go_back(mark);
+            new.iter().map(|new| record_alone(writing, new)).collect()
+        }
+        found => found,
+    }?;
+    writing.prepare_cached("RELEASE tokens")?.execute([])?;
+    Ok(found)
+}
+
+/// Records one token in a savepoint of its own.
+fn record_alone(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, LedgerError>, StoreError> {
+    let mark = writing.mark();
+    writing.prepare_cached("SAVEPOINT token")?.execute([])?;
+    let found = match record(writing, new) {
+        Ok(found) => found.map_err(LedgerError::from),
+        Err(error) if spoils_transaction(&error) => return Err(error),
+        Err(error) => Err(error.into()),
+    };
+    if found.is_err() {
+        writing.prepare_cached("ROLLBACK TO token")?.execute([])?;
+        writing.go_back(mark);
+    }
+    writing.prepare_cached("RELEASE token")?.execute([])?;
+    Ok(found)
+}
+
+/// Records a token, finds its first record, or says why not. A refusal comes before anything is written.
+pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Refused>, StoreError> {
+    let Some(caller) = caller(writing, new)? else { return Ok(Err(Refused::CredentialNotEnabled)) };
 
     // A replay comes before every other rule: a token that was promised is answered again, whatever changed since.
-    if let Some(row) = of_request_number(connection, caller.client, new.request_id)? {
-        return Ok(if row.request_hash == new.request_hash {
-            Ok(Recorded::Replay(row))
-        } else {
+    if let Some(row) = of_request_number(writing, caller.client, new.request_id)? {
+        return Ok(if row.request_hash != new.request_hash {
             Err(Refused::RequestIdReused { sequence: row.sequence })
+        } else if row.issued_ms < new.requests_from_ms {
+            Err(Refused::RequestIdTooOld)
+        } else {
+            Ok(Recorded::Replay(row))
         });
     }
+    let state = writing.state()?;
+    let from_ms = new.requests_from_ms.max(state.requests_from_ms);
+    if request_made_ms(new.request_id).is_some_and(|made_ms| made_ms < from_ms) {
+        return Ok(Err(Refused::RequestIdTooOld));
+    }
 
-    let finished = match finish(connection, new.content)? {
+    let finished = match finish(writing, &state, new.content.clone())? {
         Ok(finished) => finished,
         Err(refused) => return Ok(Err(refused)),
     };
-    let sequence = insert(connection, &caller, &new.request_id, &new.request_hash, new.now_ms, &finished)?;
+    let pan = finished.content.meter().map(|meter| meter.to_string());
+    let (sequence, hash) =
+        writing.append_token(new.now_ms, pan.as_deref(), &new.request_hash, |subject| {
+            entry(new, &finished.content, subject)
+        })?;
+    insert(writing, &caller, new, &finished, sequence, hash)?;
+    let sequence = Sequence::new(sequence)
+        .ok_or_else(|| StoreError::Defect { reason: "a ledger row has no positive number".into() })?;
     Ok(Ok(Recorded::New(TokenRow {
         sequence,
         client: new.client,
-        credential: new.credential,
+        credential: new.credential.clone(),
         request_id: new.request_id,
         request_hash: new.request_hash,
         issued_ms: new.now_ms,
         content: finished.content,
     })))
+}
+
+/// The row as its record says it.
+fn entry(new: &NewToken, content: &RowContent, subject: [u8; 32]) -> TokenEntry {
+    let mut entry = TokenEntry {
+        client: new.client.to_bytes(),
+        credential: new.credential.clone(),
+        request_id: new.request_id.into_bytes(),
+        kind: TokenKind::Fixed,
+        configuration: content.configuration().map(ConfigurationId::to_bytes),
+        base_date: None,
+        tid: None,
+        rnd: None,
+        block: None,
+        key_change: None,
+        subject,
+    };
+    match content {
+        RowContent::Sequenced { base_date, tid, rnd, block, .. } => {
+            entry.kind = TokenKind::Sequenced;
+            entry.base_date = Some(base_date.year());
+            entry.tid = Some(tid.value());
+            entry.rnd = rnd.map(Rnd::value);
+            entry.block = Some((block.class(), block.bits()));
+        }
+        RowContent::Fixed { block, .. } => entry.block = Some((block.class(), block.bits())),
+        RowContent::KeyChange { target, roll_over, transfer_sgc, .. } => {
+            entry.kind = TokenKind::KeyChange;
+            entry.key_change = Some(KeyChangeBits {
+                target: target.to_bytes(),
+                roll_over: *roll_over,
+                transfer_sgc: *transfer_sgc,
+            });
+        }
+    }
+    entry
 }
 
 pub(super) fn get(connection: &Connection, sequence: Sequence) -> Result<Option<TokenRow>, StoreError> {
@@ -116,16 +207,111 @@ pub(super) fn last_tid(
         .optional()?)
 }
 
-/// Raises the last TID of a meter, never lowers it, and answers what holds.
-pub(super) fn seed_last_tid(
+/// Raises the last TIDs of meters, never lowers one, and answers how many rose.
+pub(super) fn seed_last_tids(connection: &Connection, seeds: &[Seed]) -> Result<u64, StoreError> {
+    let mut raised = 0;
+    for Seed { meter, base_date, tid } in seeds {
+        if raise_last_tid(connection, *meter, *base_date, *tid)? {
+            raised += 1;
+        }
+    }
+    Ok(raised)
+}
+
+/// Rows that fit a filter, after a row, in the order of the ledger.
+pub(super) fn list(
     connection: &Connection,
-    meter: MeterPan,
-    base_date: BaseDate,
-    tid: Tid,
-) -> Result<Tid, StoreError> {
-    raise_last_tid(connection, meter, base_date, tid)?;
-    last_tid(connection, meter, base_date)?
-        .ok_or_else(|| StoreError::Defect { reason: "a meter just written is gone".into() })
+    filter: &TokenFilter,
+    after: Option<Sequence>,
+    size: u32,
+) -> Result<TokenPage, StoreError> {
+    let mut from = after.map_or(0, Sequence::value);
+    if let Some(from_ms) = filter.from_ms {
+        from = from.max(before_time(connection, from_ms)?);
+    }
+    let select = if filter.meter.is_some() {
+        // The index of meters finds these few; their order is not the ledger's.
+        format!(
+            "{SELECT} WHERE t.pan = :pan AND t.sequence > :from AND {CONDITIONS} ORDER BY t.sequence LIMIT :size"
+        )
+    } else {
+        format!(
+            "{SELECT} WHERE :pan IS NULL AND t.sequence > :from AND t.sequence <= :from + {LOOK}
+             AND {CONDITIONS} ORDER BY t.sequence LIMIT :size"
+        )
+    };
+    let (class, subclass) = filter.class.unzip();
+    let mut statement = connection.prepare_cached(&select)?;
+    let rows: Vec<TokenRow> = statement
+        .query_map(
+            named_params! {
+                ":pan": filter.meter.map(pan).transpose()?,
+                ":from": from,
+                ":client": filter.client.map(ClientId::to_bytes),
+                ":configuration": filter.configuration.map(ConfigurationId::to_bytes),
+                ":class": class,
+                ":subclass": subclass.flatten(),
+                ":from_ms": filter.from_ms,
+                ":until_ms": filter.until_ms,
+                ":size": size,
+            },
+            read,
+        )?
+        .collect::<Result<_, _>>()?;
+    let last: i64 = connection
+        .prepare_cached("SELECT coalesce(max(sequence), 0) FROM issued_tokens")?
+        .query_row([], |row| row.get(0))?;
+    let seen = match rows.last() {
+        Some(row) if rows.len() >= size as usize => row.sequence.value(),
+        _ if filter.meter.is_some() => last,
+        _ => from.saturating_add(LOOK),
+    };
+    // Behind the end of the time that was asked for nothing more can come.
+    let past = match filter.until_ms {
+        Some(until_ms) => seen > before_time(connection, until_ms.saturating_add(2 * DISORDER_MS))?,
+        None => false,
+    };
+    let next = if seen >= last || past { None } else { Sequence::new(seen) };
+    Ok(TokenPage { rows, next })
+}
+
+/// How many rows a page looks at where no index helps: bounds what a rare filter costs a reader.
+const LOOK: i64 = 50_000;
+
+/// Rows are ordered by commits; their times may differ from that order by what a request waits at most.
+const DISORDER_MS: i64 = 60_000;
+
+const CONDITIONS: &str = "
+    (:client IS NULL OR c.id = :client)
+    AND (:configuration IS NULL OR f.id = :configuration)
+    AND (:class IS NULL OR t.class = :class)
+    AND (:subclass IS NULL OR (t.block >> 60 & 15) = :subclass)
+    AND (:from_ms IS NULL OR t.issued_ms >= :from_ms)
+    AND (:until_ms IS NULL OR t.issued_ms < :until_ms)";
+
+/// A row before all rows of this time or later, found by halving: the order of rows is nearly that of times.
+fn before_time(connection: &Connection, time_ms: i64) -> Result<i64, StoreError> {
+    let time_ms = time_ms.saturating_sub(DISORDER_MS);
+    let mut statement = connection.prepare_cached(
+        "SELECT sequence, issued_ms FROM issued_tokens WHERE sequence >= ?1 ORDER BY sequence LIMIT 1",
+    )?;
+    let (mut low, mut high): (i64, i64) = (
+        0,
+        connection
+            .prepare_cached("SELECT coalesce(max(sequence), 0) FROM issued_tokens")?
+            .query_row([], |row| row.get(0))?,
+    );
+    // All rows up to `low` are earlier; the first row behind `high` is not.
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found: Option<(i64, i64)> =
+            statement.query_row([middle + 1], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        match found {
+            Some((sequence, at_ms)) if at_ms < time_ms => low = sequence.min(high),
+            _ => high = middle,
+        }
+    }
+    Ok(low)
 }
 
 fn raise_last_tid(
@@ -133,15 +319,15 @@ fn raise_last_tid(
     meter: MeterPan,
     base_date: BaseDate,
     tid: Tid,
-) -> Result<(), StoreError> {
-    connection
+) -> Result<bool, StoreError> {
+    let changed = connection
         .prepare_cached(
             "INSERT INTO meters (pan, base_date, last_tid) VALUES (?1, ?2, ?3)
              ON CONFLICT (pan, base_date) DO UPDATE SET last_tid = excluded.last_tid
              WHERE excluded.last_tid > last_tid",
         )?
         .execute((pan(meter)?, base_date.year(), tid.value()))?;
-    Ok(())
+    Ok(changed > 0)
 }
 
 /// Who asks, by the numbers that the ledger keeps.
@@ -187,7 +373,11 @@ struct Finished {
 }
 
 /// Checks the configurations and picks the TID: what the store adds to the caller's content.
-fn finish(connection: &Connection, content: Content) -> Result<Result<Finished, Refused>, StoreError> {
+fn finish(
+    connection: &Connection,
+    state: &State,
+    content: Content,
+) -> Result<Result<Finished, Refused>, StoreError> {
     let (asked, target) = match &content {
         Content::Sequenced { configuration, .. } => (Some(*configuration), None),
         Content::Fixed { configuration, .. } => (*configuration, None),
@@ -209,7 +399,8 @@ fn finish(connection: &Connection, content: Content) -> Result<Result<Finished, 
     }
     let content = match content {
         Content::Sequenced { configuration, meter, base_date, window, payload, rnd } => {
-            let tid = match window.next(last_tid(connection, meter, base_date)?) {
+            let floor = state.floor(base_date);
+            let tid = match above(window, floor).next(last_tid(connection, meter, base_date)?.max(floor)) {
                 Ok(tid) => tid,
                 Err(refusal) => return Ok(Err(refusal.into())),
             };
@@ -227,6 +418,14 @@ fn finish(connection: &Connection, content: Content) -> Result<Result<Finished, 
     };
     let [configuration, target] = numbers;
     Ok(Ok(Finished { content, configuration, target }))
+}
+
+/// The window above a floor. Its horizon counts from the floor, where that lies ahead of the clock.
+fn above(window: TidWindow, floor: Option<Tid>) -> TidWindow {
+    let Some(floor) = floor.filter(|floor| *floor > window.earliest) else { return window };
+    let ahead = window.horizon.value().saturating_sub(window.earliest.value());
+    let horizon = Tid::new(floor.value().saturating_add(ahead)).unwrap_or(window.horizon);
+    TidWindow { horizon: horizon.max(window.horizon), ..window }
 }
 
 /// The number of a configuration that may issue now.
@@ -250,11 +449,11 @@ fn enabled_configuration(
 fn insert(
     connection: &Connection,
     caller: &Caller,
-    request_id: &Uuid,
-    request_hash: &[u8; 32],
-    now_ms: i64,
+    new: &NewToken,
     finished: &Finished,
-) -> Result<Sequence, StoreError> {
+    sequence: i64,
+    hash: Hash,
+) -> Result<(), StoreError> {
     let meter = finished.content.meter().map(pan).transpose()?;
     let (kind, base_date, tid, rnd, block, roll_over, transfer_sgc) = match &finished.content {
         RowContent::Sequenced { base_date, tid, rnd, block, .. } => {
@@ -265,35 +464,35 @@ fn insert(
             (KEY_CHANGE, None, None, None, None, Some(*roll_over), Some(*transfer_sgc))
         }
     };
+    // By place and not by name: looking names up would cost as much as the row.
     connection
         .prepare_cached(
             "INSERT INTO issued_tokens (
-                 client, credential, request_id, request_hash, configuration, issued_ms, kind,
-                 pan, base_date, tid, rnd, class, block, target, roll_over, transfer_sgc)
-             VALUES (
-                 :client, :credential, :request_id, :request_hash, :configuration, :issued_ms, :kind,
-                 :pan, :base_date, :tid, :rnd, :class, :block, :target, :roll_over, :transfer_sgc)",
+                 sequence, client, credential, request_id, request_hash, configuration, issued_ms, kind,
+                 pan, base_date, tid, rnd, class, block, target, roll_over, transfer_sgc, hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         )?
-        .execute(named_params! {
-            ":client": caller.client,
-            ":credential": caller.credential,
-            ":request_id": request_id.as_bytes(),
-            ":request_hash": request_hash,
-            ":configuration": finished.configuration,
-            ":issued_ms": now_ms,
-            ":kind": kind,
-            ":pan": meter,
-            ":base_date": base_date,
-            ":tid": tid,
-            ":rnd": rnd.map(Rnd::value),
-            ":class": block.map(|block| block.class()),
-            ":block": block.map(|block| block.bits().cast_signed()),
-            ":target": finished.target,
-            ":roll_over": roll_over,
-            ":transfer_sgc": transfer_sgc,
-        })?;
-    Sequence::new(connection.last_insert_rowid())
-        .ok_or_else(|| StoreError::Defect { reason: "a ledger row has no positive number".into() })
+        .execute(params![
+            sequence,
+            caller.client,
+            caller.credential,
+            new.request_id.as_bytes(),
+            new.request_hash,
+            finished.configuration,
+            new.now_ms,
+            kind,
+            meter,
+            base_date,
+            tid,
+            rnd.map(Rnd::value),
+            block.map(|block| block.class()),
+            block.map(|block| block.bits().cast_signed()),
+            finished.target,
+            roll_over,
+            transfer_sgc,
+            hash.0,
+        ])?;
+    Ok(())
 }
 
 /// The 18 digits as a number: a fourth of the room, and ordered alike.

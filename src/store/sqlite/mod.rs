@@ -4,6 +4,8 @@
 //! of its table (`configurations`, `public_keys`, `clients`, `ledger`). A query goes to the `readers` instead.
 //! `migrations` bring the schema up when the database is opened; `lock` keeps a second process out.
 
+mod chain;
+mod checkpoints;
 mod clients;
 mod column;
 mod committer;
@@ -20,6 +22,7 @@ mod readers;
 mod tests;
 mod verifications;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 
@@ -27,16 +30,18 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use uuid::Uuid;
 
+use self::chain::Writing;
 use self::committer::{Class, Committer};
 use self::lock::ProcessLock;
 use self::readers::Readers;
 use super::{
-    AllowedKeyChange, Attempt, Attempted, Begun, Client, ClientId, Configuration, ConfigurationError,
-    ConfigurationId, ConfigurationRefusal, Credential, CredentialHolder, ImportedFields, KeyChangePair,
-    KeyChangePairError, LedgerError, NewAttempt, NewClient, NewConfiguration, NewCredential, NewPublicKey,
-    NewToken, Page, PageRequest, PublicKey, PublicKeyId, Recorded, Registered, Sequence, Store, StoreError,
-    TokenRow,
+    AcceptedRestore, Actor, AllowedKeyChange, Attempt, Attempted, Begun, Client, ClientId, Configuration,
+    ConfigurationError, ConfigurationId, ConfigurationRefusal, Credential, CredentialHolder, ImportedFields,
+    KeyChangePair, KeyChangePairError, LedgerError, NewAct, NewAttempt, NewClient, NewConfiguration,
+    NewCredential, NewPublicKey, NewToken, Page, PageRequest, Past, PublicKey, PublicKeyId, Recorded,
+    Records, Registered, Seed, Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow,
 };
+use crate::audit::{Hash, Head, RESTORE_ACCEPTED};
 use crate::crash;
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -52,7 +57,7 @@ pub struct SqliteSettings {
     pub path: PathBuf,
     /// How many commands may wait for the committer.
     pub queue: usize,
-    /// How many commands share a transaction at most: bounds what one waits for.
+    /// How many rows share a transaction, more or less: bounds what one waits for.
     pub batch: usize,
     /// How many threads serve queries.
     pub readers: usize,
@@ -61,7 +66,7 @@ pub struct SqliteSettings {
 impl SqliteSettings {
     /// The usual settings for a database at this path.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), queue: 4_096, batch: 512, readers: 2 }
+        Self { path: path.into(), queue: 4_096, batch: 2_048, readers: 2 }
     }
 }
 
@@ -84,6 +89,11 @@ impl SqliteStore {
         connection::create(path)?;
         let mut writer = connection::open_writer(path)?;
         migrations::migrate(&mut writer)?;
+        let (mut id, mut salt_source) = ([0; 16], [0; 32]);
+        getrandom::fill(&mut id)
+            .and_then(|()| getrandom::fill(&mut salt_source))
+            .map_err(OpenError::Randomness)?;
+        chain::create(&writer, id, salt_source)?;
 
         let thread = |error| OpenError::Io { path: path.clone(), error };
         let readers = (0..settings.readers.max(1)).map(|_| connection::open_reader(path));
@@ -101,7 +111,7 @@ impl SqliteStore {
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&Writing) -> Result<T, StoreError> + Send + 'static,
     {
         let answer =
             self.committer.submit::<T, Infallible, _>(Class::Other, None, |c| work(c).map(Ok)).await?;
@@ -114,7 +124,7 @@ impl SqliteStore {
     /// A write to a configuration, which may be refused.
     async fn write_configuration<F>(&self, work: F) -> Result<Configuration, ConfigurationError>
     where
-        F: FnOnce(&Connection) -> Result<Result<Configuration, ConfigurationRefusal>, StoreError>
+        F: FnOnce(&Writing) -> Result<Result<Configuration, ConfigurationRefusal>, StoreError>
             + Send
             + 'static,
     {
@@ -155,14 +165,15 @@ impl Store for SqliteStore {
         &self,
         id: ConfigurationId,
         fields: ImportedFields,
+        actor: Actor,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError> {
         crash::point("import-before-finish");
-        self.write_configuration(move |c| configurations::finish_import(c, id, &fields, now_ms)).await
+        self.write_configuration(move |c| configurations::finish_import(c, id, &fields, &actor, now_ms)).await
     }
 
-    async fn abandon_import(&self, id: ConfigurationId) -> Result<bool, StoreError> {
-        self.write(move |c| configurations::abandon_import(c, id)).await
+    async fn abandon_import(&self, id: ConfigurationId, now_ms: i64) -> Result<bool, StoreError> {
+        self.write(move |c| configurations::abandon_import(c, id, now_ms)).await
     }
 
     async fn configuration(&self, id: ConfigurationId) -> Result<Option<Configuration>, StoreError> {
@@ -177,9 +188,10 @@ impl Store for SqliteStore {
         &self,
         id: ConfigurationId,
         enabled: bool,
+        actor: Actor,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError> {
-        self.write_configuration(move |c| configurations::set_enabled(c, id, enabled, now_ms)).await
+        self.write_configuration(move |c| configurations::set_enabled(c, id, enabled, &actor, now_ms)).await
     }
 
     async fn register_public_key(&self, new: NewPublicKey) -> Result<Registered, StoreError> {
@@ -202,9 +214,10 @@ impl Store for SqliteStore {
         &self,
         id: PublicKeyId,
         enabled: bool,
+        actor: Actor,
         now_ms: i64,
     ) -> Result<Option<PublicKey>, StoreError> {
-        self.write(move |c| public_keys::set_enabled(c, id, enabled, now_ms)).await
+        self.write(move |c| public_keys::set_enabled(c, id, enabled, &actor, now_ms)).await
     }
 
     async fn create_client(&self, new: NewClient) -> Result<Client, StoreError> {
@@ -230,7 +243,7 @@ impl Store for SqliteStore {
 
     async fn record_token(&self, new: NewToken) -> Result<Recorded, LedgerError> {
         let deadline = new.deadline;
-        Ok(self.committer.submit(Class::Ledger, deadline, move |c| ledger::record(c, new)).await??)
+        Ok(self.committer.submit(Class::Ledger, deadline, move |c| ledger::record(c, &new)).await??)
     }
 
     async fn issued_token(&self, sequence: Sequence) -> Result<Option<TokenRow>, StoreError> {
@@ -271,8 +284,13 @@ impl Store for SqliteStore {
         self.write(move |c| key_changes::allow(c, pair, by, now_ms)).await?
     }
 
-    async fn forbid_key_change(&self, pair: KeyChangePair) -> Result<bool, StoreError> {
-        self.write(move |c| key_changes::forbid(c, pair)).await
+    async fn forbid_key_change(
+        &self,
+        pair: KeyChangePair,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
+        self.write(move |c| key_changes::forbid(c, pair, &actor, now_ms)).await
     }
 
     async fn list_key_changes(&self, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError> {
@@ -291,7 +309,78 @@ impl Store for SqliteStore {
         self.read(move |c| ledger::last_tid(c, meter, base_date)).await
     }
 
-    async fn seed_last_tid(&self, meter: MeterPan, base_date: BaseDate, tid: Tid) -> Result<Tid, StoreError> {
-        self.write(move |c| ledger::seed_last_tid(c, meter, base_date, tid)).await
+    async fn seed_last_tids(&self, seeds: Vec<Seed>, actor: Actor, now_ms: i64) -> Result<u64, StoreError> {
+        self.write(move |c| {
+            let raised = ledger::seed_last_tids(c, &seeds)?;
+            let details =
+                BTreeMap::from([("meters", seeds.len().to_string()), ("raised", raised.to_string())]);
+            c.append_act("meters.seeded", &actor, now_ms, &details)?;
+            Ok(raised)
+        })
+        .await
+    }
+
+    async fn record_tokens(&self, mut new: Vec<NewToken>) -> Vec<Result<Recorded, LedgerError>> {
+        let count = new.len();
+        // One alone needs no savepoint beside that of its command.
+        if count == 1
+            && let Some(one) = new.pop()
+        {
+            return vec![self.record_token(one).await];
+        }
+        let deadline = new.first().and_then(|first| first.deadline);
+        let recorded = self
+            .committer
+            .submit_many::<_, Infallible, _>(Class::Ledger, count, deadline, move |c| {
+                ledger::record_all(c, &new).map(Ok)
+            })
+            .await;
+        match recorded {
+            Ok(Ok(recorded)) => recorded,
+            Ok(Err(never)) => match never {},
+            Err(error) => vec![Err(error.into()); count],
+        }
+    }
+
+    async fn list_issued_tokens(
+        &self,
+        filter: TokenFilter,
+        after: Option<Sequence>,
+        size: u32,
+    ) -> Result<TokenPage, StoreError> {
+        self.read(move |c| ledger::list(c, &filter, after, size)).await
+    }
+
+    async fn record_act(&self, act: NewAct) -> Result<(), StoreError> {
+        self.write(move |c| c.append_act(act.kind, &act.actor, act.now_ms, &act.details)).await
+    }
+
+    async fn records(&self, after: u64, most: usize, openings: bool) -> Result<Records, StoreError> {
+        self.read(move |c| chain::records(c, after, most, openings)).await
+    }
+
+    async fn chain_head(&self) -> Result<Head, StoreError> {
+        self.read(chain::head).await
+    }
+
+    async fn record_hash(&self, position: u64) -> Result<Option<Hash>, StoreError> {
+        self.read(move |c| chain::hash_at(c, position)).await
+    }
+
+    async fn keep_checkpoint(&self, number: u64, text: String) -> Result<(), StoreError> {
+        self.write(move |c| checkpoints::keep(c, number, &text)).await
+    }
+
+    async fn past(&self) -> Result<Past, StoreError> {
+        self.read(checkpoints::past).await
+    }
+
+    async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError> {
+        self.write(move |c| {
+            c.raise_floors(&accepted.floors, accepted.requests_from_ms)?;
+            c.skip_past(accepted.lost_from)?;
+            c.append_act(RESTORE_ACCEPTED, &accepted.actor, accepted.now_ms, &accepted.details)
+        })
+        .await
     }
 }

@@ -1,12 +1,15 @@
 //! The table of the keys that sign uploads.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
+use super::chain::Writing;
 use crate::store::{
-    ClientId, Listing, NewPublicKey, Page, PageRequest, PublicKey, PublicKeyId, Registered, StoreError,
+    Actor, ClientId, Listing, NewPublicKey, Page, PageRequest, PublicKey, PublicKeyId, Registered, StoreError,
 };
 
-pub(super) fn register(connection: &Connection, new: &NewPublicKey) -> Result<Registered, StoreError> {
+pub(super) fn register(connection: &Writing, new: &NewPublicKey) -> Result<Registered, StoreError> {
     let known = connection
         .prepare_cached("SELECT * FROM public_keys WHERE fingerprint = ?1")?
         .query_row([new.fingerprint], read)
@@ -29,6 +32,13 @@ pub(super) fn register(connection: &Connection, new: &NewPublicKey) -> Result<Re
             ":enabled": new.enabled,
             ":now": new.now_ms,
         })?;
+    let details = BTreeMap::from([
+        ("public_key", new.id.to_string()),
+        ("display_name", new.display_name.clone()),
+        ("fingerprint", hex::encode(new.fingerprint)),
+        ("owner", new.owner.to_string()),
+    ]);
+    connection.append_act("public_key.registered", &Actor::Local, new.now_ms, &details)?;
     Ok(Registered::New(PublicKey {
         id: new.id,
         owner: new.owner,
@@ -65,16 +75,21 @@ pub(super) fn enabled_of(connection: &Connection, owner: ClientId) -> Result<Vec
 }
 
 pub(super) fn set_enabled(
-    connection: &Connection,
+    connection: &Writing,
     id: PublicKeyId,
     enabled: bool,
+    actor: &Actor,
     now_ms: i64,
 ) -> Result<Option<PublicKey>, StoreError> {
-    connection
+    let changed = connection
         .prepare_cached(
             "UPDATE public_keys SET enabled = ?1, updated_ms = ?2 WHERE id = ?3 AND enabled <> ?1",
         )?
         .execute((enabled, now_ms, id.to_bytes()))?;
+    if changed > 0 {
+        let kind = if enabled { "public_key.enabled" } else { "public_key.disabled" };
+        connection.append_act(kind, actor, now_ms, &BTreeMap::from([("public_key", id.to_string())]))?;
+    }
     get(connection, id)
 }
 

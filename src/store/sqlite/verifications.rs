@@ -1,10 +1,13 @@
 //! The table of failed looks into foreign tokens.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::chain::Writing;
 use super::ledger::pan;
+use crate::store::Actor;
 use crate::store::StoreError;
 use crate::store::verification::{
     Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
@@ -14,7 +17,7 @@ const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// Counts an attempt as failed, if a limit leaves room for one.
-pub(super) fn attempt(connection: &Connection, new: &NewAttempt) -> Result<Attempted, StoreError> {
+pub(super) fn attempt(connection: &Writing, new: &NewAttempt) -> Result<Attempted, StoreError> {
     let client: i64 = connection
         .prepare_cached("SELECT number FROM clients WHERE id = ?1")?
         .query_row([new.client.to_bytes()], |row| row.get(0))?;
@@ -46,7 +49,11 @@ pub(super) fn attempt(connection: &Connection, new: &NewAttempt) -> Result<Attem
     connection
         .prepare_cached("INSERT INTO verification_failures (client, pan, at_ms) VALUES (?1, ?2, ?3)")?
         .execute((client, pan, new.now_ms))?;
-    Ok(Attempted::Granted(Attempt(connection.last_insert_rowid())))
+    let attempt = Attempt(connection.last_insert_rowid());
+    // Of the look, not of its outcome: it is on record before anything is told. The meter is not, as in every record.
+    let details = BTreeMap::from([("client", new.client.to_string())]);
+    connection.append_act("verification.attempted", &Actor::Local, new.now_ms, &details)?;
+    Ok(Attempted::Granted(attempt))
 }
 
 /// Takes an attempt back that succeeded.

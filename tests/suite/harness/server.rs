@@ -20,10 +20,10 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 use vendkey::api::v1::{
     Configuration, GetServerKeyRequest, IssueTokenRequest, IssuedToken, RegisterPublicKeyRequest, UnitCredit,
-    UploadConfigurationRequest, UploadConfigurationResponse,
+    UploadConfigurationRequest, UploadConfigurationResponse, audit_service_client::AuditServiceClient,
     configuration_service_client::ConfigurationServiceClient, issue_token_request::Content,
-    public_key_service_client::PublicKeyServiceClient, token_service_client::TokenServiceClient,
-    unit_credit::Amount,
+    ledger_service_client::LedgerServiceClient, public_key_service_client::PublicKeyServiceClient,
+    token_service_client::TokenServiceClient, unit_credit::Amount,
 };
 
 use super::{Administrator, Blobs, DRN};
@@ -201,6 +201,8 @@ pub struct Api {
     pub configurations: ConfigurationServiceClient<Authorized>,
     pub public_keys: PublicKeyServiceClient<Authorized>,
     pub tokens: TokenServiceClient<Authorized>,
+    pub audit: AuditServiceClient<Authorized>,
+    pub ledger: LedgerServiceClient<Authorized>,
 }
 
 impl Api {
@@ -211,7 +213,9 @@ impl Api {
         Self {
             configurations: ConfigurationServiceClient::new(service.clone()),
             public_keys: PublicKeyServiceClient::new(service.clone()),
-            tokens: TokenServiceClient::new(service),
+            tokens: TokenServiceClient::new(service.clone()),
+            audit: AuditServiceClient::new(service.clone()),
+            ledger: LedgerServiceClient::new(service),
         }
     }
 
@@ -261,6 +265,13 @@ pub fn ten_kwh(configuration: &Configuration) -> IssueTokenRequest {
 /// The reason of a refusal.
 pub fn reason(status: &Status) -> String {
     status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
+}
+
+/// What a refusal says of the fields that it names.
+pub fn descriptions(status: &Status) -> String {
+    let details = status.get_error_details();
+    let bad = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
+    bad.into_iter().map(|violation| violation.description).collect::<Vec<_>>().join("; ")
 }
 
 /// The fields that a refusal names.

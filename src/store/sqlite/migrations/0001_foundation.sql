@@ -92,10 +92,53 @@ BEGIN
     SELECT RAISE(ABORT, 'the last TID of a meter is never forgotten');
 END;
 
+-- No TID at or below these is given any more, whatever the meter: raised when a restored database is accepted, because the
+-- tokens that it has forgotten may have had them.
+CREATE TABLE tid_floors (
+    base_date INTEGER PRIMARY KEY,
+    tid       INTEGER NOT NULL CHECK (tid BETWEEN 0 AND 16777215)
+) STRICT;
+
+CREATE TRIGGER tid_floors_never_fall BEFORE UPDATE OF tid ON tid_floors WHEN new.tid < old.tid
+BEGIN
+    SELECT RAISE(ABORT, 'a floor of TIDs never falls');
+END;
+
+-- One row: the chain of this database, how far it has come, and what its salts are made of.
+-- requests_from_ms: request ids that were made before this instant and are not on record are refused: a restored database
+-- may have forgotten them.
+CREATE TABLE chain (
+    one              INTEGER PRIMARY KEY CHECK (one = 1),
+    id               BLOB NOT NULL CHECK (length(id) = 16),
+    salt_source      BLOB NOT NULL CHECK (length(salt_source) = 32),
+    position         INTEGER NOT NULL CHECK (position >= 0),
+    hash             BLOB NOT NULL CHECK (length(hash) = 32),
+    at_ms            INTEGER NOT NULL,
+    requests_from_ms INTEGER NOT NULL
+) STRICT;
+
+-- The records of the chain that are no tokens: administrative acts, refusals, and what happened to the server.
+CREATE TABLE acts (
+    position   INTEGER PRIMARY KEY,
+    at_ms      INTEGER NOT NULL,
+    kind       TEXT NOT NULL,
+    actor      BLOB CHECK (length(actor) = 16),
+    credential TEXT,
+    details    TEXT NOT NULL,
+    hash       BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+
+-- Signed heads of the chain, as text (see audit/checkpoint.rs).
+CREATE TABLE checkpoints (
+    number INTEGER PRIMARY KEY,
+    text   TEXT NOT NULL
+) STRICT;
+
 -- The ledger. kind 1: credit and management tokens, with a TID. kind 2: class 1 tokens. kind 3: key-change sets.
 -- block is the clear block with its CRC, 64 bits as a signed number; its class beside it. A key-change set is derived
 -- again for every answer, because its block would hold parts of a key.
--- sequence is never given twice: whatever deletes old rows must keep the newest.
+-- sequence is the position of the row's record in the chain, and hash the hash of that record: numbers grow in the order of
+-- commits and are never given twice, and the numbers that are missing here are those of acts.
 CREATE TABLE issued_tokens (
     sequence      INTEGER PRIMARY KEY,
     client        INTEGER NOT NULL REFERENCES clients (number),
@@ -114,6 +157,7 @@ CREATE TABLE issued_tokens (
     target        INTEGER REFERENCES configurations (number),
     roll_over     INTEGER CHECK (roll_over IN (0, 1)),
     transfer_sgc  INTEGER CHECK (transfer_sgc IN (0, 1)),
+    hash          BLOB NOT NULL CHECK (length(hash) = 32),
     CHECK (CASE kind
         WHEN 1 THEN configuration IS NOT NULL AND pan IS NOT NULL AND base_date IS NOT NULL AND tid IS NOT NULL
                     AND class IN (0, 2) AND block IS NOT NULL AND target IS NULL

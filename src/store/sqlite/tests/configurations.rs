@@ -22,13 +22,13 @@ async fn an_import_begins_is_resumed_and_ends() {
     let store = open(&folder);
     assert_eq!(store.begin_import(upload(1)).await, Ok(Begun::Resumed(started.clone())));
 
-    let row = store.finish_import(started.id, imported_fields(), NOW_MS + 9).await.unwrap();
+    let row = store.finish_import(started.id, imported_fields(), Actor::Local, NOW_MS + 9).await.unwrap();
     assert_eq!((row.kcv, row.mask), (Some([1, 2, 3]), imported_fields().mask));
     assert_eq!((row.state, row.updated_ms), (ConfigurationState::Enabled, NOW_MS + 9));
     assert_eq!(store.configuration(row.id).await, Ok(Some(row.clone())));
     assert_eq!(store.begin_import(upload(1)).await, Ok(Begun::Existing(row.clone())));
 
-    let again = store.finish_import(row.id, imported_fields(), NOW_MS).await;
+    let again = store.finish_import(row.id, imported_fields(), Actor::Local, NOW_MS).await;
     assert_eq!(refusal(again), ConfigurationRefusal::WrongState { state: ConfigurationState::Enabled });
 }
 
@@ -37,11 +37,11 @@ async fn only_an_import_that_did_not_end_is_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let done = imported(&store, 1).await;
-    assert_eq!(store.abandon_import(done.id).await, Ok(false));
+    assert_eq!(store.abandon_import(done.id, NOW_MS).await, Ok(false));
     assert_eq!(store.configuration(done.id).await, Ok(Some(done)));
 
     let Begun::Started(half) = store.begin_import(upload(2)).await.unwrap() else { panic!() };
-    assert_eq!(store.abandon_import(half.id).await, Ok(true));
+    assert_eq!(store.abandon_import(half.id, NOW_MS).await, Ok(true));
     assert_eq!(store.configuration(half.id).await, Ok(None));
     assert!(matches!(store.begin_import(upload(2)).await, Ok(Begun::Started(_))));
 }
@@ -51,18 +51,19 @@ async fn enabling_and_disabling() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let id = imported(&store, 1).await.id;
-    let row = store.set_configuration_enabled(id, false, NOW_MS + 5).await.unwrap();
+    let row = store.set_configuration_enabled(id, false, Actor::Local, NOW_MS + 5).await.unwrap();
     assert_eq!((row.state, row.updated_ms), (ConfigurationState::Disabled, NOW_MS + 5));
-    let same = store.set_configuration_enabled(id, false, NOW_MS + 6).await.unwrap();
+    let same = store.set_configuration_enabled(id, false, Actor::Local, NOW_MS + 6).await.unwrap();
     assert_eq!(same.updated_ms, NOW_MS + 5, "nothing changed");
-    let row = store.set_configuration_enabled(id, true, NOW_MS + 7).await.unwrap();
+    let row = store.set_configuration_enabled(id, true, Actor::Local, NOW_MS + 7).await.unwrap();
     assert_eq!(row.state, ConfigurationState::Enabled);
 
-    let unknown = store.set_configuration_enabled(ConfigurationId::generate(), true, NOW_MS).await;
+    let unknown =
+        store.set_configuration_enabled(ConfigurationId::generate(), true, Actor::Local, NOW_MS).await;
     assert_eq!(refusal(unknown), ConfigurationRefusal::NotFound);
     let Begun::Started(half) = store.begin_import(upload(2)).await.unwrap() else { panic!() };
     for enabled in [false, true] {
-        let early = store.set_configuration_enabled(half.id, enabled, NOW_MS).await;
+        let early = store.set_configuration_enabled(half.id, enabled, Actor::Local, NOW_MS).await;
         assert_eq!(refusal(early), ConfigurationRefusal::WrongState { state: ConfigurationState::Importing });
     }
 }
@@ -77,12 +78,15 @@ async fn what_cannot_be_served_is_never_enabled() {
     assert!(!row.is_servable());
     let not_servable = ConfigurationRefusal::NotServable { reasons: vec![reason] };
 
-    let enabled = store.finish_import(row.id, imported_fields(), NOW_MS).await;
+    let enabled = store.finish_import(row.id, imported_fields(), Actor::Local, NOW_MS).await;
     assert_eq!(refusal(enabled), not_servable);
     let fields = ImportedFields { kcv: None, mask: None, state: FinishedState::Disabled };
-    let row = store.finish_import(row.id, fields, NOW_MS).await.unwrap();
+    let row = store.finish_import(row.id, fields, Actor::Local, NOW_MS).await.unwrap();
     assert_eq!(row.state, ConfigurationState::Disabled);
-    assert_eq!(refusal(store.set_configuration_enabled(row.id, true, NOW_MS).await), not_servable);
+    assert_eq!(
+        refusal(store.set_configuration_enabled(row.id, true, Actor::Local, NOW_MS).await),
+        not_servable
+    );
 
     // Not even by hand: the schema refuses what the code would.
     let forged = store

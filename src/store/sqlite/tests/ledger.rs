@@ -136,7 +136,7 @@ async fn a_disabled_configuration_replays_and_issues_nothing_new() {
     let scene = Scene::new().await;
     let first = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
     let id = scene.configuration;
-    scene.store.set_configuration_enabled(id, false, NOW_MS).await.unwrap();
+    scene.store.set_configuration_enabled(id, false, Actor::Local, NOW_MS).await.unwrap();
     let replay = scene.store.record_token(scene.credit(1, meter(0), 100)).await;
     assert_eq!(replay, Ok(Recorded::Replay(first.row().clone())));
     let new = scene.store.record_token(scene.credit(2, meter(0), 100)).await;
@@ -228,11 +228,11 @@ async fn a_key_change_names_both_configurations_and_no_key() {
     assert_eq!(row.content, expected);
     assert_eq!(scene.store.issued_token(row.sequence).await, Ok(Some(row)));
 
-    assert_eq!(scene.store.forbid_key_change(pair).await, Ok(true));
-    assert_eq!(scene.store.forbid_key_change(pair).await, Ok(false));
+    assert_eq!(scene.store.forbid_key_change(pair, Actor::Local, NOW_MS).await, Ok(true));
+    assert_eq!(scene.store.forbid_key_change(pair, Actor::Local, NOW_MS).await, Ok(false));
     let result = scene.store.record_token(change(2, target)).await;
     assert!(matches!(refused(result), Refused::KeyChangeNotAllowed { .. }));
-    scene.store.set_configuration_enabled(target, false, NOW_MS).await.unwrap();
+    scene.store.set_configuration_enabled(target, false, Actor::Local, NOW_MS).await.unwrap();
     let state = ConfigurationState::Disabled;
     let result = scene.store.record_token(change(2, target)).await;
     assert_eq!(refused(result), Refused::ConfigurationNotEnabled { id: target, state });
@@ -241,12 +241,16 @@ async fn a_key_change_names_both_configurations_and_no_key() {
 #[tokio::test]
 async fn seeding_only_raises() {
     let scene = Scene::new().await;
-    let seed = |minute| scene.store.seed_last_tid(meter(0), BaseDate::Y2014, tid(minute));
-    assert_eq!(seed(500).await, Ok(tid(500)));
-    assert_eq!(seed(400).await, Ok(tid(500)));
+    let seed = async |minute| {
+        let seed = Seed { meter: meter(0), base_date: BaseDate::Y2014, tid: tid(minute) };
+        let raised = scene.store.seed_last_tids(vec![seed], Actor::Local, NOW_MS).await.unwrap();
+        (raised, scene.store.last_tid(meter(0), BaseDate::Y2014).await.unwrap())
+    };
+    assert_eq!(seed(500).await, (1, Some(tid(500))));
+    assert_eq!(seed(400).await, (0, Some(tid(500))));
     let recorded = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
     assert_eq!(tid_of(recorded.row()), 501);
-    assert_eq!(seed(501).await, Ok(tid(501)));
+    assert_eq!(seed(501).await, (0, Some(tid(501))));
     for forgery in ["UPDATE meters SET last_tid = 1", "DELETE FROM meters"] {
         let result = scene.store.write(move |c| Ok(c.execute(forgery, [])?)).await;
         let Err(StoreError::Defect { reason }) = result else { panic!("{forgery} was done") };

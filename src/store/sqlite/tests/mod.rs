@@ -1,5 +1,6 @@
 //! The contract of the store, kept by SQLite.
 
+mod chain;
 mod clients;
 mod configurations;
 // Release builds have no crash points.
@@ -67,6 +68,7 @@ impl Scene {
                 payload: payload(),
                 rnd: Rnd::try_from(5).unwrap(),
             },
+            requests_from_ms: 0,
             deadline: None,
         }
     }
@@ -132,7 +134,7 @@ async fn imported(store: &SqliteStore, fingerprint: u8) -> Configuration {
     let Begun::Started(row) = store.begin_import(upload(fingerprint)).await.unwrap() else {
         panic!("not new")
     };
-    store.finish_import(row.id, imported_fields(), NOW_MS + 1).await.unwrap()
+    store.finish_import(row.id, imported_fields(), Actor::Local, NOW_MS + 1).await.unwrap()
 }
 
 /// From this minute, with a horizon of a day.

@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::audit::Verification;
 use crate::store::Outcome;
 
 /// A request for a credit.
@@ -139,10 +140,8 @@ async fn play(acts: Vec<Act>) {
                     .iter()
                     .map(|ask| {
                         let new = new_token(&scene, clients, *ask);
-                        scene
-                            .store
-                            .committer
-                            .submit(Class::Ledger, None, move |c| super::super::ledger::record(c, new))
+                        let work = move |c: &Writing| super::super::ledger::record(c, &new);
+                        scene.store.committer.submit(Class::Ledger, None, work)
                     })
                     .collect();
                 for (ask, waiting) in asks.into_iter().zip(waiting) {
@@ -151,12 +150,17 @@ async fn play(acts: Vec<Act>) {
                 }
             }
             Act::Seed { meter: index, minute } => {
-                let found =
-                    scene.store.seed_last_tid(meter(index), BaseDate::Y2014, tid(minute)).await.unwrap();
-                assert_eq!(found.value(), model.seed(index, minute));
+                let seed = Seed { meter: meter(index), base_date: BaseDate::Y2014, tid: tid(minute) };
+                scene.store.seed_last_tids(vec![seed], Actor::Local, NOW_MS).await.unwrap();
+                let found = scene.store.last_tid(meter(index), BaseDate::Y2014).await.unwrap();
+                assert_eq!(found.map(Tid::value), Some(model.seed(index, minute)));
             }
             Act::Enable(enabled) => {
-                scene.store.set_configuration_enabled(scene.configuration, enabled, NOW_MS).await.unwrap();
+                scene
+                    .store
+                    .set_configuration_enabled(scene.configuration, enabled, Actor::Local, NOW_MS)
+                    .await
+                    .unwrap();
                 model.disabled = !enabled;
             }
             Act::Reopen => scene = scene.reopen(),
@@ -172,6 +176,14 @@ async fn play(acts: Vec<Act>) {
         .await
         .unwrap();
     assert_eq!(rows as usize, model.requests.len());
+    let mut verification = Verification::new(None);
+    let records = scene.store.records(0, 10_000, true).await.unwrap();
+    records.lines.iter().for_each(|line| verification.feed(line));
+    assert!(verification.finish().is_sound());
+    assert_eq!(
+        records.lines.last().map(|line| line.hash),
+        scene.store.chain_head().await.ok().map(|head| head.hash)
+    );
 }
 
 proptest! {

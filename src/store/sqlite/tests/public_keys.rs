@@ -37,13 +37,17 @@ async fn only_enabled_keys_open_uploads() {
     }
     let all = store.list_public_keys(PageRequest::first()).await.unwrap().items;
     assert_eq!(all.len(), 3);
-    let off = store.set_public_key_enabled(all[1].id, false, NOW_MS + 1).await.unwrap().unwrap();
+    let off =
+        store.set_public_key_enabled(all[1].id, false, Actor::Local, NOW_MS + 1).await.unwrap().unwrap();
     assert_eq!((off.enabled, off.updated_ms), (false, NOW_MS + 1));
     let enabled: Vec<_> =
         store.enabled_public_keys(owner()).await.unwrap().into_iter().map(|key| key.id).collect();
     assert_eq!(enabled, [all[0].id, all[2].id]);
-    store.set_public_key_enabled(all[1].id, true, NOW_MS + 2).await.unwrap();
+    store.set_public_key_enabled(all[1].id, true, Actor::Local, NOW_MS + 2).await.unwrap();
     assert_eq!(store.enabled_public_keys(owner()).await.unwrap().len(), 3);
     assert_eq!(store.enabled_public_keys(ClientId::generate()).await, Ok(vec![]));
-    assert_eq!(store.set_public_key_enabled(PublicKeyId::generate(), true, NOW_MS).await, Ok(None));
+    assert_eq!(
+        store.set_public_key_enabled(PublicKeyId::generate(), true, Actor::Local, NOW_MS).await,
+        Ok(None)
+    );
 }

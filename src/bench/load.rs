@@ -1,0 +1,242 @@
+//! Load: closed loops of clients, a paced one, batches and streams.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use uuid::Uuid;
+
+use super::{BenchError, Plan, meters::Meters};
+use crate::{
+    api::v1::{
+        BatchIssueTokensRequest, IssueTokenRequest, TokenResult, UnitCredit, issue_token_request::Content,
+        token_result, token_service_client::TokenServiceClient, unit_credit::Amount,
+    },
+    cli::Authorized,
+};
+
+/// How long calls took.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Latency {
+    /// Half of them at most, in milliseconds.
+    pub p50_ms: f64,
+    /// 99 of 100.
+    pub p99_ms: f64,
+    /// 999 of 1,000.
+    pub p999_ms: f64,
+}
+
+/// What a closed loop came to.
+pub(super) struct Measured {
+    pub(super) rate: f64,
+    pub(super) latency: Latency,
+}
+
+/// Requests of a batch, and batches at once.
+const BATCH: usize = 500;
+const BATCHES: usize = 4;
+/// Streams at once, and what each has under way.
+const STREAMS: usize = 4;
+const UNDER_WAY: usize = 1_024;
+
+fn order(meters: &Meters, configuration: &str) -> IssueTokenRequest {
+    IssueTokenRequest {
+        configuration: configuration.to_owned(),
+        meter: meters.next(),
+        request_id: Uuid::now_v7().to_string(),
+        token_time: None,
+        content: Some(Content::ElectricityCredit(UnitCredit {
+            amount: Some(Amount::Tenths(125)),
+            rounding: 0,
+        })),
+    }
+}
+
+/// Something that a client does again and again; answers how much it did.
+trait Call: Send + 'static {
+    fn call(&mut self) -> impl Future<Output = Result<u64, Status>> + Send;
+}
+
+struct Nothing(HealthClient<Authorized>);
+
+impl Call for Nothing {
+    async fn call(&mut self) -> Result<u64, Status> {
+        self.0.check(HealthCheckRequest::default()).await.map(|_| 1)
+    }
+}
+
+struct Vendor {
+    tokens: TokenServiceClient<Authorized>,
+    meters: Arc<Meters>,
+    configuration: String,
+}
+
+impl Vendor {
+    fn new(plan: &Plan, client: usize, meters: &Arc<Meters>, configuration: &str) -> Self {
+        let tokens = TokenServiceClient::new(plan.channels[client % plan.channels.len()].clone());
+        Self { tokens, meters: meters.clone(), configuration: configuration.to_owned() }
+    }
+}
+
+struct One(Vendor);
+
+impl Call for One {
+    async fn call(&mut self) -> Result<u64, Status> {
+        let Vendor { tokens, meters, configuration } = &mut self.0;
+        tokens.issue_token(order(meters, configuration)).await.map(|_| 1)
+    }
+}
+
+struct Many(Vendor);
+
+impl Call for Many {
+    async fn call(&mut self) -> Result<u64, Status> {
+        let Vendor { tokens, meters, configuration } = &mut self.0;
+        let requests = (0..BATCH).map(|_| order(meters, configuration)).collect();
+        let results =
+            tokens.batch_issue_tokens(BatchIssueTokensRequest { requests }).await?.into_inner().results;
+        results.iter().try_for_each(issued).map(|()| results.len() as u64)
+    }
+}
+
+/// Calls that do nothing: health checks.
+pub(super) async fn nothing(plan: &Plan) -> Result<Measured, BenchError> {
+    let client =
+        |client: usize| Nothing(HealthClient::new(plan.channels[client % plan.channels.len()].clone()));
+    loops(plan, "an RPC that does nothing", (0..plan.clients).map(client), None).await
+}
+
+/// One token a call; at most at this rate, if one is given.
+pub(super) async fn unary(
+    plan: &Plan,
+    configuration: &str,
+    rate: Option<f64>,
+) -> Result<Measured, BenchError> {
+    let meters = Arc::new(Meters::new());
+    let client = |client| One(Vendor::new(plan, client, &meters, configuration));
+    loops(plan, "unary", (0..plan.clients).map(client), rate).await
+}
+
+/// Batches.
+pub(super) async fn batch(plan: &Plan, configuration: &str) -> Result<Measured, BenchError> {
+    let meters = Arc::new(Meters::new());
+    let client = |client| Many(Vendor::new(plan, client, &meters, configuration));
+    loops(plan, "batch", (0..BATCHES).map(client), None).await
+}
+
+/// Streams, each kept full.
+pub(super) async fn stream(plan: &Plan, configuration: &str) -> Result<f64, BenchError> {
+    let meters = Arc::new(Meters::new());
+    let start = Instant::now();
+    let end = start + plan.window;
+    let mut streams = JoinSet::new();
+    for client in 0..STREAMS {
+        let mut tokens = TokenServiceClient::new(plan.channels[client % plan.channels.len()].clone());
+        let (sender, receiver) = tokio::sync::mpsc::channel(UNDER_WAY);
+        let (meters, configuration) = (meters.clone(), configuration.to_owned());
+        tokio::spawn(async move {
+            while Instant::now() < end && sender.send(order(&meters, &configuration)).await.is_ok() {}
+        });
+        streams.spawn(async move {
+            let mut results = tokens.stream_tokens(ReceiverStream::new(receiver)).await?.into_inner();
+            let mut count = 0_u64;
+            while let Some(result) = results.message().await? {
+                issued(&result)?;
+                count += 1;
+            }
+            Ok::<u64, Status>(count)
+        });
+    }
+    let mut count = 0;
+    while let Some(ended) = streams.join_next().await {
+        count += settled("stream", ended)?;
+    }
+    Ok(count as f64 / start.elapsed().as_secs_f64())
+}
+
+fn issued(result: &TokenResult) -> Result<(), Status> {
+    match &result.result {
+        Some(token_result::Result::Token(_)) => Ok(()),
+        Some(token_result::Result::Refusal(refusal)) => {
+            Err(Status::new(refusal.code.into(), refusal.message.clone()))
+        }
+        None => Err(Status::internal("no result")),
+    }
+}
+
+/// Clients that each call again when they were answered, or when the pace says. A paced call is timed from when it was due, so that
+/// a slow answer is not hidden by the calls that it held up.
+async fn loops<C: Call>(
+    plan: &Plan,
+    work: &str,
+    clients: impl ExactSizeIterator<Item = C>,
+    rate: Option<f64>,
+) -> Result<Measured, BenchError> {
+    let pause = rate.map(|rate| Duration::from_secs_f64(clients.len() as f64 / rate.max(1.0)));
+    let share = pause.map(|pause| pause / u32::try_from(clients.len()).unwrap_or(u32::MAX).max(1));
+    let start = Instant::now();
+    let end = start + plan.window;
+    let mut running = JoinSet::new();
+    for (index, mut client) in clients.enumerate() {
+        let mut due = start + share.unwrap_or_default() * u32::try_from(index).unwrap_or(0);
+        running.spawn(async move {
+            let (mut count, mut times) = (0, Vec::new());
+            loop {
+                if pause.is_some() {
+                    tokio::time::sleep_until(due.into()).await;
+                } else {
+                    due = Instant::now();
+                }
+                if due >= end {
+                    return Ok::<_, Status>((count, times));
+                }
+                count += client.call().await?;
+                times.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
+                due += pause.unwrap_or_default();
+            }
+        });
+    }
+    let (mut count, mut times) = (0, Vec::new());
+    while let Some(ended) = running.join_next().await {
+        let (more, of_one) = settled(work, ended)?;
+        count += more;
+        times.extend(of_one);
+    }
+    let rate = count as f64 / start.elapsed().as_secs_f64();
+    Ok(Measured { rate, latency: latency(times) })
+}
+
+fn settled<T>(work: &str, ended: Result<Result<T, Status>, tokio::task::JoinError>) -> Result<T, BenchError> {
+    let call = |status| BenchError::Call { work: work.to_owned(), status: Box::new(status) };
+    match ended {
+        Ok(done) => done.map_err(call),
+        Err(error) => Err(call(Status::internal(error.to_string()))),
+    }
+}
+
+fn latency(mut micros: Vec<u32>) -> Latency {
+    micros.sort_unstable();
+    let at = |thousandths: usize| {
+        let index = (micros.len() * thousandths / 1_000).min(micros.len().saturating_sub(1));
+        micros.get(index).map_or(0.0, |micros| f64::from(*micros) / 1_000.0)
+    };
+    Latency { p50_ms: at(500), p99_ms: at(990), p999_ms: at(999) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles() {
+        let found = latency((1..=1_000).map(|n| n * 1_000).collect());
+        assert_eq!((found.p50_ms, found.p99_ms, found.p999_ms), (501.0, 991.0, 1_000.0));
+        assert_eq!(latency(Vec::new()).p99_ms, 0.0);
+    }
+}

@@ -1,0 +1,131 @@
+//! The load generator: rates of the service beside the bounds that the machine sets, measured in one run.
+
+mod bounds;
+mod load;
+mod meters;
+
+use std::{fs, time::Duration};
+
+use serde::Serialize;
+
+pub use load::Latency;
+
+use crate::{cli::Authorized, settings::Settings};
+
+/// What is measured, and over which connections.
+pub struct Plan {
+    /// Connections with a credential.
+    pub channels: Vec<Authorized>,
+    /// A configuration under DKGA04.
+    pub dkga04: Option<String>,
+    /// A configuration under DKGA02.
+    pub dkga02: Option<String>,
+    /// How long each measurement takes.
+    pub window: Duration,
+    /// Clients that call one token at a time.
+    pub clients: usize,
+    /// The server's process.
+    pub server_pid: Option<u32>,
+}
+
+/// All figures of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// In the order in which they were measured.
+    pub figures: Vec<Figure>,
+    /// The server's memory at the end.
+    pub server_memory_mib: Option<f64>,
+    /// The most that it ever had.
+    pub server_memory_peak_mib: Option<f64>,
+}
+
+/// One rate.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figure {
+    /// Of what.
+    pub work: String,
+    /// In a second.
+    pub rate: f64,
+    /// The bound beside which it stands.
+    pub bound: Option<String>,
+    /// The part of that bound.
+    pub share: Option<f64>,
+    /// Where calls were timed.
+    pub latency: Option<Latency>,
+}
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A call was refused or broke.
+    #[error("{work}: {status}")]
+    Call {
+        /// What was measured.
+        work: String,
+        /// What the server said.
+        status: Box<tonic::Status>,
+    },
+    /// The HSM's own bound cannot be measured.
+    #[error("the HSM: {0}")]
+    Hsm(#[from] crate::hsm::HsmError),
+    /// The disk's own bound cannot be measured.
+    #[error("the ledger: {0}")]
+    Ledger(String),
+}
+
+const RPC: &str = "an RPC that does nothing";
+const HMAC: &str = "raw HSM, HMAC (DKGA04)";
+const DES: &str = "raw HSM, DES and mask (DKGA02)";
+const ROWS: &str = "raw durable ledger rows";
+
+/// Measures everything that the plan allows.
+///
+/// # Errors
+/// [`BenchError`]: a run in which anything is refused has no figures.
+pub async fn run(plan: &Plan, settings: Option<&Settings>) -> Result<Report, BenchError> {
+    let mut figures = Figures(Vec::new());
+    if let Some(settings) = settings {
+        let (hmac, des) = bounds::hsm(&settings.hsm, plan.window).await?;
+        figures.add(HMAC, hmac, None, None);
+        figures.add(DES, des, None, None);
+        figures.add(ROWS, bounds::ledger(settings, plan.window).await?, None, None);
+    }
+    let nothing = load::nothing(plan).await?;
+    figures.add(RPC, nothing.rate, None, Some(nothing.latency));
+    for (name, configuration, bound) in [("DKGA04", &plan.dkga04, HMAC), ("DKGA02", &plan.dkga02, ROWS)] {
+        let Some(configuration) = configuration else { continue };
+        let unary = load::unary(plan, configuration, None).await?;
+        let work = format!("unary, {} clients, {name}", plan.clients);
+        figures.add(&work, unary.rate, Some(RPC), Some(unary.latency));
+        let half = load::unary(plan, configuration, Some(unary.rate / 2.0)).await?;
+        figures.add(&format!("unary at half load, {name}"), half.rate, None, Some(half.latency));
+        let batch = load::batch(plan, configuration).await?;
+        figures.add(&format!("batch, {name}"), batch.rate, Some(bound), Some(batch.latency));
+        let stream = load::stream(plan, configuration).await?;
+        figures.add(&format!("stream, {name}"), stream, Some(bound), None);
+    }
+    let memory = |line| plan.server_pid.and_then(|pid| memory_mib(pid, line));
+    Ok(Report {
+        server_memory_mib: memory("VmRSS:"),
+        server_memory_peak_mib: memory("VmHWM:"),
+        figures: figures.0,
+    })
+}
+
+struct Figures(Vec<Figure>);
+
+impl Figures {
+    fn add(&mut self, work: &str, rate: f64, bound: Option<&str>, latency: Option<Latency>) {
+        let beside = bound.and_then(|bound| self.0.iter().find(|figure| figure.work == bound));
+        let share = beside.filter(|figure| figure.rate > 0.0).map(|figure| rate / figure.rate);
+        let bound = share.and(bound).map(str::to_owned);
+        self.0.push(Figure { work: work.to_owned(), rate, bound, share, latency });
+    }
+}
+
+/// A line of `/proc/PID/status`, which counts in KiB.
+fn memory_mib(pid: u32, line: &str) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kib = status.lines().find_map(|text| text.strip_prefix(line))?;
+    kib.split_whitespace().next()?.parse::<f64>().ok().map(|kib| kib / 1024.0)
+}

@@ -1,0 +1,112 @@
+//! `vendkey bench`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use super::{
+    connection::Connection,
+    output::{self, Failure},
+};
+use crate::{
+    bench::{self, Plan, Report},
+    settings::Settings,
+};
+
+#[derive(Args)]
+#[command(
+    after_help = "Example: vendkey bench --dkga04 configurations/4f... --dkga02 configurations/9a... --settings vendkey.toml
+
+Issues tokens for made-up meters as fast as the server takes them, for some seconds in each way, and prints each rate beside the bound
+that this machine sets. The tokens stay in the ledger: never run it against a server that vends. `make bench` starts a server for it."
+)]
+pub(super) struct Arguments {
+    /// A configuration under DKGA04
+    #[arg(long, value_name = "NAME")]
+    dkga04: Option<String>,
+    /// A configuration under DKGA02
+    #[arg(long, value_name = "NAME")]
+    dkga02: Option<String>,
+    /// How long each measurement takes
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Clients that call one token at a time
+    #[arg(long, default_value_t = 64)]
+    clients: usize,
+    /// Settings of the server's HSM and disk: measures their own bounds too
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// The server's process: its memory is read too
+    #[arg(long, value_name = "PID")]
+    server_pid: Option<u32>,
+    /// Where the figures go as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Connections over which the clients spread.
+const CONNECTIONS: usize = 8;
+
+impl Arguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let settings = match &self.settings {
+            Some(file) => Some(Settings::load(file).map_err(|error| Failure::usage(error.to_string()))?),
+            None => None,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::text(format!("cannot start the runtime: {error}")))?;
+        let report = runtime.block_on(self.measure(settings))?;
+        let json = serde_json::to_string_pretty(&report).map_err(|error| Failure::text(error.to_string()))?;
+        if let Some(file) = &self.report {
+            std::fs::write(file, &json).map_err(|error| Failure::file("--report", file, &error))?;
+        }
+        if self.connection.json {
+            println!("{json}");
+        } else {
+            println!("{}", table(&report));
+        }
+        Ok(())
+    }
+
+    async fn measure(&self, settings: Option<Settings>) -> Result<Report, Failure> {
+        let mut channels = Vec::with_capacity(CONNECTIONS);
+        for _ in 0..CONNECTIONS {
+            channels.push(self.connection.open().await?);
+        }
+        let plan = Plan {
+            channels,
+            dkga04: self.dkga04.clone(),
+            dkga02: self.dkga02.clone(),
+            window: Duration::from_secs(self.seconds.max(1)),
+            clients: self.clients.max(1),
+            server_pid: self.server_pid,
+        };
+        bench::run(&plan, settings.as_ref()).await.map_err(|error| Failure::text(error.to_string()))
+    }
+}
+
+fn table(report: &Report) -> String {
+    let number = |value: Option<f64>| value.map(|value| format!("{value:.0}")).unwrap_or_default();
+    let rows = report.figures.iter().map(|figure| {
+        [
+            figure.work.clone(),
+            number(Some(figure.rate)),
+            figure.bound.clone().unwrap_or_default(),
+            figure.share.map(|share| format!("{:.0} %", share * 100.0)).unwrap_or_default(),
+            figure
+                .latency
+                .map(|l| format!("{:.2} / {:.2} / {:.2}", l.p50_ms, l.p99_ms, l.p999_ms))
+                .unwrap_or_default(),
+        ]
+    });
+    let table = output::table(["work", "per second", "beside", "share", "ms: p50 / p99 / p99.9"], rows);
+    let memory = report.server_memory_mib.map(|mib| {
+        format!(
+            "\nthe server's memory: {mib:.0} MiB, at most {:.0} MiB",
+            report.server_memory_peak_mib.unwrap_or(mib)
+        )
+    });
+    format!("{table}{}", memory.unwrap_or_default())
+}

@@ -1,0 +1,275 @@
+//! `vendkey ledger`.
+
+use std::{
+    fs::File,
+    io::{self, BufRead as _, BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{
+    connection::Connection,
+    csv,
+    output::{self, Failure},
+    token_batch::progress,
+};
+use crate::api::v1::{
+    AcceptClockRequest, AcceptRestoreRequest, GetLedgerStateRequest, IssuedToken, LedgerState,
+    ListIssuedTokensRequest, MeterSeed, SeedMetersRequest, ledger_service_client::LedgerServiceClient,
+    token_service_client::TokenServiceClient,
+};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Whether anything is issued now, and why not
+    State(Plain),
+    /// Write the ledger's rows as CSV or JSON lines
+    Export(Box<Export>),
+    /// Raise the last token identifiers of meters that another system served
+    Seed(Seed),
+    /// Believe the server's clock after a jump or a long pause
+    AcceptClock(Plain),
+    /// Go on with a database that was restored from a backup
+    AcceptRestore(Plain),
+}
+
+#[derive(Args)]
+pub(super) struct Plain {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Example: vendkey ledger export --from 2026-11-01T00:00:00Z --format jsonl > november.jsonl"
+)]
+pub(super) struct Export {
+    /// How to write rows
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    format: Format,
+    /// Where to; standard output if not given
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Only this meter: 18 digits
+    #[arg(long, value_name = "PAN", default_value = "")]
+    meter: String,
+    /// Only under this configuration
+    #[arg(long, value_name = "NAME", default_value = "")]
+    configuration: String,
+    /// Only of this client
+    #[arg(long, value_name = "NAME", default_value = "")]
+    client: String,
+    /// Only of this class
+    #[arg(long)]
+    class: Option<u32>,
+    /// Issued at or after
+    #[arg(long, value_name = "TIME")]
+    from: Option<jiff::Timestamp>,
+    /// Issued before
+    #[arg(long, value_name = "TIME")]
+    until: Option<jiff::Timestamp>,
+    /// With the digits of the tokens: of your own only
+    #[arg(long)]
+    digits: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Csv,
+    Jsonl,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: vendkey ledger seed last-tids.csv
+
+The file's lines are: meter (PAN, 18 digits), base date (1993, 2014 or 2035), last token identifier. A first line that names them is
+skipped. Meters only rise; the same file again changes nothing.")]
+pub(super) struct Seed {
+    /// CSV: meter, base date, last token identifier
+    file: PathBuf,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Seeds of one call.
+const SEEDS: usize = 5_000;
+
+const COLUMNS: [&str; 13] = [
+    "name",
+    "issue_time",
+    "configuration",
+    "meter_pan",
+    "request_id",
+    "class",
+    "subclass",
+    "kind",
+    "tid",
+    "tid_time",
+    "amount",
+    "unit",
+    "token",
+];
+
+impl Command {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::State(Plain { connection }) => {
+                let mut client = LedgerServiceClient::new(connection.open().await?);
+                let state = client.get_ledger_state(GetLedgerStateRequest {}).await;
+                shown(&connection, state)
+            }
+            Self::AcceptClock(Plain { connection }) => {
+                let mut client = LedgerServiceClient::new(connection.open().await?);
+                let state = client.accept_clock(AcceptClockRequest {}).await;
+                shown(&connection, state)
+            }
+            Self::AcceptRestore(Plain { connection }) => {
+                let mut client = LedgerServiceClient::new(connection.open().await?);
+                let state = client.accept_restore(AcceptRestoreRequest {}).await;
+                shown(&connection, state)
+            }
+            Self::Export(export) => export.run().await,
+            Self::Seed(seed) => seed.run().await,
+        }
+    }
+}
+
+fn shown(
+    connection: &Connection,
+    state: Result<tonic::Response<LedgerState>, tonic::Status>,
+) -> Result<(), Failure> {
+    let state = state.map_err(Failure::refused(connection.json))?.into_inner();
+    output::show(connection.json, &state, |state| {
+        output::fields([
+            ("issuing", if state.issuing { "yes" } else { "no" }.to_owned()),
+            ("reason", state.reason.clone()),
+            ("chain", state.chain.clone()),
+            ("records", state.position.to_string()),
+        ])
+    })
+}
+
+impl Export {
+    async fn run(self) -> Result<(), Failure> {
+        let failure = |error: &io::Error| match &self.out {
+            Some(file) => Failure::file("--out", file, error),
+            None => Failure::text(format!("standard output: {error}")),
+        };
+        let mut out: Box<dyn Write> = match &self.out {
+            Some(file) => Box::new(BufWriter::new(File::create(file).map_err(|error| failure(&error))?)),
+            None => Box::new(BufWriter::new(io::stdout().lock())),
+        };
+        if matches!(self.format, Format::Csv) {
+            writeln!(out, "{}", csv::line(COLUMNS)).map_err(|error| failure(&error))?;
+        }
+        let mut client = TokenServiceClient::new(self.connection.open().await?);
+        let time = |time: Option<jiff::Timestamp>| {
+            time.map(|time| prost_types::Timestamp {
+                seconds: time.as_second(),
+                nanos: time.subsec_nanosecond(),
+            })
+        };
+        let mut request = ListIssuedTokensRequest {
+            page_size: 1_000,
+            meter_pan: self.meter.clone(),
+            configuration: self.configuration.clone(),
+            client: self.client.clone(),
+            token_class: self.class,
+            start_time: time(self.from),
+            end_time: time(self.until),
+            digits: self.digits,
+            ..ListIssuedTokensRequest::default()
+        };
+        loop {
+            let page = client.list_issued_tokens(request.clone()).await;
+            let page = page.map_err(Failure::refused(self.connection.json))?.into_inner();
+            for token in &page.tokens {
+                let line = match self.format {
+                    Format::Csv => row(token),
+                    Format::Jsonl => output::json_line(token)?,
+                };
+                writeln!(out, "{line}").map_err(|error| failure(&error))?;
+            }
+            if page.next_page_token.is_empty() {
+                return out.flush().map_err(|error| failure(&error));
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+}
+
+fn row(token: &IssuedToken) -> String {
+    let tid = token.tid.clone().unwrap_or_default();
+    let transferred = token.transferred.clone().unwrap_or_default();
+    let fields = [
+        token.name.clone(),
+        output::time(token.issue_time.as_ref()),
+        token.configuration.clone(),
+        token.meter_pan.clone(),
+        token.request_id.clone(),
+        token.token_class.to_string(),
+        token.token_subclass.to_string(),
+        token.kind.clone(),
+        token.tid.as_ref().map(|tid| tid.value.to_string()).unwrap_or_default(),
+        output::time(tid.time.as_ref()),
+        transferred.amount,
+        transferred.unit,
+        token.token.clone(),
+    ];
+    csv::line(fields.iter().map(String::as_str))
+}
+
+impl Seed {
+    async fn run(self) -> Result<(), Failure> {
+        // The whole file is read first: a fault in it stops all.
+        let seeds = read(&self.file)?;
+        let mut client = LedgerServiceClient::new(self.connection.open().await?);
+        let bar = progress(seeds.len() as u64, "meters");
+        let mut raised = 0;
+        for seeds in seeds.chunks(SEEDS) {
+            let reply = client.seed_meters(SeedMetersRequest { seeds: seeds.to_vec() }).await;
+            raised += reply.map_err(Failure::refused(self.connection.json))?.get_ref().raised;
+            bar.inc(seeds.len() as u64);
+        }
+        bar.finish();
+        println!("{} meters, {raised} raised", seeds.len());
+        Ok(())
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<MeterSeed>, Failure> {
+    let failure = |error: io::Error| Failure::file("file", file, &error);
+    let mut seeds = Vec::new();
+    let mut faults = Vec::new();
+    for (index, line) in BufReader::new(File::open(file).map_err(failure)?).lines().enumerate() {
+        let line = line.map_err(failure)?;
+        match seed(&line) {
+            Some(seed) => seeds.push(seed),
+            None if index == 0 || line.trim().is_empty() => {}
+            None => faults.push((index + 1).to_string()),
+        }
+    }
+    if faults.is_empty() {
+        return Ok(seeds);
+    }
+    let places = faults.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
+    Err(Failure::usage(format!(
+        "{}: {} lines are not meter (18 digits), base date, last identifier: {places}",
+        file.display(),
+        faults.len()
+    )))
+}
+
+fn seed(line: &str) -> Option<MeterSeed> {
+    let fields = csv::fields(line)?;
+    let [meter, base_date, last_tid] = fields.as_slice() else { return None };
+    let meter: crate::sts::meter::MeterPan = meter.trim().parse().ok()?;
+    Some(MeterSeed {
+        meter_pan: meter.to_string(),
+        base_date: base_date.trim().parse().ok()?,
+        last_tid: last_tid.trim().parse().ok()?,
+    })
+}

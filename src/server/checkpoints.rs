@@ -1,0 +1,194 @@
+//! Checkpoints: the chain's head, signed by the HSM every so often, kept in the database and in a file apart from it.
+//!
+//! The file is what tells a restored database: see [`behind`].
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    access::Refusals,
+    audit::{Checkpoint, SignedCheckpoint},
+    hsm::{Hsm, HsmError},
+    settings::StoreSettings,
+    store::{Actor, NewAct, Past, Store, StoreError},
+    vending::{Gate, Stop, behind},
+};
+
+/// How often it is looked whether a checkpoint is due.
+const LOOK: Duration = Duration::from_secs(1);
+/// Refusals are put on record every so many looks.
+const REFUSALS_EVERY: u32 = 10;
+
+/// Why there is no checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CheckpointFailure {
+    /// The HSM does not sign.
+    #[error(transparent)]
+    Hsm(#[from] HsmError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file cannot be read or written.
+    #[error("the checkpoint file: {0}")]
+    File(#[from] io::Error),
+}
+
+/// Makes the checkpoints of one server.
+pub(super) struct Checkpoints {
+    hsm: Hsm,
+    store: Arc<dyn Store>,
+    gate: Arc<Gate>,
+    settings: StoreSettings,
+    /// The audit key as SubjectPublicKeyInfo.
+    key: Vec<u8>,
+    number: u64,
+    position: u64,
+    made: Instant,
+    told: Option<Stop>,
+}
+
+/// What the database and the file beside it say at a start: why the database is not to be believed, if so, and the number of the last
+/// checkpoint.
+pub(super) async fn examine(
+    hsm: &Hsm,
+    store: &dyn Store,
+    settings: &StoreSettings,
+    past: &Past,
+) -> Result<(Option<Stop>, u64), CheckpointFailure> {
+    let key = hsm.audit_public_key().await?.spki_der;
+    let kept = match fs::read_to_string(&settings.checkpoint_file) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error.into()),
+    };
+    if kept.is_none() && past.checkpoint.is_some() {
+        tracing::warn!(file = %settings.checkpoint_file.display(), "the checkpoint file is missing: a restored database would not be noticed");
+    }
+    let (mut stop, mut number) = (None, 0);
+    for text in [kept.as_ref(), past.checkpoint.as_ref()].into_iter().flatten() {
+        let signed = SignedCheckpoint::parse(text).and_then(|signed| signed.verify(&key).map(|()| signed));
+        let checkpoint = match signed {
+            Ok(signed) => signed.checkpoint,
+            Err(error) => {
+                stop = stop.or(Some(Stop::BehindCheckpoint { reason: error.to_string(), position: 0 }));
+                continue;
+            }
+        };
+        number = number.max(checkpoint.number);
+        let head = store.chain_head().await?;
+        let named = checkpoint.head(head.chain).map_or(0, |head| head.position);
+        let found = store.record_hash(named).await?;
+        stop = stop.or_else(|| behind(&checkpoint, head, found));
+    }
+    Ok((stop, number))
+}
+
+impl Checkpoints {
+    pub(super) async fn new(
+        hsm: Hsm,
+        store: Arc<dyn Store>,
+        gate: Arc<Gate>,
+        settings: StoreSettings,
+        number: u64,
+    ) -> Result<Self, HsmError> {
+        let key = hsm.audit_public_key().await?.spki_der;
+        let made = Instant::now();
+        Ok(Self { hsm, store, gate, settings, key, number, position: 0, made, told: None })
+    }
+
+    /// Makes checkpoints as they come due, and puts refusals and stops on record, until the task is ended.
+    pub(super) async fn watch(&mut self, refusals: &Refusals) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failing = false;
+        let mut count: u32 = 0;
+        loop {
+            looks.tick().await;
+            count = count.wrapping_add(1);
+            self.tell_stop().await;
+            if count.is_multiple_of(REFUSALS_EVERY)
+                && let Err(error) = refusals.write().await
+            {
+                tracing::error!(%error, "refusals cannot be put on record");
+            }
+            match self.make_if_due().await {
+                Ok(()) => failing = false,
+                // Said once; the next look tries again.
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::error!(%error, "no checkpoint can be made");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Puts on record that issuing stopped, when it did.
+    async fn tell_stop(&mut self) {
+        let stop = self.gate.pass().err();
+        if stop == self.told {
+            return;
+        }
+        if let Some(stop) = &stop {
+            tracing::error!(%stop, "nothing is issued");
+            let act = NewAct {
+                kind: "issuing.stopped",
+                actor: Actor::Local,
+                details: BTreeMap::from([("reason", stop.to_string())]),
+                now_ms: self.gate.now_ms(),
+            };
+            if let Err(error) = self.store.record_act(act).await {
+                tracing::error!(%error, "the stop cannot be put on record");
+                return;
+            }
+        } else {
+            tracing::info!("issuing goes on");
+        }
+        self.told = stop;
+    }
+
+    async fn make_if_due(&mut self) -> Result<(), CheckpointFailure> {
+        let head = self.store.chain_head().await?;
+        let records = head.position.saturating_sub(self.position);
+        let due = self.made.elapsed() >= Duration::from_secs(self.settings.checkpoint_seconds.into())
+            || records >= self.settings.checkpoint_records.into();
+        if records > 0 && due { self.make().await } else { Ok(()) }
+    }
+
+    /// Makes a checkpoint now. Not while the database is in doubt: it would overwrite what the doubt rests on.
+    pub(super) async fn make(&mut self) -> Result<(), CheckpointFailure> {
+        if self.gate.database_stop().is_some() {
+            return Ok(());
+        }
+        let head = self.store.chain_head().await?;
+        let checkpoint = Checkpoint { number: self.number + 1, at_ms: self.gate.now_ms(), heads: vec![head] };
+        let signature = self.hsm.sign_checkpoint(checkpoint.text(&self.key).as_bytes()).await?;
+        let text = checkpoint.signed(&self.key, signature).to_text();
+        self.store.keep_checkpoint(self.number + 1, text.clone()).await?;
+        self.number += 1;
+        write(&self.settings.checkpoint_file, &text)?;
+        (self.position, self.made) = (head.position, Instant::now());
+        Ok(())
+    }
+}
+
+/// Replaces the file: after a power cut it is the old one or the new one.
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".new");
+    let mut new = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&name)?;
+    new.write_all(text.as_bytes())?;
+    new.sync_all()?;
+    fs::rename(&name, file)?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
+}

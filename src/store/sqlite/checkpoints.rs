@@ -1,0 +1,30 @@
+//! The table of checkpoints, and what a start must know of the past.
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::store::{Past, StoreError};
+
+/// Keeps a checkpoint. The same number again is a defect of the caller.
+pub(super) fn keep(connection: &Connection, number: u64, text: &str) -> Result<(), StoreError> {
+    let number: i64 =
+        number.try_into().map_err(|_| StoreError::Defect { reason: "too many checkpoints".into() })?;
+    connection
+        .prepare_cached("INSERT INTO checkpoints (number, text) VALUES (?1, ?2)")?
+        .execute((number, text))?;
+    Ok(())
+}
+
+pub(super) fn past(connection: &Connection) -> Result<Past, StoreError> {
+    // Every server's heartbeat and every record has its time; the later of them is the last commit.
+    let last_commit_ms = connection
+        .prepare_cached(
+            "SELECT max(at_ms) FROM (
+                 SELECT at_ms FROM heartbeat UNION ALL SELECT at_ms FROM chain WHERE position > 0)",
+        )?
+        .query_row([], |row| row.get(0))?;
+    let checkpoint = connection
+        .prepare_cached("SELECT text FROM checkpoints ORDER BY number DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(Past { last_commit_ms, checkpoint })
+}

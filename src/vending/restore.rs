@@ -1,0 +1,100 @@
+//! What an administrator decides about the ledger: its clock, a restored database, the last identifiers of meters that come from
+//! another system.
+
+use std::collections::BTreeMap;
+
+use super::{Stop, Vending};
+use crate::{
+    access::Caller,
+    store::{AcceptedRestore, NewAct, Seed, StoreError},
+    sts::{
+        attributes::BaseDate,
+        tid::{Tid, TidError},
+    },
+};
+
+/// Why a restored database is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// It is not in doubt.
+    #[error("the database is not behind its checkpoint: there is nothing to accept")]
+    NothingToAccept,
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The highest TID: 24 bits.
+const LAST_TID: u32 = 0xFF_FFFF;
+
+impl Vending {
+    /// Whether anything is issued now, and why not.
+    pub fn stopped(&self) -> Option<Stop> {
+        self.gate.pass().err()
+    }
+
+    /// Believes the clock as it is, on record.
+    ///
+    /// # Errors
+    /// What the store says; the clock is not believed then.
+    pub async fn accept_clock(&self, caller: &Caller) -> Result<(), StoreError> {
+        let doubt = self.stopped().map(|stop| stop.to_string()).unwrap_or_default();
+        let act = NewAct {
+            kind: "clock.accepted",
+            actor: caller.actor(),
+            details: BTreeMap::from([("doubt", doubt)]),
+            now_ms: self.gate.now_ms(),
+        };
+        self.store.record_act(act).await?;
+        self.gate.accept_clock();
+        Ok(())
+    }
+
+    /// Takes a database that is behind its checkpoint as it is, on record.
+    ///
+    /// What it has forgotten may have had any TID up to the horizon. So no TID up to now plus the horizon is given any more, to no
+    /// meter; the horizon counts from there. Unknown request ids from before now (UUIDv7) are refused. Numbers of records go on far
+    /// behind those that were lost.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub async fn accept_restore(&self, caller: &Caller) -> Result<(), RestoreError> {
+        let Some(Stop::BehindCheckpoint { reason, position }) = self.gate.database_stop() else {
+            return Err(RestoreError::NothingToAccept);
+        };
+        let now_ms = self.gate.now_ms();
+        let ahead = now_ms.div_euclid(1000).saturating_add(self.policy.horizon_seconds());
+        let floors = [BaseDate::Y1993, BaseDate::Y2014, BaseDate::Y2035]
+            .into_iter()
+            .filter_map(|base_date| Some((base_date, floor(base_date, ahead)?)))
+            .collect();
+        let accepted = AcceptedRestore {
+            actor: caller.actor(),
+            floors,
+            requests_from_ms: now_ms,
+            lost_from: position,
+            details: BTreeMap::from([("doubt", reason), ("checkpoint", position.to_string())]),
+            now_ms,
+        };
+        self.store.accept_restore(accepted).await?;
+        self.gate.accept_database();
+        Ok(())
+    }
+
+    /// Raises the last TIDs of meters that another system served, on record. Answers how many rose; none falls.
+    ///
+    /// # Errors
+    /// What the store says; nothing is raised then.
+    pub async fn seed(&self, caller: &Caller, seeds: Vec<Seed>) -> Result<u64, StoreError> {
+        self.store.seed_last_tids(seeds, caller.actor(), self.gate.now_ms()).await
+    }
+}
+
+/// The last TID that may have been given under a base date; none before it.
+fn floor(base_date: BaseDate, unix_seconds: i64) -> Option<Tid> {
+    match base_date.tid_at(unix_seconds) {
+        Ok(tid) => Some(tid),
+        Err(TidError::PastRollover { .. }) => Tid::new(LAST_TID).ok(),
+        Err(_) => None,
+    }
+}
