@@ -24,7 +24,8 @@ impl From<AccessError> for Refusal {
         match error {
             AccessError::Missing => Self::new(Reason::CredentialMissing, error.to_string()),
             AccessError::Refused => Self::new(Reason::CredentialRefused, error.to_string()),
-            AccessError::Store(error) => error.into(),
+            // Whoever calls again may have a token already.
+            AccessError::Store(error) => Self::from(error).issued(Issued::Maybe),
         }
     }
 }
@@ -161,11 +162,13 @@ impl From<IssueError> for Refusal {
                 tracing::error!(fault, "issuing");
                 return internal();
             }
+            IssueError::Unsettled(_) => Reason::Internal,
         };
         match error {
             IssueError::Unusable(error) => error.into(),
             IssueError::Hsm { error, outcome } => Self::from(error).issued(outcome.into()),
             IssueError::Store(error) => error.into(),
+            IssueError::Unsettled(error) => Self::from(*error).issued(Issued::Maybe),
             error => Self::new(reason, error.to_string()),
         }
     }

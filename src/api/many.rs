@@ -55,7 +55,7 @@ enum Item {
     /// The next of the recorded orders.
     Order { request_id: String, asked: Asked, finer: bool },
     /// Nothing is left to do.
-    Done(v1::TokenResult),
+    Done(Box<v1::TokenResult>),
 }
 
 /// Issues a batch.
@@ -134,13 +134,13 @@ async fn record(
                 orders.push(order);
                 Item::Order { request_id, asked, finer }
             }
-            Ok(Parsed::Display { request_id: id, display }) => {
-                Item::Done(match vending.issue_display(&asking.caller, id, display, deadline).await {
+            Ok(Parsed::Display { request_id: id, display }) => Item::Done(Box::new(
+                match vending.issue_display(&asking.caller, id, display, deadline).await {
                     Ok((row, replay)) => issued(request_id, token::displayed(&row, display, replay)),
                     Err(error) => asking.refused(request_id, error.into()),
-                })
-            }
-            Err(refusal) => Item::Done(asking.refused(request_id, refusal)),
+                },
+            )),
+            Err(refusal) => Item::Done(Box::new(asking.refused(request_id, refusal))),
         });
     }
     Chunk { items, recorded: vending.record_many(&asking.caller, &orders).await }
@@ -149,7 +149,7 @@ async fn record(
 async fn answer(vending: &Vending, asking: &Asking, chunk: Chunk) -> Vec<v1::TokenResult> {
     let mut tokens = vending.encrypt_many(chunk.recorded).await.into_iter();
     let answered = |item| match item {
-        Item::Done(result) => result,
+        Item::Done(result) => *result,
         Item::Order { request_id, asked, finer } => {
             let token = tokens.next().unwrap_or(Err(crate::vending::IssueError::Fault("an order was lost")));
             match token.map_err(Refusal::from).and_then(|token| token::sequenced(&token, asked, finer)) {

@@ -202,7 +202,7 @@ impl Export {
 }
 
 fn row(token: &IssuedToken) -> String {
-    let tid = token.tid.clone().unwrap_or_default();
+    let tid = token.tid.unwrap_or_default();
     let transferred = token.transferred.clone().unwrap_or_default();
     let fields = [
         token.name.clone(),

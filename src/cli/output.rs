@@ -96,12 +96,12 @@ static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool:
 
 /// The reply in protobuf's JSON mapping.
 pub(super) fn json<M: prost::Message + prost::Name>(reply: &M) -> Result<String, Failure> {
-    mapped(reply, |message| serde_json::to_string_pretty(message))
+    mapped(reply, serde_json::to_string_pretty)
 }
 
 /// The same on one line.
 pub(super) fn json_line<M: prost::Message + prost::Name>(reply: &M) -> Result<String, Failure> {
-    mapped(reply, |message| serde_json::to_string(message))
+    mapped(reply, serde_json::to_string)
 }
 
 fn mapped<M: prost::Message + prost::Name>(

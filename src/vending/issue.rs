@@ -130,10 +130,6 @@ impl Vending {
     pub async fn record_many(&self, caller: &Caller, orders: &[IssueOrder]) -> RecordedOrders {
         let mut slots: Vec<Result<Slot, IssueError>> = Vec::with_capacity(orders.len());
         let mut ready: Vec<Option<Ready>> = Vec::with_capacity(orders.len());
-        if self.self_tested().is_err() {
-            let refused = |_| self.self_tested().and(Err(IssueError::Fault("a self-test is passed again")));
-            return RecordedOrders { slots: orders.iter().map(refused).collect(), jobs: Vec::new() };
-        }
         for order in orders {
             let (slot, order) = match self.check(caller, order).await {
                 Ok(order) => (Err(IssueError::Fault("an order was not recorded")), Some(order)),
@@ -183,7 +179,11 @@ impl Vending {
                         Err(error) => Err(IssueError::after_commit(error)),
                     };
                 }
-                Err(error) => slots[place] = Err(error),
+                Err(error) if error.is_about_the_id() => slots[place] = Err(error),
+                Err(_) => {
+                    let refused = std::mem::replace(&mut slots[place], Err(IssueError::Fault("replaced")));
+                    slots[place] = refused.map_err(IssueError::unsettled);
+                }
             }
         }
         crash::point("issue-after-record");
@@ -214,7 +214,7 @@ impl Vending {
         crash::point("issue-before-answer");
         let issued = |slot: Slot| match slot {
             Slot { row, known, replay, token: Some(token) } => Ok(IssuedToken { token, row, known, replay }),
-            Slot { token: None, .. } => Err(IssueError::Fault("a row was not encrypted")),
+            Slot { token: None, .. } => Err(IssueError::Fault("a row was not encrypted").unsettled()),
         };
         slots.into_iter().map(|slot| slot.and_then(issued)).collect()
     }
@@ -250,10 +250,6 @@ impl Vending {
 
     /// Encrypts the block of a row again: the same digits whenever it is done. For rows with a block under a key.
     pub async fn reproduce(&self, rows: Vec<TokenRow>) -> Vec<Result<IssuedToken, IssueError>> {
-        if self.self_tested().is_err() {
-            let refused = |_| self.self_tested().and(Err(IssueError::Fault("a self-test is passed again")));
-            return rows.iter().map(refused).collect();
-        }
         let (mut slots, mut ready) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for row in rows {
             let known = match row.content.configuration() {
@@ -275,11 +271,13 @@ impl Vending {
         self.encrypt_many(RecordedOrders { slots, jobs }).await
     }
 
-    /// The configuration, from memory after the first time.
+    /// The configuration, from memory after the first time. Every act with a key begins here, so here a failed self-test
+    /// stops it.
     ///
     /// # Errors
     /// It is unknown or was not imported whole; what the store says.
     pub async fn known(&self, id: ConfigurationId) -> Result<Arc<Known>, IssueError> {
+        self.self_tested()?;
         Ok(self.configurations.get(self.store.as_ref(), id).await.map_err(IssueError::Store)??)
     }
 
@@ -379,6 +377,16 @@ impl Vending {
         }
     }
 
+    /// The key of a configuration that has rows: what was issued is answered again, whatever the policy says now.
+    pub(super) fn recorded_key(&self, known: &Known) -> Result<VendingKey, Unusable> {
+        let key = known.key()?;
+        self.hsm
+            .capabilities()
+            .serves(key.class.kind())
+            .map_err(|why| Unusable::KeyClass(why.to_string()))?;
+        Ok(key)
+    }
+
     /// What a row's token is made of.
     fn block_of(&self, slot: Option<&Result<Slot, IssueError>>) -> Result<Block, IssueError> {
         let Some(Ok(Slot { row, known, .. })) = slot else {
@@ -390,7 +398,7 @@ impl Vending {
         let derivation = Derivation::new(&known.attributes, meter)
             .map_err(|_| IssueError::Fault("a configuration that cannot derive has rows"))?;
         Ok(Block {
-            key: self.servable_key(known)?,
+            key: self.recorded_key(known)?,
             derivation,
             ea: known.attributes.ea,
             block: block.clone(),
@@ -467,7 +475,8 @@ fn settle(slots: &mut [Result<Slot, IssueError>], orders: &[usize], tokens: Vec<
     for (order, token) in orders.iter().zip(tokens) {
         match (token, &mut slots[*order]) {
             (Ok(token), Ok(slot)) => slot.token = Some(token),
-            (Err(error), slot) => *slot = Err(error),
+            // After the row: it is there.
+            (Err(error), slot) => *slot = Err(error.unsettled()),
             (Ok(_), Err(_)) => {}
         }
     }

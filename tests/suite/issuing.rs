@@ -6,8 +6,8 @@ use prost_types::Timestamp;
 use tonic::Code;
 use uuid::Uuid;
 use vendkey::api::v1::{
-    DisableConfigurationRequest, EnableConfigurationRequest, IssueTokenRequest, RawRegister, Rounding,
-    UnitCredit, issue_token_request::Content, unit_credit::Amount,
+    DisableConfigurationRequest, EnableConfigurationRequest, IssueTokenRequest, ListIssuedTokensRequest,
+    RawRegister, Rounding, UnitCredit, issue_token_request::Content, unit_credit::Amount,
 };
 
 use crate::harness::{DKGA02, DKGA04, Home, Server, reason, ten_kwh, violations};
@@ -122,8 +122,11 @@ async fn malformed_requests_name_every_field() {
     let unknown = format!("configurations/{}", Uuid::now_v7());
     let status = api.issue(IssueTokenRequest { configuration: unknown, ..good.clone() }).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "CONFIGURATION_NOT_FOUND"));
-    // Nothing of all this was recorded: the first good one has number 1.
-    assert_eq!(api.issue(good).await.unwrap().name, "issuedTokens/1");
+    // Nothing of all this is in the ledger: the first good one is alone.
+    let first = api.issue(good).await.unwrap();
+    let listed =
+        api.tokens.list_issued_tokens(ListIssuedTokensRequest::default()).await.unwrap().into_inner();
+    assert_eq!(listed.tokens.into_iter().map(|token| token.name).collect::<Vec<_>>(), [first.name]);
 }
 
 #[tokio::test]

@@ -356,3 +356,26 @@ async fn capabilities_say_what_and_why_not() {
     let status = api.issue(ten_kwh(&configuration)).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "POLICY_DENIES"));
 }
+
+#[tokio::test]
+async fn what_was_issued_is_answered_again_whatever_the_policy_says_now() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let (source, target) = (
+        api.configuration(DKGA02).await,
+        api.configuration(&DKGA02.replace("key_revision_no: 1", "key_revision_no: 2")).await,
+    );
+    allow(&mut api, &source, &target).await;
+    let (credit, change) = (ten_kwh(&source), change(&source, &target));
+    let token = api.issue(credit.clone()).await.unwrap().token;
+    let set = issue(&mut api, change.clone()).await.unwrap().tokens;
+    drop(server);
+    home.write_settings("[vending]\ndkga02 = 'deny'\n");
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    assert_eq!(api.issue(credit).await.unwrap().token, token);
+    assert_eq!(issue(&mut api, change).await.unwrap().tokens, set);
+    let status = api.issue(ten_kwh(&source)).await.unwrap_err();
+    assert_eq!((reason(&status).as_str(), crate::harness::issued(&status).as_str()), ("POLICY_DENIES", "no"));
+}
