@@ -276,6 +276,7 @@ pub(super) fn displayed(row: &TokenRow, display: Display, replay: bool) -> v1::I
         token_subclass: display.block().subclass().into(),
         kind: content::display_kind(&display).to_owned(),
         control: Some(display.control()),
+        manufacturer_code: Some(display.manufacturer().into()),
         replay,
         ..from_row(row)
     }

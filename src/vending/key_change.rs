@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Instant};
 
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
 use super::{IssueError, KeyChangeRefused, Known, MeterNumber, Vending};
@@ -123,11 +124,13 @@ impl Vending {
             // What only the keys can tell is asked before anything is recorded.
             let place = self.hsm.try_reserve().map_err(IssueError::before_commit)?;
             let equal = self.hsm.with_decoder_keys(place, wanted, |keys| match keys {
-                [current, new] => current.as_bytes() == new.as_bytes(),
-                _ => false,
+                [current, new] => Some(bool::from(current.as_bytes().ct_eq(new.as_bytes()))),
+                _ => None,
             });
-            if equal.await.map_err(IssueError::before_commit)? {
-                return Err(KeyChangeRefused::RevivesOldTokens.into());
+            match equal.await.map_err(IssueError::before_commit)? {
+                Some(false) => {}
+                Some(true) => return Err(KeyChangeRefused::RevivesOldTokens.into()),
+                None => return Err(IssueError::Fault("two decoder keys were asked for, others came")),
             }
         }
         let place = self.hsm.try_reserve().map_err(IssueError::before_commit)?;

@@ -113,6 +113,24 @@ async fn meter_tests_need_neither_meter_nor_configuration() {
         let configuration = api.configuration(DKGA04).await;
         let found = verify(&mut api, looking_at(token, &configuration)).await;
         assert_eq!(found.result(), Verdict::MeterTest);
+        assert_eq!((issued.manufacturer_code, found.manufacturer_code), (Some(0), Some(0)));
+    }
+    // The manufacturer code of a test is told.
+    let mut own = request(Test::Control(1), 1);
+    if let Some(Content::MeterTest(test)) = &mut own.content {
+        test.manufacturer_code = 42;
+    }
+    let issued = api.issue(own).await.unwrap();
+    let configuration = api.configuration(DKGA04).await;
+    let found = verify(&mut api, looking_at(&issued.token, &configuration)).await;
+    assert_eq!((issued.manufacturer_code, found.manufacturer_code), (Some(42), Some(42)));
+    // An extended read has no form and no manufacturer code to choose.
+    for (form, manufacturer_code) in [(1, 0), (2, 0), (0, 42)] {
+        let mut read = request(Test::ExtendedRead(1), form);
+        if let Some(Content::MeterTest(test)) = &mut read.content {
+            test.manufacturer_code = manufacturer_code;
+        }
+        assert_eq!(api.issue(read).await.unwrap_err().code(), Code::InvalidArgument);
     }
     let status = api.issue(request(Test::Control(1 << 36), 1)).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
@@ -250,6 +268,10 @@ async fn a_key_change_is_allowed_issued_and_found_again() {
         for token in &set.tokens {
             let found = verify(&mut api, looking_at(&token.token, &source)).await;
             assert_eq!((found.result(), found.kind.as_str()), (Verdict::Valid, "key change"));
+            if token.token_subclass == 3 {
+                let bit = found.key_change.iter().find(|value| value.name == "3-token set").unwrap();
+                assert_eq!(bit.value, (subclasses.len() == 3).to_string());
+            }
             let bits: String = found.bit_layout.iter().map(|field| field.bits.as_str()).collect();
             assert_eq!(
                 bits.contains('*'),
@@ -318,6 +340,16 @@ async fn capabilities_say_what_and_why_not() {
         [("DKGA02 with EA07", "dkga02"), ("DKGA01 with EA07", "vending key"), ("DKGA03 with EA07", "DKGA03")]
     {
         assert!(!algorithm(name).served && algorithm(name).detail.contains(why), "{:?}", algorithm(name));
+    }
+    for (name, served, says) in [
+        ("DKGA02 with EA09", false, "withdrawn in 2018"),
+        ("DKGA03 with EA07", false, "withdrawn in 2018"),
+        ("key type 3 (common) under DKGA04", false, "key type 3 under DKGA04"),
+        ("key type 0 (initialisation)", true, "no credit"),
+        ("key type 1 (default)", true, "no credit"),
+    ] {
+        let row = algorithm(name);
+        assert!(row.served == served && row.detail.contains(says), "{row:?}");
     }
     assert!(found.hsm.iter().any(|capability| capability.served));
     let configuration = api.configuration(DKGA02).await;
