@@ -2,7 +2,7 @@
 
 use super::v1;
 use crate::{
-    sts::attributes::{Dkga, EncryptionAlgorithm},
+    sts::attributes::{Dkga, EncryptionAlgorithm, KeyType},
     vending::{Vending, configurations::kind_of},
 };
 
@@ -15,7 +15,11 @@ pub(super) fn of(vending: &Vending) -> v1::Capabilities {
         hsm: rows
             .map(|row| v1::Capability { name: row.name, served: row.served, detail: row.detail })
             .collect(),
-        algorithms: PAIRS.iter().map(|(dkga, ea)| algorithm(vending, *dkga, *ea)).collect(),
+        algorithms: PAIRS
+            .iter()
+            .map(|(dkga, ea)| algorithm(vending, *dkga, *ea))
+            .chain(key_types(vending))
+            .collect(),
         verify_foreign: vending.policy().allows_foreign_verification(),
     }
 }
@@ -41,11 +45,42 @@ const PAIRS: [(Dkga, EncryptionAlgorithm); 12] = {
 
 fn algorithm(vending: &Vending, dkga: Dkga, ea: EncryptionAlgorithm) -> v1::Capability {
     let served = pair_served(vending, dkga, ea);
-    v1::Capability {
-        name: format!("{dkga} with {ea}"),
-        served: served.is_ok(),
-        detail: served.err().unwrap_or_else(|| "tokens are issued".to_owned()),
+    let is_served = served.is_ok();
+    let mut detail = served.err().unwrap_or_else(|| "tokens are issued".to_owned());
+    if ea == EncryptionAlgorithm::Ea09 {
+        detail.push_str("; EA09 was withdrawn in 2018");
     }
+    if dkga == Dkga::Dkga03 {
+        detail.push_str("; DKGA03 was withdrawn in 2018");
+    }
+    v1::Capability { name: format!("{dkga} with {ea}"), served: is_served, detail }
+}
+
+/// What is not the same for keys of all types.
+fn key_types(vending: &Vending) -> Vec<v1::Capability> {
+    let common = vending
+        .policy()
+        .allows_key_type(Dkga::Dkga04, KeyType::Dctk)
+        .map_err(|why| why.to_string())
+        .and_then(|()| pair_served(vending, Dkga::Dkga04, EncryptionAlgorithm::Ea07));
+    let mut rows = vec![v1::Capability {
+        name: "key type 3 (common) under DKGA04".to_owned(),
+        served: common.is_ok(),
+        detail: common.err().unwrap_or_else(|| {
+            "tokens are issued, with the meter's own MeterPAN; no published vector verifies it".to_owned()
+        }),
+    }];
+    for (kt, name) in [(KeyType::Ditk, "initialisation"), (KeyType::Ddtk, "default")] {
+        rows.push(v1::Capability {
+            name: format!("key type {kt} ({name})"),
+            served: true,
+            detail: match vending.policy().allows_credit(kt) {
+                Ok(()) => "tokens are issued".to_owned(),
+                Err(_) => "management tokens and key changes are issued, no credit".to_owned(),
+            },
+        });
+    }
+    rows
 }
 
 fn pair_served(vending: &Vending, dkga: Dkga, ea: EncryptionAlgorithm) -> Result<(), String> {

@@ -174,6 +174,17 @@ fn display(fields: &mut Fields, wire: MeterTest) -> Option<Display> {
             return None;
         }
     };
+    if matches!(wire.test, Some(meter_test::Test::ExtendedRead(_))) {
+        // Its form and manufacturer code are its own: what names others would be forgotten silently.
+        for (name, is_given) in [
+            ("meter_test.form", wire.form != i32::from(meter_test::Form::Unspecified)),
+            ("meter_test.manufacturer_code", wire.manufacturer_code != 0),
+        ] {
+            if is_given {
+                fields.fault(name, "does not go with extended_read, which fits every meter");
+            }
+        }
+    }
     let manufacturer = u16::try_from(wire.manufacturer_code).unwrap_or(u16::MAX);
     let display = match wire.test {
         None => {

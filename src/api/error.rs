@@ -24,7 +24,8 @@ impl From<AccessError> for Refusal {
         match error {
             AccessError::Missing => Self::new(Reason::CredentialMissing, error.to_string()),
             AccessError::Refused => Self::new(Reason::CredentialRefused, error.to_string()),
-            AccessError::Store(error) => error.into(),
+            // Whoever calls again may have a token already.
+            AccessError::Store(error) => Self::from(error).issued(Issued::Maybe),
         }
     }
 }
@@ -70,6 +71,9 @@ impl From<HsmError> for Refusal {
         match error {
             HsmError::NotServed { .. } => Self::new(Reason::KeyClassUnsupported, error.to_string()),
             HsmError::WrongKind { .. } | HsmError::TooMany { .. } => internal(),
+            HsmError::KeyMissing { .. } | HsmError::KeyAmbiguous { .. } | HsmError::KeyUntrusted { .. } => {
+                Self::new(Reason::KeyMissing, "the HSM does not hold the key as it must")
+            }
             _ => Self::new(Reason::HsmUnavailable, "the HSM does not answer as it should")
                 .retry_after(RETRY_UNAVAILABLE),
         }
@@ -117,7 +121,7 @@ impl From<UploadError> for Refusal {
             UploadError::KeyClass(_) => Self::new(Reason::KeyClassUnsupported, error.to_string()),
             UploadError::Import(_) => {
                 tracing::error!(%error, "import");
-                Self::new(Reason::KeyClassUnsupported, error.to_string())
+                Self::new(Reason::KeyUntrusted, error.to_string())
             }
             UploadError::Hsm(error) => error.into(),
             UploadError::Store(error) => error.into(),
@@ -161,11 +165,13 @@ impl From<IssueError> for Refusal {
                 tracing::error!(fault, "issuing");
                 return internal();
             }
+            IssueError::Unsettled(_) => Reason::Internal,
         };
         match error {
             IssueError::Unusable(error) => error.into(),
             IssueError::Hsm { error, outcome } => Self::from(error).issued(outcome.into()),
             IssueError::Store(error) => error.into(),
+            IssueError::Unsettled(error) => Self::from(*error).issued(Issued::Maybe),
             error => Self::new(reason, error.to_string()),
         }
     }

@@ -78,6 +78,7 @@ fn with_display(answer: v1::VerifyTokenResponse, display: Display) -> v1::Verify
     v1::VerifyTokenResponse {
         kind: content::display_kind(&display).to_owned(),
         control: Some(display.control()),
+        manufacturer_code: Some(display.manufacturer().into()),
         ..answer
     }
 }

@@ -291,6 +291,14 @@ fn described(issued: &IssuedToken) -> String {
         ("transfers", amount(issued.transferred.as_ref())),
         ("register", number(issued.register)),
         ("control", issued.control.map(|control| format!("{control:#x}")).unwrap_or_default()),
+        (
+            "manufacturer",
+            issued
+                .manufacturer_code
+                .filter(|code| *code != 0)
+                .map(|code| code.to_string())
+                .unwrap_or_default(),
+        ),
         ("meter", meter),
         ("token identifier", identifier(issued.tid.as_ref())),
         ("configuration", issued.configuration.clone()),
@@ -326,6 +334,14 @@ fn found(answer: &VerifyTokenResponse) -> String {
         ("transfers", amount(answer.transferred.as_ref())),
         ("register", number(answer.register)),
         ("control", answer.control.map(|control| format!("{control:#x}")).unwrap_or_default()),
+        (
+            "manufacturer",
+            answer
+                .manufacturer_code
+                .filter(|code| *code != 0)
+                .map(|code| code.to_string())
+                .unwrap_or_default(),
+        ),
         ("random number", number(answer.rnd)),
         ("meter", answer.meter_pan.clone()),
         ("token identifier", identifier(answer.tid.as_ref())),

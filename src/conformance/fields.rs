@@ -23,6 +23,11 @@ pub struct Fault {
 pub struct KeyBytes(Vec<u8>);
 
 impl KeyBytes {
+    /// Zeros, for what carries no bit of its key.
+    pub(super) fn zeros(len: usize) -> Self {
+        Self(vec![0; len])
+    }
+
     /// The bytes, most significant first.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -48,6 +53,25 @@ impl<'a> Fields<'a> {
         Self { id, path, map }
     }
 
+    /// The same object with other fields.
+    pub(super) fn of_map(&self, map: &'a Map<String, Value>) -> Self {
+        Self { map, ..*self }
+    }
+
+    /// The fields of this object, and of `under` those that are not here, but for `except`. A meter is taken as a whole.
+    pub(super) fn over(&self, under: Fields<'_>, except: &[&str]) -> Map<String, Value> {
+        const METER: [&str; 3] = ["pan", "iin", "iain"];
+        let has_meter = METER.iter().any(|name| self.has(name));
+        let mut merged = self.map.clone();
+        for (name, value) in under.map {
+            let is_taken = has_meter && METER.contains(&name.as_str());
+            if !self.has(name) && !is_taken && !except.contains(&name.as_str()) {
+                merged.insert(name.clone(), value.clone());
+            }
+        }
+        merged
+    }
+
     /// A fault of this field.
     pub(super) fn fault(&self, field: &str, problem: impl fmt::Display) -> Fault {
         Fault {
@@ -61,13 +85,13 @@ impl<'a> Fields<'a> {
         self.map.get(field).is_some_and(|value| !value.is_null())
     }
 
-    /// A text, or a number as text; numbers beyond 64 bits must be written as text.
+    /// A text, or a number as text; integers beyond 64 bits must be written as text.
     pub(super) fn text(&self, field: &str) -> Result<Option<String>, Fault> {
         match self.map.get(field) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(Value::Number(number)) if !number.is_f64() => Ok(Some(number.to_string())),
-            Some(_) => Err(self.fault(field, "neither a text nor an integer")),
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(_) => Err(self.fault(field, "neither a text nor a number")),
         }
     }
 
@@ -103,13 +127,14 @@ impl<'a> Fields<'a> {
         self.coded::<N, T>(field)?.ok_or_else(|| self.fault(field, "missing"))
     }
 
-    /// True, false, 1 or 0; false when missing.
+    /// True, false, 1 or 0, as text too; false when missing.
     pub(super) fn flag(&self, field: &str) -> Result<bool, Fault> {
-        match self.map.get(field) {
-            None | Some(Value::Null) => Ok(false),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(Value::Number(number)) if number.as_u64() == Some(0) => Ok(false),
-            Some(Value::Number(number)) if number.as_u64() == Some(1) => Ok(true),
+        if let Some(Value::Bool(flag)) = self.map.get(field) {
+            return Ok(*flag);
+        }
+        match self.text(field)?.as_deref() {
+            None | Some("0" | "false") => Ok(false),
+            Some("1" | "true") => Ok(true),
             Some(_) => Err(self.fault(field, "neither true, false, 1 nor 0")),
         }
     }

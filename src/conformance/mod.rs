@@ -4,13 +4,18 @@
 //! result of each, with keys of [`HsmKeys`] (the module under test) or [`SoftwareKeys`], and [`report`] says what came of it. It
 //! works below policy: what the standard's arithmetic gives, also where no service would issue it.
 
+mod compare;
 mod decode;
 mod fields;
 mod hsm_keys;
 mod keys;
+mod moment;
 mod parse;
 pub mod report;
 pub mod run;
+pub mod sections;
+mod sources;
+mod types;
 pub mod vectors;
 
 pub use fields::Fault;

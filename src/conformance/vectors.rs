@@ -4,13 +4,12 @@ use serde_json::{Map, Value};
 
 use super::fields::{Fault, Fields, KeyBytes};
 use super::parse;
-use crate::sts::attributes::{
-    Attributes, BaseDate, EncryptionAlgorithm, KeyRevision, KeyType, SupplyGroupCode, TariffIndex,
-};
+use super::sections::SetFields;
+use super::sources;
+use crate::sts::attributes::{Attributes, BaseDate, EncryptionAlgorithm, KeyType};
 use crate::sts::derivation::Derivation;
 use crate::sts::tid::Tid;
-use crate::sts::token::key_change::{KeyChange, Section};
-use crate::sts::token::{ClearBlock, Display, Payload, RegisterClass, Rnd};
+use crate::sts::token::{ClearBlock, Display, Payload, RegisterClass, Rnd, Token};
 
 /// The name of the format.
 pub const FORMAT: &str = "sts-vectors-1";
@@ -92,8 +91,8 @@ pub enum TokenContent {
     },
     /// Class 1.
     Display(Display),
-    /// A single section of a key change.
-    Section(Section),
+    /// A single section of a key change, or a content that nothing here has a type for.
+    Block(ClearBlock),
 }
 
 impl TokenContent {
@@ -105,7 +104,7 @@ impl TokenContent {
                 ClearBlock::with_register(*class, *subclass, *rnd, *tid, *register)
             }
             Self::Display(display) => display.block(),
-            Self::Section(section) => section.block(),
+            Self::Block(block) => block.clone(),
         }
     }
 }
@@ -117,6 +116,17 @@ pub enum Request {
     Token,
     /// A key change, to this key.
     KeyChange(Attributes),
+}
+
+/// The numbers of a CONTROLBLOCK beside the key type.
+#[derive(Clone, Copy, Debug)]
+pub struct ControlDigits {
+    /// Supply group.
+    pub sgc: u32,
+    /// Tariff.
+    pub ti: u8,
+    /// Key revision, 0 too.
+    pub krn: u8,
 }
 
 /// What to compute.
@@ -138,18 +148,18 @@ pub enum Task {
         /// The key that is carried.
         new: KeySource,
         /// The rest of the set.
-        change: KeyChange,
+        set: SetFields,
     },
     /// A decoder key.
     Derive(KeySource),
     /// The fields of a token.
     Decode {
-        /// Its digits.
-        token: String,
+        /// The token.
+        token: Token,
         /// The cipher.
         ea: EncryptionAlgorithm,
         /// The key; class 1 needs none.
-        key: Option<KeyBytes>,
+        key: Option<KeySource>,
         /// Where its TID counts from.
         base_date: Option<BaseDate>,
     },
@@ -166,25 +176,14 @@ pub enum Task {
         /// EA07 with the standard's sample tables.
         sample_tables: bool,
     },
-    /// PANBLOCK of digits that may be no meter number.
-    PanBlock {
-        /// Issuer.
-        iin: String,
-        /// Meter.
-        iain: String,
+    /// PANBLOCK of IIN and IAIN that may be no meter number, CONTROLBLOCK, or both.
+    Blocks {
         /// Key type.
         kt: KeyType,
-    },
-    /// CONTROLBLOCK.
-    ControlBlock {
-        /// Key type.
-        kt: KeyType,
-        /// Supply group.
-        sgc: SupplyGroupCode,
-        /// Tariff.
-        ti: TariffIndex,
-        /// Key revision.
-        krn: KeyRevision,
+        /// Issuer and meter.
+        meter: Option<(String, String)>,
+        /// The rest of a CONTROLBLOCK.
+        control: Option<ControlDigits>,
     },
     /// The check digit that follows these digits. A MeterPAN is its digits and their check digit.
     Luhn {
@@ -257,10 +256,10 @@ fn task(id: &str, kind: &str, value: &Value, expected: &Map<String, Value>) -> R
     match kind {
         "token" => parse::token(vector, inputs),
         "keychange" => parse::key_change(inputs, Fields::new(id, "new", object("new")?)),
-        "derive" => Ok(Task::Derive(parse::key_source(inputs)?)),
+        "derive" => Ok(Task::Derive(sources::key_source(inputs)?)),
         "decode" => parse::decode(inputs),
         "block" => parse::block(inputs),
-        "blocks" => parse::blocks(inputs, expected.contains_key("pan_block")),
+        "blocks" => parse::blocks(inputs),
         "pan" => {
             let digits = inputs.needed_text("iin")? + &inputs.needed_text("iain")?;
             Ok(Task::Luhn { digits, pan: true })

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::{
+    sync::oneshot,
+    time::{MissedTickBehavior, interval, timeout},
+};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
@@ -16,8 +19,14 @@ use crate::{
 const STORE_PROBE: Duration = Duration::from_secs(5);
 
 /// The services whose health is that of the whole; the empty name is the server.
-const SERVICES: [&str; 4] =
-    ["", "vendkey.v1.TokenService", "vendkey.v1.ConfigurationService", "vendkey.v1.PublicKeyService"];
+const SERVICES: [&str; 6] = [
+    "",
+    "vendkey.v1.AuditService",
+    "vendkey.v1.ConfigurationService",
+    "vendkey.v1.LedgerService",
+    "vendkey.v1.PublicKeyService",
+    "vendkey.v1.TokenService",
+];
 
 /// How long the store may take to write a row.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
@@ -30,51 +39,49 @@ async fn probed(store: &dyn Store, now_ms: i64) -> Option<String> {
     }
 }
 
-/// Keeps the report true until the task is ended.
+/// Keeps the report true until the task is ended; `ready` hears when the first word was said.
 pub(super) async fn watch(
     reporter: HealthReporter,
     hsm: Hsm,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     latch: Latch,
+    ready: oneshot::Sender<()>,
 ) {
-    for service in SERVICES {
-        reporter.set_service_status(service, ServingStatus::NotServing).await;
-    }
+    let mut ready = Some(ready);
     let mut health = hsm.health();
     let mut probe = interval(STORE_PROBE);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut store_ill, mut told) = (None, None);
+    let mut store_ill = probed(store.as_ref(), clock.now_ms()).await;
+    let (mut told, mut serving) = (None, None);
     loop {
-        tokio::select! {
-            changed = health.changed() => if changed.is_err() { return },
-            _ = probe.tick() => store_ill = probed(store.as_ref(), clock.now_ms()).await,
-        }
         let hsm_ill = match &*health.borrow_and_update() {
             Health::Well => None,
             Health::Ill { reason } => Some(reason.clone()),
         };
         let self_test = latch.failure().map(|failure| format!("a self-test failed: {failure}"));
         let ill = self_test.or(hsm_ill).or(store_ill.clone());
-        if told.as_ref() == Some(&ill) {
-            continue;
+        if told.as_ref() != Some(&ill) {
+            match &ill {
+                None => tracing::info!("healthy: serving"),
+                Some(reason) => tracing::error!(%reason, "not healthy: not serving"),
+            }
         }
-        let status = match &ill {
-            None => {
-                tracing::info!("healthy: serving");
-                ServingStatus::Serving
-            }
-            Some(reason) => {
-                tracing::error!(%reason, "not healthy: not serving");
-                ServingStatus::NotServing
-            }
-        };
-        let changed = told.as_ref().is_none_or(|told: &Option<String>| told.is_some() != ill.is_some());
-        told = Some(ill);
-        if changed {
+        // The report changes with the verdict, not with its reason.
+        if serving != Some(ill.is_none()) {
+            serving = Some(ill.is_none());
+            let status = if ill.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
             for service in SERVICES {
                 reporter.set_service_status(service, status).await;
             }
+        }
+        told = Some(ill);
+        if let Some(ready) = ready.take() {
+            let _ = ready.send(());
+        }
+        tokio::select! {
+            changed = health.changed() => if changed.is_err() { return },
+            _ = probe.tick() => store_ill = probed(store.as_ref(), clock.now_ms()).await,
         }
     }
 }

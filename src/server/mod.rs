@@ -12,7 +12,7 @@ use rustix::process::geteuid;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{Notify, watch},
+    sync::{Notify, oneshot, watch},
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
@@ -100,7 +100,8 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
     let uploads = Arc::new(Attempts::new(settings.vending.uploads_per_minute));
     let (reporter, health_service) = tonic_health::server::health_reporter();
-    let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch));
+    let (ready, told) = oneshot::channel();
+    let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch, ready));
 
     let end_checkpoints = Arc::new(Notify::new());
     let checkpointing = tokio::spawn({
@@ -133,6 +134,8 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
             store, clock,
         )));
 
+    // A server that is reached says what it is: its health was looked at.
+    let _ = told.await;
     // Before anybody learns that it listens: whoever knows may also end it.
     let end = end()?;
     let bind = |error| ServeError::Bind(settings.server.listen, error);

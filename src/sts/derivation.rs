@@ -117,34 +117,96 @@ impl Derivation {
         }
     }
 
-    /// The message of DKGA04 (STS facts §2.5): SP 800-108 style, "label, 00, context, L", of counted, length-prefixed
-    /// ASCII items.
     fn dkga04(attributes: &Attributes, meter: &MeterPan, bits: KeyBits) -> Self {
+        let digits = DerivationDigits {
+            iin_digits: meter.iin().as_str().len(),
+            pan: meter.as_str(),
+            sgc: attributes.sgc.value(),
+            ti: attributes.ti.value(),
+            krn: attributes.krn.value(),
+            kt: attributes.kt,
+            ea: attributes.ea,
+            base_date: attributes.base_date,
+        };
+        Self::Dkga04 { message: digits.message(bits), bits }
+    }
+}
+
+/// What enters a derivation, as bare digits: below the rules of [`MeterPan`] and [`Attributes`], for the conformance runner.
+#[derive(Clone, Copy, Debug)]
+pub struct DerivationDigits<'a> {
+    /// The 18 digits of a MeterPAN, its check digits as they are.
+    pub pan: &'a str,
+    /// How many of them are the issuer's: KT 3 zeroes the others.
+    pub iin_digits: usize,
+    /// Supply group, 0..=999999.
+    pub sgc: u32,
+    /// Tariff index, 0..=99.
+    pub ti: u8,
+    /// Key revision number, 0..=9.
+    pub krn: u8,
+    /// Key type.
+    pub kt: KeyType,
+    /// The cipher; DKGA02 and DKGA03 do without.
+    pub ea: EncryptionAlgorithm,
+    /// The base date; DKGA02 and DKGA03 do without.
+    pub base_date: BaseDate,
+}
+
+impl DerivationDigits<'_> {
+    /// B = PANBLOCK xor CONTROLBLOCK; `None` when a field is out of its range.
+    pub fn des_block(&self) -> Option<[u8; 8]> {
+        let control = control_block_of_digits(self.kt, self.sgc, self.ti, self.krn)?;
+        self.has_pan().then(|| {
+            let pan = pan_block(self.pan.as_bytes(), self.iin_digits, self.kt);
+            std::array::from_fn(|place| pan[place] ^ control[place])
+        })
+    }
+
+    /// The derivation of DKGA04, also for EA09, whose 64-bit key the standard does not name with it; `None` when a field is
+    /// out of its range.
+    pub fn dkga04(&self) -> Option<Derivation> {
+        let bits = match self.ea.key_bytes() {
+            8 => KeyBits::Bits64,
+            _ => KeyBits::Bits128,
+        };
+        let fits = self.has_pan() && self.sgc <= 999_999 && self.ti <= 99 && self.krn <= 9;
+        fits.then(|| Derivation::Dkga04 { message: self.message(bits), bits })
+    }
+
+    fn has_pan(&self) -> bool {
+        self.pan.len() == 18 && self.pan.bytes().all(|byte| byte.is_ascii_digit())
+    }
+
+    /// The message of DKGA04 (STS facts §2.5): SP 800-108 style, "label, 00, context, L", of counted, length-prefixed
+    /// ASCII items. Every field is in its range, so the items fill it.
+    fn message(&self, bits: KeyBits) -> [u8; DKGA04_MESSAGE_BYTES] {
         let mut message = Message { bytes: [0; DKGA04_MESSAGE_BYTES], len: 0 };
         message.count(4);
         message.item("04");
-        message.item(match attributes.base_date {
+        message.item(match self.base_date {
             BaseDate::Y1993 => "93",
             BaseDate::Y2014 => "14",
             BaseDate::Y2035 => "35",
         });
-        message.item(match bits {
-            KeyBits::Bits64 => "07",
-            KeyBits::Bits128 => "11",
+        message.item(match self.ea {
+            EncryptionAlgorithm::Ea07 => "07",
+            EncryptionAlgorithm::Ea09 => "09",
+            EncryptionAlgorithm::Ea11 => "11",
         });
-        message.item(&attributes.ti.to_string());
+        message.item(&format!("{:02}", self.ti));
         message.count(0);
         message.count(4);
-        message.item(attributes.sgc.as_str());
-        message.item(&attributes.kt.to_string());
-        message.item(&attributes.krn.to_string());
-        message.item(meter.as_str());
+        message.item(&format!("{:06}", self.sgc));
+        message.item(&self.kt.to_string());
+        message.item(&self.krn.to_string());
+        message.item(self.pan);
         // L, the key's length in bits, four bytes big endian.
         message.bytes[DKGA04_MESSAGE_BYTES - 1] = match bits {
             KeyBits::Bits64 => 0x40,
             KeyBits::Bits128 => 0x80,
         };
-        Self::Dkga04 { message: message.bytes, bits }
+        message.bytes
     }
 }
 
@@ -174,12 +236,11 @@ pub fn des_block(attributes: &Attributes, meter: &MeterPan) -> [u8; 8] {
     std::array::from_fn(|place| pan[place] ^ control[place])
 }
 
-/// PANBLOCK of digit strings that need not be a valid meter number, for the conformance runner: IIN of 4 or 6 digits, and
-/// IAIN that fills 17 with it. `None` otherwise.
+/// PANBLOCK of digit strings that need not be a valid meter number, for the conformance runner: IIN and IAIN are 17 digits
+/// together. `None` otherwise.
 pub fn pan_block_of_digits(iin: &str, iain: &str, kt: KeyType) -> Option<[u8; 8]> {
     let digits = format!("{iin}{iain}");
-    let well_formed =
-        matches!(iin.len(), 4 | 6) && digits.len() == 17 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let well_formed = digits.len() == 17 && digits.bytes().all(|byte| byte.is_ascii_digit());
     well_formed.then(|| pan_block(digits.as_bytes(), iin.len(), kt))
 }
 
@@ -194,14 +255,24 @@ fn pan_block(pan: &[u8], iin_digits: usize, kt: KeyType) -> [u8; 8] {
 
 /// CONTROLBLOCK: KT, SGC, TI and KRN as decimal nibbles, then six of F.
 pub fn control_block(kt: KeyType, sgc: SupplyGroupCode, ti: TariffIndex, krn: KeyRevision) -> [u8; 8] {
-    let (sgc, ti) = (sgc.value(), u64::from(ti.value()));
+    control_nibbles(kt, sgc.value(), ti.value(), krn.value())
+}
+
+/// [`control_block`] of numbers, for the conformance runner: KRN 0 too. `None` when one has too many digits.
+pub fn control_block_of_digits(kt: KeyType, sgc: u32, ti: u8, krn: u8) -> Option<[u8; 8]> {
+    (sgc <= 999_999 && ti <= 99 && krn <= 9).then(|| control_nibbles(kt, sgc, ti, krn))
+}
+
+/// `sgc` has six digits at most, `ti` two, `krn` one.
+fn control_nibbles(kt: KeyType, sgc: u32, ti: u8, krn: u8) -> [u8; 8] {
+    let ti = u64::from(ti);
     let digits = (0..6)
         .fold(0_u64, |block, place| block | u64::from(sgc / 10_u32.pow(place) % 10) << (36 + 4 * place));
     let block = u64::from(kt.value()) << 60
         | digits
         | (ti / 10) << 32
         | (ti % 10) << 28
-        | u64::from(krn.value()) << 24
+        | u64::from(krn) << 24
         | 0xFF_FFFF;
     block.to_be_bytes()
 }

@@ -35,9 +35,14 @@ impl Known {
 
     /// The key, if tokens may be made with it under this policy.
     pub fn usable_key(&self, policy: &Policy) -> Result<VendingKey, Unusable> {
-        let key = self.key.as_ref().map_err(|reasons| Unusable::Unservable(reasons.clone()))?;
+        let key = self.key()?;
         policy.allows(&self.attributes)?;
-        Ok(*key)
+        Ok(key)
+    }
+
+    /// The key, if there is one.
+    pub fn key(&self) -> Result<VendingKey, Unusable> {
+        self.key.clone().map_err(Unusable::Unservable)
     }
 }
 

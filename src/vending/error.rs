@@ -126,9 +126,25 @@ pub enum IssueError {
     /// A row or an answer that cannot be: a fault of ours.
     #[error("fault: {0}")]
     Fault(&'static str),
+    /// Refused, and the ledger holds the token of this request, or could not be asked for it.
+    #[error(transparent)]
+    Unsettled(Box<IssueError>),
 }
 
 impl IssueError {
+    /// The same, where the ledger may hold the token all the same: the caller must repeat the request, not make another.
+    pub(super) fn unsettled(self) -> Self {
+        match self {
+            Self::Unsettled(_) => self,
+            error => Self::Unsettled(Box::new(error)),
+        }
+    }
+
+    /// What a look for an earlier row says, if this is what the look met: another request has the id.
+    pub(super) fn is_about_the_id(&self) -> bool {
+        matches!(self, Self::RequestIdReused | Self::RequestIdTooOld)
+    }
+
     /// An HSM failure before anything was recorded.
     pub(super) fn before_commit(error: HsmError) -> Self {
         Self::Hsm { error, outcome: Outcome::NotDone }

@@ -179,7 +179,11 @@ impl Vending {
                         Err(error) => Err(IssueError::after_commit(error)),
                     };
                 }
-                Err(error) => slots[place] = Err(error),
+                Err(error) if error.is_about_the_id() => slots[place] = Err(error),
+                Err(_) => {
+                    let refused = std::mem::replace(&mut slots[place], Err(IssueError::Fault("replaced")));
+                    slots[place] = refused.map_err(IssueError::unsettled);
+                }
             }
         }
         crash::point("issue-after-record");
@@ -210,7 +214,7 @@ impl Vending {
         crash::point("issue-before-answer");
         let issued = |slot: Slot| match slot {
             Slot { row, known, replay, token: Some(token) } => Ok(IssuedToken { token, row, known, replay }),
-            Slot { token: None, .. } => Err(IssueError::Fault("a row was not encrypted")),
+            Slot { token: None, .. } => Err(IssueError::Fault("a row was not encrypted").unsettled()),
         };
         slots.into_iter().map(|slot| slot.and_then(issued)).collect()
     }
@@ -373,6 +377,16 @@ impl Vending {
         }
     }
 
+    /// The key of a configuration that has rows: what was issued is answered again, whatever the policy says now.
+    pub(super) fn recorded_key(&self, known: &Known) -> Result<VendingKey, Unusable> {
+        let key = known.key()?;
+        self.hsm
+            .capabilities()
+            .serves(key.class.kind())
+            .map_err(|why| Unusable::KeyClass(why.to_string()))?;
+        Ok(key)
+    }
+
     /// What a row's token is made of.
     fn block_of(&self, slot: Option<&Result<Slot, IssueError>>) -> Result<Block, IssueError> {
         let Some(Ok(Slot { row, known, .. })) = slot else {
@@ -384,7 +398,7 @@ impl Vending {
         let derivation = Derivation::new(&known.attributes, meter)
             .map_err(|_| IssueError::Fault("a configuration that cannot derive has rows"))?;
         Ok(Block {
-            key: self.servable_key(known)?,
+            key: self.recorded_key(known)?,
             derivation,
             ea: known.attributes.ea,
             block: block.clone(),
@@ -461,7 +475,8 @@ fn settle(slots: &mut [Result<Slot, IssueError>], orders: &[usize], tokens: Vec<
     for (order, token) in orders.iter().zip(tokens) {
         match (token, &mut slots[*order]) {
             (Ok(token), Ok(slot)) => slot.token = Some(token),
-            (Err(error), slot) => *slot = Err(error),
+            // After the row: it is there.
+            (Err(error), slot) => *slot = Err(error.unsettled()),
             (Ok(_), Err(_)) => {}
         }
     }

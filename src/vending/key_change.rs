@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Instant};
 
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
 use super::{IssueError, KeyChangeRefused, Known, MeterNumber, Vending};
@@ -80,7 +81,11 @@ impl Vending {
                 Ok((Recorded::New(row), place)) => (row, false, place),
                 Ok((Recorded::Replay(row), place)) => (row, true, place),
                 Err(refusal) => {
-                    let row = self.replay(caller, order.request_id, request_hash).await?.ok_or(refusal)?;
+                    let row = match self.replay(caller, order.request_id, request_hash).await {
+                        Ok(row) => row.ok_or(refusal)?,
+                        Err(error) if error.is_about_the_id() => return Err(error),
+                        Err(_) => return Err(refusal.unsettled()),
+                    };
                     (row, true, self.hsm.try_reserve().map_err(IssueError::after_commit)?)
                 }
             };
@@ -90,7 +95,8 @@ impl Vending {
         };
         // From the row, so that a retry carries what the first answer carried.
         let plan = KeyChange::carrying(&target.attributes, transfer_sgc, roll_over);
-        let tokens = self.tokens_of(place, &source, &target, meter, plan).await?;
+        let tokens =
+            self.tokens_of(place, &source, &target, meter, plan).await.map_err(IssueError::unsettled)?;
         Ok(IssuedKeyChange { tokens, plan, meter, row, source, target, replay })
     }
 
@@ -111,16 +117,20 @@ impl Vending {
             now_ms.div_euclid(1000),
         )
         .map_err(KeyChangeRefused::from)?;
+        self.servable_key(source)?;
+        self.servable_key(target)?;
         let wanted = self.wanted(source, target, meter)?;
         if plan.roll_over {
             // What only the keys can tell is asked before anything is recorded.
             let place = self.hsm.try_reserve().map_err(IssueError::before_commit)?;
             let equal = self.hsm.with_decoder_keys(place, wanted, |keys| match keys {
-                [current, new] => current.as_bytes() == new.as_bytes(),
-                _ => false,
+                [current, new] => Some(bool::from(current.as_bytes().ct_eq(new.as_bytes()))),
+                _ => None,
             });
-            if equal.await.map_err(IssueError::before_commit)? {
-                return Err(KeyChangeRefused::RevivesOldTokens.into());
+            match equal.await.map_err(IssueError::before_commit)? {
+                Some(false) => {}
+                Some(true) => return Err(KeyChangeRefused::RevivesOldTokens.into()),
+                None => return Err(IssueError::Fault("two decoder keys were asked for, others came")),
             }
         }
         let place = self.hsm.try_reserve().map_err(IssueError::before_commit)?;
@@ -170,7 +180,7 @@ impl Vending {
         [source, target]
             .into_iter()
             .map(|known| {
-                let key = self.servable_key(known)?;
+                let key = self.recorded_key(known)?;
                 let derivation = Derivation::new(&known.attributes, &meter)
                     .map_err(|_| IssueError::Fault("a configuration that cannot derive is in use"))?;
                 Ok((key, derivation))

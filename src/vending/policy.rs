@@ -28,8 +28,13 @@ impl Policy {
 
     /// Whether keys with these attributes may be used at all.
     pub fn allows(&self, attributes: &Attributes) -> Result<(), Unusable> {
-        self.allows_derivation(attributes.dkga)?;
-        let unverified = attributes.dkga == Dkga::Dkga04 && attributes.kt == KeyType::Dctk;
+        self.allows_key_type(attributes.dkga, attributes.kt)
+    }
+
+    /// Whether keys of this type may be derived in this way.
+    pub fn allows_key_type(&self, dkga: Dkga, kt: KeyType) -> Result<(), Unusable> {
+        self.allows_derivation(dkga)?;
+        let unverified = dkga == Dkga::Dkga04 && kt == KeyType::Dctk;
         if unverified && !self.0.allow_unverified_algorithms {
             return Err(Unusable::Unverified("key type 3 under DKGA04"));
         }

@@ -4,7 +4,7 @@
 //! digits are a token could find one. What no ledger row explains is answered [`Verdict::NotIssuedHere`], whether or not its CRC
 //! holds; more is told only where the settings allow it, and of failures only so many, counted durably.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{IssueError, Known, MeterNumber, Vending, VerifyError};
 use crate::{
@@ -163,8 +163,13 @@ impl Vending {
         meter: MeterPan,
         token: &Token,
     ) -> Result<Option<TokenRow>, VerifyError> {
+        // Equal changes have equal digits (STS facts §3.8): one derivation tells for all of them.
+        let mut tried = HashSet::new();
         for row in self.store.issued_key_changes(meter, known.id).await? {
             let RowContent::KeyChange { target, roll_over, transfer_sgc, .. } = row.content else { continue };
+            if !tried.insert((target, roll_over, transfer_sgc)) {
+                continue;
+            }
             let Ok(target) = self.known(target).await else { continue };
             let place = self.hsm.try_reserve()?;
             let plan = KeyChange::carrying(&target.attributes, transfer_sgc, roll_over);
@@ -239,10 +244,11 @@ fn told(found: Verified, content: Option<Content>, block: &ClearBlock, known: &K
 /// The attributes that a key-change section carries, by name; never its key bits.
 pub fn section_fields(section: &Section) -> Vec<(&'static str, String)> {
     match section {
-        Section::First { ken_high, krn, roll_over, kt, .. } => vec![
+        Section::First { ken_high, krn, roll_over, three_tokens, kt, key: _ } => vec![
             ("ken, high", ken_high.to_string()),
             ("krn", krn.to_string()),
             ("roll-over", roll_over.to_string()),
+            ("3-token set", three_tokens.to_string()),
             ("kt", kt.to_string()),
         ],
         Section::Second { ken_low, ti, .. } => {

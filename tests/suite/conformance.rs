@@ -115,6 +115,40 @@ fn what_no_service_would_issue_is_computed_as_in_software() {
     );
 }
 
+/// Fields and attributes at and past their limits, and the algorithms without published figures, against the arithmetic of a
+/// program of its own (`tests/vectors/below-policy.json`).
+#[test]
+fn what_the_published_vectors_leave_out_passes_through_the_hsm() {
+    let home = Home::new();
+    let report = home.text("report.json");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/below-policy.json");
+    let output = conformance(&home, &["--vectors", file, "--report", &report]);
+    let (out, err) = said(&output);
+    assert!(output.status.success(), "{out}{err}");
+    assert!(out.trim_end().ends_with("passed, 0 failed, 0 skipped"), "{out}");
+    let report: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+    let keys_of = |id: &str| {
+        let vectors = report["vectors"].as_array().unwrap();
+        vectors.iter().find(|vector| vector["id"] == id).unwrap()["keys"].clone()
+    };
+    for (id, keys) in [
+        ("policy/dkga2-ea9-kt2", "HSM"),
+        ("policy/dkga3-ea7-kt2", "HSM"),
+        ("policy/dkga4-ea11-kt3", "HSM"),
+        ("policy/dkga1-ea7-kt2", "software"),
+        ("attributes/krn-0-dkga2-ea7-kt2", "HSM"),
+        ("attributes/drn-digit-dkga4-ea7-kt3", "HSM"),
+        ("change/triplet", "HSM"),
+        ("change/krn-0", "HSM"),
+        ("change/given-both", "software"),
+        ("change/given-new", "software"),
+        ("decode/derived", "HSM"),
+        ("decode/credit_gas-21845", "software"),
+    ] {
+        assert_eq!(keys_of(id), keys, "{id}");
+    }
+}
+
 #[test]
 fn files_that_are_none_are_named_with_the_reason() {
     let home = Home::new();

@@ -113,6 +113,24 @@ async fn meter_tests_need_neither_meter_nor_configuration() {
         let configuration = api.configuration(DKGA04).await;
         let found = verify(&mut api, looking_at(token, &configuration)).await;
         assert_eq!(found.result(), Verdict::MeterTest);
+        assert_eq!((issued.manufacturer_code, found.manufacturer_code), (Some(0), Some(0)));
+    }
+    // The manufacturer code of a test is told.
+    let mut own = request(Test::Control(1), 1);
+    if let Some(Content::MeterTest(test)) = &mut own.content {
+        test.manufacturer_code = 42;
+    }
+    let issued = api.issue(own).await.unwrap();
+    let configuration = api.configuration(DKGA04).await;
+    let found = verify(&mut api, looking_at(&issued.token, &configuration)).await;
+    assert_eq!((issued.manufacturer_code, found.manufacturer_code), (Some(42), Some(42)));
+    // An extended read has no form and no manufacturer code to choose.
+    for (form, manufacturer_code) in [(1, 0), (2, 0), (0, 42)] {
+        let mut read = request(Test::ExtendedRead(1), form);
+        if let Some(Content::MeterTest(test)) = &mut read.content {
+            test.manufacturer_code = manufacturer_code;
+        }
+        assert_eq!(api.issue(read).await.unwrap_err().code(), Code::InvalidArgument);
     }
     let status = api.issue(request(Test::Control(1 << 36), 1)).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
@@ -250,6 +268,10 @@ async fn a_key_change_is_allowed_issued_and_found_again() {
         for token in &set.tokens {
             let found = verify(&mut api, looking_at(&token.token, &source)).await;
             assert_eq!((found.result(), found.kind.as_str()), (Verdict::Valid, "key change"));
+            if token.token_subclass == 3 {
+                let bit = found.key_change.iter().find(|value| value.name == "3-token set").unwrap();
+                assert_eq!(bit.value, (subclasses.len() == 3).to_string());
+            }
             let bits: String = found.bit_layout.iter().map(|field| field.bits.as_str()).collect();
             assert_eq!(
                 bits.contains('*'),
@@ -319,8 +341,41 @@ async fn capabilities_say_what_and_why_not() {
     {
         assert!(!algorithm(name).served && algorithm(name).detail.contains(why), "{:?}", algorithm(name));
     }
+    for (name, served, says) in [
+        ("DKGA02 with EA09", false, "withdrawn in 2018"),
+        ("DKGA03 with EA07", false, "withdrawn in 2018"),
+        ("key type 3 (common) under DKGA04", false, "key type 3 under DKGA04"),
+        ("key type 0 (initialisation)", true, "no credit"),
+        ("key type 1 (default)", true, "no credit"),
+    ] {
+        let row = algorithm(name);
+        assert!(row.served == served && row.detail.contains(says), "{row:?}");
+    }
     assert!(found.hsm.iter().any(|capability| capability.served));
     let configuration = api.configuration(DKGA02).await;
     let status = api.issue(ten_kwh(&configuration)).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "POLICY_DENIES"));
+}
+
+#[tokio::test]
+async fn what_was_issued_is_answered_again_whatever_the_policy_says_now() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let (source, target) = (
+        api.configuration(DKGA02).await,
+        api.configuration(&DKGA02.replace("key_revision_no: 1", "key_revision_no: 2")).await,
+    );
+    allow(&mut api, &source, &target).await;
+    let (credit, change) = (ten_kwh(&source), change(&source, &target));
+    let token = api.issue(credit.clone()).await.unwrap().token;
+    let set = issue(&mut api, change.clone()).await.unwrap().tokens;
+    drop(server);
+    home.write_settings("[vending]\ndkga02 = 'deny'\n");
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    assert_eq!(api.issue(credit).await.unwrap().token, token);
+    assert_eq!(issue(&mut api, change).await.unwrap().tokens, set);
+    let status = api.issue(ten_kwh(&source)).await.unwrap_err();
+    assert_eq!((reason(&status).as_str(), crate::harness::issued(&status).as_str()), ("POLICY_DENIES", "no"));
 }

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::run::{Outcome, Path, Verdict, same};
+use super::compare::same;
+use super::run::{Outcome, Path, Verdict};
 use crate::hsm::Capabilities;
 
 /// A file of vectors that was run.
@@ -60,7 +61,7 @@ impl Checked {
             .iter()
             .filter_map(|(field, expected)| {
                 let actual = self.outcome.actual.get(field);
-                if actual.is_some_and(|actual| same(expected, actual)) {
+                if actual.is_some_and(|actual| same(field, expected, actual)) {
                     return None;
                 }
                 Some(Difference { field: field.clone(), expected: text(expected), actual: actual.map(text) })

@@ -106,9 +106,17 @@ pub(super) fn store_error(error: &rusqlite::Error, stage: Stage) -> StoreError {
             | ErrorCode::OutOfMemory
             | ErrorCode::OperationInterrupted
             | ErrorCode::OperationAborted => StoreError::Unavailable { reason, outcome },
-            _ => StoreError::Defect { reason },
+            _ => unforeseen(reason, stage),
         },
-        _ => StoreError::Defect { reason },
+        _ => unforeseen(reason, stage),
+    }
+}
+
+/// What nobody foresaw is a defect, but of a commit nobody knows what became.
+fn unforeseen(reason: String, stage: Stage) -> StoreError {
+    match stage {
+        Stage::Before => StoreError::Defect { reason },
+        Stage::Commit => StoreError::Unavailable { reason, outcome: stage.outcome() },
     }
 }
 

@@ -149,7 +149,7 @@ impl fmt::Display for Effect {
                 let balance = format_decimal(*balance, CURRENCY_PLACES);
                 write!(f, "{units} in currency for {service}, {balance} now")
             }
-            Self::Cleared(register) => write!(f, "credit cleared: {register:?}"),
+            Self::Cleared(register) => write!(f, "credit cleared: {register}"),
             Self::PowerLimit(watts) => write!(f, "power limit {watts} W"),
             Self::PhaseUnbalanceLimit(watts) => write!(f, "phase power unbalance limit {watts} W"),
             Self::TariffRate(rate) => write!(f, "tariff rate {rate}"),
@@ -160,9 +160,41 @@ impl fmt::Display for Effect {
             Self::Displayed(display) => write!(f, "display, control bits {:#x}", display.control()),
             Self::SectionKept { missing: 1 } => f.write_str("key change: 1 more token"),
             Self::SectionKept { missing } => write!(f, "key change: {missing} more tokens"),
-            Self::KeyChanged(NewKey { kt, krn, ti, ken, .. }) => {
-                write!(f, "key changed: key type {kt}, revision {krn}, tariff {ti}, expiry {ken}")
+            Self::KeyChanged(NewKey { kt, krn, ti, ken, sgc, roll_over }) => {
+                write!(f, "key changed: key type {kt}, revision {krn}, tariff {ti}, expiry {ken}")?;
+                match sgc {
+                    Some(sgc) => write!(f, ", supply group {sgc}")?,
+                    // A set of two does not carry it.
+                    None => f.write_str(", supply group unknown")?,
+                }
+                if *roll_over { f.write_str(", roll-over: earlier TIDs forgotten") } else { Ok(()) }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_meter_shows() {
+        assert_eq!(Effect::Cleared(CreditRegister::GasCurrency).to_string(), "credit cleared: gas currency");
+        let mut key = NewKey {
+            kt: KeyType::Dutk,
+            krn: "2".parse().unwrap(),
+            ti: "07".parse().unwrap(),
+            ken: KeyExpiry(255),
+            sgc: None,
+            roll_over: false,
+        };
+        let shown = "key changed: key type 2, revision 2, tariff 07, expiry 255";
+        assert_eq!(Effect::KeyChanged(key).to_string(), format!("{shown}, supply group unknown"));
+        key.sgc = Some("201457".parse().unwrap());
+        key.roll_over = true;
+        assert_eq!(
+            Effect::KeyChanged(key).to_string(),
+            format!("{shown}, supply group 201457, roll-over: earlier TIDs forgotten")
+        );
     }
 }

@@ -267,6 +267,12 @@ pub fn reason(status: &Status) -> String {
     status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
 }
 
+/// Whether a token may exist in spite of a refusal: "no" or "maybe".
+pub fn issued(status: &Status) -> String {
+    let details = status.get_error_details();
+    details.error_info().and_then(|info| info.metadata.get("issued").cloned()).unwrap_or_default()
+}
+
 /// What a refusal says of the fields that it names.
 pub fn descriptions(status: &Status) -> String {
     let details = status.get_error_details();
