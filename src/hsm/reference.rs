@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::capabilities::KeyKind;
 use super::error::HsmError;
 
-/// The HMAC keys' check value is made over this (DESIGN §3, KCV).
+/// The HMAC keys' check value is made over this (docs/architecture.md, KCV).
 pub(super) const KCV_MESSAGE: &[u8] = b"vendkey kcv v1";
 
 const LENGTH: HsmError = HsmError::Nonsense("a key of the wrong length");
