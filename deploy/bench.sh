@@ -10,7 +10,7 @@ mkdir -p "$home"
 export PATH="$target/release:$PATH"
 vendkey=vendkey
 server=
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$home"' EXIT
+trap '[ -z "$server" ] || { kill "$server"; wait "$server"; } 2>/dev/null || true; rm -rf "$home"' EXIT
 . deploy/local-server.sh
 
 deploy/prepare.sh

@@ -1,10 +1,14 @@
 //! From a bearer credential to the client that calls.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
 
 use super::{AccessError, Credential, KeyId, SecretHash};
 use crate::{
-    store::{Actor, ClientId, Role, Store},
+    store::{Actor, ClientId, CredentialHolder, Role, Store, StoreError},
     vending::Clock,
 };
 
@@ -30,12 +34,33 @@ impl Caller {
 pub struct Authenticator {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// Credentials that the store knows, as they were moments ago: never more than there are.
+    seen: RwLock<HashMap<KeyId, (Instant, Arc<CredentialHolder>)>>,
 }
+
+/// How long a credential is believed without asking the store again. Tokens do not wait for it: the ledger checks in the
+/// transaction that records them.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 impl Authenticator {
     /// One that asks this store.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+        Self { store, clock, seen: RwLock::default() }
+    }
+
+    async fn holder(&self, key_id: &KeyId) -> Result<Option<Arc<CredentialHolder>>, StoreError> {
+        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner).get(key_id).cloned();
+        if let Some((at, holder)) = seen
+            && at.elapsed() < BELIEVED
+        {
+            return Ok(Some(holder));
+        }
+        let holder = self.store.credential(key_id.as_str()).await?.map(Arc::new);
+        if let Some(holder) = &holder {
+            let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+            seen.insert(key_id.clone(), (Instant::now(), holder.clone()));
+        }
+        Ok(holder)
     }
 
     /// Checks the value of an `authorization` header.
@@ -53,7 +78,7 @@ impl Authenticator {
             tracing::warn!(credential = %key_id, why, "credential refused");
             Err(AccessError::Refused)
         };
-        let Some(holder) = self.store.credential(key_id.as_str()).await? else {
+        let Some(holder) = self.holder(&key_id).await? else {
             return refused("unknown");
         };
         if SecretHash(holder.credential.secret_sha256) != presented.hash() {

@@ -47,7 +47,15 @@ impl ConfigurationService for Configurations {
         let blobs = Blobs { data: data.as_bytes(), digest: digest.as_bytes(), key: key.as_bytes() };
         let uploaded = self.vending.upload(&caller, &blobs, validate_only).await.map_err(Refusal::from)?;
         Ok(Response::new(v1::UploadConfigurationResponse {
-            configuration: Some(shown(&uploaded.configuration)),
+            configuration: Some(v1::Configuration {
+                // What is not stored has no name.
+                name: if validate_only && !uploaded.existing {
+                    String::new()
+                } else {
+                    name(&uploaded.configuration)
+                },
+                ..shown(&uploaded.configuration)
+            }),
             existing: uploaded.existing,
         }))
     }
@@ -162,13 +170,17 @@ fn not_found(id: crate::store::ConfigurationId) -> Refusal {
     Refusal::from(crate::vending::Unusable::NotFound(id))
 }
 
+fn name(configuration: &Configuration) -> String {
+    format!("configurations/{}", configuration.id)
+}
+
 fn shown(configuration: &Configuration) -> v1::Configuration {
     let warning = |warning: &crate::store::Warning| v1::Warning {
         code: warning.code.clone(),
         message: warning.message.clone(),
     };
     v1::Configuration {
-        name: format!("configurations/{}", configuration.id),
+        name: name(configuration),
         display_name: configuration.display_name.clone(),
         state: match configuration.state {
             ConfigurationState::Importing => State::Importing,

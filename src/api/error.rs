@@ -71,6 +71,9 @@ impl From<HsmError> for Refusal {
         match error {
             HsmError::NotServed { .. } => Self::new(Reason::KeyClassUnsupported, error.to_string()),
             HsmError::WrongKind { .. } | HsmError::TooMany { .. } => internal(),
+            HsmError::KeyMissing { .. } | HsmError::KeyAmbiguous { .. } | HsmError::KeyUntrusted { .. } => {
+                Self::new(Reason::KeyMissing, "the HSM does not hold the key as it must")
+            }
             _ => Self::new(Reason::HsmUnavailable, "the HSM does not answer as it should")
                 .retry_after(RETRY_UNAVAILABLE),
         }
@@ -118,7 +121,7 @@ impl From<UploadError> for Refusal {
             UploadError::KeyClass(_) => Self::new(Reason::KeyClassUnsupported, error.to_string()),
             UploadError::Import(_) => {
                 tracing::error!(%error, "import");
-                Self::new(Reason::KeyClassUnsupported, error.to_string())
+                Self::new(Reason::KeyUntrusted, error.to_string())
             }
             UploadError::Hsm(error) => error.into(),
             UploadError::Store(error) => error.into(),

@@ -50,6 +50,8 @@ reasons! {
     UnverifiedAlgorithm = "UNVERIFIED_ALGORITHM", FailedPrecondition, "No published vector proves this algorithm; the settings must allow it.";
     CreditUnderDefaultKey = "CREDIT_UNDER_DEFAULT_KEY", FailedPrecondition, "Keys of type 0 and 1 issue no credit.";
     KeyClassUnsupported = "KEY_CLASS_UNSUPPORTED", FailedPrecondition, "The HSM failed the known-answer probe of what this key needs.";
+    KeyUntrusted = "KEY_UNTRUSTED", FailedPrecondition, "The HSM did not keep the uploaded key as it must, so the key was destroyed again: see the server's log.";
+    KeyMissing = "KEY_MISSING", FailedPrecondition, "The HSM does not hold this configuration's key, or not as it must: an operator must look.";
     TokenTimeOutsideWindow = "TOKEN_TIME_OUTSIDE_WINDOW", OutOfRange, "token_time may lie from 24 hours ago to 5 minutes ahead.";
     TokenTimeBeforeBaseDate = "TOKEN_TIME_BEFORE_BASE_DATE", FailedPrecondition, "The configuration's base date has not come yet at that time.";
     TidExhausted = "TID_EXHAUSTED", FailedPrecondition, "The 24 bits of the token identifier are used up: change to a later base date.";

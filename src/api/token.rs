@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prost_types::Timestamp;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use uuid::Uuid;
@@ -143,7 +144,7 @@ pub(super) enum Parsed {
 pub(super) fn parse(request: v1::IssueTokenRequest, deadline: Option<Instant>) -> Result<Parsed, Refusal> {
     let mut fields = Fields::default();
     let request_id = fields.take("request_id", request_id(&request.request_id));
-    let token_time = request.token_time.map(|time| time.seconds);
+    let token_time = request.token_time.and_then(|time| fields.take("token_time", seconds(time)));
     let content = content::parse(&mut fields, request.content);
     if let Some(Content::Display(display)) = content {
         // Class 1 is for every meter: what names one would be forgotten silently.
@@ -165,6 +166,15 @@ pub(super) fn parse(request: v1::IssueTokenRequest, deadline: Option<Instant>) -
         _ => None,
     };
     fields.finish(parsed).map(Parsed::Sequenced)
+}
+
+/// Unix seconds; a token counts minutes.
+fn seconds(time: Timestamp) -> Result<i64, &'static str> {
+    if (0..1_000_000_000).contains(&time.nanos) {
+        Ok(time.seconds)
+    } else {
+        Err("nanos are 0 to 999,999,999")
+    }
 }
 
 pub(super) fn request_id(text: &str) -> Result<Uuid, &'static str> {

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::id::ClientId;
 
-/// What a client is there for.
+/// What a client is there for. Recorded, and not enforced yet: permissions come with access control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Manages configurations, keys and clients; does not vend.

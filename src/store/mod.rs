@@ -78,6 +78,12 @@ pub trait Store: Send + Sync {
     /// One configuration, in whatever state.
     async fn configuration(&self, id: ConfigurationId) -> Result<Option<Configuration>, StoreError>;
 
+    /// The configuration that an upload of this fingerprint made, in whatever state.
+    async fn configuration_of_upload(
+        &self,
+        fingerprint: [u8; 32],
+    ) -> Result<Option<Configuration>, StoreError>;
+
     /// Configurations in the order of their uploads.
     async fn list_configurations(&self, page: PageRequest) -> Result<Page<Configuration>, StoreError>;
 

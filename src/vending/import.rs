@@ -45,7 +45,12 @@ impl Vending {
     ) -> Result<Uploaded, UploadError> {
         let opened = self.open(caller, blobs).await?;
         if validate_only {
-            return Ok(Uploaded { configuration: preview(opened)?, existing: false });
+            let known = self.store.configuration_of_upload(opened.new.fingerprint).await?;
+            let known = known.filter(|known| known.state != ConfigurationState::Importing);
+            return Ok(match known {
+                Some(configuration) => Uploaded { configuration, existing: true },
+                None => Uploaded { configuration: preview(opened)?, existing: false },
+            });
         }
         // In a task of its own: a caller who hangs up must not leave a half import behind.
         let vending = self.clone();

@@ -22,10 +22,38 @@ async fn the_token_holds_no_key_that_can_be_read() {
     // Those made in the HSM were never extractable; those brought in are not, though they once were elsewhere.
     assert!(!listed.replace("never extractable", "").contains("extractable"), "{listed}");
     assert_eq!(listed.matches("Access:     sensitive").count(), keys, "{listed}");
+    let mut refused = 0;
     for id in listed.lines().filter_map(|line| line.trim().strip_prefix("ID:")) {
-        let read = pkcs11_tool(&home, &["--read-object", "--type", "secrkey", "--id", id.trim()]);
-        assert!(!read.status.success(), "the value of {id} can be read");
+        for label in ["vendkey vending key", "vendkey mask key", "vendkey row-seal key"] {
+            let arguments = ["--read-object", "--type", "secrkey", "--id", id.trim(), "--label", label];
+            let read = pkcs11_tool(&home, &arguments);
+            let said = String::from_utf8_lossy(&read.stderr).into_owned();
+            if said.contains("object not found") {
+                continue;
+            }
+            refused += 1;
+            assert!(
+                !read.status.success() && read.stdout.is_empty(),
+                "the value of {label} {id} can be read"
+            );
+        }
     }
+    // The key and the mask of one configuration share an id, so it is listed twice.
+    assert_eq!(refused, 6, "{listed}");
+    let known = [
+        "--write-object",
+        &home.text("readable"),
+        "--type",
+        "secrkey",
+        "--key-type",
+        "GENERIC:16",
+        "--id",
+        "0f",
+    ];
+    fs::write(home.path("readable"), [7; 16]).unwrap();
+    assert!(pkcs11_tool(&home, &[&known[..], &["--extractable"]].concat()).status.success());
+    let read = pkcs11_tool(&home, &["--read-object", "--type", "secrkey", "--id", "0f"]);
+    assert_eq!(read.stdout, [7; 16], "what may be read can be: {}", String::from_utf8_lossy(&read.stderr));
 }
 
 #[tokio::test]

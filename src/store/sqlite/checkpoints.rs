@@ -4,6 +4,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::store::{Past, StoreError};
 
+/// How many checkpoints are kept: a day of one every ten seconds. Older ones belong where the database's writers cannot reach.
+const KEPT: i64 = 8_640;
+
 /// Keeps a checkpoint. The same number again is a defect of the caller.
 pub(super) fn keep(connection: &Connection, number: u64, text: &str) -> Result<(), StoreError> {
     let number: i64 =
@@ -11,6 +14,7 @@ pub(super) fn keep(connection: &Connection, number: u64, text: &str) -> Result<(
     connection
         .prepare_cached("INSERT INTO checkpoints (number, text) VALUES (?1, ?2)")?
         .execute((number, text))?;
+    connection.prepare_cached("DELETE FROM checkpoints WHERE number <= ?1")?.execute([number - KEPT])?;
     Ok(())
 }
 

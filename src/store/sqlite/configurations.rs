@@ -17,11 +17,7 @@ use crate::sts::attributes::{Attributes, KeyExpiry};
 type Refusable<T> = Result<Result<T, ConfigurationRefusal>, StoreError>;
 
 pub(super) fn begin_import(connection: &Writing, new: &NewConfiguration) -> Result<Begun, StoreError> {
-    let known = connection
-        .prepare_cached("SELECT * FROM configurations WHERE fingerprint = ?1")?
-        .query_row([new.fingerprint], read)
-        .optional()?;
-    if let Some((_, known)) = known {
+    if let Some(known) = of_upload(connection, new.fingerprint)? {
         return Ok(match known.state {
             ConfigurationState::Importing => Begun::Resumed(known),
             _ => Begun::Existing(known),
@@ -153,6 +149,17 @@ pub(super) fn get(connection: &Connection, id: ConfigurationId) -> Result<Option
     let found = connection
         .prepare_cached("SELECT * FROM configurations WHERE id = ?1")?
         .query_row([id.to_bytes()], read)
+        .optional()?;
+    Ok(found.map(|(_, row)| row))
+}
+
+pub(super) fn of_upload(
+    connection: &Connection,
+    fingerprint: [u8; 32],
+) -> Result<Option<Configuration>, StoreError> {
+    let found = connection
+        .prepare_cached("SELECT * FROM configurations WHERE fingerprint = ?1")?
+        .query_row([fingerprint], read)
         .optional()?;
     Ok(found.map(|(_, row)| row))
 }

@@ -180,6 +180,13 @@ impl Store for SqliteStore {
         self.read(move |c| configurations::get(c, id)).await
     }
 
+    async fn configuration_of_upload(
+        &self,
+        fingerprint: [u8; 32],
+    ) -> Result<Option<Configuration>, StoreError> {
+        self.read(move |c| configurations::of_upload(c, fingerprint)).await
+    }
+
     async fn list_configurations(&self, page: PageRequest) -> Result<Page<Configuration>, StoreError> {
         self.read(move |c| configurations::list(c, page)).await
     }

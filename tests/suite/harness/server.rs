@@ -35,16 +35,34 @@ pub struct Home {
 
 /// Where tests write: a tmpfs where there is one.
 fn scratch() -> TempDir {
+    tempfile::Builder::new().prefix("vendkey-test-").tempdir_in(base()).unwrap()
+}
+
+fn base() -> PathBuf {
     let shm = Path::new("/dev/shm");
-    let base = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("vendkey-test-").tempdir_in(base).unwrap()
+    if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() }
+}
+
+/// The template's folder bears the process's number. It lives as long as the process, so nobody removes it: the next
+/// process does.
+fn template_folder() -> TempDir {
+    const PREFIX: &str = "vendkey-template-";
+    for entry in fs::read_dir(base()).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next().map(str::to_owned));
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    tempfile::Builder::new().prefix(&prefix).tempdir_in(base()).unwrap()
 }
 
 /// Made once: RSA keys take seconds. Each test gets a copy.
 fn template() -> &'static Home {
     static TEMPLATE: OnceLock<Home> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        let home = Home { dir: scratch() };
+        let home = Home { dir: template_folder() };
         let made = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/softhsm/make-token.sh"))
             .arg(home.path("hsm"))
             .arg("vendkey")
