@@ -139,10 +139,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Bytes written as hex digits of any case.
+    /// Bytes written as hex digits of any case, in groups or not.
     pub(super) fn bytes(&self, field: &str) -> Result<Option<KeyBytes>, Fault> {
         self.text(field)?
-            .map(|text| hex::decode(text).map(KeyBytes).map_err(|error| self.fault(field, error)))
+            .map(|text| {
+                hex::decode(text.split_whitespace().collect::<String>())
+                    .map(KeyBytes)
+                    .map_err(|error| self.fault(field, error))
+            })
             .transpose()
     }
 

@@ -109,7 +109,9 @@ async fn a_key_change_carries_the_meter_over() {
         sections.reverse();
         let text = told(&meter(&home, &[&["enter", &file], &sections[..]].concat()), true);
         assert!(
-            text.ends_with("accepted: key changed: key type 2, revision 2, tariff 07, expiry 255\n"),
+            text.ends_with(
+                "accepted: key changed: key type 2, revision 2, tariff 07, expiry 255, supply group 123456\n"
+            ),
             "{text}"
         );
         assert_eq!(
