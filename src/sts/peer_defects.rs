@@ -85,7 +85,6 @@ fn peer_defect_8_withdrawn_algorithms_compute() {
 /// peer's six seconds even unoptimised. The figures proper are in `benches/sts.rs`.
 #[test]
 fn peer_defect_9_a_derivation_leaves_nothing_behind() {
-    let start = std::time::Instant::now();
     for (dkga, bytes) in [(Dkga::Dkga02, 8), (Dkga::Dkga03, 16), (Dkga::Dkga04, 20)] {
         let derivation = Derivation::new(&attributes(dkga, EncryptionAlgorithm::Ea07), &meter()).unwrap();
         let key = vec![0x13; bytes];
@@ -95,5 +94,4 @@ fn peer_defect_9_a_derivation_leaves_nothing_behind() {
             assert_eq!(again.borrow().as_bytes(), first.borrow().as_bytes(), "{dkga}");
         }
     }
-    assert!(start.elapsed() < std::time::Duration::from_secs(6), "{:?}", start.elapsed());
 }
