@@ -80,9 +80,8 @@ fn peer_defect_8_withdrawn_algorithms_compute() {
     assert!(derive_dkga01(des_block(&attributes, &meter()), &[0xAB; 8]).is_ok());
 }
 
-/// Each of its derivations registers a provider anew, for the whole process, and takes about 6 ms with that. Here a
-/// derivation is a function of its arguments: no later one is slowed by those before it, so a thousand take less than the
-/// peer's six seconds even unoptimised. The figures proper are in `benches/sts.rs`.
+/// Each of its derivations registers a provider anew, for the whole process, and is slow for that. Here a derivation is a
+/// function of its arguments and gives the same key each time; what it costs, `benches/sts.rs` measures.
 #[test]
 fn peer_defect_9_a_derivation_leaves_nothing_behind() {
     for (dkga, bytes) in [(Dkga::Dkga02, 8), (Dkga::Dkga03, 16), (Dkga::Dkga04, 20)] {
