@@ -6,13 +6,15 @@ pub mod sts;
 
 pub mod secret;
 
+pub mod clock;
+
+pub mod crash;
+
 pub mod hsm;
 
 pub mod envelope;
 
 pub mod audit;
-
-pub mod crash;
 
 pub mod selftest;
 
@@ -20,16 +22,16 @@ pub mod store;
 
 pub mod access;
 
-pub mod vending;
-
 pub mod settings;
+
+pub mod vending;
 
 pub mod api;
 
 pub mod server;
 
-pub mod cli;
-
 pub mod bench;
 
 pub mod conformance;
+
+pub mod cli;

@@ -8,8 +8,8 @@ use std::{
 
 use super::{AccessError, Credential, KeyId, SecretHash};
 use crate::{
+    clock::Clock,
     store::{Actor, ClientId, CredentialHolder, Role, Store, StoreError},
-    vending::Clock,
 };
 
 /// Who calls, proven by a credential.

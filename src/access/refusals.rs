@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
+    clock::Clock,
     store::{Actor, NewAct, Store, StoreError},
-    vending::Clock,
 };
 
 /// What kinds of refusals are told apart between two writes; further ones are counted as `other`.

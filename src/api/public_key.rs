@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     access::Caller,
+    clock::Clock,
     envelope,
     store::{Listing, NewPublicKey, PageRequest, PublicKey, PublicKeyId, Registered, Store},
-    vending::Clock,
 };
 
 /// The service.

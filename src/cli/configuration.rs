@@ -20,8 +20,8 @@ use crate::{
         ListConfigurationsRequest, ListConfigurationsResponse, UploadConfigurationRequest, Warning,
         configuration::State, configuration_service_client::ConfigurationServiceClient,
     },
+    clock::{Clock as _, SystemClock},
     envelope::{AdministratorKey, EncryptError, PublicKey, encrypt},
-    vending::{Clock as _, SystemClock},
 };
 
 #[derive(Subcommand)]

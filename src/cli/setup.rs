@@ -12,13 +12,13 @@ use clap::Args;
 use super::output::{self, Failure};
 use crate::{
     access::Credential,
+    clock::{Clock as _, SystemClock},
     hsm,
     settings::Settings,
     store::{
         ClientId, NewClient, NewCredential, PageRequest, Role, Store,
         sqlite::{SqliteSettings, SqliteStore},
     },
-    vending::{Clock as _, SystemClock},
 };
 
 #[derive(Args)]

@@ -9,10 +9,10 @@ use tokio::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    clock::Clock,
     hsm::{Health, Hsm},
     selftest::Latch,
     store::Store,
-    vending::Clock,
 };
 
 /// How often the store is asked.

@@ -20,11 +20,12 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 use crate::{
     access::{Attempts, Authenticator, Refusals},
     api::{Audit, AuthenticationLayer, Configurations, DESCRIPTORS, Ledger, PublicKeys, Tokens, v1},
+    clock::{Clock, SystemClock},
     hsm::{Hsm, HsmError},
     selftest,
     settings::{Settings, TlsSettings},
     store::{Store, sqlite},
-    vending::{Clock, Gate, SystemClock, Vending},
+    vending::{Gate, Vending},
 };
 
 /// Why the server does not run.

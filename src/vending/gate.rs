@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use super::clock::Clock;
 use crate::audit::Checkpoint;
+use crate::clock::Clock;
 
 /// Why nothing is issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,5 @@
 //! The acts: importing a configuration, issuing a token. Policy and the clock's rules live here.
 
-mod clock;
 pub(crate) mod configurations;
 mod error;
 mod gate;
@@ -15,7 +14,6 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OnceCell};
 
-pub use clock::{Clock, SystemClock};
 pub use configurations::Known;
 pub use error::{EnableError, IssueError, KeyChangeRefused, Unusable, UploadError, VerifyError};
 pub use gate::{Gate, Stop, behind};
@@ -28,6 +26,7 @@ pub use verify::{Verdict, Verified, VerifyOrder, section_fields};
 
 use crate::{
     access::Caller,
+    clock::Clock,
     envelope::PublicKey,
     hsm::Hsm,
     selftest::Latch,

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{Failure, KeyArguments, described, file, text_of};
 use crate::{
+    clock::{Clock as _, SystemClock},
     envelope,
     secret::SecretBytes,
     sts::{
@@ -20,7 +21,6 @@ use crate::{
         tid::{Tid, TidError},
         virtual_meter::VirtualMeter,
     },
-    vending::{Clock as _, SystemClock},
 };
 
 const MORE: &str = "\

@@ -11,13 +11,13 @@ use zeroize::Zeroizing;
 
 use super::output::{self, Failure};
 use crate::{
+    clock::{Clock as _, SystemClock},
     sts::{
         amount::{CURRENCY_PLACES, UNIT_PLACES, format_decimal},
         attributes::EncryptionAlgorithm,
         token::Service,
         virtual_meter::{Answer, MeterState, VirtualMeter},
     },
-    vending::{Clock as _, SystemClock},
 };
 use file::{OpenFile, StateFile};
 use sealed::Lock;
