@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use super::{Policy, Unusable};
+use super::Unusable;
 use crate::{
     hsm::{KeyId, KeyKind, Mask, VendingKey, VendingKeyClass},
     store::{Configuration, ConfigurationId, ConfigurationState, Store, StoreError, Warning},
@@ -31,13 +31,6 @@ impl Known {
     fn new(row: &Configuration) -> Self {
         let key = vending_key(row).ok_or_else(|| row.unservable.clone());
         Self { id: row.id, attributes: row.attributes, kcv: row.kcv, key }
-    }
-
-    /// The key, if tokens may be made with it under this policy.
-    pub fn usable_key(&self, policy: &Policy) -> Result<VendingKey, Unusable> {
-        let key = self.key()?;
-        policy.allows(&self.attributes)?;
-        Ok(key)
     }
 
     /// The key, if there is one.

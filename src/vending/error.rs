@@ -140,9 +140,15 @@ impl IssueError {
         }
     }
 
-    /// What a look for an earlier row says, if this is what the look met: another request has the id.
-    pub(super) fn is_about_the_id(&self) -> bool {
-        matches!(self, Self::RequestIdReused | Self::RequestIdTooOld)
+    /// What to tell of a refusal after the look for an earlier row failed too.
+    pub(super) fn after_look(self, look: Self) -> Self {
+        match look {
+            // The look has the better answer: the id is another request's, or older than what is remembered.
+            Self::RequestIdReused | Self::RequestIdTooOld => look,
+            // A row names its configuration and its meter: where there are none of these, there is no row.
+            Self::Meter(_) | Self::Unusable(Unusable::NotFound(_) | Unusable::Importing) => self,
+            _ => self.unsettled(),
+        }
     }
 
     /// An HSM failure before anything was recorded.

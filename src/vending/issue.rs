@@ -179,10 +179,9 @@ impl Vending {
                         Err(error) => Err(IssueError::after_commit(error)),
                     };
                 }
-                Err(error) if error.is_about_the_id() => slots[place] = Err(error),
-                Err(_) => {
+                Err(error) => {
                     let refused = std::mem::replace(&mut slots[place], Err(IssueError::Fault("replaced")));
-                    slots[place] = refused.map_err(IssueError::unsettled);
+                    slots[place] = refused.map_err(|refused| refused.after_look(error));
                 }
             }
         }
@@ -227,25 +226,38 @@ impl Vending {
         display: Display,
         deadline: Option<Instant>,
     ) -> Result<(TokenRow, bool), IssueError> {
-        self.self_tested()?;
         let mut hash = Sha256::new();
         hash.update(b"vendkey display request v1\0");
         hash.update(display.block().bits().to_be_bytes());
+        let request_hash = hash.finalize().into();
+        match self.record_display(caller, request_id, request_hash, display, deadline).await {
+            Ok(Recorded::New(row)) => Ok((row, false)),
+            Ok(Recorded::Replay(row)) => Ok((row, true)),
+            Err(refused) => Ok((self.replayed(caller, request_id, request_hash, refused).await?, true)),
+        }
+    }
+
+    async fn record_display(
+        &self,
+        caller: &Caller,
+        request_id: Uuid,
+        request_hash: [u8; 32],
+        display: Display,
+        deadline: Option<Instant>,
+    ) -> Result<Recorded, IssueError> {
+        self.self_tested()?;
         let now_ms = self.gate.pass()?;
         let new = NewToken {
             client: caller.client,
             credential: caller.key_id.to_string(),
             request_id,
-            request_hash: hash.finalize().into(),
+            request_hash,
             now_ms,
             content: Content::Fixed { configuration: None, meter: None, display },
             requests_from_ms: self.policy.requests_from_ms(now_ms),
             deadline,
         };
-        Ok(match self.store.record_token(new).await? {
-            Recorded::New(row) => (row, false),
-            Recorded::Replay(row) => (row, true),
-        })
+        Ok(self.store.record_token(new).await?)
     }
 
     /// Encrypts the block of a row again: the same digits whenever it is done. For rows with a block under a key.
@@ -283,11 +295,8 @@ impl Vending {
 
     /// The configuration's key, if it, the policy and the HSM let it serve.
     pub(super) fn servable_key(&self, known: &Known) -> Result<VendingKey, Unusable> {
-        let key = known.usable_key(&self.policy)?;
-        self.hsm
-            .capabilities()
-            .serves(key.class.kind())
-            .map_err(|why| Unusable::KeyClass(why.to_string()))?;
+        let key = self.recorded_key(known)?;
+        self.policy.allows(&known.attributes)?;
         Ok(key)
     }
 
@@ -360,8 +369,22 @@ impl Vending {
         Ok(row.map(|row| Slot { row, known, replay: true, token: None }))
     }
 
+    /// The row that a refused request got before, or the refusal.
+    pub(super) async fn replayed(
+        &self,
+        caller: &Caller,
+        request_id: Uuid,
+        request_hash: [u8; 32],
+        refused: IssueError,
+    ) -> Result<TokenRow, IssueError> {
+        match self.replay(caller, request_id, request_hash).await {
+            Ok(row) => row.ok_or(refused),
+            Err(error) => Err(refused.after_look(error)),
+        }
+    }
+
     /// The row of this request, if it was recorded before.
-    pub(super) async fn replay(
+    async fn replay(
         &self,
         caller: &Caller,
         request_id: Uuid,

@@ -81,11 +81,7 @@ impl Vending {
                 Ok((Recorded::New(row), place)) => (row, false, place),
                 Ok((Recorded::Replay(row), place)) => (row, true, place),
                 Err(refusal) => {
-                    let row = match self.replay(caller, order.request_id, request_hash).await {
-                        Ok(row) => row.ok_or(refusal)?,
-                        Err(error) if error.is_about_the_id() => return Err(error),
-                        Err(_) => return Err(refusal.unsettled()),
-                    };
+                    let row = self.replayed(caller, order.request_id, request_hash, refusal).await?;
                     (row, true, self.hsm.try_reserve().map_err(IssueError::after_commit)?)
                 }
             };

@@ -10,7 +10,7 @@ use vendkey::api::v1::{
     RawRegister, Rounding, UnitCredit, issue_token_request::Content, unit_credit::Amount,
 };
 
-use crate::harness::{DKGA02, DKGA04, Home, Server, reason, ten_kwh, violations};
+use crate::harness::{DKGA02, DKGA04, Home, Server, issued, reason, ten_kwh, violations};
 
 fn now() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed()
@@ -122,6 +122,13 @@ async fn malformed_requests_name_every_field() {
     let unknown = format!("configurations/{}", Uuid::now_v7());
     let status = api.issue(IssueTokenRequest { configuration: unknown, ..good.clone() }).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "CONFIGURATION_NOT_FOUND"));
+    assert_eq!(issued(&status), "no", "what has no configuration has no row");
+    let elsewhere = IssueTokenRequest { meter: "0100000000008".to_owned(), ..good.clone() };
+    assert_eq!(
+        issued(&api.issue(elsewhere).await.unwrap_err()),
+        "no",
+        "a meter of another issuer has no row"
+    );
     // Nothing of all this is in the ledger: the first good one is alone.
     let first = api.issue(good).await.unwrap();
     let listed =

@@ -10,8 +10,8 @@ use std::{
 use rusqlite::Connection;
 use uuid::Uuid;
 use vendkey::api::v1::{
-    AcceptClockRequest, AcceptRestoreRequest, GetLedgerStateRequest, IssueTokenRequest,
-    ListIssuedTokensRequest,
+    AcceptClockRequest, AcceptRestoreRequest, AllTests, GetLedgerStateRequest, IssueTokenRequest,
+    ListIssuedTokensRequest, MeterTest, issue_token_request::Content, meter_test,
 };
 
 use crate::harness::{Api, DKGA04, DRN, Home, Server, reason, ten_kwh};
@@ -148,6 +148,16 @@ async fn a_restored_database_stops_until_it_is_accepted() {
     );
 }
 
+/// A token of class 1 under a new request id.
+fn meter_test() -> IssueTokenRequest {
+    let test = Some(meter_test::Test::All(AllTests {}));
+    IssueTokenRequest {
+        request_id: Uuid::now_v7().to_string(),
+        content: Some(Content::MeterTest(MeterTest { test, ..MeterTest::default() })),
+        ..IssueTokenRequest::default()
+    }
+}
+
 #[tokio::test]
 async fn a_clock_far_from_the_last_commit_stops_until_it_is_accepted() {
     for days in [2, -2] {
@@ -157,6 +167,8 @@ async fn a_clock_far_from_the_last_commit_stops_until_it_is_accepted() {
         let configuration = api.configuration(DKGA04).await;
         let kept = ten_kwh(&configuration);
         let token = api.issue(kept.clone()).await.unwrap();
+        let test = meter_test();
+        let tested = api.issue(test.clone()).await.unwrap();
         assert!(server.stop().success());
         let database = Connection::open(home.path("vendkey.db")).unwrap();
         let shift = days * 86_400_000_i64;
@@ -168,6 +180,9 @@ async fn a_clock_far_from_the_last_commit_stops_until_it_is_accepted() {
         let mut api = server.api(&home).await;
         assert_eq!(reason(&api.issue(ten_kwh(&configuration)).await.unwrap_err()), "CLOCK_IN_DOUBT");
         assert_eq!(api.issue(kept).await.unwrap().token, token.token);
+        let again = api.issue(test).await.unwrap();
+        assert_eq!((again.replay, again.name), (true, tested.name), "class 1 is answered again as well");
+        assert_eq!(reason(&api.issue(meter_test()).await.unwrap_err()), "CLOCK_IN_DOUBT");
         let state = api.ledger.accept_clock(AcceptClockRequest {}).await.unwrap().into_inner();
         assert!(state.issuing);
         api.issue(ten_kwh(&configuration)).await.unwrap();
