@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{
     access::Refusals,
@@ -105,14 +108,18 @@ impl Checkpoints {
         Ok(Self { hsm, store, gate, settings, key, number, position: 0, made, told: None })
     }
 
-    /// Makes checkpoints as they come due, and puts refusals and stops on record, until the task is ended.
-    pub(super) async fn watch(&mut self, refusals: &Refusals) {
+    /// Makes checkpoints as they come due, and puts refusals and stops on record, until `end`; never leaves one half made,
+    /// since the next would then be refused its number.
+    pub(super) async fn watch(&mut self, refusals: &Refusals, end: &Notify) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;
         let mut count: u32 = 0;
         loop {
-            looks.tick().await;
+            tokio::select! {
+                _ = looks.tick() => {}
+                () = end.notified() => return,
+            }
             count = count.wrapping_add(1);
             self.tell_stop().await;
             if count.is_multiple_of(REFUSALS_EVERY)

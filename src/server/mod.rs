@@ -108,10 +108,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let checkpointing = tokio::spawn({
         let (refusals, end) = (refusals.clone(), end_checkpoints.clone());
         async move {
-            tokio::select! {
-                () = checkpoints.watch(&refusals) => {}
-                () = end.notified() => {}
-            }
+            checkpoints.watch(&refusals, &end).await;
             checkpoints
         }
     });
