@@ -22,6 +22,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "key changes and verifications",
         sql: include_str!("migrations/0002_key_changes_and_verifications.sql"),
     },
+    Migration { version: 3, name: "seals", sql: include_str!("migrations/0003_seals.sql") },
+    Migration { version: 4, name: "rights", sql: include_str!("migrations/0004_rights.sql") },
+    Migration { version: 5, name: "approvals", sql: include_str!("migrations/0005_approvals.sql") },
+    Migration { version: 6, name: "usage", sql: include_str!("migrations/0006_usage.sql") },
+    Migration { version: 7, name: "destruction", sql: include_str!("migrations/0007_destruction.sql") },
 ];
 
 /// Applies what is missing, each step in a transaction of its own.
