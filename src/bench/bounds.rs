@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use super::{BenchError, meters::Meters};
 use crate::{
-    hsm::{Hsm, HsmSettings, KeyKind, MOST_DECODER_KEYS, VendingKeyMaterial},
+    hsm::{
+        Hsm, HsmSettings, KeyId, KeyKind, MOST_DECODER_KEYS, VendingKey, VendingKeyClass, VendingKeyMaterial,
+    },
     settings::Settings,
     store::{
         Actor, Begun, ClientId, ConfigurationId, Content, FinishedState, ImportedFields, NewClient,
@@ -28,9 +30,32 @@ use crate::{
 /// HMACs of one job, which are as many calls.
 const CALLS: usize = 128;
 
-/// Derivations in a second: DKGA04 by HMAC, and DKGA02 in batches. The keys are of this run alone.
-pub(super) async fn hsm(settings: &HsmSettings, window: Duration) -> Result<(f64, f64), BenchError> {
+/// Derivations in a second.
+pub(super) struct HsmRates {
+    /// HMACs by the vending key of the service's own configuration, which lies in the token.
+    pub(super) token_hmac: Option<f64>,
+    /// HMACs by a key that lies in memory as long as its session.
+    pub(super) session_hmac: f64,
+    /// DKGA02 in batches.
+    pub(super) des: f64,
+}
+
+/// Measures what the HSM can do. Keys that are not `dkga04`'s are of this run alone.
+pub(super) async fn hsm(
+    settings: &HsmSettings,
+    dkga04: Option<&str>,
+    window: Duration,
+) -> Result<HsmRates, BenchError> {
     let hsm = Hsm::start(settings.clone())?;
+    let token_hmac = match dkga04 {
+        None => None,
+        Some(name) => {
+            let id = name.strip_prefix("configurations/").unwrap_or(name);
+            let id: ConfigurationId = id.parse().map_err(fault)?;
+            let key = VendingKey { id: KeyId(id.to_bytes()), class: VendingKeyClass::Hmac };
+            Some(derivations(&hsm, key, derivation(Dkga::Dkga04)?, CALLS, window).await?)
+        }
+    };
     let mut rates = [0.0; 2];
     for (rate, (dkga, kind, length, at_once)) in rates
         .iter_mut()
@@ -46,16 +71,27 @@ pub(super) async fn hsm(settings: &HsmSettings, window: Duration) -> Result<(f64
             VendingKeyMaterial::from_slice(kind, &key[..length]).map_err(crate::hsm::HsmError::from)?;
         let Some(material) = material else { continue };
         let session = hsm.import_session_key(material).await?;
-        let derivation = derivation(dkga)?;
-        let wanted: Vec<_> = (0..at_once).map(|_| (session.key(), derivation)).collect();
-        let (start, mut done) = (Instant::now(), 0);
-        while start.elapsed() < window {
-            done += hsm.with_decoder_keys(hsm.try_reserve()?, wanted.clone(), |keys| keys.len()).await?;
-        }
-        *rate = done as f64 / start.elapsed().as_secs_f64();
+        *rate = derivations(&hsm, session.key(), derivation(dkga)?, at_once, window).await?;
     }
     hsm.stop();
-    Ok((rates[0], rates[1]))
+    let [session_hmac, des] = rates;
+    Ok(HsmRates { token_hmac, session_hmac, des })
+}
+
+/// So many at once, again and again.
+async fn derivations(
+    hsm: &Hsm,
+    key: VendingKey,
+    derivation: Derivation,
+    at_once: usize,
+    window: Duration,
+) -> Result<f64, BenchError> {
+    let wanted = vec![(key, derivation); at_once];
+    let (start, mut done) = (Instant::now(), 0);
+    while start.elapsed() < window {
+        done += hsm.with_decoder_keys(hsm.try_reserve()?, wanted.clone(), |keys| keys.len()).await?;
+    }
+    Ok(done as f64 / start.elapsed().as_secs_f64())
 }
 
 fn fault(error: impl std::fmt::Display) -> BenchError {

@@ -104,7 +104,8 @@ fn table(report: &Report) -> String {
     let table = output::table(["work", "per second", "beside", "share", "ms: p50 / p99 / p99.9"], rows);
     let memory = report.server_memory_mib.map(|mib| {
         format!(
-            "\nthe server's memory: {mib:.0} MiB, at most {:.0} MiB",
+            "\nthe server's memory: {:.0} MiB idle, {mib:.0} MiB now, at most {:.0} MiB",
+            report.server_memory_idle_mib.unwrap_or(mib),
             report.server_memory_peak_mib.unwrap_or(mib)
         )
     });

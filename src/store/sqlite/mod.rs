@@ -15,6 +15,7 @@ mod failure;
 mod key_changes;
 mod ledger;
 mod lock;
+mod log;
 mod migrations;
 mod public_keys;
 mod readers;
@@ -33,6 +34,7 @@ use uuid::Uuid;
 use self::chain::Writing;
 use self::committer::{Class, Committer};
 use self::lock::ProcessLock;
+use self::log::Log;
 use self::readers::Readers;
 use super::{
     AcceptedRestore, Actor, AllowedKeyChange, Attempt, Attempted, Begun, Client, ClientId, Configuration,
@@ -98,7 +100,9 @@ impl SqliteStore {
         let thread = |error| OpenError::Io { path: path.clone(), error };
         let readers = (0..settings.readers.max(1)).map(|_| connection::open_reader(path));
         let readers = Readers::start(readers.collect::<Result<_, _>>()?, settings.queue).map_err(thread)?;
-        let committer = Committer::start(writer, settings.queue, settings.batch).map_err(thread)?;
+        let log = Log::start(connection::open_copier(path)?).map_err(thread)?;
+        let committer =
+            Committer::start(writer, Some(log), settings.queue, settings.batch).map_err(thread)?;
         Ok(Self { readers, committer, _lock: lock })
     }
 
