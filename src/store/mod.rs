@@ -15,9 +15,11 @@ mod error;
 mod id;
 mod key_change;
 mod ledger;
+mod limits;
 mod page;
 mod public_key;
 mod record;
+mod rights;
 pub mod sqlite;
 mod verification;
 
@@ -40,9 +42,11 @@ pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairError};
 pub use ledger::{
     Content, LedgerError, NewToken, Recorded, Refused, RowContent, Sequence, TokenRow, request_made_ms,
 };
+pub use limits::{Amount, AmountLimits, Limits, LimitsError};
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
 pub use public_key::{NewPublicKey, PublicKey, Registered};
 pub use record::{AcceptedRestore, Actor, NewAct, Past, Records, Seed, TokenFilter, TokenPage};
+pub use rights::{Group, Kinds, Rights, RightsError, Scope, TokenKind, UnknownName};
 pub use verification::{
     Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
 };
