@@ -8,6 +8,7 @@ use std::{
     fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use toml::{Table, Value};
@@ -25,6 +26,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// What may be issued.
     pub vending: VendingSettings,
+    /// How many persons it takes.
+    pub access: AccessSettings,
     /// The log.
     pub log: LogSettings,
 }
@@ -77,6 +80,15 @@ pub struct VendingSettings {
     pub verify_foreign: bool,
     /// Uploads that one client may try in a minute: each costs private RSA operations.
     pub uploads_per_minute: u32,
+}
+
+/// Who decides.
+#[derive(Debug, Clone, Copy)]
+pub struct AccessSettings {
+    /// How many administrators an act that matters takes, the one who asks for it included.
+    pub approvals: u32,
+    /// How long an act waits for them.
+    pub approval_expiry: Duration,
 }
 
 /// What the log says and how.
@@ -148,6 +160,11 @@ struct Reader<'a> {
     values: BTreeMap<String, Value>,
     faults: Vec<(String, String)>,
 }
+
+/// A long weekend.
+const APPROVAL_EXPIRY: Duration = Duration::from_hours(72);
+/// Four weeks: what nobody approved by then was forgotten.
+const LONGEST_EXPIRY: Duration = Duration::from_hours(24 * 28);
 
 /// The prefix of overriding variables; the client's own variables have no double underscore.
 const PREFIX: &str = "VENDKEY_";
@@ -240,9 +257,16 @@ impl<'a> Reader<'a> {
 
     fn settings(&mut self) -> Option<Settings> {
         // All sections are read before the first `?`, so that all their faults are found.
-        let (server, hsm, store, vending, log) =
-            (self.server(), self.hsm(), self.store(), self.vending(), self.log());
-        Some(Settings { server: server?, hsm: hsm?, store: store?, vending: vending?, log: log? })
+        let (server, hsm, store, vending, access, log) =
+            (self.server(), self.hsm(), self.store(), self.vending(), self.access(), self.log());
+        Some(Settings {
+            server: server?,
+            hsm: hsm?,
+            store: store?,
+            vending: vending?,
+            access: access?,
+            log: log?,
+        })
     }
 
     fn server(&mut self) -> Option<ServerSettings> {
@@ -358,6 +382,27 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn access(&mut self) -> Option<AccessSettings> {
+        let approvals = self.within("access.approvals", 1, 1..=9);
+        let approval_expiry = self.duration("access.approval_expiry", APPROVAL_EXPIRY, LONGEST_EXPIRY);
+        Some(AccessSettings { approvals: approvals?, approval_expiry: approval_expiry? })
+    }
+
+    /// A time such as `72h` or `30m`, of a second or more.
+    fn duration(&mut self, key: &str, default: Duration, most: Duration) -> Option<Duration> {
+        let Some(text) = self.text(key) else { return Some(default) };
+        let parsed: Option<jiff::SignedDuration> = text.parse().ok();
+        let parsed = parsed.and_then(|parsed| Duration::try_from(parsed).ok());
+        let parsed = parsed.filter(|parsed| (Duration::from_secs(1)..=most).contains(parsed));
+        if parsed.is_none() {
+            self.fault(
+                key,
+                format!("{text:?} is not a time such as 72h or 30m, of 1s to {}h", most.as_secs() / 3600),
+            );
+        }
+        parsed
+    }
+
     fn log(&mut self) -> Option<LogSettings> {
         let filter = self.text("log.filter").unwrap_or_else(|| "info".to_owned());
         if let Err(error) = filter.parse::<tracing_subscriber::EnvFilter>() {
@@ -423,6 +468,18 @@ mod tests {
             "vending.dkga02",
         ] {
             assert!(keys.contains(&key), "{key} is not among {keys:?}");
+        }
+    }
+
+    #[test]
+    fn approvals_and_their_time() {
+        let access = parse(GOOD, &[]).unwrap().access;
+        assert_eq!((access.approvals, access.approval_expiry), (1, Duration::from_hours(72)));
+        let access = parse(&format!("{GOOD}[access]\napprovals = 2\napproval_expiry = '1h 30m'\n"), &[]);
+        let access = access.unwrap().access;
+        assert_eq!((access.approvals, access.approval_expiry), (2, Duration::from_mins(90)));
+        for bad in ["approvals = 0", "approvals = 10", "approval_expiry = '0s'", "approval_expiry = '-1h'"] {
+            assert!(parse(&format!("{GOOD}[access]\n{bad}\n"), &[]).is_err(), "{bad}");
         }
     }
 
