@@ -9,7 +9,7 @@ use super::{
 use crate::{
     access::AccessError,
     hsm::HsmError,
-    store::{KeyChangePairError, Outcome, PageError, StoreError},
+    store::{KeyChangePairError, LimitMet, Outcome, PageError, StoreError},
     sts::{tid::TidRefusal, token::key_change::KeyChangeRefusal},
     vending::{EnableError, IssueError, KeyChangeRefused, Stop, Unusable, UploadError, VerifyError},
 };
@@ -163,6 +163,7 @@ impl From<IssueError> for Refusal {
             IssueError::Tid(TidRefusal::Exhausted) => Reason::TidExhausted,
             IssueError::Tid(TidRefusal::BeyondHorizon { .. }) => Reason::TidBeyondHorizon,
             IssueError::KeyChange(refused) => key_change(*refused),
+            IssueError::Limit(met) => return limit(met),
             IssueError::RequestIdReused => Reason::RequestIdReused,
             IssueError::RequestIdTooOld => Reason::RequestIdTooOld,
             IssueError::Stopped(Stop::BehindCheckpoint { .. }) => Reason::LedgerBehindCheckpoint,
@@ -184,6 +185,23 @@ impl From<IssueError> for Refusal {
             error => Self::new(reason, error.to_string()),
         }
     }
+}
+
+/// Names the limit that was met and when it ends.
+pub(super) fn limit(met: &LimitMet) -> Refusal {
+    let reason = if met.ends.is_some() { Reason::LimitReached } else { Reason::AmountAboveLimit };
+    let refusal = Refusal::new(reason, met.to_string()).metadata("limit", met.name.clone());
+    match met.ends {
+        Some(end) => {
+            let at = super::parse::timestamp(end.at_ms);
+            refusal.metadata("ends", jiff_text(at.seconds)).retry_after(end.wait)
+        }
+        None => refusal,
+    }
+}
+
+fn jiff_text(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }
 
 fn key_change(refused: KeyChangeRefused) -> Reason {

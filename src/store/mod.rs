@@ -43,7 +43,7 @@ pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairError};
 pub use ledger::{
     Content, LedgerError, NewToken, Recorded, Refused, RowContent, Sequence, TokenRow, request_made_ms,
 };
-pub use limits::{Amount, AmountLimits, Limits, LimitsError};
+pub use limits::{Amount, AmountLimits, LimitEnd, LimitMet, Limits, LimitsError};
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
 pub use public_key::{NewPublicKey, PublicKey, Registered};
 pub use record::{AcceptedRestore, Actor, NewAct, Past, Records, Seed, TokenFilter, TokenPage};

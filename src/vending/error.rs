@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     envelope::{BlobFault, FieldFault},
     hsm::HsmError,
-    store::{ConfigurationId, LedgerError, Outcome, StoreError, Warning},
+    store::{ConfigurationId, LedgerError, LimitMet, Outcome, StoreError, Warning},
     sts::{attributes::BaseDate, meter::MeterError, tid::TidRefusal, token::key_change::KeyChangeRefusal},
 };
 
@@ -100,6 +100,9 @@ pub enum IssueError {
     /// The meter is not carried from the one key to the other.
     #[error(transparent)]
     KeyChange(#[from] KeyChangeRefused),
+    /// The client's limits leave no room.
+    #[error(transparent)]
+    Limit(LimitMet),
     /// The id belongs to another request.
     #[error("this request_id was used for another request")]
     RequestIdReused,
@@ -171,6 +174,7 @@ impl From<LedgerError> for IssueError {
             LedgerError::Refused(Refused::RequestIdTooOld) => Self::RequestIdTooOld,
             LedgerError::Refused(Refused::CredentialNotEnabled) => Self::CredentialRefused,
             LedgerError::Refused(Refused::Tid(refusal)) => Self::Tid(refusal),
+            LedgerError::Refused(Refused::Limit(met)) => Self::Limit(met),
             LedgerError::Refused(Refused::KeyChangeNotAllowed { .. }) => {
                 Self::KeyChange(KeyChangeRefused::NotAllowed)
             }

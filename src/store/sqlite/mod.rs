@@ -22,6 +22,7 @@ mod readers;
 mod sealed;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod verifications;
 
 use std::collections::BTreeMap;
@@ -65,12 +66,14 @@ pub struct SqliteSettings {
     pub batch: usize,
     /// How many threads serve queries.
     pub readers: usize,
+    /// Which multiple of a client's usual tokens of a day raises an alarm.
+    pub alarm_pace: u32,
 }
 
 impl SqliteSettings {
     /// The usual settings for a database at this path.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), queue: 4_096, batch: 2_048, readers: 2 }
+        Self { path: path.into(), queue: 4_096, batch: 2_048, readers: 2, alarm_pace: 5 }
     }
 }
 
@@ -117,7 +120,7 @@ impl SqliteStore {
             .map_err(OpenError::Randomness)?;
         chain::create(&writer, id, salt_source)?;
         let (roll, rows) = sealed::roll_and_rows(&writer)?;
-        let writer = Writing::new(Reading::new(writer, Arc::clone(&seals)));
+        let writer = Writing::new(Reading::new(writer, Arc::clone(&seals)), settings.alarm_pace);
         let mut sealed = 0;
         if seal_rows || !roll {
             if rows && !seal_rows {
