@@ -8,6 +8,7 @@ use std::{
     fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use toml::{Table, Value};
@@ -77,6 +78,8 @@ pub struct VendingSettings {
     pub verify_foreign: bool,
     /// Uploads that one client may try in a minute: each costs private RSA operations.
     pub uploads_per_minute: u32,
+    /// How long a scheduled destruction of a key can be taken back.
+    pub destroy_delay: Duration,
 }
 
 /// What the log says and how.
@@ -219,6 +222,17 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// A time such as `7d`, at most `longest`.
+    fn duration(&mut self, key: &str, default: Duration, longest: Duration) -> Option<Duration> {
+        let Some(text) = self.text(key) else { return Some(default) };
+        let found = duration(&text).filter(|duration| *duration <= longest);
+        if found.is_none() {
+            let days = longest.as_secs() / DAY.as_secs();
+            self.fault(key, format!("{text:?} is not a time such as 7d, 36h, 90m or 30s, at most {days}d"));
+        }
+        found
+    }
+
     fn choice(&mut self, key: &str, choices: &[&str]) -> Option<usize> {
         let Some(text) = self.text(key) else { return Some(0) };
         let found = choices.iter().position(|choice| *choice == text);
@@ -348,6 +362,7 @@ impl<'a> Reader<'a> {
         let retention = self.within("vending.request_retention_days", 90, 1..=36_500);
         let foreign = self.choice("vending.verify_foreign", &["deny", "allow"]);
         let uploads = self.within("vending.uploads_per_minute", 30, 1..=100_000);
+        let destroy_delay = self.duration("vending.destroy_delay", DAY * 7, DAY * 365);
         Some(VendingSettings {
             horizon_minutes: horizon_minutes?,
             allow_dkga02: dkga02? == 0,
@@ -355,6 +370,7 @@ impl<'a> Reader<'a> {
             request_retention_days: retention?,
             verify_foreign: foreign? == 1,
             uploads_per_minute: uploads?,
+            destroy_delay: destroy_delay?,
         })
     }
 
@@ -366,6 +382,23 @@ impl<'a> Reader<'a> {
         let format = self.choice("log.format", &["text", "json"]);
         Some(LogSettings { filter, json: format? == 1 })
     }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A whole number of days, hours, minutes or seconds: `7d`, `36h`, `90m`, `30s`.
+fn duration(text: &str) -> Option<Duration> {
+    let number = text.strip_suffix(|unit: char| unit.is_ascii_lowercase())?;
+    let unit = match text.strip_prefix(number)? {
+        "d" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        "s" => 1,
+        _ => return None,
+    };
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    let count: u64 = if digits { number.parse().ok()? } else { return None };
+    count.checked_mul(unit).map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -423,6 +456,23 @@ mod tests {
             "vending.dkga02",
         ] {
             assert!(keys.contains(&key), "{key} is not among {keys:?}");
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        let delay = |text: &str| {
+            parse(&format!("{GOOD}[vending]\ndestroy_delay = '{text}'\n"), &[])
+                .map(|s| s.vending.destroy_delay)
+        };
+        assert_eq!(parse(GOOD, &[]).unwrap().vending.destroy_delay, DAY * 7);
+        for (text, seconds) in
+            [("0s", 0), ("30s", 30), ("90m", 5_400), ("36h", 129_600), ("365d", 31_536_000)]
+        {
+            assert_eq!(delay(text).unwrap(), Duration::from_secs(seconds), "{text}");
+        }
+        for bad in ["", "7", "d", "-1d", "+1d", "1.5d", "7w", "7 d", "366d", "99999999999999999999d", "7D"] {
+            assert!(delay(bad).is_err(), "{bad}");
         }
     }
 

@@ -96,7 +96,10 @@ impl From<Unusable> for Refusal {
             Unusable::NotFound(_) => Reason::ConfigurationNotFound,
             Unusable::Importing => Reason::ConfigurationImporting,
             Unusable::Disabled => Reason::ConfigurationDisabled,
-            Unusable::Destroyed | Unusable::Unservable(_) => Reason::ConfigurationUnservable,
+            Unusable::Enabled => Reason::ConfigurationEnabled,
+            Unusable::DestroyScheduled => Reason::ConfigurationDestroyScheduled,
+            Unusable::Destroyed => Reason::ConfigurationDestroyed,
+            Unusable::Unservable(_) => Reason::ConfigurationUnservable,
             Unusable::Denied(_) => Reason::PolicyDenies,
             Unusable::Unverified(_) => Reason::UnverifiedAlgorithm,
             Unusable::KeyClass(_) => Reason::KeyClassUnsupported,
@@ -123,6 +126,7 @@ impl From<UploadError> for Refusal {
                 tracing::error!(%error, "import");
                 Self::new(Reason::KeyUntrusted, error.to_string())
             }
+            UploadError::Destroyed => Self::new(Reason::ConfigurationDestroyed, error.to_string()),
             UploadError::Hsm(error) => error.into(),
             UploadError::Store(error) => error.into(),
             UploadError::Stopping => {
@@ -136,6 +140,7 @@ impl From<EnableError> for Refusal {
     fn from(error: EnableError) -> Self {
         match error {
             EnableError::Unusable(error) => error.into(),
+            EnableError::Stopped(ref stop) => Self::new(stopped(stop), error.to_string()),
             EnableError::Store(error) => error.into(),
         }
     }
@@ -157,8 +162,7 @@ impl From<IssueError> for Refusal {
             IssueError::KeyChange(refused) => key_change(*refused),
             IssueError::RequestIdReused => Reason::RequestIdReused,
             IssueError::RequestIdTooOld => Reason::RequestIdTooOld,
-            IssueError::Stopped(Stop::BehindCheckpoint { .. }) => Reason::LedgerBehindCheckpoint,
-            IssueError::Stopped(_) => Reason::ClockInDoubt,
+            IssueError::Stopped(stop) => stopped(stop),
             IssueError::CredentialRefused => Reason::CredentialRefused,
             IssueError::Unusable(_) | IssueError::Hsm { .. } | IssueError::Store(_) => Reason::Internal,
             IssueError::Fault(fault) => {
@@ -174,6 +178,13 @@ impl From<IssueError> for Refusal {
             IssueError::Unsettled(error) => Self::from(*error).issued(Issued::Maybe),
             error => Self::new(reason, error.to_string()),
         }
+    }
+}
+
+fn stopped(stop: &Stop) -> Reason {
+    match stop {
+        Stop::BehindCheckpoint { .. } => Reason::LedgerBehindCheckpoint,
+        Stop::ClockJumped { .. } | Stop::ClockFarFromLastCommit { .. } => Reason::ClockInDoubt,
     }
 }
 
@@ -218,6 +229,7 @@ impl From<KeyChangePairError> for Refusal {
     fn from(error: KeyChangePairError) -> Self {
         match error {
             KeyChangePairError::NotFound(id) => Unusable::NotFound(id).into(),
+            KeyChangePairError::WrongState(state) => Unusable::from(state).into(),
             KeyChangePairError::Store(error) => error.into(),
         }
     }

@@ -14,7 +14,7 @@ use crate::store::{
 };
 use crate::sts::attributes::{Attributes, KeyExpiry};
 
-type Refusable<T> = Result<Result<T, ConfigurationRefusal>, StoreError>;
+pub(super) type Refusable<T> = Result<Result<T, ConfigurationRefusal>, StoreError>;
 
 pub(super) fn begin_import(connection: &Writing, new: &NewConfiguration) -> Result<Begun, StoreError> {
     if let Some(known) = of_upload(connection, new.fingerprint)? {
@@ -179,7 +179,7 @@ fn not_servable(row: Configuration) -> ConfigurationRefusal {
 }
 
 /// The row that was just written.
-fn written(connection: &Connection, id: ConfigurationId) -> Result<Configuration, StoreError> {
+pub(super) fn written(connection: &Connection, id: ConfigurationId) -> Result<Configuration, StoreError> {
     get(connection, id)?
         .ok_or_else(|| StoreError::Defect { reason: "a configuration just written is gone".into() })
 }
@@ -222,6 +222,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Configuration)> {
         uploaded_by: ClientId::from_bytes(row.get("uploaded_by")?),
         created_ms: row.get("created_ms")?,
         updated_ms: row.get("updated_ms")?,
+        destroy_ms: row.get("destroy_ms")?,
+        destroy_begun: row.get("destroy_begun")?,
     };
     Ok((row.get("number")?, configuration))
 }
