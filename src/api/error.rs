@@ -52,6 +52,14 @@ impl From<StoreError> for Refusal {
             StoreError::Unavailable { .. } | StoreError::Closed { .. } => {
                 Self::new(Reason::StoreUnavailable, "the store cannot be written or read")
             }
+            StoreError::NoSeal { .. } => {
+                Self::new(Reason::HsmUnavailable, "the HSM does not check seals now")
+            }
+            StoreError::Forged { .. } => {
+                // Which row is for the log alone.
+                tracing::error!(%error, "the store");
+                return Self::new(Reason::SealBroken, "a row that decides was changed by another hand");
+            }
             StoreError::Damaged { .. } | StoreError::Corrupt { .. } | StoreError::Defect { .. } => {
                 tracing::error!(%error, "the store");
                 return internal().issued(error.outcome().into());
@@ -184,6 +192,7 @@ impl From<IssueError> for Refusal {
 fn stopped(stop: &Stop) -> Reason {
     match stop {
         Stop::BehindCheckpoint { .. } => Reason::LedgerBehindCheckpoint,
+        Stop::RowsChanged => Reason::SealBroken,
         Stop::ClockJumped { .. } | Stop::ClockFarFromLastCommit { .. } => Reason::ClockInDoubt,
     }
 }

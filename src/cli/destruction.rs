@@ -17,7 +17,7 @@ use crate::api::v1::{
 #[derive(Args)]
 #[command(after_help = "Example: vendkey configuration destroy configurations/01a2... --confirm 4884a7
 
-The configuration must be disabled. After the delay of the server's settings (vending.destroy_delay, 7 days) the HSM destroys the key \
+The configuration must be disabled. After the delay of the server's settings (vending.destroy_delay, a week) the HSM destroys the key \
 for good; until then `vendkey configuration restore` takes it back. What was issued stays on record, but its digits cannot be made \
 again.")]
 pub(super) struct Destroy {

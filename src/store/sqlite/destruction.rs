@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::chain::Writing;
 use super::column::foreign;
-use super::configurations::{Refusable, get, written};
+use super::configurations::{Refusable, get, seal, written};
 use crate::store::{
     Actor, Configuration, ConfigurationId, ConfigurationRefusal, ConfigurationState as State, StoreError,
 };
@@ -33,6 +33,7 @@ pub(super) fn schedule(
             "UPDATE configurations SET state = 'DESTROY_SCHEDULED', destroy_ms = ?1, updated_ms = ?2 WHERE id = ?3",
         )?
         .execute((destroy_ms, now_ms, id.to_bytes()))?;
+    seal(connection, id)?;
     let details = BTreeMap::from([
         ("configuration", id.to_string()),
         ("destroy_ms", destroy_ms.to_string()),
@@ -64,6 +65,7 @@ pub(super) fn restore(
             "UPDATE configurations SET state = 'DISABLED', destroy_ms = NULL, updated_ms = ?1 WHERE id = ?2",
         )?
         .execute((now_ms, id.to_bytes()))?;
+    seal(connection, id)?;
     let details = BTreeMap::from([("configuration", id.to_string())]);
     connection.append_act("configuration.restored", actor, now_ms, &details)?;
     written(connection, id).map(Ok)
@@ -73,7 +75,7 @@ pub(super) fn restore(
 pub(super) fn due(connection: &Connection, now_ms: i64) -> Result<Vec<ConfigurationId>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT id FROM configurations
-         WHERE state = 'DESTROY_SCHEDULED' AND (destroy_begun = 1 OR destroy_ms <= ?1) ORDER BY number",
+         WHERE state = 'DESTROY_SCHEDULED' AND (destroy_begun_ms IS NOT NULL OR destroy_ms <= ?1) ORDER BY number",
     )?;
     let ids = statement.query_map([now_ms], |row| row.get(0).map(ConfigurationId::from_bytes))?;
     Ok(ids.collect::<Result<_, _>>()?)
@@ -93,8 +95,9 @@ pub(super) fn begin(connection: &Writing, id: ConfigurationId, now_ms: i64) -> R
         return Ok(Err(ConfigurationRefusal::WrongState { state: row.state }));
     }
     connection
-        .prepare_cached("UPDATE configurations SET destroy_begun = 1, updated_ms = ?1 WHERE id = ?2")?
+        .prepare_cached("UPDATE configurations SET destroy_begun_ms = ?1, updated_ms = ?1 WHERE id = ?2")?
         .execute((now_ms, id.to_bytes()))?;
+    seal(connection, id)?;
     let details = BTreeMap::from([("configuration", id.to_string())]);
     connection.append_act("configuration.destruction_begun", &Actor::Local, now_ms, &details)?;
     written(connection, id).map(Ok)
@@ -115,6 +118,7 @@ pub(super) fn finish(connection: &Writing, id: ConfigurationId, now_ms: i64) -> 
              WHERE id = ?2",
         )?
         .execute((now_ms, id.to_bytes()))?;
+    seal(connection, id)?;
     let details = BTreeMap::from([
         ("configuration", id.to_string()),
         ("kcv", row.kcv.map(hex::encode).unwrap_or_default()),
