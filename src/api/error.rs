@@ -104,7 +104,10 @@ impl From<Unusable> for Refusal {
             Unusable::NotFound(_) => Reason::ConfigurationNotFound,
             Unusable::Importing => Reason::ConfigurationImporting,
             Unusable::Disabled => Reason::ConfigurationDisabled,
-            Unusable::Destroyed | Unusable::Unservable(_) => Reason::ConfigurationUnservable,
+            Unusable::Enabled => Reason::ConfigurationEnabled,
+            Unusable::DestroyScheduled => Reason::ConfigurationDestroyScheduled,
+            Unusable::Destroyed => Reason::ConfigurationDestroyed,
+            Unusable::Unservable(_) => Reason::ConfigurationUnservable,
             Unusable::Denied(_) => Reason::PolicyDenies,
             Unusable::Unverified(_) => Reason::UnverifiedAlgorithm,
             Unusable::KeyClass(_) => Reason::KeyClassUnsupported,
@@ -131,6 +134,7 @@ impl From<UploadError> for Refusal {
                 tracing::error!(%error, "import");
                 Self::new(Reason::KeyUntrusted, error.to_string())
             }
+            UploadError::Destroyed => Self::new(Reason::ConfigurationDestroyed, error.to_string()),
             UploadError::Hsm(error) => error.into(),
             UploadError::Store(error) => error.into(),
             UploadError::Stopping => {
@@ -144,6 +148,7 @@ impl From<EnableError> for Refusal {
     fn from(error: EnableError) -> Self {
         match error {
             EnableError::Unusable(error) => error.into(),
+            EnableError::Stopped(ref stop) => Self::new(stopped(stop), error.to_string()),
             EnableError::Store(error) => error.into(),
         }
     }
@@ -166,9 +171,7 @@ impl From<IssueError> for Refusal {
             IssueError::Limit(met) => return limit(met),
             IssueError::RequestIdReused => Reason::RequestIdReused,
             IssueError::RequestIdTooOld => Reason::RequestIdTooOld,
-            IssueError::Stopped(Stop::BehindCheckpoint { .. }) => Reason::LedgerBehindCheckpoint,
-            IssueError::Stopped(Stop::RowsChanged) => Reason::SealBroken,
-            IssueError::Stopped(_) => Reason::ClockInDoubt,
+            IssueError::Stopped(stop) => stopped(stop),
             IssueError::CredentialRefused => Reason::CredentialRefused,
             IssueError::Unusable(_) | IssueError::Hsm { .. } | IssueError::Store(_) => Reason::Internal,
             IssueError::Fault(fault) => {
@@ -202,6 +205,14 @@ pub(super) fn limit(met: &LimitMet) -> Refusal {
 
 fn jiff_text(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
+}
+
+fn stopped(stop: &Stop) -> Reason {
+    match stop {
+        Stop::BehindCheckpoint { .. } => Reason::LedgerBehindCheckpoint,
+        Stop::RowsChanged => Reason::SealBroken,
+        Stop::ClockJumped { .. } | Stop::ClockFarFromLastCommit { .. } => Reason::ClockInDoubt,
+    }
 }
 
 fn key_change(refused: KeyChangeRefused) -> Reason {
@@ -245,6 +256,7 @@ impl From<KeyChangePairError> for Refusal {
     fn from(error: KeyChangePairError) -> Self {
         match error {
             KeyChangePairError::NotFound(id) => Unusable::NotFound(id).into(),
+            KeyChangePairError::WrongState(state) => Unusable::from(state).into(),
             KeyChangePairError::Store(error) => error.into(),
         }
     }

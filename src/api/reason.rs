@@ -45,6 +45,9 @@ reasons! {
     PublicKeyNotFound = "PUBLIC_KEY_NOT_FOUND", NotFound, "No public key has this name.";
     ConfigurationDisabled = "CONFIGURATION_DISABLED", FailedPrecondition, "The configuration is disabled; an administrator can enable it.";
     ConfigurationImporting = "CONFIGURATION_IMPORTING", FailedPrecondition, "The upload of this configuration was not finished; repeat it.";
+    ConfigurationEnabled = "CONFIGURATION_ENABLED", FailedPrecondition, "The configuration is enabled; only a disabled one can be destroyed.";
+    ConfigurationDestroyScheduled = "CONFIGURATION_DESTROY_SCHEDULED", FailedPrecondition, "The configuration waits to be destroyed; until then an administrator can restore it. Replays are answered.";
+    ConfigurationDestroyed = "CONFIGURATION_DESTROYED", FailedPrecondition, "The configuration's key is destroyed, for good: nothing is issued under it, and the digits of earlier tokens cannot be made again.";
     ConfigurationUnservable = "CONFIGURATION_UNSERVABLE", FailedPrecondition, "No token can ever be issued under this configuration; the message says why.";
     PolicyDenies = "POLICY_DENIES", FailedPrecondition, "The settings of this server do not allow it, such as DKGA02 where it is denied.";
     UnverifiedAlgorithm = "UNVERIFIED_ALGORITHM", FailedPrecondition, "No published vector proves this algorithm; the settings must allow it.";

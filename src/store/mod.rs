@@ -102,6 +102,41 @@ pub trait Store: Send + Sync {
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 
+    /// Schedules the destruction of a disabled configuration; one that is scheduled already keeps its time.
+    async fn schedule_destruction(
+        &self,
+        id: ConfigurationId,
+        destroy_ms: i64,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// Takes a scheduled destruction back: the configuration is disabled then. One that is not scheduled stays as it is.
+    /// Refused once destruction has begun.
+    async fn restore_configuration(
+        &self,
+        id: ConfigurationId,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// The configurations whose keys are to be destroyed now, and those whose destruction was begun and did not end.
+    async fn due_destructions(&self, now_ms: i64) -> Result<Vec<ConfigurationId>, StoreError>;
+
+    /// Says that keys are about to be destroyed: from here on there is no way back. Refused before its time.
+    async fn begin_destruction(
+        &self,
+        id: ConfigurationId,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// Says that the keys were seen to be gone. Refused unless destruction was begun.
+    async fn finish_destruction(
+        &self,
+        id: ConfigurationId,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
     /// Registers a key that signs uploads. The same key (by fingerprint) again answers the row that is there.
     async fn register_public_key(&self, new: NewPublicKey) -> Result<Registered, StoreError>;
 

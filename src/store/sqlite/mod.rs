@@ -12,6 +12,7 @@ mod column;
 mod committer;
 mod configurations;
 mod connection;
+mod destruction;
 mod failure;
 mod key_changes;
 mod ledger;
@@ -235,6 +236,45 @@ impl Store for SqliteStore {
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError> {
         self.write_configuration(move |c| configurations::set_enabled(c, id, enabled, &actor, now_ms)).await
+    }
+
+    async fn schedule_destruction(
+        &self,
+        id: ConfigurationId,
+        destroy_ms: i64,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::schedule(c, id, destroy_ms, &actor, now_ms)).await
+    }
+
+    async fn restore_configuration(
+        &self,
+        id: ConfigurationId,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::restore(c, id, &actor, now_ms)).await
+    }
+
+    async fn due_destructions(&self, now_ms: i64) -> Result<Vec<ConfigurationId>, StoreError> {
+        self.read(move |c| destruction::due(c, now_ms)).await
+    }
+
+    async fn begin_destruction(
+        &self,
+        id: ConfigurationId,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::begin(c, id, now_ms)).await
+    }
+
+    async fn finish_destruction(
+        &self,
+        id: ConfigurationId,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::finish(c, id, now_ms)).await
     }
 
     async fn register_public_key(&self, new: NewPublicKey) -> Result<Registered, StoreError> {
