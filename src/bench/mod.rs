@@ -24,6 +24,8 @@ pub struct Plan {
     pub window: Duration,
     /// Clients that call one token at a time.
     pub clients: usize,
+    /// How many rows the ledger gets before its bound is measured once more.
+    pub fill: Option<u64>,
     /// The server's process.
     pub server_pid: Option<u32>,
 }
@@ -96,7 +98,11 @@ pub async fn run(plan: &Plan, settings: Option<&Settings>) -> Result<Report, Ben
         }
         figures.add(SESSION_HMAC, rates.session_hmac, None, None);
         figures.add(DES, rates.des, None, None);
-        figures.add(ROWS, bounds::ledger(settings, plan.window).await?, None, None);
+        let (empty, full) = bounds::ledger(settings, plan.window, plan.fill).await?;
+        figures.add(ROWS, empty, None, None);
+        if let Some((full, fill)) = full.zip(plan.fill) {
+            figures.add(&format!("the same on top of {fill} rows"), full, Some(ROWS), None);
+        }
     }
     let nothing = load::nothing(plan).await?;
     figures.add(RPC, nothing.rate, None, Some(nothing.latency));

@@ -13,10 +13,14 @@ use super::seat::Desk;
 use super::service::Hsm;
 use super::template::Lifetime;
 use super::unwrap;
+use crate::crash;
 use crate::secret::SecretBytes;
 
 /// The admin thread's seat, the only one that writes to the token.
 pub(super) const SEAT: usize = 1;
+
+/// The sealing thread's seat.
+pub(super) const SEAL_SEAT: usize = 2;
 
 /// One piece of work.
 pub(super) type AdminJob = Box<dyn FnOnce(&Module, &Capabilities) + Send>;
@@ -95,6 +99,22 @@ impl Hsm {
         self.at_admin_desk(move |desk, _| own_keys::seal(desk, domain, &data)).await
     }
 
+    /// The seal of a row: HMAC-SHA-256 by the row-seal key. Blocks, so it is not for async code; has a thread of its own, so that it
+    /// never waits for an RSA operation.
+    ///
+    /// # Errors
+    /// [`HsmError::Busy`], [`HsmError::Unavailable`], [`HsmError::Silent`].
+    pub fn seal_row(&self, message: &[u8]) -> Result<[u8; 32], HsmError> {
+        let message = message.to_vec();
+        let (answer, answered) = flume::bounded(1);
+        self.queue_seal(Box::new(move |module, _| {
+            let sealed = module.at_seat(SEAL_SEAT, |desk| own_keys::seal(desk, "row seal", &message));
+            let _ = answer.send(sealed);
+        }))?;
+        let patience = self.patience();
+        answered.recv_timeout(patience).unwrap_or(Err(HsmError::Silent(patience)))
+    }
+
     /// Makes the token objects of a vending key under this id, and proves them: attributes read back, the value unreadable,
     /// check value and test derivations compared with software. Objects that are under this id already (a half import)
     /// are destroyed first. After an error nothing is left, unless the HSM itself was lost.
@@ -120,7 +140,10 @@ impl Hsm {
     /// # Errors
     /// [`HsmError::Busy`], [`HsmError::Unavailable`].
     pub async fn destroy_vending_key(&self, id: KeyId) -> Result<(), HsmError> {
-        self.at_admin_desk(move |desk, _| import::destroy(desk, id)).await
+        self.at_admin_desk(move |desk, _| {
+            import::destroy_in_steps(desk, id, || crash::point("destroy-between-objects"))
+        })
+        .await
     }
 
     /// All vending and mask keys in the token, for the report of those that no configuration knows. Scans the token.

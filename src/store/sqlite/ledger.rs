@@ -6,9 +6,11 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use uuid::Uuid;
 
+use super::authority::KnownCaller;
 use super::chain::{State, Writing};
 use super::column::{coded, coded_or_null, foreign};
-use super::failure::spoils_transaction;
+use super::failure::{spoiling, spoils_transaction};
+use super::usage;
 use crate::audit::{Hash, KeyChangeBits, TokenEntry, TokenKind};
 use crate::store::{
     ClientId, ConfigurationId, ConfigurationState, Content, LedgerError, NewToken, Recorded, Refused,
@@ -49,19 +51,12 @@ pub(super) fn record_all(
 
 /// Records a token, finds its first record, or says why not.
 ///
-/// It writes with one statement, the last thing that can fail: whatever else comes of it has left nothing in the transaction,
-/// so it needs no savepoint, which would cost as much as the row.
+/// It needs no savepoint, which would cost as much as the row: what is refused comes before the row or with it and leaves nothing, and
+/// a failure after the row spoils the transaction.
 pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Refused>, StoreError> {
-    let mark = writing.mark();
-    let recorded = record_new(writing, new);
-    if !matches!(recorded, Ok(Ok(Recorded::New(_)))) {
-        writing.go_back(mark);
-    }
-    recorded
-}
-
-fn record_new(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Refused>, StoreError> {
-    let Some(caller) = caller(writing, new)? else { return Ok(Err(Refused::CredentialNotEnabled)) };
+    let Some(caller) = writing.caller(new.client, &new.credential)? else {
+        return Ok(Err(Refused::CredentialNotEnabled));
+    };
     // A replay comes before every other rule: a token that was promised is answered again, whatever changed since.
     let refused = |refused| Ok(earlier(writing, &caller, new)?.unwrap_or(Err(refused)));
 
@@ -70,6 +65,10 @@ fn record_new(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Refu
     if request_made_ms(new.request_id).is_some_and(|made_ms| made_ms < from_ms) {
         return refused(Refused::RequestIdTooOld);
     }
+    let charge = match usage::admit(writing, &caller, &new.content, new.now_ms)? {
+        Ok(charge) => charge,
+        Err(met) => return refused(met.into()),
+    };
     let finished = match finish(writing, &state, new.content.clone())? {
         Ok(finished) => finished,
         Err(why) => return refused(why),
@@ -80,10 +79,14 @@ fn record_new(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Refu
             entry(new, &finished.content, subject)
         })?;
     // Most requests are new: the index that keeps them apart is asked once, by the row itself.
-    if !insert(writing, &caller, new, &finished, sequence, hash)? {
+    let written = insert(writing, &caller, new, &finished, sequence, hash);
+    if written != Ok(true) {
+        writing.take_back_record(state);
+        written?;
         let lost = || StoreError::Defect { reason: "a request is on record and has no row".into() };
         return earlier(writing, &caller, new)?.ok_or_else(lost);
     }
+    usage::book(writing, &caller, charge, new.now_ms).map_err(spoiling)?;
     let sequence = Sequence::new(sequence)
         .ok_or_else(|| StoreError::Defect { reason: "a ledger row has no positive number".into() })?;
     Ok(Ok(Recorded::New(TokenRow {
@@ -100,7 +103,7 @@ fn record_new(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Refu
 /// What the request came to before, if it is on record.
 fn earlier(
     connection: &Connection,
-    caller: &Caller,
+    caller: &KnownCaller,
     new: &NewToken,
 ) -> Result<Option<Result<Recorded, Refused>>, StoreError> {
     let row = connection
@@ -329,25 +332,6 @@ fn before_time(connection: &Connection, time_ms: i64) -> Result<i64, StoreError>
     Ok(low)
 }
 
-/// Who asks, by the numbers that the ledger keeps.
-struct Caller {
-    client: i64,
-    credential: i64,
-}
-
-/// The caller, unless the credential is another client's or was disabled since the call was authenticated.
-fn caller(connection: &Connection, new: &NewToken) -> Result<Option<Caller>, StoreError> {
-    Ok(connection
-        .prepare_cached(
-            "SELECT c.number, k.number FROM credentials k JOIN clients c ON c.number = k.client
-             WHERE k.key_id = ?1 AND c.id = ?2 AND k.enabled = 1 AND c.enabled = 1",
-        )?
-        .query_row((&new.credential, new.client.to_bytes()), |row| {
-            Ok(Caller { client: row.get(0)?, credential: row.get(1)? })
-        })
-        .optional()?)
-}
-
 /// Content that is ready to be written, with the numbers of its configurations.
 struct Finished {
     content: RowContent,
@@ -357,7 +341,7 @@ struct Finished {
 
 /// Checks the configurations and picks the TID: what the store adds to the caller's content.
 fn finish(
-    connection: &Connection,
+    connection: &Writing,
     state: &State,
     content: Content,
 ) -> Result<Result<Finished, Refused>, StoreError> {
@@ -411,17 +395,8 @@ fn above(window: TidWindow, floor: Option<Tid>) -> TidWindow {
 }
 
 /// The number of a configuration that may issue now.
-fn enabled_configuration(
-    connection: &Connection,
-    id: ConfigurationId,
-) -> Result<Result<i64, Refused>, StoreError> {
-    let found: Option<(i64, ConfigurationState)> = connection
-        .prepare_cached("SELECT number, state FROM configurations WHERE id = ?1")?
-        .query_row([id.to_bytes()], |row| {
-            Ok((row.get(0)?, super::column::parsed(row, 1, "configurations.state")?))
-        })
-        .optional()?;
-    Ok(match found {
+fn enabled_configuration(writing: &Writing, id: ConfigurationId) -> Result<Result<i64, Refused>, StoreError> {
+    Ok(match writing.configuration_state(id)? {
         None => Err(Refused::ConfigurationNotFound { id }),
         Some((number, ConfigurationState::Enabled)) => Ok(number),
         Some((_, state)) => Err(Refused::ConfigurationNotEnabled { id, state }),
@@ -431,7 +406,7 @@ fn enabled_configuration(
 /// Writes the row, unless the request has one.
 fn insert(
     connection: &Connection,
-    caller: &Caller,
+    caller: &KnownCaller,
     new: &NewToken,
     finished: &Finished,
     sequence: i64,

@@ -4,6 +4,7 @@
 //! of its table (`configurations`, `public_keys`, `clients`, `ledger`). A query goes to the `readers` instead.
 //! `migrations` bring the schema up when the database is opened; `lock` keeps a second process out.
 
+mod authority;
 mod chain;
 mod checkpoints;
 mod clients;
@@ -11,6 +12,7 @@ mod column;
 mod committer;
 mod configurations;
 mod connection;
+mod destruction;
 mod failure;
 mod key_changes;
 mod ledger;
@@ -19,16 +21,18 @@ mod log;
 mod migrations;
 mod public_keys;
 mod readers;
+mod sealed;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod verifications;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::Connection;
 use uuid::Uuid;
 
 use self::chain::Writing;
@@ -36,12 +40,14 @@ use self::committer::{Class, Committer};
 use self::lock::ProcessLock;
 use self::log::Log;
 use self::readers::Readers;
+use self::sealed::{Reading, Seals};
 use super::{
     AcceptedRestore, Actor, AllowedKeyChange, Attempt, Attempted, Begun, Client, ClientId, Configuration,
     ConfigurationError, ConfigurationId, ConfigurationRefusal, Credential, CredentialHolder, ImportedFields,
     KeyChangePair, KeyChangePairError, LedgerError, NewAct, NewAttempt, NewClient, NewConfiguration,
     NewCredential, NewPublicKey, NewToken, Page, PageRequest, Past, PublicKey, PublicKeyId, Recorded,
-    Records, Registered, Seed, Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow,
+    Records, Registered, SealReport, Sealer, Seed, Sequence, Store, StoreError, TokenFilter, TokenPage,
+    TokenRow,
 };
 use crate::audit::{Hash, Head, RESTORE_ACCEPTED};
 use crate::crash;
@@ -63,12 +69,14 @@ pub struct SqliteSettings {
     pub batch: usize,
     /// How many threads serve queries.
     pub readers: usize,
+    /// Which multiple of a client's usual tokens of a day raises an alarm.
+    pub alarm_pace: u32,
 }
 
 impl SqliteSettings {
     /// The usual settings for a database at this path.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), queue: 4_096, batch: 2_048, readers: 2 }
+        Self { path: path.into(), queue: 4_096, batch: 2_048, readers: 2, alarm_pace: 5 }
     }
 }
 
@@ -85,8 +93,26 @@ impl SqliteStore {
     /// Opens the database, making it if there is none, and brings its schema up. Blocking.
     ///
     /// Exactly one store may have a database open: a second one is refused with [`OpenError::InUse`].
-    pub fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
+    pub fn open(settings: &SqliteSettings, sealer: Arc<dyn Sealer>) -> Result<Self, OpenError> {
+        Self::open_with(settings, sealer, false).map(|(store, _)| store)
+    }
+
+    /// The same for a database whose rows that decide bear no seals, or not those of this HSM: seals them as they are, on record, and
+    /// answers how many. An administrator must know that they are what they should be.
+    pub fn open_and_seal(
+        settings: &SqliteSettings,
+        sealer: Arc<dyn Sealer>,
+    ) -> Result<(Self, u64), OpenError> {
+        Self::open_with(settings, sealer, true)
+    }
+
+    fn open_with(
+        settings: &SqliteSettings,
+        sealer: Arc<dyn Sealer>,
+        seal_rows: bool,
+    ) -> Result<(Self, u64), OpenError> {
         let path = &settings.path;
+        let seals = Arc::new(Seals::new(sealer));
         let lock = ProcessLock::acquire(path)?;
         connection::create(path)?;
         let mut writer = connection::open_writer(path)?;
@@ -96,14 +122,25 @@ impl SqliteStore {
             .and_then(|()| getrandom::fill(&mut salt_source))
             .map_err(OpenError::Randomness)?;
         chain::create(&writer, id, salt_source)?;
+        let (roll, rows) = sealed::roll_and_rows(&writer)?;
+        let writer = Writing::new(Reading::new(writer, Arc::clone(&seals)), settings.alarm_pace);
+        let mut sealed = 0;
+        if seal_rows || !roll {
+            if rows && !seal_rows {
+                return Err(OpenError::Unsealed);
+            }
+            sealed = chain::seal_rows(&writer)?;
+        }
 
         let thread = |error| OpenError::Io { path: path.clone(), error };
-        let readers = (0..settings.readers.max(1)).map(|_| connection::open_reader(path));
-        let readers = Readers::start(readers.collect::<Result<_, _>>()?, settings.queue).map_err(thread)?;
+        let readers = (0..settings.readers.max(1))
+            .map(|_| Ok(Reading::new(connection::open_reader(path)?, Arc::clone(&seals))));
+        let readers =
+            Readers::start(readers.collect::<Result<_, OpenError>>()?, settings.queue).map_err(thread)?;
         let log = Log::start(connection::open_copier(path)?).map_err(thread)?;
         let committer =
             Committer::start(writer, Some(log), settings.queue, settings.batch).map_err(thread)?;
-        Ok(Self { readers, committer, _lock: lock })
+        Ok((Self { readers, committer, _lock: lock }, sealed))
     }
 
     /// How busy the committer was since the store was opened.
@@ -138,7 +175,7 @@ impl SqliteStore {
     async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&Reading) -> Result<T, StoreError> + Send + 'static,
     {
         self.readers.query(query).await
     }
@@ -203,6 +240,45 @@ impl Store for SqliteStore {
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError> {
         self.write_configuration(move |c| configurations::set_enabled(c, id, enabled, &actor, now_ms)).await
+    }
+
+    async fn schedule_destruction(
+        &self,
+        id: ConfigurationId,
+        destroy_ms: i64,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::schedule(c, id, destroy_ms, &actor, now_ms)).await
+    }
+
+    async fn restore_configuration(
+        &self,
+        id: ConfigurationId,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::restore(c, id, &actor, now_ms)).await
+    }
+
+    async fn due_destructions(&self, now_ms: i64) -> Result<Vec<ConfigurationId>, StoreError> {
+        self.read(move |c| destruction::due(c, now_ms)).await
+    }
+
+    async fn begin_destruction(
+        &self,
+        id: ConfigurationId,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::begin(c, id, now_ms)).await
+    }
+
+    async fn finish_destruction(
+        &self,
+        id: ConfigurationId,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::finish(c, id, now_ms)).await
     }
 
     async fn register_public_key(&self, new: NewPublicKey) -> Result<Registered, StoreError> {
@@ -371,11 +447,15 @@ impl Store for SqliteStore {
     }
 
     async fn chain_head(&self) -> Result<Head, StoreError> {
-        self.read(chain::head).await
+        self.read(|c| chain::head(c)).await
     }
 
     async fn record_hash(&self, position: u64) -> Result<Option<Hash>, StoreError> {
         self.read(move |c| chain::hash_at(c, position)).await
+    }
+
+    async fn verify_seals(&self) -> Result<SealReport, StoreError> {
+        self.read(Reading::verify).await
     }
 
     async fn keep_checkpoint(&self, number: u64, text: String) -> Result<(), StoreError> {
@@ -383,7 +463,7 @@ impl Store for SqliteStore {
     }
 
     async fn past(&self) -> Result<Past, StoreError> {
-        self.read(checkpoints::past).await
+        self.read(|c| checkpoints::past(c)).await
     }
 
     async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError> {

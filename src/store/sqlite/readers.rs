@@ -4,12 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
 use flume::{Sender, TrySendError};
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::sealed::Reading;
 use crate::store::{Outcome, StoreError};
 
-type Query = Box<dyn FnOnce(&Connection) + Send>;
+type Query = Box<dyn FnOnce(&Reading) + Send>;
 
 /// The reading threads and the queue that they share.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Readers {
 
 impl Readers {
     /// Starts a thread for each connection. `queue` queries may wait.
-    pub(super) fn start(connections: Vec<Connection>, queue: usize) -> std::io::Result<Self> {
+    pub(super) fn start(connections: Vec<Reading>, queue: usize) -> std::io::Result<Self> {
         let (sender, receiver) = flume::bounded::<Query>(queue.max(1));
         let mut readers = Self { queue: Some(sender), threads: Vec::with_capacity(connections.len()) };
         for connection in connections {
@@ -39,7 +39,7 @@ impl Readers {
     pub(super) async fn query<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&Reading) -> Result<T, StoreError> + Send + 'static,
     {
         let closed = StoreError::Closed { outcome: Outcome::NotDone };
         let (reply, answer) = oneshot::channel();
@@ -70,11 +70,17 @@ impl Drop for Readers {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::store::SoftwareSealer;
+    use crate::store::sqlite::sealed::Seals;
 
     #[tokio::test]
     async fn a_panic_is_said_and_the_thread_goes_on() {
-        let readers = Readers::start(vec![Connection::open_in_memory().unwrap()], 4).unwrap();
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let seals = Arc::new(Seals::new(Arc::new(SoftwareSealer([1; 32]))));
+        let readers = Readers::start(vec![Reading::new(connection, seals)], 4).unwrap();
         let panicking: Result<(), _> = readers.query(|_| panic!("played")).await;
         assert!(matches!(panicking, Err(StoreError::Defect { .. })), "{panicking:?}");
         let found = readers.query(|c| Ok(c.query_row("SELECT 7", [], |row| row.get(0))?)).await;
