@@ -83,6 +83,15 @@ pub(super) fn is_allowed(connection: &Connection, source: i64, target: i64) -> R
         .query_row((source, target), |row| row.get(0))?)
 }
 
+/// The same by ids.
+pub(super) fn is_allowed_pair(connection: &Connection, pair: KeyChangePair) -> Result<bool, StoreError> {
+    Ok(connection
+        .prepare_cached(&format!("{SELECT} WHERE s.id = ?1 AND t.id = ?2"))?
+        .query_row((pair.source.to_bytes(), pair.target.to_bytes()), read)
+        .optional()?
+        .is_some())
+}
+
 pub(super) fn list(connection: &Connection, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError> {
     let mut statement =
         connection.prepare_cached(&format!("{SELECT} WHERE p.number > ?1 ORDER BY p.number LIMIT ?2"))?;
