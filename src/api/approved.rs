@@ -107,9 +107,9 @@ impl Acts {
             "the stored content of an approval is not what was asked for: somebody wrote into the database"
         );
         let act = NewAct {
-            kind: "approval.content_changed",
+            kind: "rows.forged",
             actor: actor.clone(),
-            details: [("approval", changed.id.to_string())].into(),
+            details: [("rows", format!("approval {}", changed.id))].into(),
             now_ms: self.four_eyes.now_ms(),
         };
         if let Err(error) = self.four_eyes.store().record_act(act).await {

@@ -5,32 +5,36 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Params, Row, named_params};
 
 use super::chain::Writing;
 use super::column::parsed;
+use super::sealed::{Reading, Table};
 use crate::store::{
     Actor, Approval, ApprovalId, ApprovalRequested, ApprovalState, ApprovalStep, ClientId, Listing,
     NewApproval, PENDING_PER_CLIENT, Page, PageRequest, StoreError, Vote,
 };
 
-const SELECT: &str =
-    "SELECT a.*, c.id AS requester_id FROM approvals a JOIN clients c ON c.number = a.requester";
+/// A row whose clients are numbers still.
+struct Stored {
+    number: i64,
+    requester: i64,
+    approval: Approval,
+}
 
 pub(super) fn request(writing: &Writing, new: &NewApproval) -> Result<ApprovalRequested, StoreError> {
-    let same = writing
-        .prepare_cached(&format!(
-            "{SELECT} WHERE a.state = 'PENDING' AND c.id = ?1 AND a.method = ?2 AND a.request = ?3"
-        ))?
-        .query_row((new.requester.to_bytes(), &new.method, &new.request), read)
-        .optional()?;
-    if let Some(same) = same {
-        return Ok(ApprovalRequested::Existing(with_votes(writing, same)?));
+    let same = one(
+        writing,
+        "state = 'PENDING' AND requester = (SELECT number FROM clients WHERE id = ?1) AND method = ?2 AND request = ?3",
+        (new.requester.to_bytes(), &new.method, &new.request),
+    )?;
+    if let Some((_, same)) = same {
+        return Ok(ApprovalRequested::Existing(same));
     }
     let waiting: u32 = writing
         .prepare_cached(
-            "SELECT count(*) FROM approvals a JOIN clients c ON c.number = a.requester
-             WHERE a.state = 'PENDING' AND c.id = ?1",
+            "SELECT count(*) FROM approvals
+             WHERE state = 'PENDING' AND requester = (SELECT number FROM clients WHERE id = ?1)",
         )?
         .query_row([new.requester.to_bytes()], |row| row.get(0))?;
     if waiting >= PENDING_PER_CLIENT {
@@ -57,71 +61,66 @@ pub(super) fn request(writing: &Writing, new: &NewApproval) -> Result<ApprovalRe
             ":expires": new.expires_ms,
             ":now": new.now_ms,
         })?;
+    writing.seal(Table::Approvals, writing.last_insert_rowid())?;
     let approval = written(writing, new.id)?;
     let actor = Actor::Client { client: new.requester, credential: new.credential.clone() };
     tell(writing, ApprovalState::Pending.record(), &approval, &actor, new.now_ms)?;
     Ok(ApprovalRequested::New(approval))
 }
 
-pub(super) fn get(connection: &Connection, id: ApprovalId) -> Result<Option<Approval>, StoreError> {
-    let found = connection
-        .prepare_cached(&format!("{SELECT} WHERE a.id = ?1"))?
-        .query_row([id.to_bytes()], read)
-        .optional()?;
-    found.map(|found| with_votes(connection, found)).transpose()
+pub(super) fn get(connection: &Reading, id: ApprovalId) -> Result<Option<Approval>, StoreError> {
+    Ok(one(connection, "id = ?1", [id.to_bytes()])?.map(|(_, approval)| approval))
 }
 
 pub(super) fn list(
-    connection: &Connection,
+    connection: &Reading,
     page: PageRequest,
     pending: bool,
 ) -> Result<Page<Approval>, StoreError> {
-    let mut statement = connection.prepare_cached(&format!(
-        "{SELECT} WHERE a.number > ?1 AND (NOT ?2 OR a.state = 'PENDING') ORDER BY a.number LIMIT ?3"
-    ))?;
-    let found: Vec<_> =
-        statement.query_map((page.row(), pending, page.size() + 1), read)?.collect::<Result<_, _>>()?;
-    let rows = found
-        .into_iter()
-        .map(|found| Ok((found.0, with_votes(connection, found)?)))
-        .collect::<Result<_, StoreError>>()?;
+    let condition = "number > ?1 AND (NOT ?2 OR state = 'PENDING') ORDER BY number LIMIT ?3";
+    let rows = all(connection, condition, (page.row(), pending, page.size() + 1))?;
     Ok(Page::from_rows(Listing::Approvals, page, rows))
 }
 
-pub(super) fn granted(connection: &Connection) -> Result<Vec<Approval>, StoreError> {
-    let mut statement =
-        connection.prepare_cached(&format!("{SELECT} WHERE a.state = 'APPROVED' ORDER BY a.number"))?;
-    let found: Vec<_> = statement.query_map([], read)?.collect::<Result<_, _>>()?;
-    found.into_iter().map(|found| with_votes(connection, found)).collect()
+pub(super) fn granted(connection: &Reading) -> Result<Vec<Approval>, StoreError> {
+    let found = all(connection, "state = 'APPROVED' ORDER BY number", ())?;
+    Ok(found.into_iter().map(|(_, approval)| approval).collect())
 }
 
 pub(super) fn vote(writing: &Writing, id: ApprovalId, vote: &Vote) -> Result<Option<Approval>, StoreError> {
-    let Some(approval) = get(writing, id)? else { return Ok(None) };
-    let stays = |earlier: &Vote| earlier.client == vote.client && (vote.approves || !earlier.approves);
-    if approval.state != ApprovalState::Pending || approval.votes.iter().any(stays) {
+    let Some((number, approval)) = one(writing, "id = ?1", [id.to_bytes()])? else { return Ok(None) };
+    let earlier = approval.votes.iter().find(|earlier| earlier.client == vote.client);
+    let stays = earlier.is_some_and(|earlier| vote.approves || !earlier.approves);
+    if approval.state != ApprovalState::Pending || stays {
         return Ok(Some(approval));
     }
     writing
         .prepare_cached(
             "INSERT INTO approval_votes (approval, client, credential, approves, content_sha256, at_ms)
-             SELECT a.number, c.number, :credential, :approves, :content, :now
-             FROM approvals a, clients c WHERE a.id = :approval AND c.id = :client
+             SELECT :approval, number, :credential, :approves, :content, :now FROM clients WHERE id = :client
              ON CONFLICT (approval, client) DO UPDATE SET
                  credential = excluded.credential, approves = excluded.approves, at_ms = excluded.at_ms",
         )?
         .execute(named_params! {
-            ":approval": id.to_bytes(),
+            ":approval": number,
             ":client": vote.client.to_bytes(),
             ":credential": vote.credential,
             ":approves": vote.approves,
             ":content": vote.content_sha256,
             ":now": vote.at_ms,
         })?;
+    let row: i64 = writing
+        .prepare_cached(
+            "SELECT number FROM approval_votes
+             WHERE approval = ?1 AND client = (SELECT number FROM clients WHERE id = ?2)",
+        )?
+        .query_row((number, vote.client.to_bytes()), |row| row.get(0))?;
+    writing.seal(Table::ApprovalVotes, row)?;
     let actor = Actor::Client { client: vote.client, credential: vote.credential.clone() };
     if vote.approves {
         tell(writing, "approval.approved", &approval, &actor, vote.at_ms)?;
     } else {
-        put(writing, &approval, ApprovalState::Rejected, "", &actor, vote.at_ms)?;
+        put(writing, (number, &approval), ApprovalState::Rejected, "", &actor, vote.at_ms)?;
     }
     written(writing, id).map(Some)
 }
@@ -131,10 +130,11 @@ pub(super) fn step(
     id: ApprovalId,
     step: &ApprovalStep,
 ) -> Result<Option<Approval>, StoreError> {
-    let Some(approval) = get(writing, id)?.filter(|approval| approval.state == step.from) else {
+    let found = one(writing, "id = ?1", [id.to_bytes()])?;
+    let Some((number, approval)) = found.filter(|(_, approval)| approval.state == step.from) else {
         return Ok(None);
     };
-    put(writing, &approval, step.to, &step.outcome, &step.actor, step.now_ms)?;
+    put(writing, (number, &approval), step.to, &step.outcome, &step.actor, step.now_ms)?;
     written(writing, id).map(Some)
 }
 
@@ -149,12 +149,20 @@ pub(super) fn forget_pending(writing: &Writing, now_ms: i64) -> Result<(), Store
 }
 
 fn end_pending(writing: &Writing, until_ms: i64, outcome: &str, now_ms: i64) -> Result<(), StoreError> {
-    let mut statement = writing.prepare_cached(&format!(
-        "{SELECT} WHERE a.state = 'PENDING' AND a.expires_ms <= ?1 ORDER BY a.number"
-    ))?;
-    let found: Vec<_> = statement.query_map([until_ms], read)?.collect::<Result<_, _>>()?;
-    for (_, approval) in found {
-        put(writing, &approval, ApprovalState::Expired, outcome, &Actor::Local, now_ms)?;
+    let numbers: Vec<i64> = writing
+        .prepare_cached("SELECT number FROM approvals WHERE state = 'PENDING' AND expires_ms <= ?1")?
+        .query_map([until_ms], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for number in numbers {
+        match one(writing, "number = ?1", [number]) {
+            Ok(Some((number, approval))) => {
+                let state = ApprovalState::Expired;
+                put(writing, (number, &approval), state, outcome, &Actor::Local, now_ms)?;
+            }
+            // A forged one is refused wherever it is loaded; it must not be in the way of the others.
+            Ok(None) | Err(StoreError::Forged { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
@@ -162,15 +170,16 @@ fn end_pending(writing: &Writing, until_ms: i64, outcome: &str, now_ms: i64) -> 
 /// Writes a state, on record.
 fn put(
     writing: &Writing,
-    approval: &Approval,
+    (number, approval): (i64, &Approval),
     state: ApprovalState,
     outcome: &str,
     actor: &Actor,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     writing
-        .prepare_cached("UPDATE approvals SET state = ?1, outcome = ?2, updated_ms = ?3 WHERE id = ?4")?
-        .execute((state.as_str(), outcome, now_ms, approval.id.to_bytes()))?;
+        .prepare_cached("UPDATE approvals SET state = ?1, outcome = ?2, updated_ms = ?3 WHERE number = ?4")?
+        .execute((state.as_str(), outcome, now_ms, number))?;
+    writing.seal(Table::Approvals, number)?;
     tell(writing, state.record(), approval, actor, now_ms)
 }
 
@@ -192,27 +201,53 @@ fn tell(
 }
 
 /// The row that was just written.
-fn written(connection: &Connection, id: ApprovalId) -> Result<Approval, StoreError> {
+fn written(connection: &Reading, id: ApprovalId) -> Result<Approval, StoreError> {
     get(connection, id)?
         .ok_or_else(|| StoreError::Defect { reason: "an approval just written is gone".into() })
 }
 
-fn with_votes(
-    connection: &Connection,
-    (number, mut approval): (i64, Approval),
-) -> Result<Approval, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT v.*, c.id AS client_id FROM approval_votes v JOIN clients c ON c.number = v.client
-         WHERE v.approval = ?1 ORDER BY v.number",
-    )?;
-    approval.votes = statement.query_map([number], read_vote)?.collect::<Result<_, _>>()?;
-    Ok(approval)
+fn one(
+    connection: &Reading,
+    condition: &str,
+    params: impl Params,
+) -> Result<Option<(i64, Approval)>, StoreError> {
+    let found = connection.one(Table::Approvals, condition, params, read)?;
+    found.map(|found| completed(connection, found)).transpose()
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Approval)> {
+fn all(
+    connection: &Reading,
+    condition: &str,
+    params: impl Params,
+) -> Result<Vec<(i64, Approval)>, StoreError> {
+    let found = connection.all(Table::Approvals, condition, params, read)?;
+    found.into_iter().map(|found| completed(connection, found)).collect()
+}
+
+/// The row with its requester and its votes.
+fn completed(connection: &Reading, stored: Stored) -> Result<(i64, Approval), StoreError> {
+    let Stored { number, requester, mut approval } = stored;
+    approval.requester = client(connection, requester)?;
+    let condition = "approval = ?1 ORDER BY number";
+    let votes = connection.all(Table::ApprovalVotes, condition, [number], read_vote)?;
+    for (voter, vote) in votes {
+        approval.votes.push(Vote { client: client(connection, voter)?, ..vote });
+    }
+    Ok((number, approval))
+}
+
+/// The client of this number: the database holds references to existing rows.
+fn client(connection: &Reading, number: i64) -> Result<ClientId, StoreError> {
+    connection
+        .one(Table::Clients, "number = ?1", [number], |row| row.get("id").map(ClientId::from_bytes))?
+        .ok_or_else(|| StoreError::Corrupt { reason: "an approval names a client that is gone".into() })
+}
+
+/// The requester's id and the votes are filled in by [`completed`].
+fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let approval = Approval {
         id: ApprovalId::from_bytes(row.get("id")?),
-        requester: ClientId::from_bytes(row.get("requester_id")?),
+        requester: ClientId::from_bytes([0; 16]),
         credential: row.get("credential")?,
         method: row.get("method")?,
         request: row.get("request")?,
@@ -226,15 +261,17 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Approval)> {
         updated_ms: row.get("updated_ms")?,
         votes: Vec::new(),
     };
-    Ok((row.get("number")?, approval))
+    Ok(Stored { number: row.get("number")?, requester: row.get("requester")?, approval })
 }
 
-fn read_vote(row: &Row<'_>) -> rusqlite::Result<Vote> {
-    Ok(Vote {
-        client: ClientId::from_bytes(row.get("client_id")?),
+/// With the number of the voter, whose id is filled in by [`completed`].
+fn read_vote(row: &Row<'_>) -> rusqlite::Result<(i64, Vote)> {
+    let vote = Vote {
+        client: ClientId::from_bytes([0; 16]),
         credential: row.get("credential")?,
         approves: row.get("approves")?,
         content_sha256: row.get("content_sha256")?,
         at_ms: row.get("at_ms")?,
-    })
+    };
+    Ok((row.get("client")?, vote))
 }
