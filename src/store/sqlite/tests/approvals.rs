@@ -219,7 +219,8 @@ async fn a_last_tid_falls_to_the_last_token_and_no_further() {
         scene.store.lower_last_tid(other, Actor::Local, NOW_MS).await,
         Err(LowerRefused::MeterNotFound)
     );
-    let Recorded::New(next) = scene.store.record_token(scene.credit(2, meter(0), 5_000)).await.unwrap() else {
+    let Recorded::New(next) = scene.store.record_token(scene.credit(2, meter(0), 5_000)).await.unwrap()
+    else {
         panic!("not new")
     };
     assert_eq!(tid_of(&next), 5_001, "no TID is given twice");
