@@ -7,9 +7,9 @@ use super::{
     refusal::{Issued, Refusal},
 };
 use crate::{
-    access::AccessError,
+    access::{AccessError, approval::ApprovalRefused},
     hsm::HsmError,
-    store::{KeyChangePairError, LimitMet, Outcome, PageError, StoreError},
+    store::{KeyChangePairError, LimitMet, LowerRefused, Outcome, PageError, StoreError},
     sts::{tid::TidRefusal, token::key_change::KeyChangeRefusal},
     vending::{EnableError, IssueError, KeyChangeRefused, Stop, Unusable, UploadError, VerifyError},
 };
@@ -259,6 +259,30 @@ impl From<KeyChangePairError> for Refusal {
             KeyChangePairError::WrongState(state) => Unusable::from(state).into(),
             KeyChangePairError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<LowerRefused> for Refusal {
+    fn from(error: LowerRefused) -> Self {
+        match error {
+            LowerRefused::MeterNotFound => Self::new(Reason::MeterNotFound, error.to_string()),
+            LowerRefused::NotLower { .. } => {
+                Self::fields(Reason::InvalidFields, vec![("last_tid".to_owned(), error.to_string())])
+            }
+            LowerRefused::Issued { .. } => Self::new(Reason::TidIssued, error.to_string()),
+            LowerRefused::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApprovalRefused> for Refusal {
+    fn from(error: ApprovalRefused) -> Self {
+        let reason = match error {
+            ApprovalRefused::ContentChanged | ApprovalRefused::OtherContent => Reason::ApprovalContentChanged,
+            ApprovalRefused::Ended(_) | ApprovalRefused::Expired => Reason::ApprovalEnded,
+            ApprovalRefused::Own => Reason::ApprovalOwn,
+        };
+        Self::new(reason, error.to_string())
     }
 }
 

@@ -79,6 +79,14 @@ reasons! {
     PermissionDenied = "PERMISSION_DENIED", PermissionDenied, "This client may not do that.";
     TokenNotFound = "TOKEN_NOT_FOUND", NotFound, "The ledger has no such token of this client.";
     NothingToAccept = "NOTHING_TO_ACCEPT", FailedPrecondition, "The database is not behind its checkpoint.";
+    MeterNotFound = "METER_NOT_FOUND", NotFound, "The ledger knows no last token identifier of this meter under this base date.";
+    TidIssued = "TID_ISSUED", FailedPrecondition, "A token of this meter has a higher identifier: the last one never falls below it.";
+    ApprovalPending = "APPROVAL_PENDING", FailedPrecondition, "Other administrators must approve this first; ErrorInfo's metadata has the approval's name and how many persons are missing. The same call again finds the same approval.";
+    ApprovalNotFound = "APPROVAL_NOT_FOUND", NotFound, "No approval has this name.";
+    ApprovalOwn = "APPROVAL_OWN", FailedPrecondition, "Whoever asked for an act is counted already, whatever the credential: another person must approve it.";
+    ApprovalEnded = "APPROVAL_ENDED", FailedPrecondition, "The approval was decided or its time is over; ask for the act again.";
+    ApprovalContentChanged = "APPROVAL_CONTENT_CHANGED", FailedPrecondition, "What is stored is not what was asked for, or not what the voter looked at: it is not done. Stored content that was changed is an alarm.";
+    ApprovalsLimited = "APPROVALS_LIMITED", ResourceExhausted, "Too many acts of this client wait for approval; have them decided first.";
     HsmBusy = "HSM_BUSY", ResourceExhausted, "The HSM's queue is full: retry after the time given, with the same request_id.";
     StoreBusy = "STORE_BUSY", ResourceExhausted, "The ledger's queue is full: retry after the time given, with the same request_id.";
     UploadsLimited = "UPLOADS_LIMITED", ResourceExhausted, "Too many upload attempts of this client: retry after the time given.";
