@@ -25,11 +25,10 @@ use crate::{
     sts::{
         amount::UnitAmount,
         attributes::{
-            Attributes, BaseDate, Dkga, EncryptionAlgorithm, Iin, KeyExpiry, KeyRevision, KeyType,
-            TariffIndex,
+            Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry, KeyRevision, KeyType, TariffIndex,
         },
         derivation::Derivation,
-        meter::MeterPan,
+        meter::{Iin, MeterPan},
         tid::{Tid, TidWindow},
         token::{Payload, Rnd, Service},
     },
