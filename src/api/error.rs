@@ -7,7 +7,7 @@ use super::{
     refusal::{Issued, Refusal},
 };
 use crate::{
-    access::AccessError,
+    access::{AccessError, Denied},
     hsm::HsmError,
     store::{KeyChangePairError, Outcome, PageError, StoreError},
     sts::{tid::TidRefusal, token::key_change::KeyChangeRefusal},
@@ -27,6 +27,12 @@ impl From<AccessError> for Refusal {
             // Whoever calls again may have a token already.
             AccessError::Store(error) => Self::from(error).issued(Issued::Maybe),
         }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        Self::new(Reason::PermissionDenied, denied.to_string())
     }
 }
 
@@ -126,6 +132,7 @@ impl From<UploadError> for Refusal {
                 Reason::ConfigurationInvalid,
                 faults.iter().map(|fault| (fault.field.clone(), fault.to_string())).collect(),
             ),
+            UploadError::Denied(denied) => denied.into(),
             UploadError::KeyClass(_) => Self::new(Reason::KeyClassUnsupported, error.to_string()),
             UploadError::Import(_) => {
                 tracing::error!(%error, "import");
@@ -143,6 +150,7 @@ impl From<UploadError> for Refusal {
 impl From<EnableError> for Refusal {
     fn from(error: EnableError) -> Self {
         match error {
+            EnableError::Denied(denied) => denied.into(),
             EnableError::Unusable(error) => error.into(),
             EnableError::Store(error) => error.into(),
         }
@@ -168,6 +176,7 @@ impl From<IssueError> for Refusal {
             IssueError::Stopped(Stop::BehindCheckpoint { .. }) => Reason::LedgerBehindCheckpoint,
             IssueError::Stopped(Stop::RowsChanged) => Reason::SealBroken,
             IssueError::Stopped(_) => Reason::ClockInDoubt,
+            IssueError::Denied(_) => Reason::PermissionDenied,
             IssueError::CredentialRefused => Reason::CredentialRefused,
             IssueError::Unusable(_) | IssueError::Hsm { .. } | IssueError::Store(_) => Reason::Internal,
             IssueError::Fault(fault) => {
@@ -209,7 +218,7 @@ impl From<VerifyError> for Refusal {
             VerifyError::Meter(error) => {
                 Self::fields(Reason::InvalidFields, vec![("meter".to_owned(), error.to_string())])
             }
-            VerifyError::ForeignDenied => Self::new(Reason::PolicyDenies, error.to_string()),
+            VerifyError::Denied(denied) => denied.into(),
             VerifyError::Limited(wait) => {
                 Self::new(Reason::VerificationsLimited, error.to_string()).retry_after(wait)
             }

@@ -3,6 +3,7 @@
 mod audit;
 mod authentication;
 mod capabilities;
+mod client;
 mod configuration;
 mod content;
 mod error;
@@ -14,16 +15,19 @@ mod parse;
 mod public_key;
 mod reason;
 mod refusal;
+mod rights;
 mod token;
 mod verification;
 
 pub use audit::Audit;
 pub use authentication::AuthenticationLayer;
+pub use client::Clients;
 pub use configuration::Configurations;
 pub use ledger::Ledger;
 pub use public_key::PublicKeys;
 pub use reason::Reason;
 pub use refusal::{DOMAIN, Issued, Refusal};
+pub use rights::{limits_shown, rights_shown};
 pub use token::Tokens;
 
 /// The messages and services of `proto/vendkey/v1`.

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     authentication::caller,
-    parse::{Fields, timestamp},
+    parse::{Fields, NAME_LENGTH, timestamp},
     reason::Reason,
     refusal::Refusal,
     v1::{self, public_key_service_server::PublicKeyService},
@@ -23,9 +23,6 @@ pub struct PublicKeys {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 }
-
-/// The most characters of a display name.
-const NAME_LENGTH: usize = 200;
 
 impl PublicKeys {
     /// Over the store.
@@ -75,6 +72,7 @@ impl PublicKeyService for PublicKeys {
             fingerprint: *key.fingerprint().as_bytes(),
             bits: u32::try_from(key.bits()).unwrap_or_default(),
             enabled: true,
+            actor: caller.actor(),
             now_ms: self.clock.now_ms(),
         };
         let (Registered::New(row) | Registered::Existing(row)) =

@@ -18,8 +18,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::{
-    access::{Attempts, Authenticator, Refusals},
-    api::{Audit, AuthenticationLayer, Configurations, DESCRIPTORS, Ledger, PublicKeys, Tokens, v1},
+    access::{Authenticator, Clients, Refusals},
+    api::{self, Audit, AuthenticationLayer, Configurations, DESCRIPTORS, Ledger, PublicKeys, Tokens, v1},
     clock::{Clock, SystemClock},
     hsm::{Hsm, HsmError},
     selftest,
@@ -100,7 +100,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let vending = Vending::new(hsm.clone(), store.clone(), clock.clone(), gate, settings.vending);
     let vending = Arc::new(vending.under(latch.clone()));
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
-    let uploads = Arc::new(Attempts::new(settings.vending.uploads_per_minute));
+    let clients = Arc::new(Clients::new(store.clone(), clock.clone(), settings.access.approvals));
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let (ready, told) = oneshot::channel();
     let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch, ready));
@@ -125,8 +125,9 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         .add_service(v1::token_service_server::TokenServiceServer::new(Tokens::new(vending.clone())))
         .add_service(v1::configuration_service_server::ConfigurationServiceServer::new(Configurations::new(
             vending.clone(),
-            uploads,
+            settings.vending.uploads_per_minute,
         )))
+        .add_service(v1::client_service_server::ClientServiceServer::new(api::Clients::new(clients)))
         .add_service(v1::audit_service_server::AuditServiceServer::new(Audit::new(vending.clone())))
         .add_service(v1::ledger_service_server::LedgerServiceServer::new(Ledger::new(vending)))
         .add_service(v1::public_key_service_server::PublicKeyServiceServer::new(PublicKeys::new(
