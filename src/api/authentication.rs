@@ -88,7 +88,7 @@ where
 }
 
 /// The reason, if the answer is a refusal.
-fn refused(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn refused(headers: &HeaderMap) -> Option<String> {
     let status = headers.get("grpc-status").filter(|status| status.as_bytes() != b"0")?;
     let told = Status::from_header_map(headers)?;
     let reason = told.get_error_details().error_info().map(|info| info.reason.clone());

@@ -10,6 +10,7 @@ mod issued;
 mod key_change;
 mod ledger;
 mod many;
+mod methods;
 mod parse;
 mod public_key;
 mod reason;
@@ -19,12 +20,15 @@ mod verification;
 
 pub use audit::Audit;
 pub use authentication::AuthenticationLayer;
+pub(crate) use authentication::refused;
 pub use configuration::Configurations;
 pub use ledger::Ledger;
+pub(crate) use methods::method;
 pub use public_key::PublicKeys;
 pub use reason::Reason;
 pub use refusal::{DOMAIN, Issued, Refusal};
 pub use token::Tokens;
+pub(crate) use token::timeout;
 
 /// The messages and services of `proto/vendkey/v1`.
 #[allow(missing_docs, clippy::all, unused_qualifications)]
