@@ -52,6 +52,14 @@ impl From<StoreError> for Refusal {
             StoreError::Unavailable { .. } | StoreError::Closed { .. } => {
                 Self::new(Reason::StoreUnavailable, "the store cannot be written or read")
             }
+            StoreError::NoSeal { .. } => {
+                Self::new(Reason::HsmUnavailable, "the HSM does not check seals now")
+            }
+            StoreError::Forged { .. } => {
+                // Which row is for the log alone.
+                tracing::error!(%error, "the store");
+                return Self::new(Reason::SealBroken, "a row that decides was changed by another hand");
+            }
             StoreError::Damaged { .. } | StoreError::Corrupt { .. } | StoreError::Defect { .. } => {
                 tracing::error!(%error, "the store");
                 return internal().issued(error.outcome().into());
@@ -158,6 +166,7 @@ impl From<IssueError> for Refusal {
             IssueError::RequestIdReused => Reason::RequestIdReused,
             IssueError::RequestIdTooOld => Reason::RequestIdTooOld,
             IssueError::Stopped(Stop::BehindCheckpoint { .. }) => Reason::LedgerBehindCheckpoint,
+            IssueError::Stopped(Stop::RowsChanged) => Reason::SealBroken,
             IssueError::Stopped(_) => Reason::ClockInDoubt,
             IssueError::CredentialRefused => Reason::CredentialRefused,
             IssueError::Unusable(_) | IssueError::Hsm { .. } | IssueError::Store(_) => Reason::Internal,

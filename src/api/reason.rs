@@ -70,6 +70,7 @@ reasons! {
     RequestIdTooOld = "REQUEST_ID_TOO_OLD", FailedPrecondition, "The request is older than what the ledger answers for; whether it was issued, the ledger cannot tell any more.";
     ClockInDoubt = "CLOCK_IN_DOUBT", FailedPrecondition, "The server's clock jumped or is far from the last commit; nothing is issued until an administrator accepts it. Replays are answered.";
     LedgerBehindCheckpoint = "LEDGER_BEHIND_CHECKPOINT", FailedPrecondition, "The database lacks records of the last checkpoint, as after a restore; nothing is issued until an administrator accepts it. Replays are answered.";
+    SealBroken = "SEAL_BROKEN", DataLoss, "A row that decides does not bear this server's seal: somebody wrote to the database. Nothing is done with it until an administrator has looked.";
     PermissionDenied = "PERMISSION_DENIED", PermissionDenied, "This client may not do that.";
     TokenNotFound = "TOKEN_NOT_FOUND", NotFound, "The ledger has no such token of this client.";
     NothingToAccept = "NOTHING_TO_ACCEPT", FailedPrecondition, "The database is not behind its checkpoint.";

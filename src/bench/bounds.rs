@@ -1,6 +1,9 @@
 //! What the machine itself can do: HSM operations and durable rows, without the service around them.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use uuid::Uuid;
 
@@ -10,7 +13,7 @@ use crate::{
     settings::Settings,
     store::{
         Actor, Begun, ClientId, ConfigurationId, Content, FinishedState, ImportedFields, NewClient,
-        NewConfiguration, NewCredential, NewToken, PublicKeyId, Role, Store,
+        NewConfiguration, NewCredential, NewToken, PublicKeyId, Role, SoftwareSealer, Store,
         sqlite::{SqliteSettings, SqliteStore},
     },
     sts::{
@@ -97,7 +100,8 @@ pub(super) async fn ledger(settings: &Settings, window: Duration) -> Result<f64,
         }
     };
     remove();
-    let rate = rows(&SqliteStore::open(&SqliteSettings::new(&path)).map_err(fault)?, window).await;
+    let sealer = Arc::new(SoftwareSealer([7; 32]));
+    let rate = rows(&SqliteStore::open(&SqliteSettings::new(&path), sealer).map_err(fault)?, window).await;
     remove();
     rate
 }

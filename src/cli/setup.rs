@@ -5,6 +5,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::Args;
@@ -33,6 +34,10 @@ pub(super) struct Arguments {
     /// Where the credential is written; kept if it is one of this server's already
     #[arg(long, env = "VENDKEY_CREDENTIAL_FILE", value_name = "FILE")]
     credential_file: PathBuf,
+    /// Seal the rows that decide as they are in the database, whatever another hand may have done to them: after an upgrade from a
+    /// version without seals, or when you have seen that they are what they should be
+    #[arg(long)]
+    seal_rows: bool,
 }
 
 impl Arguments {
@@ -43,13 +48,8 @@ impl Arguments {
             .map_err(|error| Failure::text(error.to_string()))?;
         println!("{}", capabilities(&report.capabilities));
         println!("{}", own_keys(&report));
-        let store =
-            SqliteStore::open(&SqliteSettings::new(settings.store.path.clone())).map_err(|error| {
-                Failure::text(format!(
-                    "the database {} cannot be opened: {error}",
-                    settings.store.path.display()
-                ))
-            })?;
+        let hsm = hsm::Hsm::start(settings.hsm.clone()).map_err(|error| Failure::text(error.to_string()))?;
+        let store = self.open_store(&settings, &hsm)?;
         super::calling(async {
             let outcome = first_credential(&store, &self.credential_file).await?;
             println!(
@@ -60,6 +60,24 @@ impl Arguments {
                 ])
             );
             Ok(())
+        })
+    }
+}
+
+impl Arguments {
+    fn open_store(&self, settings: &Settings, hsm: &hsm::Hsm) -> Result<SqliteStore, Failure> {
+        let path = &settings.store.path;
+        let (sqlite, sealer) = (SqliteSettings::new(path), Arc::new(hsm.clone()));
+        let opened = if self.seal_rows {
+            SqliteStore::open_and_seal(&sqlite, sealer).map(|(store, sealed)| {
+                eprintln!("{sealed} rows were sealed as they are");
+                store
+            })
+        } else {
+            SqliteStore::open(&sqlite, sealer)
+        };
+        opened.map_err(|error| {
+            Failure::text(format!("the database {} cannot be opened: {error}", path.display()))
         })
     }
 }

@@ -18,6 +18,9 @@ use crate::secret::SecretBytes;
 /// The admin thread's seat, the only one that writes to the token.
 pub(super) const SEAT: usize = 1;
 
+/// The sealing thread's seat.
+pub(super) const SEAL_SEAT: usize = 2;
+
 /// One piece of work.
 pub(super) type AdminJob = Box<dyn FnOnce(&Module, &Capabilities) + Send>;
 
@@ -93,6 +96,22 @@ impl Hsm {
     pub async fn fingerprint(&self, domain: &'static str, data: &[u8]) -> Result<[u8; 32], HsmError> {
         let data = SecretBytes::copy_of(data)?;
         self.at_admin_desk(move |desk, _| own_keys::seal(desk, domain, &data)).await
+    }
+
+    /// The seal of a row: HMAC-SHA-256 by the row-seal key. Blocks, so it is not for async code; has a thread of its own, so that it
+    /// never waits for an RSA operation.
+    ///
+    /// # Errors
+    /// [`HsmError::Busy`], [`HsmError::Unavailable`], [`HsmError::Silent`].
+    pub fn seal_row(&self, message: &[u8]) -> Result<[u8; 32], HsmError> {
+        let message = message.to_vec();
+        let (answer, answered) = flume::bounded(1);
+        self.queue_seal(Box::new(move |module, _| {
+            let sealed = module.at_seat(SEAL_SEAT, |desk| own_keys::seal(desk, "row seal", &message));
+            let _ = answer.send(sealed);
+        }))?;
+        let patience = self.patience();
+        answered.recv_timeout(patience).unwrap_or(Err(HsmError::Silent(patience)))
     }
 
     /// Makes the token objects of a vending key under this id, and proves them: attributes read back, the value unreadable,

@@ -243,9 +243,9 @@ impl Module {
         }
     }
 
-    /// The seats of the workers, behind the guardian's and the admin thread's.
+    /// The seats of the workers, behind the guardian's, the admin thread's and the sealing thread's.
     fn workers(&self) -> Range<usize> {
-        super::admin::SEAT + 1..self.seats.len()
+        super::admin::SEAL_SEAT + 1..self.seats.len()
     }
 
     /// The canary, at the guardian's seat.

@@ -32,6 +32,7 @@ pub(super) struct Inner {
     vending: flume::Sender<Job>,
     places: Arc<Semaphore>,
     admin: flume::Sender<AdminJob>,
+    seals: flume::Sender<AdminJob>,
     /// Last: dropped after the queues are closed, which ends the threads.
     _threads: Threads,
 }
@@ -79,7 +80,7 @@ impl Hsm {
     fn start_with(settings: HsmSettings, own_keys: bool) -> Result<Hsm, HsmError> {
         let workers = settings.threads.max(1);
         let (queue, admin_queue) = (settings.queue.max(1), settings.admin_queue.max(1));
-        let seats = [Access::ReadOnly, Access::ReadWrite].into_iter();
+        let seats = [Access::ReadOnly, Access::ReadWrite, Access::ReadOnly].into_iter();
         let (module, alarms) =
             Module::load(settings, seats.chain(std::iter::repeat_n(Access::ReadOnly, workers)))?;
         let module = Arc::new(module);
@@ -96,12 +97,13 @@ impl Hsm {
         let mut threads = Threads::default();
         let (vending, jobs) = flume::unbounded();
         let (admin, admin_jobs) = flume::bounded(admin_queue);
+        let (seals, seal_jobs) = flume::bounded(admin_queue);
         for worker in 0..workers {
             let worker = Worker {
                 module: Arc::clone(&module),
                 capabilities: Arc::clone(&capabilities),
                 queue: jobs.clone(),
-                seat: admin::SEAT + 1 + worker,
+                seat: admin::SEAL_SEAT + 1 + worker,
                 workers,
                 page: Worker::page()?,
             };
@@ -115,11 +117,17 @@ impl Hsm {
             threads.0.push(spawn("hsm-admin", move || admin::run(&module, &capabilities, &admin_jobs))?);
         }
         {
+            let (module, capabilities) = (Arc::clone(&module), Arc::clone(&capabilities));
+            threads.0.push(spawn("hsm-seal", move || admin::run(&module, &capabilities, &seal_jobs))?);
+        }
+        {
             let module = Arc::clone(&module);
             threads.0.push(spawn("hsm-guardian", move || guardian::run(&module, &alarms))?);
         }
         let places = Arc::new(Semaphore::new(queue));
-        Ok(Hsm { inner: Arc::new(Inner { module, capabilities, vending, places, admin, _threads: threads }) })
+        Ok(Hsm {
+            inner: Arc::new(Inner { module, capabilities, vending, places, admin, seals, _threads: threads }),
+        })
     }
 
     /// What the probes at start found.
@@ -199,14 +207,20 @@ impl Hsm {
     }
 
     pub(super) fn queue_admin(&self, job: AdminJob) -> Result<(), HsmError> {
-        self.inner.admin.try_send(job).map_err(|error| match error {
-            flume::TrySendError::Full(_) => HsmError::Busy(Queue::Admin),
-            flume::TrySendError::Disconnected(_) => HsmError::Stopped,
-        })
+        queue(&self.inner.admin, job)
+    }
+
+    pub(super) fn queue_seal(&self, job: AdminJob) -> Result<(), HsmError> {
+        queue(&self.inner.seals, job)
+    }
+
+    /// How long an answer is waited for.
+    pub(super) fn patience(&self) -> std::time::Duration {
+        self.inner.module.settings().patience
     }
 
     async fn wait_for<T>(&self, answered: oneshot::Receiver<Result<T, HsmError>>) -> Result<T, HsmError> {
-        let patience = self.inner.module.settings().patience;
+        let patience = self.patience();
         match tokio::time::timeout(patience, answered).await {
             Ok(Ok(answer)) => answer,
             // The thread dropped the job without an answer: it panicked in it.
@@ -220,6 +234,13 @@ impl Hsm {
     pub fn stop(&self) {
         self.inner.module.shut_down();
     }
+}
+
+fn queue(queue: &flume::Sender<AdminJob>, job: AdminJob) -> Result<(), HsmError> {
+    queue.try_send(job).map_err(|error| match error {
+        flume::TrySendError::Full(_) => HsmError::Busy(Queue::Admin),
+        flume::TrySendError::Disconnected(_) => HsmError::Stopped,
+    })
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, HsmError> {

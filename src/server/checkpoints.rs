@@ -22,7 +22,7 @@ use crate::{
     audit::{Checkpoint, SignedCheckpoint},
     hsm::{Hsm, HsmError},
     settings::StoreSettings,
-    store::{Actor, NewAct, Past, Store, StoreError},
+    store::{Actor, NewAct, Past, SealReport, Store, StoreError},
     vending::{Gate, Stop, behind},
 };
 
@@ -30,6 +30,8 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(1);
 /// Refusals are put on record every so many looks.
 const REFUSALS_EVERY: u32 = 10;
+/// And the seals of rows are looked at.
+const SEALS_EVERY: u32 = 10;
 
 /// Why there is no checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,7 @@ pub(super) struct Checkpoints {
     position: u64,
     made: Instant,
     told: Option<Stop>,
+    seals: SealReport,
 }
 
 /// What the database and the file beside it say at a start: why the database is not to be believed, if so, and the number of the last
@@ -105,7 +108,18 @@ impl Checkpoints {
     ) -> Result<Self, HsmError> {
         let key = hsm.audit_public_key().await?.spki_der;
         let made = Instant::now();
-        Ok(Self { hsm, store, gate, settings, key, number, position: 0, made, told: None })
+        Ok(Self {
+            hsm,
+            store,
+            gate,
+            settings,
+            key,
+            number,
+            position: 0,
+            made,
+            told: None,
+            seals: SealReport::default(),
+        })
     }
 
     /// Makes checkpoints as they come due, and puts refusals and stops on record, until `end`; never leaves one half made,
@@ -121,6 +135,9 @@ impl Checkpoints {
                 () = end.notified() => return,
             }
             count = count.wrapping_add(1);
+            if count.is_multiple_of(SEALS_EVERY) {
+                self.look_at_seals().await;
+            }
             self.tell_stop().await;
             if count.is_multiple_of(REFUSALS_EVERY)
                 && let Err(error) = refusals.write().await
@@ -137,6 +154,39 @@ impl Checkpoints {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Looks whether all rows that decide bear their seals and are all there; what is not so is told once and put on record.
+    pub(super) async fn look_at_seals(&mut self) {
+        let report = match self.store.verify_seals().await {
+            Ok(report) => report,
+            Err(error) => return tracing::warn!(%error, "the seals of rows cannot be checked"),
+        };
+        self.gate.rows_changed(report.roll_broken);
+        if report == self.seals {
+            return;
+        }
+        if !report.forged.is_empty() || report.roll_broken {
+            let rows = report.forged.join(", ");
+            tracing::error!(
+                rows,
+                taken_out_or_put_back = report.roll_broken,
+                "rows that decide were changed by another hand"
+            );
+            let act = NewAct {
+                kind: "rows.forged",
+                actor: Actor::Local,
+                details: BTreeMap::from([
+                    ("rows", rows),
+                    ("taken_out_or_put_back", report.roll_broken.to_string()),
+                ]),
+                now_ms: self.gate.now_ms(),
+            };
+            if let Err(error) = self.store.record_act(act).await {
+                return tracing::error!(%error, "forged rows cannot be put on record");
+            }
+        }
+        self.seals = report;
     }
 
     /// Puts on record that issuing stopped, when it did.

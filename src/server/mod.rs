@@ -86,8 +86,8 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     }
     let hsm = Hsm::start(settings.hsm.clone())?;
     tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
-    let store: Arc<dyn Store> =
-        Arc::new(sqlite::SqliteStore::open(&sqlite::SqliteSettings::new(settings.store.path.clone()))?);
+    let store = sqlite::SqliteSettings::new(settings.store.path.clone());
+    let store: Arc<dyn Store> = Arc::new(sqlite::SqliteStore::open(&store, Arc::new(hsm.clone()))?);
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -106,6 +106,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let gate = Arc::new(Gate::new(clock.clone(), past.last_commit_ms, stop));
     let mut checkpoints =
         Checkpoints::new(hsm.clone(), store.clone(), gate.clone(), settings.store.clone(), number).await?;
+    checkpoints.look_at_seals().await;
     let refusals = Arc::new(Refusals::new(store.clone(), clock.clone()));
     let latch = self_tested(&hsm).await;
     if let Err(error) = inventory::report(&hsm, store.as_ref()).await {

@@ -54,6 +54,18 @@ pub enum StoreError {
         /// What became of the act.
         outcome: Outcome,
     },
+    /// A row that decides does not bear the seal of this server: another hand has changed it, taken it out or put it back.
+    #[error("a row that decides was changed by another hand: {row}")]
+    Forged {
+        /// For the log: which table and number.
+        row: String,
+    },
+    /// The HSM does not make or check seals now.
+    #[error("the HSM does not seal: {reason}")]
+    NoSeal {
+        /// For the log: what the HSM said.
+        reason: String,
+    },
     /// A statement failed for a reason that this program should have excluded: a defect of ours.
     #[error("the store met a defect: {reason}")]
     Defect {
@@ -73,6 +85,8 @@ impl StoreError {
             StoreError::Busy
             | StoreError::DeadlinePassed
             | StoreError::Corrupt { .. }
+            | StoreError::Forged { .. }
+            | StoreError::NoSeal { .. }
             | StoreError::Defect { .. } => Outcome::NotDone,
         }
     }
@@ -84,6 +98,7 @@ impl StoreError {
             StoreError::Busy
                 | StoreError::Full { .. }
                 | StoreError::Unavailable { .. }
+                | StoreError::NoSeal { .. }
                 | StoreError::Closed { .. }
         )
     }

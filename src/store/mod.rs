@@ -18,6 +18,7 @@ mod ledger;
 mod page;
 mod public_key;
 mod record;
+mod seal;
 pub mod sqlite;
 mod verification;
 
@@ -43,6 +44,7 @@ pub use ledger::{
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
 pub use public_key::{NewPublicKey, PublicKey, Registered};
 pub use record::{AcceptedRestore, Actor, NewAct, Past, Records, Seed, TokenFilter, TokenPage};
+pub use seal::{NoSeal, SealReport, Sealer, SoftwareSealer};
 pub use verification::{
     Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
 };
@@ -217,6 +219,9 @@ pub trait Store: Send + Sync {
 
     /// The hash of the record at a position.
     async fn record_hash(&self, position: u64) -> Result<Option<Hash>, StoreError>;
+
+    /// Checks the seal of every row that decides, and that none was taken out or put back.
+    async fn verify_seals(&self) -> Result<SealReport, StoreError>;
 
     /// Keeps a signed checkpoint.
     async fn keep_checkpoint(&self, number: u64, text: String) -> Result<(), StoreError>;

@@ -36,6 +36,11 @@ pub enum Stop {
         /// The position that the checkpoint names.
         position: u64,
     },
+    /// Rows that decide were taken out of the database, or put back as they once were.
+    #[error(
+        "rows that decide were changed by another hand in the database; restore it, or seal the rows as they are (vendkey setup --seal-rows)"
+    )]
+    RowsChanged,
 }
 
 /// A step of the wall clock up to this is no jump: time servers make such steps.
@@ -59,6 +64,7 @@ struct State {
     believed_at: Duration,
     clock: Option<Stop>,
     database: Option<Stop>,
+    rows_changed: bool,
 }
 
 impl Gate {
@@ -68,7 +74,10 @@ impl Gate {
         let by_ms = last_commit_ms.map_or(0, |last| believed_ms.saturating_sub(last));
         let far = !(-BEFORE_LAST_COMMIT_MS..=PAST_LAST_COMMIT_MS).contains(&by_ms);
         let stop = far.then_some(Stop::ClockFarFromLastCommit { by_ms });
-        Self { clock, state: Mutex::new(State { believed_ms, believed_at, clock: stop, database }) }
+        Self {
+            clock,
+            state: Mutex::new(State { believed_ms, believed_at, clock: stop, database, rows_changed: false }),
+        }
     }
 
     /// The time, whether it is believed or not: for what only notes it.
@@ -90,6 +99,7 @@ impl Gate {
         }
         match state.database.as_ref().or(state.clock.as_ref()) {
             Some(stop) => Err(stop.clone()),
+            None if state.rows_changed => Err(Stop::RowsChanged),
             None => Ok(now_ms),
         }
     }
@@ -104,6 +114,11 @@ impl Gate {
     /// Believes the database as it is now.
     pub fn accept_database(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).database = None;
+    }
+
+    /// Notes whether the sealed rows are all there and as they were last.
+    pub fn rows_changed(&self, changed: bool) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).rows_changed = changed;
     }
 
     /// Why the database is not believed, if so.

@@ -9,7 +9,9 @@ use std::ops::Deref;
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::authority::Authority;
 use super::column::foreign;
+use super::sealed::Reading;
 use crate::audit::{
     Act, ChainId, Entry, Hash, Head, KeyChangeBits, Line, Record, SaltSource, Subject, TokenEntry, TokenKind,
 };
@@ -45,22 +47,41 @@ impl State {
 /// The connection of the committer, with the head of the chain.
 #[derive(Debug)]
 pub(super) struct Writing {
-    connection: Connection,
+    connection: Reading,
     /// None: to be read from the database before its next use.
     state: Cell<Option<State>>,
+    authority: Authority,
+    /// Whether the roll of sealed rows must be written anew.
+    deciding_rows_changed: Cell<bool>,
 }
 
 impl Deref for Writing {
-    type Target = Connection;
+    type Target = Reading;
 
-    fn deref(&self) -> &Connection {
+    fn deref(&self) -> &Reading {
         &self.connection
     }
 }
 
 impl Writing {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, state: Cell::new(None) }
+    pub(super) fn new(connection: Reading) -> Self {
+        Self {
+            connection,
+            state: Cell::new(None),
+            authority: Authority::default(),
+            deciding_rows_changed: Cell::new(false),
+        }
+    }
+
+    /// What is remembered of callers and configurations.
+    pub(super) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Notes that a row that decides was written or deleted.
+    pub(super) fn deciding_rows_changed(&self) {
+        self.authority.forget();
+        self.deciding_rows_changed.set(true);
     }
 
     /// What to go back to when a savepoint is taken back.
@@ -71,6 +92,7 @@ impl Writing {
     /// Goes back; to `None` after a transaction whose end is not known.
     pub(super) fn go_back(&self, mark: Option<State>) {
         self.state.set(mark);
+        self.authority.forget();
     }
 
     /// The state, read if need be.
@@ -83,8 +105,11 @@ impl Writing {
         Ok(state)
     }
 
-    /// Writes the head if records were appended. The last statement of a transaction.
+    /// Writes the head if records were appended, and the roll if rows that decide changed. The last statements of a transaction.
     pub(super) fn write_head(&self) -> Result<(), StoreError> {
+        if self.deciding_rows_changed.replace(false) {
+            self.write_roll(number(self.state()?.head.position)?)?;
+        }
         let Some(mut state) = self.state.get().filter(|state| state.changed) else { return Ok(()) };
         self.prepare_cached("UPDATE chain SET position = ?1, hash = ?2, at_ms = ?3")?.execute((
             number(state.head.position)?,
@@ -185,6 +210,21 @@ pub(super) fn create(connection: &Connection, id: [u8; 16], salt_source: [u8; 32
         (id, salt_source, Hash::START.0),
     )?;
     Ok(())
+}
+
+/// Seals the rows that decide as they are, in a transaction of its own, on record unless there are none.
+pub(super) fn seal_rows(writing: &Writing) -> Result<u64, StoreError> {
+    let transaction = writing.unchecked_transaction()?;
+    let state = writing.state()?;
+    let sealed = writing.seal_all(number(state.head.position)?)?;
+    if sealed > 0 {
+        // The time of the last record: nobody needs the clock here.
+        let details = BTreeMap::from([("rows", sealed.to_string())]);
+        writing.append_act("rows.sealed", &Actor::Local, state.at_ms, &details)?;
+    }
+    writing.write_head()?;
+    transaction.commit()?;
+    Ok(sealed)
 }
 
 /// The head of the chain as it is committed.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Row, named_params};
 
+use super::authority::KnownCaller;
 use super::chain::Writing;
 use super::column::parsed;
+use super::sealed::{Reading, Table};
 use crate::store::{
     Actor, Client, ClientId, Credential, CredentialHolder, Listing, NewClient, NewCredential, Page,
     PageRequest, StoreError,
@@ -23,6 +25,7 @@ pub(super) fn create(connection: &Writing, new: &NewClient) -> Result<Client, St
             ":role": new.role.as_str(),
             ":now": new.now_ms,
         })?;
+    connection.seal(Table::Clients, connection.last_insert_rowid())?;
     let details = BTreeMap::from([
         ("client", new.id.to_string()),
         ("display_name", new.display_name.clone()),
@@ -39,19 +42,17 @@ pub(super) fn create(connection: &Writing, new: &NewClient) -> Result<Client, St
     })
 }
 
-pub(super) fn get(connection: &Connection, id: ClientId) -> Result<Option<Client>, StoreError> {
-    Ok(connection
-        .prepare_cached("SELECT * FROM clients WHERE id = ?1")?
-        .query_row([id.to_bytes()], read_client)
-        .optional()?)
+pub(super) fn get(connection: &Reading, id: ClientId) -> Result<Option<Client>, StoreError> {
+    connection.one(Table::Clients, "id = ?1", [id.to_bytes()], read_client)
 }
 
-pub(super) fn list(connection: &Connection, page: PageRequest) -> Result<Page<Client>, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT * FROM clients WHERE number > ?1 ORDER BY number LIMIT ?2")?;
-    let rows = statement
-        .query_map((page.row(), page.size() + 1), |row| Ok((row.get("number")?, read_client(row)?)))?
-        .collect::<Result<_, _>>()?;
+pub(super) fn list(connection: &Reading, page: PageRequest) -> Result<Page<Client>, StoreError> {
+    let rows = connection.all(
+        Table::Clients,
+        "number > ?1 ORDER BY number LIMIT ?2",
+        (page.row(), page.size() + 1),
+        |row| Ok((row.get("number")?, read_client(row)?)),
+    )?;
     Ok(Page::from_rows(Listing::Clients, page, rows))
 }
 
@@ -72,6 +73,7 @@ pub(super) fn create_credential(
             ":client": new.client.to_bytes(),
         })?;
     if written > 0 {
+        connection.seal(Table::Credentials, connection.last_insert_rowid())?;
         let details =
             BTreeMap::from([("client", new.client.to_string()), ("credential", new.key_id.clone())]);
         connection.append_act("credential.created", &Actor::Local, new.now_ms, &details)?;
@@ -86,15 +88,23 @@ pub(super) fn create_credential(
     }))
 }
 
-pub(super) fn holder(connection: &Connection, key_id: &str) -> Result<Option<CredentialHolder>, StoreError> {
-    Ok(connection
-        .prepare_cached(
-            "SELECT clients.*, key_id, secret_sha256, expires_ms,
-                    credentials.enabled AS credential_enabled, credentials.created_ms AS credential_created_ms
-             FROM credentials JOIN clients ON clients.number = credentials.client WHERE key_id = ?1",
-        )?
-        .query_row([key_id], read_holder)
-        .optional()?)
+pub(super) fn holder(connection: &Reading, key_id: &str) -> Result<Option<CredentialHolder>, StoreError> {
+    Ok(caller(connection, key_id)?.map(|caller| caller.holder))
+}
+
+/// A credential with its client, and their numbers.
+pub(super) fn caller(connection: &Reading, key_id: &str) -> Result<Option<KnownCaller>, StoreError> {
+    let found = connection.one(Table::Credentials, "key_id = ?1", [key_id], |row| {
+        Ok((row.get("number")?, row.get::<_, i64>("client")?, read_credential(row)?))
+    })?;
+    let Some((credential, client, read)) = found else { return Ok(None) };
+    // The row that the credential names is there: the database holds it to that.
+    let holder = connection.one(Table::Clients, "number = ?1", [client], read_client)?;
+    Ok(holder.map(|holder| KnownCaller {
+        client,
+        credential,
+        holder: CredentialHolder { credential: Credential { client: holder.id, ..read }, client: holder },
+    }))
 }
 
 fn read_client(row: &Row<'_>) -> rusqlite::Result<Client> {
@@ -108,15 +118,14 @@ fn read_client(row: &Row<'_>) -> rusqlite::Result<Client> {
     })
 }
 
-fn read_holder(row: &Row<'_>) -> rusqlite::Result<CredentialHolder> {
-    let client = read_client(row)?;
-    let credential = Credential {
+/// The client is the caller's to fill in: the row has its number only.
+fn read_credential(row: &Row<'_>) -> rusqlite::Result<Credential> {
+    Ok(Credential {
         key_id: row.get("key_id")?,
-        client: client.id,
+        client: ClientId::from_bytes([0; 16]),
         secret_sha256: row.get("secret_sha256")?,
-        enabled: row.get("credential_enabled")?,
+        enabled: row.get("enabled")?,
         expires_ms: row.get("expires_ms")?,
-        created_ms: row.get("credential_created_ms")?,
-    };
-    Ok(CredentialHolder { credential, client })
+        created_ms: row.get("created_ms")?,
+    })
 }

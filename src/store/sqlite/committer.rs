@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use flume::{Receiver, Sender, TrySendError};
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::chain::Writing;
@@ -60,10 +59,9 @@ pub(super) struct Committer {
 
 impl Committer {
     /// Starts the thread with its connection. `queue` commands may wait; rows for which `batch` is enough share a transaction.
-    pub(super) fn start(connection: Connection, queue: usize, batch: usize) -> std::io::Result<Self> {
+    pub(super) fn start(connection: Writing, queue: usize, batch: usize) -> std::io::Result<Self> {
         let (sender, receiver) = flume::bounded(queue.max(1));
         let statistics = Arc::new(Statistics::default());
-        let connection = Writing::new(connection);
         let writer =
             Writer { connection, queue: receiver, batch: batch.max(1), statistics: Arc::clone(&statistics) };
         let thread = std::thread::Builder::new().name("committer".into()).spawn(move || writer.run())?;
@@ -300,11 +298,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::store::SoftwareSealer;
+    use crate::store::sqlite::sealed::{Reading, Seals};
 
     fn committer(queue: usize, batch: usize) -> Committer {
-        let connection = Connection::open_in_memory().unwrap();
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE t (x INTEGER UNIQUE)").unwrap();
-        Committer::start(connection, queue, batch).unwrap()
+        let seals = Arc::new(Seals::new(Arc::new(SoftwareSealer([1; 32]))));
+        Committer::start(Writing::new(Reading::new(connection, seals)), queue, batch).unwrap()
     }
 
     fn insert(x: i64) -> impl FnOnce(&Writing) -> Answer<usize, ()> + Send {

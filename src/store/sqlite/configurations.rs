@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Row, named_params};
 use serde::{Deserialize, Serialize};
 
 use super::chain::Writing;
 use super::column::{coded, foreign, parsed};
+use super::sealed::{Reading, Table};
 use crate::store::{
     Actor, Begun, ClientId, Configuration, ConfigurationId, ConfigurationRefusal, ConfigurationState,
     FinishedState, ImportedFields, Listing, MaskedKey, NewConfiguration, Page, PageRequest, PublicKeyId,
@@ -54,6 +55,7 @@ pub(super) fn begin_import(connection: &Writing, new: &NewConfiguration) -> Resu
             ":uploaded_by": new.uploaded_by.to_bytes(),
             ":now": new.now_ms,
         })?;
+    connection.seal(Table::Configurations, connection.last_insert_rowid())?;
     let details = BTreeMap::from([
         ("configuration", new.id.to_string()),
         ("display_name", new.display_name.clone()),
@@ -94,6 +96,7 @@ pub(super) fn finish_import(
             ":now": now_ms,
             ":id": id.to_bytes(),
         })?;
+    seal(connection, id)?;
     let details = BTreeMap::from([
         ("configuration", id.to_string()),
         ("state", ConfigurationState::from(fields.state).to_string()),
@@ -112,6 +115,7 @@ pub(super) fn abandon_import(
         .prepare_cached("DELETE FROM configurations WHERE id = ?1 AND state = 'IMPORTING'")?
         .execute([id.to_bytes()])?;
     if deleted > 0 {
+        connection.deciding_rows_changed();
         let details = BTreeMap::from([("configuration", id.to_string())]);
         connection.append_act("configuration.abandoned", &Actor::Local, now_ms, &details)?;
     }
@@ -140,35 +144,37 @@ pub(super) fn set_enabled(
     connection
         .prepare_cached("UPDATE configurations SET state = ?1, updated_ms = ?2 WHERE id = ?3")?
         .execute((wanted.as_str(), now_ms, id.to_bytes()))?;
+    seal(connection, id)?;
     let kind = if enabled { "configuration.enabled" } else { "configuration.disabled" };
     connection.append_act(kind, actor, now_ms, &BTreeMap::from([("configuration", id.to_string())]))?;
     written(connection, id).map(Ok)
 }
 
-pub(super) fn get(connection: &Connection, id: ConfigurationId) -> Result<Option<Configuration>, StoreError> {
-    let found = connection
-        .prepare_cached("SELECT * FROM configurations WHERE id = ?1")?
-        .query_row([id.to_bytes()], read)
-        .optional()?;
+pub(super) fn get(connection: &Reading, id: ConfigurationId) -> Result<Option<Configuration>, StoreError> {
+    let found = connection.one(Table::Configurations, "id = ?1", [id.to_bytes()], read)?;
     Ok(found.map(|(_, row)| row))
 }
 
 pub(super) fn of_upload(
-    connection: &Connection,
+    connection: &Reading,
     fingerprint: [u8; 32],
 ) -> Result<Option<Configuration>, StoreError> {
-    let found = connection
-        .prepare_cached("SELECT * FROM configurations WHERE fingerprint = ?1")?
-        .query_row([fingerprint], read)
-        .optional()?;
+    let found = connection.one(Table::Configurations, "fingerprint = ?1", [fingerprint], read)?;
     Ok(found.map(|(_, row)| row))
 }
 
-pub(super) fn list(connection: &Connection, page: PageRequest) -> Result<Page<Configuration>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT * FROM configurations WHERE number > ?1 ORDER BY number LIMIT ?2")?;
-    let rows = statement.query_map((page.row(), page.size() + 1), read)?.collect::<Result<_, _>>()?;
+pub(super) fn list(connection: &Reading, page: PageRequest) -> Result<Page<Configuration>, StoreError> {
+    let condition = "number > ?1 ORDER BY number LIMIT ?2";
+    let rows = connection.all(Table::Configurations, condition, (page.row(), page.size() + 1), read)?;
     Ok(Page::from_rows(Listing::Configurations, page, rows))
+}
+
+/// Seals the row that was just changed.
+fn seal(connection: &Writing, id: ConfigurationId) -> Result<(), StoreError> {
+    let number = connection
+        .prepare_cached("SELECT number FROM configurations WHERE id = ?1")?
+        .query_row([id.to_bytes()], |row| row.get(0))?;
+    connection.seal(Table::Configurations, number)
 }
 
 fn not_servable(row: Configuration) -> ConfigurationRefusal {
@@ -179,7 +185,7 @@ fn not_servable(row: Configuration) -> ConfigurationRefusal {
 }
 
 /// The row that was just written.
-fn written(connection: &Connection, id: ConfigurationId) -> Result<Configuration, StoreError> {
+fn written(connection: &Reading, id: ConfigurationId) -> Result<Configuration, StoreError> {
     get(connection, id)?
         .ok_or_else(|| StoreError::Defect { reason: "a configuration just written is gone".into() })
 }
@@ -193,7 +199,7 @@ fn from_json<T: for<'a> Deserialize<'a>>(row: &Row<'_>, column: &'static str) ->
     text.as_str().ok().and_then(|text| serde_json::from_str(text).ok()).ok_or_else(|| foreign(column))
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Configuration)> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Configuration)> {
     let attributes = Attributes {
         iin: parsed(row, "iin", "configurations.iin")?,
         sgc: parsed(row, "sgc", "configurations.sgc")?,

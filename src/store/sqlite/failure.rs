@@ -52,7 +52,12 @@ pub enum OpenError {
     /// The system gives no random bytes for a new chain.
     #[error("the system gives no randomness: {0}")]
     Randomness(getrandom::Error),
-    /// The chain of the database cannot be begun.
+    /// It has rows that decide and no seals: a database of a version without them, or somebody took them out.
+    #[error(
+        "the rows that decide bear no seals: if this database was made by a version without seals, run `vendkey setup --seal-rows`"
+    )]
+    Unsealed,
+    /// The chain or the seals of the database cannot be begun.
     #[error(transparent)]
     Chain(#[from] StoreError),
     /// SQLite refused.
@@ -137,6 +142,8 @@ pub(super) fn spoils_transaction(error: &StoreError) -> bool {
         StoreError::Busy
         | StoreError::DeadlinePassed
         | StoreError::Corrupt { .. }
+        | StoreError::Forged { .. }
+        | StoreError::NoSeal { .. }
         | StoreError::Defect { .. } => false,
     }
 }

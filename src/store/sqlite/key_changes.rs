@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{OptionalExtension as _, Row};
 
 use super::chain::Writing;
+use super::sealed::{Reading, Table};
 use crate::store::{
     Actor, AllowedKeyChange, ClientId, ConfigurationId, KeyChangePair, KeyChangePairError, Listing, Page,
     PageRequest, StoreError,
@@ -42,6 +43,7 @@ pub(super) fn allow(
         )?
         .execute((pair.source.to_bytes(), pair.target.to_bytes(), by.to_bytes(), now_ms))?;
     if allowed > 0 {
+        connection.seal(Table::KeyChangePairs, connection.last_insert_rowid())?;
         let details = BTreeMap::from([
             ("allowed_by", by.to_string()),
             ("source", pair.source.to_string()),
@@ -70,6 +72,7 @@ pub(super) fn forbid(
         )?
         .execute((pair.source.to_bytes(), pair.target.to_bytes()))?;
     if deleted > 0 {
+        connection.deciding_rows_changed();
         let details =
             BTreeMap::from([("source", pair.source.to_string()), ("target", pair.target.to_string())]);
         connection.append_act("key_change.forbidden", actor, now_ms, &details)?;
@@ -77,13 +80,14 @@ pub(super) fn forbid(
     Ok(deleted > 0)
 }
 
-pub(super) fn is_allowed(connection: &Connection, source: i64, target: i64) -> Result<bool, StoreError> {
-    Ok(connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM key_change_pairs WHERE source = ?1 AND target = ?2)")?
-        .query_row((source, target), |row| row.get(0))?)
+pub(super) fn is_allowed(connection: &Reading, source: i64, target: i64) -> Result<bool, StoreError> {
+    let condition = "source = ?1 AND target = ?2";
+    Ok(connection.one(Table::KeyChangePairs, condition, (source, target), |_| Ok(()))?.is_some())
 }
 
-pub(super) fn list(connection: &Connection, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError> {
+pub(super) fn list(connection: &Reading, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError> {
+    let condition = "number > ?1 ORDER BY number LIMIT ?2";
+    connection.all(Table::KeyChangePairs, condition, (page.row(), page.size() + 1), |_| Ok(()))?;
     let mut statement =
         connection.prepare_cached(&format!("{SELECT} WHERE p.number > ?1 ORDER BY p.number LIMIT ?2"))?;
     let rows = statement.query_map((page.row(), page.size() + 1), read)?.collect::<Result<_, _>>()?;

@@ -6,6 +6,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use uuid::Uuid;
 
+use super::authority::KnownCaller;
 use super::chain::{State, Writing};
 use super::column::{coded, coded_or_null, foreign};
 use super::failure::spoils_transaction;
@@ -76,7 +77,9 @@ fn record_alone(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Le
 
 /// Records a token, finds its first record, or says why not. A refusal comes before anything is written.
 pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Refused>, StoreError> {
-    let Some(caller) = caller(writing, new)? else { return Ok(Err(Refused::CredentialNotEnabled)) };
+    let Some(caller) = writing.caller(new.client, &new.credential)? else {
+        return Ok(Err(Refused::CredentialNotEnabled));
+    };
 
     // A replay comes before every other rule: a token that was promised is answered again, whatever changed since.
     if let Some(row) = of_request_number(writing, caller.client, new.request_id)? {
@@ -330,25 +333,6 @@ fn raise_last_tid(
     Ok(changed > 0)
 }
 
-/// Who asks, by the numbers that the ledger keeps.
-struct Caller {
-    client: i64,
-    credential: i64,
-}
-
-/// The caller, unless the credential is another client's or was disabled since the call was authenticated.
-fn caller(connection: &Connection, new: &NewToken) -> Result<Option<Caller>, StoreError> {
-    Ok(connection
-        .prepare_cached(
-            "SELECT c.number, k.number FROM credentials k JOIN clients c ON c.number = k.client
-             WHERE k.key_id = ?1 AND c.id = ?2 AND k.enabled = 1 AND c.enabled = 1",
-        )?
-        .query_row((&new.credential, new.client.to_bytes()), |row| {
-            Ok(Caller { client: row.get(0)?, credential: row.get(1)? })
-        })
-        .optional()?)
-}
-
 fn of_request_number(
     connection: &Connection,
     client: i64,
@@ -374,7 +358,7 @@ struct Finished {
 
 /// Checks the configurations and picks the TID: what the store adds to the caller's content.
 fn finish(
-    connection: &Connection,
+    connection: &Writing,
     state: &State,
     content: Content,
 ) -> Result<Result<Finished, Refused>, StoreError> {
@@ -429,17 +413,8 @@ fn above(window: TidWindow, floor: Option<Tid>) -> TidWindow {
 }
 
 /// The number of a configuration that may issue now.
-fn enabled_configuration(
-    connection: &Connection,
-    id: ConfigurationId,
-) -> Result<Result<i64, Refused>, StoreError> {
-    let found: Option<(i64, ConfigurationState)> = connection
-        .prepare_cached("SELECT number, state FROM configurations WHERE id = ?1")?
-        .query_row([id.to_bytes()], |row| {
-            Ok((row.get(0)?, super::column::parsed(row, 1, "configurations.state")?))
-        })
-        .optional()?;
-    Ok(match found {
+fn enabled_configuration(writing: &Writing, id: ConfigurationId) -> Result<Result<i64, Refused>, StoreError> {
+    Ok(match writing.configuration_state(id)? {
         None => Err(Refused::ConfigurationNotFound { id }),
         Some((number, ConfigurationState::Enabled)) => Ok(number),
         Some((_, state)) => Err(Refused::ConfigurationNotEnabled { id, state }),
@@ -448,7 +423,7 @@ fn enabled_configuration(
 
 fn insert(
     connection: &Connection,
-    caller: &Caller,
+    caller: &KnownCaller,
     new: &NewToken,
     finished: &Finished,
     sequence: i64,

@@ -4,6 +4,7 @@
 //! of its table (`configurations`, `public_keys`, `clients`, `ledger`). A query goes to the `readers` instead.
 //! `migrations` bring the schema up when the database is opened; `lock` keeps a second process out.
 
+mod authority;
 mod chain;
 mod checkpoints;
 mod clients;
@@ -18,6 +19,7 @@ mod lock;
 mod migrations;
 mod public_keys;
 mod readers;
+mod sealed;
 #[cfg(test)]
 mod tests;
 mod verifications;
@@ -25,21 +27,23 @@ mod verifications;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::Connection;
 use uuid::Uuid;
 
 use self::chain::Writing;
 use self::committer::{Class, Committer};
 use self::lock::ProcessLock;
 use self::readers::Readers;
+use self::sealed::{Reading, Seals};
 use super::{
     AcceptedRestore, Actor, AllowedKeyChange, Attempt, Attempted, Begun, Client, ClientId, Configuration,
     ConfigurationError, ConfigurationId, ConfigurationRefusal, Credential, CredentialHolder, ImportedFields,
     KeyChangePair, KeyChangePairError, LedgerError, NewAct, NewAttempt, NewClient, NewConfiguration,
     NewCredential, NewPublicKey, NewToken, Page, PageRequest, Past, PublicKey, PublicKeyId, Recorded,
-    Records, Registered, Seed, Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow,
+    Records, Registered, SealReport, Sealer, Seed, Sequence, Store, StoreError, TokenFilter, TokenPage,
+    TokenRow,
 };
 use crate::audit::{Hash, Head, RESTORE_ACCEPTED};
 use crate::crash;
@@ -83,8 +87,26 @@ impl SqliteStore {
     /// Opens the database, making it if there is none, and brings its schema up. Blocking.
     ///
     /// Exactly one store may have a database open: a second one is refused with [`OpenError::InUse`].
-    pub fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
+    pub fn open(settings: &SqliteSettings, sealer: Arc<dyn Sealer>) -> Result<Self, OpenError> {
+        Self::open_with(settings, sealer, false).map(|(store, _)| store)
+    }
+
+    /// The same for a database whose rows that decide bear no seals, or not those of this HSM: seals them as they are, on record, and
+    /// answers how many. An administrator must know that they are what they should be.
+    pub fn open_and_seal(
+        settings: &SqliteSettings,
+        sealer: Arc<dyn Sealer>,
+    ) -> Result<(Self, u64), OpenError> {
+        Self::open_with(settings, sealer, true)
+    }
+
+    fn open_with(
+        settings: &SqliteSettings,
+        sealer: Arc<dyn Sealer>,
+        seal_rows: bool,
+    ) -> Result<(Self, u64), OpenError> {
         let path = &settings.path;
+        let seals = Arc::new(Seals::new(sealer));
         let lock = ProcessLock::acquire(path)?;
         connection::create(path)?;
         let mut writer = connection::open_writer(path)?;
@@ -94,12 +116,23 @@ impl SqliteStore {
             .and_then(|()| getrandom::fill(&mut salt_source))
             .map_err(OpenError::Randomness)?;
         chain::create(&writer, id, salt_source)?;
+        let (roll, rows) = sealed::roll_and_rows(&writer)?;
+        let writer = Writing::new(Reading::new(writer, Arc::clone(&seals)));
+        let mut sealed = 0;
+        if seal_rows || !roll {
+            if rows && !seal_rows {
+                return Err(OpenError::Unsealed);
+            }
+            sealed = chain::seal_rows(&writer)?;
+        }
 
         let thread = |error| OpenError::Io { path: path.clone(), error };
-        let readers = (0..settings.readers.max(1)).map(|_| connection::open_reader(path));
-        let readers = Readers::start(readers.collect::<Result<_, _>>()?, settings.queue).map_err(thread)?;
+        let readers = (0..settings.readers.max(1))
+            .map(|_| Ok(Reading::new(connection::open_reader(path)?, Arc::clone(&seals))));
+        let readers =
+            Readers::start(readers.collect::<Result<_, OpenError>>()?, settings.queue).map_err(thread)?;
         let committer = Committer::start(writer, settings.queue, settings.batch).map_err(thread)?;
-        Ok(Self { readers, committer, _lock: lock })
+        Ok((Self { readers, committer, _lock: lock }, sealed))
     }
 
     /// How busy the committer was since the store was opened.
@@ -134,7 +167,7 @@ impl SqliteStore {
     async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&Reading) -> Result<T, StoreError> + Send + 'static,
     {
         self.readers.query(query).await
     }
@@ -367,11 +400,15 @@ impl Store for SqliteStore {
     }
 
     async fn chain_head(&self) -> Result<Head, StoreError> {
-        self.read(chain::head).await
+        self.read(|c| chain::head(c)).await
     }
 
     async fn record_hash(&self, position: u64) -> Result<Option<Hash>, StoreError> {
         self.read(move |c| chain::hash_at(c, position)).await
+    }
+
+    async fn verify_seals(&self) -> Result<SealReport, StoreError> {
+        self.read(Reading::verify).await
     }
 
     async fn keep_checkpoint(&self, number: u64, text: String) -> Result<(), StoreError> {
@@ -379,7 +416,7 @@ impl Store for SqliteStore {
     }
 
     async fn past(&self) -> Result<Past, StoreError> {
-        self.read(checkpoints::past).await
+        self.read(|c| checkpoints::past(c)).await
     }
 
     async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError> {

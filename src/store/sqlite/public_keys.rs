@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Row, named_params};
 
 use super::chain::Writing;
+use super::sealed::{Reading, Table};
 use crate::store::{
     Actor, ClientId, Listing, NewPublicKey, Page, PageRequest, PublicKey, PublicKeyId, Registered, StoreError,
 };
 
 pub(super) fn register(connection: &Writing, new: &NewPublicKey) -> Result<Registered, StoreError> {
-    let known = connection
-        .prepare_cached("SELECT * FROM public_keys WHERE fingerprint = ?1")?
-        .query_row([new.fingerprint], read)
-        .optional()?;
+    let known = connection.one(Table::PublicKeys, "fingerprint = ?1", [new.fingerprint], read)?;
     if let Some((_, known)) = known {
         return Ok(Registered::Existing(known));
     }
@@ -32,6 +30,7 @@ pub(super) fn register(connection: &Writing, new: &NewPublicKey) -> Result<Regis
             ":enabled": new.enabled,
             ":now": new.now_ms,
         })?;
+    connection.seal(Table::PublicKeys, connection.last_insert_rowid())?;
     let details = BTreeMap::from([
         ("public_key", new.id.to_string()),
         ("display_name", new.display_name.clone()),
@@ -52,26 +51,20 @@ pub(super) fn register(connection: &Writing, new: &NewPublicKey) -> Result<Regis
     }))
 }
 
-pub(super) fn get(connection: &Connection, id: PublicKeyId) -> Result<Option<PublicKey>, StoreError> {
-    let found = connection
-        .prepare_cached("SELECT * FROM public_keys WHERE id = ?1")?
-        .query_row([id.to_bytes()], read)
-        .optional()?;
+pub(super) fn get(connection: &Reading, id: PublicKeyId) -> Result<Option<PublicKey>, StoreError> {
+    let found = connection.one(Table::PublicKeys, "id = ?1", [id.to_bytes()], read)?;
     Ok(found.map(|(_, row)| row))
 }
 
-pub(super) fn list(connection: &Connection, page: PageRequest) -> Result<Page<PublicKey>, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT * FROM public_keys WHERE number > ?1 ORDER BY number LIMIT ?2")?;
-    let rows = statement.query_map((page.row(), page.size() + 1), read)?.collect::<Result<_, _>>()?;
+pub(super) fn list(connection: &Reading, page: PageRequest) -> Result<Page<PublicKey>, StoreError> {
+    let condition = "number > ?1 ORDER BY number LIMIT ?2";
+    let rows = connection.all(Table::PublicKeys, condition, (page.row(), page.size() + 1), read)?;
     Ok(Page::from_rows(Listing::PublicKeys, page, rows))
 }
 
-pub(super) fn enabled_of(connection: &Connection, owner: ClientId) -> Result<Vec<PublicKey>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT * FROM public_keys WHERE owner = ?1 AND enabled = 1 ORDER BY number")?;
-    let rows = statement.query_map([owner.to_bytes()], |row| Ok(read(row)?.1))?.collect::<Result<_, _>>()?;
-    Ok(rows)
+pub(super) fn enabled_of(connection: &Reading, owner: ClientId) -> Result<Vec<PublicKey>, StoreError> {
+    let condition = "owner = ?1 AND enabled = 1 ORDER BY number";
+    connection.all(Table::PublicKeys, condition, [owner.to_bytes()], |row| Ok(read(row)?.1))
 }
 
 pub(super) fn set_enabled(
@@ -81,12 +74,15 @@ pub(super) fn set_enabled(
     actor: &Actor,
     now_ms: i64,
 ) -> Result<Option<PublicKey>, StoreError> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE public_keys SET enabled = ?1, updated_ms = ?2 WHERE id = ?3 AND enabled <> ?1",
-        )?
-        .execute((enabled, now_ms, id.to_bytes()))?;
-    if changed > 0 {
+    // Read first: sealing a row that was forged would make it good.
+    let Some((number, row)) = connection.one(Table::PublicKeys, "id = ?1", [id.to_bytes()], read)? else {
+        return Ok(None);
+    };
+    if row.enabled != enabled {
+        connection
+            .prepare_cached("UPDATE public_keys SET enabled = ?1, updated_ms = ?2 WHERE number = ?3")?
+            .execute((enabled, now_ms, number))?;
+        connection.seal(Table::PublicKeys, number)?;
         let kind = if enabled { "public_key.enabled" } else { "public_key.disabled" };
         connection.append_act(kind, actor, now_ms, &BTreeMap::from([("public_key", id.to_string())]))?;
     }

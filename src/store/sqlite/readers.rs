@@ -3,12 +3,12 @@
 use std::thread::JoinHandle;
 
 use flume::{Sender, TrySendError};
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::sealed::Reading;
 use crate::store::{Outcome, StoreError};
 
-type Query = Box<dyn FnOnce(&Connection) + Send>;
+type Query = Box<dyn FnOnce(&Reading) + Send>;
 
 /// The reading threads and the queue that they share.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Readers {
 
 impl Readers {
     /// Starts a thread for each connection. `queue` queries may wait.
-    pub(super) fn start(connections: Vec<Connection>, queue: usize) -> std::io::Result<Self> {
+    pub(super) fn start(connections: Vec<Reading>, queue: usize) -> std::io::Result<Self> {
         let (sender, receiver) = flume::bounded::<Query>(queue.max(1));
         let mut readers = Self { queue: Some(sender), threads: Vec::with_capacity(connections.len()) };
         for connection in connections {
@@ -38,7 +38,7 @@ impl Readers {
     pub(super) async fn query<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&Reading) -> Result<T, StoreError> + Send + 'static,
     {
         let closed = StoreError::Closed { outcome: Outcome::NotDone };
         let (reply, answer) = oneshot::channel();

@@ -128,7 +128,12 @@ async fn a_row_of_another_hand_is_refused_and_not_believed() {
     for forgery in ["sgc = '12345x'", "krn = 0", "ea = 8", "base_date = 1970", "warnings = '{'", "iin = 'x'"]
     {
         let sql = format!("PRAGMA ignore_check_constraints = 1; UPDATE configurations SET {forgery}");
-        store.write(move |c| Ok(c.execute_batch(&sql)?)).await.unwrap();
+        let sealed = move |c: &Writing, sql: &str| {
+            c.execute_batch(sql)?;
+            c.seal(sealed::Table::Configurations, 1)
+        };
+        // Under a seal: a value that is none of ours is refused even so.
+        store.write(move |c| sealed(c, &sql)).await.unwrap();
         let Err(StoreError::Corrupt { reason }) = store.configuration(id).await else {
             panic!("{forgery} believed")
         };
@@ -136,7 +141,7 @@ async fn a_row_of_another_hand_is_refused_and_not_believed() {
         let heal =
             "UPDATE configurations SET sgc = '000123', krn = 1, ea = 7, base_date = 2014, warnings = '[]',
                     iin = '600727'";
-        store.write(move |c| Ok(c.execute_batch(heal)?)).await.unwrap();
+        store.write(move |c| sealed(c, heal)).await.unwrap();
         assert!(store.configuration(id).await.unwrap().is_some());
     }
 }

@@ -14,7 +14,7 @@ const FOLDER: &str = "VENDKEY_TEST_FOLDER";
 const CLIENT: ClientId = ClientId::from_bytes([1; 16]);
 
 fn store_in(folder: &Path) -> SqliteStore {
-    SqliteStore::open(&SqliteSettings::new(folder.join("vendkey.db"))).unwrap()
+    SqliteStore::open(&SqliteSettings::new(folder.join("vendkey.db")), sealer()).unwrap()
 }
 
 fn scene(folder: TempDir, store: SqliteStore, configuration: ConfigurationId) -> Scene {

@@ -22,7 +22,9 @@ async fn a_commit_waits_for_the_disk() {
 async fn a_second_store_is_refused() {
     let scene = Scene::new().await;
     let settings = SqliteSettings::new(scene.folder.path().join("vendkey.db"));
-    let Err(OpenError::InUse { holder, .. }) = SqliteStore::open(&settings) else { panic!("opened twice") };
+    let Err(OpenError::InUse { holder, .. }) = SqliteStore::open(&settings, sealer()) else {
+        panic!("opened twice")
+    };
     assert_eq!(holder, Some(std::process::id()));
     scene.reopen();
 }
@@ -43,10 +45,13 @@ async fn nobody_else_reads_the_files() {
 fn a_missing_folder_and_a_foreign_file_are_said() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = SqliteSettings::new(folder.path().join("missing/vendkey.db"));
-    assert!(matches!(SqliteStore::open(&nowhere), Err(OpenError::Io { .. })));
+    assert!(matches!(SqliteStore::open(&nowhere, sealer()), Err(OpenError::Io { .. })));
     let path = folder.path().join("text.db");
     std::fs::write(&path, "this is no database, whatever its name says. ".repeat(100)).unwrap();
-    assert!(matches!(SqliteStore::open(&SqliteSettings::new(path)), Err(OpenError::Database { .. })));
+    assert!(matches!(
+        SqliteStore::open(&SqliteSettings::new(path), sealer()),
+        Err(OpenError::Database { .. })
+    ));
 }
 
 #[tokio::test]

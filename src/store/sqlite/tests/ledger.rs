@@ -118,15 +118,21 @@ async fn a_credential_that_does_not_count_records_and_replays_nothing() {
     scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
     let stranger = NewToken { client: ClientId::generate(), ..scene.credit(2, meter(0), 100) };
     assert_eq!(refused(scene.store.record_token(stranger).await), Refused::CredentialNotEnabled);
-    for table in ["credentials", "clients"] {
-        let off = format!("UPDATE {table} SET enabled = 0");
-        scene.store.write(move |c| Ok(c.execute_batch(&off)?)).await.unwrap();
+    for (name, table) in [("credentials", sealed::Table::Credentials), ("clients", sealed::Table::Clients)] {
+        let set = async |enabled: u8| {
+            let sql = format!("UPDATE {name} SET enabled = {enabled}");
+            let changed = move |c: &Writing| {
+                c.execute_batch(&sql)?;
+                c.seal(table, 1)
+            };
+            scene.store.write(changed).await.unwrap();
+        };
+        set(0).await;
         for request in [1, 2] {
             let result = scene.store.record_token(scene.credit(request, meter(0), 100)).await;
             assert_eq!(refused(result), Refused::CredentialNotEnabled);
         }
-        let on = format!("UPDATE {table} SET enabled = 1");
-        scene.store.write(move |c| Ok(c.execute_batch(&on)?)).await.unwrap();
+        set(1).await;
     }
     assert_eq!(rows(&scene.store).await, 1);
 }

@@ -10,12 +10,15 @@ mod durability;
 mod ledger;
 mod model;
 mod public_keys;
+mod seals;
 
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::store::{Content, FinishedState, Listing, MaskedKey, Refused, Role, RowContent, Warning};
+use crate::store::{
+    Content, FinishedState, Listing, MaskedKey, Refused, Role, RowContent, SoftwareSealer, Warning,
+};
 use crate::sts::amount::UnitAmount;
 use crate::sts::attributes::{
     Attributes, Dkga, EncryptionAlgorithm, KeyExpiry, KeyRevision, KeyType, TariffIndex,
@@ -74,8 +77,12 @@ impl Scene {
     }
 }
 
+fn sealer() -> Arc<SoftwareSealer> {
+    Arc::new(SoftwareSealer([1; 32]))
+}
+
 fn open(folder: &TempDir) -> SqliteStore {
-    SqliteStore::open(&SqliteSettings::new(folder.path().join("vendkey.db"))).unwrap()
+    SqliteStore::open(&SqliteSettings::new(folder.path().join("vendkey.db")), sealer()).unwrap()
 }
 
 async fn client(store: &SqliteStore, key_id: &str) -> ClientId {

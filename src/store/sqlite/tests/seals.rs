@@ -1,0 +1,176 @@
+//! Rows that decide, changed by another hand while the store is closed.
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::store::{LedgerError, NewPublicKey};
+
+impl Scene {
+    /// Lets another hand write to the database.
+    async fn tampered(self, sql: &str) -> Self {
+        let Self { folder, store, client, configuration } = self;
+        drop(store);
+        let changed = Connection::open(folder.path().join("vendkey.db")).unwrap().execute(sql, ()).unwrap();
+        assert_eq!(changed, 1, "{sql}");
+        let store = open(&folder);
+        Self { folder, store, client, configuration }
+    }
+
+    async fn is_forged(&self) -> bool {
+        !self.store.verify_seals().await.unwrap().forged.is_empty()
+    }
+}
+
+fn forged<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> bool {
+    matches!(answer, Err(StoreError::Forged { .. }))
+}
+
+#[tokio::test]
+async fn what_the_store_wrote_bears_its_seals() {
+    let scene = Scene::new().await;
+    let other = imported(&scene.store, 2).await.id;
+    let pair = KeyChangePair { source: scene.configuration, target: other };
+    scene.store.allow_key_change(pair, scene.client, NOW_MS).await.unwrap();
+    scene.store.set_configuration_enabled(other, false, Actor::Local, NOW_MS).await.unwrap();
+    assert_eq!(scene.store.verify_seals().await.unwrap(), SealReport::default());
+    scene.store.forbid_key_change(pair, Actor::Local, NOW_MS).await.unwrap();
+    let scene = scene.reopen();
+    assert_eq!(scene.store.verify_seals().await.unwrap(), SealReport::default());
+}
+
+#[tokio::test]
+async fn a_changed_configuration_is_refused() {
+    let scene = Scene::new().await;
+    scene.store.set_configuration_enabled(scene.configuration, false, Actor::Local, NOW_MS).await.unwrap();
+    let scene = scene.tampered("UPDATE configurations SET state = 'ENABLED'").await;
+    assert!(forged(scene.store.configuration(scene.configuration).await));
+    let recorded = scene.store.record_token(scene.credit(1, meter(0), 100)).await;
+    assert!(matches!(recorded, Err(LedgerError::Store(StoreError::Forged { .. }))));
+    // Writing to it would seal it.
+    let changed =
+        scene.store.set_configuration_enabled(scene.configuration, true, Actor::Local, NOW_MS).await;
+    assert!(matches!(changed, Err(ConfigurationError::Store(StoreError::Forged { .. }))));
+    assert!(scene.is_forged().await);
+}
+
+#[tokio::test]
+async fn a_changed_client_or_credential_is_refused() {
+    for sql in [
+        "UPDATE clients SET display_name = 'mine'",
+        "UPDATE credentials SET secret_sha256 = zeroblob(32)",
+        "UPDATE credentials SET expires_ms = 9999999999999",
+        "UPDATE credentials SET seal = NULL",
+    ] {
+        let scene = Scene::new().await.tampered(sql).await;
+        assert!(forged(scene.store.credential(CREDENTIAL).await), "{sql}");
+        let recorded = scene.store.record_token(scene.credit(1, meter(0), 100)).await;
+        assert!(matches!(recorded, Err(LedgerError::Store(StoreError::Forged { .. }))), "{sql}");
+        assert!(scene.is_forged().await, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_swapped_public_key_is_refused() {
+    let scene = Scene::new().await;
+    let key = NewPublicKey {
+        id: PublicKeyId::generate(),
+        owner: scene.client,
+        display_name: "a key".into(),
+        spki: vec![1, 2, 3],
+        fingerprint: [1; 32],
+        bits: 2_048,
+        enabled: true,
+        now_ms: NOW_MS,
+    };
+    let id = key.id;
+    scene.store.register_public_key(key).await.unwrap();
+    let scene = scene.tampered("UPDATE public_keys SET spki = x'040506'").await;
+    assert!(forged(scene.store.public_key(id).await));
+    assert!(forged(scene.store.enabled_public_keys(scene.client).await));
+    assert!(forged(scene.store.set_public_key_enabled(id, false, Actor::Local, NOW_MS).await));
+}
+
+#[tokio::test]
+async fn rows_taken_out_or_put_back_break_the_roll() {
+    let scene = Scene::new().await.tampered("DELETE FROM credentials").await;
+    assert!(scene.store.verify_seals().await.unwrap().roll_broken);
+
+    let scene = Scene::new().await;
+    let path = scene.folder.path().join("vendkey.db");
+    let (version, seal): (i64, Vec<u8>) = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT version, seal FROM configurations", (), |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    scene
+        .store
+        .set_configuration_enabled(scene.configuration, false, Actor::Local, NOW_MS + 1)
+        .await
+        .unwrap();
+    let seal = hex::encode(seal);
+    let put_back = format!(
+        "UPDATE configurations SET state = 'ENABLED', updated_ms = {}, version = {version}, seal = x'{seal}'",
+        NOW_MS + 1
+    );
+    let scene = scene.tampered(&put_back).await;
+    let report = scene.store.verify_seals().await.unwrap();
+    assert!(report.roll_broken && report.forged.is_empty(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_roll_put_back_is_noticed() {
+    let scene = Scene::new().await;
+    let path = scene.folder.path().join("vendkey.db");
+    let before = scene.folder.path().join("before.db");
+    Connection::open(&path).unwrap().execute("VACUUM INTO ?1", [before.to_str().unwrap()]).unwrap();
+    scene
+        .store
+        .set_configuration_enabled(scene.configuration, false, Actor::Local, NOW_MS + 1)
+        .await
+        .unwrap();
+    let Scene { folder, store, client, configuration } = scene;
+    drop(store);
+    let database = Connection::open(&path).unwrap();
+    database.execute("ATTACH ?1 AS before", [before.to_str().unwrap()]).unwrap();
+    database
+        .execute_batch(
+            "UPDATE configurations SET (state, updated_ms, version, seal) =
+                 (SELECT state, updated_ms, version, seal FROM before.configurations);
+             DELETE FROM roll; INSERT INTO roll SELECT * FROM before.roll;",
+        )
+        .unwrap();
+    drop(database);
+    let scene = Scene { store: open(&folder), folder, client, configuration };
+    let report = scene.store.verify_seals().await.unwrap();
+    assert!(report.roll_broken && report.forged.is_empty(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_database_without_seals_needs_an_administrators_word() {
+    let Scene { folder, store, .. } = Scene::new().await;
+    drop(store);
+    let path = folder.path().join("vendkey.db");
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(
+            "DELETE FROM roll; UPDATE clients SET seal = NULL; UPDATE credentials SET seal = NULL;",
+        )
+        .unwrap();
+    let settings = SqliteSettings::new(path);
+    assert!(matches!(SqliteStore::open(&settings, sealer()), Err(OpenError::Unsealed)));
+    let (store, sealed) = SqliteStore::open_and_seal(&settings, sealer()).unwrap();
+    assert_eq!(sealed, 2);
+    assert_eq!(store.verify_seals().await.unwrap(), SealReport::default());
+    let records = store.records(0, 100, false).await.unwrap();
+    assert!(records.lines.iter().any(|line| format!("{line:?}").contains("rows.sealed")));
+}
+
+#[tokio::test]
+async fn another_hsms_seals_are_none() {
+    let Scene { folder, store, client, configuration } = Scene::new().await;
+    drop(store);
+    let settings = SqliteSettings::new(folder.path().join("vendkey.db"));
+    let store = SqliteStore::open(&settings, Arc::new(SoftwareSealer([2; 32]))).unwrap();
+    let scene = Scene { folder, store, client, configuration };
+    assert!(forged(scene.store.configuration(configuration).await));
+    assert!(scene.store.verify_seals().await.unwrap().roll_broken);
+}
