@@ -96,6 +96,10 @@ where
             .map_err(Broken::Handshake)?;
         let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let certificate = presented.map(|der| PeerCertificate::from_der(der)).transpose()?;
+        if let Some(PeerCertificate { spki_sha256, uris, .. }) = &certificate {
+            // Whoever binds a certificate to a client reads its identity here.
+            tracing::debug!(spki_sha256 = %hex::encode(spki_sha256), ?uris, "a client proved itself by a certificate");
+        }
         self.over(stream, peer, certificate).await
     }
 
