@@ -9,7 +9,9 @@ use std::{
     collections::BTreeMap,
     fmt, fs,
     net::SocketAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use toml::{Table, Value};
@@ -33,6 +35,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// What may be issued.
     pub vending: VendingSettings,
+    /// How many persons it takes.
+    pub access: AccessSettings,
     /// The log.
     pub log: LogSettings,
 }
@@ -76,6 +80,17 @@ pub struct VendingSettings {
     pub verify_foreign: bool,
     /// Uploads that one client may try in a minute: each costs private RSA operations.
     pub uploads_per_minute: u32,
+    /// How long a scheduled destruction of a key can be taken back.
+    pub destroy_delay: Duration,
+}
+
+/// Who decides.
+#[derive(Debug, Clone, Copy)]
+pub struct AccessSettings {
+    /// How many administrators an act that matters takes, the one who asks for it included.
+    pub approvals: u32,
+    /// How long an act waits for them.
+    pub approval_expiry: Duration,
 }
 
 /// What the log says and how.
@@ -148,6 +163,16 @@ struct Reader<'a> {
     faults: Vec<(String, String)>,
 }
 
+/// How long a scheduled destruction can be taken back unless the settings say otherwise.
+const DESTROY_DELAY: Duration = Duration::from_hours(168);
+/// And at most.
+const LONGEST_DELAY: Duration = Duration::from_hours(24 * 365);
+
+/// A long weekend.
+const APPROVAL_EXPIRY: Duration = Duration::from_hours(72);
+/// Four weeks: what nobody approved by then was forgotten.
+const LONGEST_EXPIRY: Duration = Duration::from_hours(24 * 28);
+
 /// The prefix of overriding variables; the client's own variables have no double underscore.
 const PREFIX: &str = "VENDKEY_";
 
@@ -208,7 +233,7 @@ impl<'a> Reader<'a> {
         parsed
     }
 
-    fn within(&mut self, key: &str, default: u32, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+    fn within(&mut self, key: &str, default: u32, range: RangeInclusive<u32>) -> Option<u32> {
         let expected = format!("a number from {} to {}", range.start(), range.end());
         let number = self.parsed(key, default, &expected)?;
         if range.contains(&number) {
@@ -239,8 +264,8 @@ impl<'a> Reader<'a> {
 
     fn settings(&mut self) -> Option<Settings> {
         // All sections are read before the first `?`, so that all their faults are found.
-        let (server, hsm, store, vending, log) =
-            (self.server(), self.hsm(), self.store(), self.vending(), self.log());
+        let (server, hsm, store, vending, access, log) =
+            (self.server(), self.hsm(), self.store(), self.vending(), self.access(), self.log());
         let (wire, metrics) = (self.wire(), self.metrics());
         Some(Settings {
             server: server?,
@@ -249,6 +274,7 @@ impl<'a> Reader<'a> {
             hsm: hsm?,
             store: store?,
             vending: vending?,
+            access: access?,
             log: log?,
         })
     }
@@ -326,6 +352,8 @@ impl<'a> Reader<'a> {
         let retention = self.within("vending.request_retention_days", 90, 1..=36_500);
         let foreign = self.choice("vending.verify_foreign", &["deny", "allow"]);
         let uploads = self.within("vending.uploads_per_minute", 30, 1..=100_000);
+        let destroy_delay =
+            self.duration("vending.destroy_delay", DESTROY_DELAY, Duration::ZERO..=LONGEST_DELAY);
         Some(VendingSettings {
             horizon_minutes: horizon_minutes?,
             allow_dkga02: dkga02? == 0,
@@ -333,7 +361,39 @@ impl<'a> Reader<'a> {
             request_retention_days: retention?,
             verify_foreign: foreign? == 1,
             uploads_per_minute: uploads?,
+            destroy_delay: destroy_delay?,
         })
+    }
+
+    fn access(&mut self) -> Option<AccessSettings> {
+        let approvals = self.within("access.approvals", 1, 1..=9);
+        let approval_expiry =
+            self.duration("access.approval_expiry", APPROVAL_EXPIRY, Duration::from_secs(1)..=LONGEST_EXPIRY);
+        Some(AccessSettings { approvals: approvals?, approval_expiry: approval_expiry? })
+    }
+
+    /// A time such as `72h` or `30m`.
+    fn duration(
+        &mut self,
+        key: &str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let Some(text) = self.text(key) else { return Some(default) };
+        let parsed: Option<jiff::SignedDuration> = text.parse().ok();
+        let parsed = parsed.and_then(|parsed| Duration::try_from(parsed).ok());
+        let parsed = parsed.filter(|parsed| range.contains(parsed));
+        if parsed.is_none() {
+            self.fault(
+                key,
+                format!(
+                    "{text:?} is not a time such as 72h or 30m, of {}s to {}h",
+                    range.start().as_secs(),
+                    range.end().as_secs() / 3600
+                ),
+            );
+        }
+        parsed
     }
 
     fn log(&mut self) -> Option<LogSettings> {
@@ -401,6 +461,32 @@ mod tests {
             "vending.dkga02",
         ] {
             assert!(keys.contains(&key), "{key} is not among {keys:?}");
+        }
+    }
+
+    #[test]
+    fn destruction_waits_a_week_or_as_long_as_is_asked_for() {
+        let delay = |text: &str| {
+            parse(&format!("{GOOD}[vending]\ndestroy_delay = '{text}'\n"), &[])
+                .map(|s| s.vending.destroy_delay)
+        };
+        assert_eq!(parse(GOOD, &[]).unwrap().vending.destroy_delay, Duration::from_hours(168));
+        assert_eq!(delay("0s").unwrap(), Duration::ZERO);
+        assert_eq!(delay("36h").unwrap(), Duration::from_hours(36));
+        for bad in ["", "7", "-1h", "8761h"] {
+            assert!(delay(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn approvals_and_their_time() {
+        let access = parse(GOOD, &[]).unwrap().access;
+        assert_eq!((access.approvals, access.approval_expiry), (1, Duration::from_hours(72)));
+        let access = parse(&format!("{GOOD}[access]\napprovals = 2\napproval_expiry = '1h 30m'\n"), &[]);
+        let access = access.unwrap().access;
+        assert_eq!((access.approvals, access.approval_expiry), (2, Duration::from_mins(90)));
+        for bad in ["approvals = 0", "approvals = 10", "approval_expiry = '0s'", "approval_expiry = '-1h'"] {
+            assert!(parse(&format!("{GOOD}[access]\n{bad}\n"), &[]).is_err(), "{bad}");
         }
     }
 

@@ -11,7 +11,7 @@ use tonic::{Status, body::Body};
 use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
-use super::refusal::Refusal;
+use super::{reason::Reason, refusal::Refusal};
 use crate::access::{Authenticator, Caller, Refusals};
 
 /// Puts a [`Caller`] into the extensions of every request, or answers in the service's place.
@@ -87,8 +87,13 @@ where
     }
 }
 
-/// The reason, if the answer is a refusal.
-pub(crate) fn refused(headers: &HeaderMap) -> Option<String> {
+/// The reason, if the answer is a refusal. What waits for approval was not refused, and is on record as what it is.
+fn refused(headers: &HeaderMap) -> Option<String> {
+    reason(headers).filter(|reason| reason != Reason::ApprovalPending.text())
+}
+
+/// The reason of an answer that is no success.
+pub(crate) fn reason(headers: &HeaderMap) -> Option<String> {
     let status = headers.get("grpc-status").filter(|status| status.as_bytes() != b"0")?;
     let told = Status::from_header_map(headers)?;
     let reason = told.get_error_details().error_info().map(|info| info.reason.clone());

@@ -1,11 +1,14 @@
 //! gRPC: one file per service, parsing in, one table from errors to status.
 
+mod approval;
+mod approved;
 mod audit;
 mod authentication;
 mod capabilities;
 mod configuration;
 mod content;
 mod error;
+mod four_eyes;
 mod issued;
 mod key_change;
 mod ledger;
@@ -18,10 +21,13 @@ mod refusal;
 mod token;
 mod verification;
 
+pub use approval::Approvals;
+pub use approved::Acts;
 pub use audit::Audit;
 pub use authentication::AuthenticationLayer;
-pub(crate) use authentication::refused;
+pub(crate) use authentication::reason;
 pub use configuration::Configurations;
+pub use four_eyes::FourEyes;
 pub use ledger::Ledger;
 pub(crate) use methods::method;
 pub use public_key::PublicKeys;

@@ -145,7 +145,7 @@ impl Call {
         match headers.get("grpc-status").map(http::HeaderValue::as_bytes) {
             None => {}
             Some(b"0") => self.reason = Some(metrics::SERVED.to_owned()),
-            Some(_) => self.reason = api::refused(headers),
+            Some(_) => self.reason = api::reason(headers),
         }
     }
 }

@@ -4,6 +4,7 @@ mod body;
 mod calls;
 mod checkpoints;
 mod connection;
+mod destruction;
 mod health;
 mod inventory;
 mod listener;
@@ -34,7 +35,7 @@ use tower::Layer as _;
 
 use crate::{
     access::{Attempts, Authenticator, Refusals},
-    api::AuthenticationLayer,
+    api::{Acts, AuthenticationLayer, Configurations, FourEyes, Ledger, PublicKeys},
     clock::{Clock, SystemClock},
     hsm::{Hsm, HsmError},
     selftest,
@@ -113,13 +114,25 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         tracing::warn!(%error, "the HSM's objects could not be compared with the store's");
     }
     let vending = Vending::new(hsm.clone(), store.clone(), clock.clone(), gate, settings.vending);
-    let vending = Arc::new(vending.under(latch.clone()));
+    let vending = vending.under(latch.clone());
+    let several = settings.access.approvals > 1;
+    let vending = Arc::new(if several { vending.uploads_start_disabled() } else { vending });
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
     let uploads = Arc::new(Attempts::new(settings.vending.uploads_per_minute));
+    let four_eyes = Arc::new(FourEyes::new(store.clone(), clock.clone(), settings.access));
+    let configurations = Arc::new(Configurations::new(vending.clone(), uploads, four_eyes.clone()));
+    let ledger = Arc::new(Ledger::new(vending.clone(), four_eyes.clone()));
+    let public_keys = Arc::new(PublicKeys::new(store.clone(), clock.clone(), four_eyes.clone()));
+    let acts = Acts::new(four_eyes.clone(), configurations.clone(), public_keys.clone(), ledger.clone());
+    let acts = Arc::new(acts);
+    if let Err(error) = acts.resume().await {
+        tracing::error!(%error, "approved acts that may not have ended cannot be done again");
+    }
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let (ready, told) = oneshot::channel();
     let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch, ready));
 
+    let destroying = tokio::spawn(destruction::watch(vending.clone()));
     let end_checkpoints = Arc::new(Notify::new());
     let checkpointing = tokio::spawn({
         let (refusals, end) = (refusals.clone(), end_checkpoints.clone());
@@ -131,7 +144,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
 
     let listeners = Listeners::bind(&settings, &clock).await?;
     let authentication = AuthenticationLayer::new(authenticator, refusals.clone());
-    let parts = Parts { vending, store, clock, uploads, wire: settings.wire };
+    let parts = Parts { vending, configurations, ledger, public_keys, four_eyes, acts, wire: settings.wire };
     let main = parts.tokens(Parts::common(health_service.clone())?);
     let (main, administration) = match &listeners.administration {
         None => (parts.administration(main), None),
@@ -172,6 +185,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         scraped.abort();
     }
     health.abort();
+    destroying.abort();
     end_checkpoints.notify_one();
     if let Ok(mut checkpoints) = checkpointing.await {
         if let Err(error) = refusals.write().await {

@@ -8,35 +8,34 @@ use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 
 use super::ServeError;
 use crate::{
-    access::Attempts,
     api::{
-        Audit, Configurations, DESCRIPTORS, Ledger, PublicKeys, Tokens,
+        Acts, Approvals, Audit, Configurations, DESCRIPTORS, FourEyes, Ledger, PublicKeys, Tokens,
         v1::{
-            audit_service_server::AuditServiceServer,
+            approval_service_server::ApprovalServiceServer, audit_service_server::AuditServiceServer,
             configuration_service_server::ConfigurationServiceServer,
             ledger_service_server::LedgerServiceServer, public_key_service_server::PublicKeyServiceServer,
             token_service_server::TokenServiceServer,
         },
     },
-    clock::Clock,
     settings::WireSettings,
-    store::Store,
     vending::Vending,
 };
 
 /// What the services are made of.
 pub(super) struct Parts {
     pub(super) vending: Arc<Vending>,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) uploads: Arc<Attempts>,
+    pub(super) configurations: Arc<Configurations>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) public_keys: Arc<PublicKeys>,
+    pub(super) four_eyes: Arc<FourEyes>,
+    pub(super) acts: Arc<Acts>,
     pub(super) wire: WireSettings,
 }
 
 /// A service that takes and gives messages of the size that the settings allow.
 macro_rules! sized {
     ($parts:expr, $server:ident, $service:expr) => {
-        $server::new($service)
+        $server::from_arc($service)
             .max_decoding_message_size($parts.wire.message_bytes)
             .max_encoding_message_size($parts.wire.message_bytes)
     };
@@ -51,18 +50,19 @@ impl Parts {
     /// What tills call.
     pub(super) fn tokens(&self, routes: Routes) -> Routes {
         let tokens = Tokens::new(self.vending.clone(), self.wire.stream_idle);
-        routes.add_service(sized!(self, TokenServiceServer, tokens))
+        routes.add_service(sized!(self, TokenServiceServer, Arc::new(tokens)))
     }
 
     /// What administrators call.
     pub(super) fn administration(&self, routes: Routes) -> Routes {
-        let configurations = Configurations::new(self.vending.clone(), self.uploads.clone());
-        let public_keys = PublicKeys::new(self.store.clone(), self.clock.clone());
+        let audit = Audit::new(self.vending.clone());
+        let approvals = Approvals::new(self.four_eyes.clone(), self.acts.clone());
         routes
-            .add_service(sized!(self, ConfigurationServiceServer, configurations))
-            .add_service(sized!(self, AuditServiceServer, Audit::new(self.vending.clone())))
-            .add_service(sized!(self, LedgerServiceServer, Ledger::new(self.vending.clone())))
-            .add_service(sized!(self, PublicKeyServiceServer, public_keys))
+            .add_service(sized!(self, ConfigurationServiceServer, self.configurations.clone()))
+            .add_service(sized!(self, AuditServiceServer, Arc::new(audit)))
+            .add_service(sized!(self, LedgerServiceServer, self.ledger.clone()))
+            .add_service(sized!(self, PublicKeyServiceServer, self.public_keys.clone()))
+            .add_service(sized!(self, ApprovalServiceServer, Arc::new(approvals)))
     }
 }
 
