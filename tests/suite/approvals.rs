@@ -331,13 +331,10 @@ async fn a_last_tid_falls_when_two_persons_want_it() {
     assert_eq!(reason(&stuck), "TID_BEYOND_HORIZON");
 
     let lower = |last_tid| LowerLastTidRequest { meter_pan: meter_pan.clone(), base_date: 2014, last_tid };
-    let risen = first.ledger.lower_last_tid(lower(tid + 1_000_001)).await.unwrap_err();
-    assert_eq!(reason(&risen), "INVALID_FIELDS");
-    let name = waiting(first.ledger.lower_last_tid(lower(tid - 1)).await);
-    let failed = asha.approve(&name).await.unwrap();
-    assert_eq!(failed.state(), State::Failed);
-    assert!(failed.outcome.starts_with("TID_ISSUED"), "{}", failed.outcome);
-
+    // What cannot be done bothers nobody.
+    for (last_tid, why) in [(tid + 1_000_001, "INVALID_FIELDS"), (tid - 1, "TID_ISSUED")] {
+        assert_eq!(reason(&first.ledger.lower_last_tid(lower(last_tid)).await.unwrap_err()), why);
+    }
     let name = waiting(first.ledger.lower_last_tid(lower(tid)).await);
     assert!(asha.approval(&name).await.summary.contains(&meter_pan));
     assert_eq!(asha.approve(&name).await.unwrap().state(), State::Done);
