@@ -4,11 +4,13 @@ pub mod approval;
 mod attempts;
 mod authenticator;
 mod credential;
+mod peer;
 mod refusals;
 
 pub use attempts::Attempts;
 pub use authenticator::{Authenticator, Caller};
 pub use credential::{Credential, CredentialError, KeyId, SecretHash};
+pub use peer::{CertificateUnreadable, PeerCertificate};
 pub use refusals::Refusals;
 
 /// Why a call is not let in. The caller learns no more than that.

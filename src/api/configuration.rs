@@ -149,6 +149,26 @@ impl ConfigurationService for Configurations {
         Ok(Response::new(shown(&changed)))
     }
 
+    async fn schedule_destroy_configuration(
+        &self,
+        request: Request<v1::ScheduleDestroyConfigurationRequest>,
+    ) -> Result<Response<v1::Configuration>, Status> {
+        let caller = caller(&request)?;
+        let id = parse_name(&request.into_inner().name)?;
+        let changed = self.vending.schedule_destruction(&caller, id).await.map_err(Refusal::from)?;
+        Ok(Response::new(shown(&changed)))
+    }
+
+    async fn restore_configuration(
+        &self,
+        request: Request<v1::RestoreConfigurationRequest>,
+    ) -> Result<Response<v1::Configuration>, Status> {
+        let caller = caller(&request)?;
+        let id = parse_name(&request.into_inner().name)?;
+        let changed = self.vending.restore_configuration(&caller, id).await.map_err(Refusal::from)?;
+        Ok(Response::new(shown(&changed)))
+    }
+
     async fn allow_key_change(
         &self,
         request: Request<v1::AllowKeyChangeRequest>,
@@ -238,10 +258,9 @@ fn shown(configuration: &Configuration) -> v1::Configuration {
         state: match configuration.state {
             ConfigurationState::Importing => State::Importing,
             ConfigurationState::Enabled => State::Enabled,
-            // The two last states come with ScheduleDestroy; until then no row has them.
-            ConfigurationState::Disabled
-            | ConfigurationState::DestroyScheduled
-            | ConfigurationState::Destroyed => State::Disabled,
+            ConfigurationState::Disabled => State::Disabled,
+            ConfigurationState::DestroyScheduled => State::DestroyScheduled,
+            ConfigurationState::Destroyed => State::Destroyed,
         }
         .into(),
         attributes: Some(attributes(&configuration.attributes)),
@@ -252,6 +271,7 @@ fn shown(configuration: &Configuration) -> v1::Configuration {
         uploader: format!("clients/{}", configuration.uploaded_by),
         create_time: Some(timestamp(configuration.created_ms)),
         update_time: Some(timestamp(configuration.updated_ms)),
+        destroy_time: configuration.destroy_ms.map(timestamp),
     }
 }
 

@@ -8,6 +8,7 @@ mod configuration;
 mod conformance;
 mod connection;
 mod csv;
+mod destruction;
 mod key_change;
 mod ledger;
 mod meter;

@@ -1,6 +1,7 @@
 //! Wiring: the parts put together, the listener, health, and an orderly end.
 
 mod checkpoints;
+mod destruction;
 mod health;
 mod inventory;
 mod log;
@@ -119,6 +120,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let (ready, told) = oneshot::channel();
     let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch, ready));
 
+    let destroying = tokio::spawn(destruction::watch(vending.clone()));
     let end_checkpoints = Arc::new(Notify::new());
     let checkpointing = tokio::spawn({
         let (refusals, end) = (refusals.clone(), end_checkpoints.clone());
@@ -164,6 +166,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         () = drained(ended) => tracing::warn!("connections were still open after {DRAIN:?}"),
     }
     health.abort();
+    destroying.abort();
     end_checkpoints.notify_one();
     if let Ok(mut checkpoints) = checkpointing.await {
         if let Err(error) = refusals.write().await {

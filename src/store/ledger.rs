@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::configuration::ConfigurationState;
 use super::error::{Outcome, StoreError};
 use super::id::{ClientId, ConfigurationId};
+use super::limits::LimitMet;
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::{Tid, TidRefusal, TidWindow};
@@ -249,6 +250,9 @@ pub enum Refused {
     /// The meter can get no TID now.
     #[error(transparent)]
     Tid(#[from] TidRefusal),
+    /// The client's limits leave no room for it.
+    #[error(transparent)]
+    Limit(#[from] LimitMet),
 }
 
 /// Why the last TID of a meter is not lowered.

@@ -16,9 +16,11 @@ mod error;
 mod id;
 mod key_change;
 mod ledger;
+mod limits;
 mod page;
 mod public_key;
 mod record;
+mod rights;
 mod seal;
 pub mod sqlite;
 mod verification;
@@ -47,9 +49,11 @@ pub use ledger::{
     Content, LedgerError, LowerRefused, NewToken, Recorded, Refused, RowContent, Sequence, TokenRow,
     request_made_ms,
 };
+pub use limits::{Amount, AmountLimits, LimitEnd, LimitMet, Limits, LimitsError};
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
 pub use public_key::{NewPublicKey, PublicKey, Registered};
 pub use record::{AcceptedRestore, Actor, NewAct, Past, Records, Seed, TokenFilter, TokenPage};
+pub use rights::{Group, Kinds, Rights, RightsError, Scope, TokenKind, UnknownName};
 pub use seal::{NoSeal, SealReport, Sealer, SoftwareSealer};
 pub use verification::{
     Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
@@ -101,6 +105,41 @@ pub trait Store: Send + Sync {
         id: ConfigurationId,
         enabled: bool,
         actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// Schedules the destruction of a disabled configuration; one that is scheduled already keeps its time.
+    async fn schedule_destruction(
+        &self,
+        id: ConfigurationId,
+        destroy_ms: i64,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// Takes a scheduled destruction back: the configuration is disabled then. One that is not scheduled stays as it is.
+    /// Refused once destruction has begun.
+    async fn restore_configuration(
+        &self,
+        id: ConfigurationId,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// The configurations whose keys are to be destroyed now, and those whose destruction was begun and did not end.
+    async fn due_destructions(&self, now_ms: i64) -> Result<Vec<ConfigurationId>, StoreError>;
+
+    /// Says that keys are about to be destroyed: from here on there is no way back. Refused before its time.
+    async fn begin_destruction(
+        &self,
+        id: ConfigurationId,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// Says that the keys were seen to be gone. Refused unless destruction was begun.
+    async fn finish_destruction(
+        &self,
+        id: ConfigurationId,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 

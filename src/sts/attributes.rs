@@ -59,7 +59,7 @@ pub struct Attributes {
 }
 
 /// Supply group code, six digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SupplyGroupCode(Digits<6>);
 
 digit_text!(SupplyGroupCode);

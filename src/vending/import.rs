@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use super::{EnableError, Unusable, UploadError, Vending, configurations::kind_of};
+use super::{EnableError, UploadError, Vending, configurations::kind_of};
 use crate::{
     access::Caller,
     envelope::{self, Blobs, ConfigurationDraft, Invalid, PublicKey, Unservable, Upload},
     hsm::{HsmError, KeyId, VendingKeyMaterial, key_check_value},
     store::{
-        Actor, Begun, Configuration, ConfigurationError, ConfigurationId, ConfigurationRefusal,
-        ConfigurationState, FinishedState, ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, Warning,
+        Actor, Begun, Configuration, ConfigurationError, ConfigurationId, ConfigurationState, FinishedState,
+        ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, Warning,
     },
 };
 
@@ -48,6 +48,7 @@ impl Vending {
             let known = self.store.configuration_of_upload(opened.new.fingerprint).await?;
             let known = known.filter(|known| known.state != ConfigurationState::Importing);
             return Ok(match known {
+                Some(gone) if gone.destroy_begun => return Err(UploadError::Destroyed),
                 Some(configuration) => Uploaded { configuration, existing: true },
                 None => Uploaded { configuration: preview(opened, self.uploads_start)?, existing: false },
             });
@@ -123,6 +124,7 @@ impl Vending {
         let Opened { new, material } = opened;
         let now_ms = new.now_ms;
         let row = match self.store.begin_import(new).await? {
+            Begun::Existing(gone) if gone.destroy_begun => return Err(UploadError::Destroyed),
             Begun::Existing(configuration) => return Ok(Uploaded { configuration, existing: true }),
             Begun::Started(row) | Begun::Resumed(row) => row,
         };
@@ -176,17 +178,7 @@ impl Vending {
     ) -> Result<Configuration, EnableError> {
         let now_ms = self.clock.now_ms();
         let changed = self.store.set_configuration_enabled(id, enabled, caller.actor(), now_ms).await;
-        changed.map_err(|error| match error {
-            ConfigurationError::Store(error) => EnableError::Store(error),
-            ConfigurationError::Refused(ConfigurationRefusal::NotFound) => Unusable::NotFound(id).into(),
-            ConfigurationError::Refused(ConfigurationRefusal::NotServable { reasons }) => {
-                Unusable::Unservable(reasons).into()
-            }
-            ConfigurationError::Refused(ConfigurationRefusal::WrongState { state }) => match state {
-                ConfigurationState::Importing => Unusable::Importing.into(),
-                _ => Unusable::Destroyed.into(),
-            },
-        })
+        changed.map_err(|error| EnableError::of(id, error))
     }
 }
 
@@ -222,5 +214,7 @@ fn preview(Opened { new, material }: Opened, start: FinishedState) -> Result<Con
         uploaded_by: new.uploaded_by,
         created_ms: new.now_ms,
         updated_ms: new.now_ms,
+        destroy_ms: None,
+        destroy_begun: false,
     })
 }

@@ -1,6 +1,7 @@
 //! The acts: importing a configuration, issuing a token. Policy and the clock's rules live here.
 
 pub(crate) mod configurations;
+mod destruction;
 mod error;
 mod gate;
 mod import;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OnceCell};
 
 pub use configurations::Known;
+pub use destruction::DestroyError;
 pub use error::{EnableError, IssueError, KeyChangeRefused, Unusable, UploadError, VerifyError};
 pub use gate::{Gate, Stop, behind};
 pub use import::Uploaded;

@@ -13,6 +13,7 @@ mod column;
 mod committer;
 mod configurations;
 mod connection;
+mod destruction;
 mod failure;
 mod falls;
 mod key_changes;
@@ -24,6 +25,7 @@ mod readers;
 mod sealed;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod verifications;
 
 use std::collections::BTreeMap;
@@ -67,12 +69,14 @@ pub struct SqliteSettings {
     pub batch: usize,
     /// How many threads serve queries.
     pub readers: usize,
+    /// Which multiple of a client's usual tokens of a day raises an alarm.
+    pub alarm_pace: u32,
 }
 
 impl SqliteSettings {
     /// The usual settings for a database at this path.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), queue: 4_096, batch: 2_048, readers: 2 }
+        Self { path: path.into(), queue: 4_096, batch: 2_048, readers: 2, alarm_pace: 5 }
     }
 }
 
@@ -119,7 +123,7 @@ impl SqliteStore {
             .map_err(OpenError::Randomness)?;
         chain::create(&writer, id, salt_source)?;
         let (roll, rows) = sealed::roll_and_rows(&writer)?;
-        let writer = Writing::new(Reading::new(writer, Arc::clone(&seals)));
+        let writer = Writing::new(Reading::new(writer, Arc::clone(&seals)), settings.alarm_pace);
         let mut sealed = 0;
         if seal_rows || !roll {
             if rows && !seal_rows {
@@ -234,6 +238,45 @@ impl Store for SqliteStore {
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError> {
         self.write_configuration(move |c| configurations::set_enabled(c, id, enabled, &actor, now_ms)).await
+    }
+
+    async fn schedule_destruction(
+        &self,
+        id: ConfigurationId,
+        destroy_ms: i64,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::schedule(c, id, destroy_ms, &actor, now_ms)).await
+    }
+
+    async fn restore_configuration(
+        &self,
+        id: ConfigurationId,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::restore(c, id, &actor, now_ms)).await
+    }
+
+    async fn due_destructions(&self, now_ms: i64) -> Result<Vec<ConfigurationId>, StoreError> {
+        self.read(move |c| destruction::due(c, now_ms)).await
+    }
+
+    async fn begin_destruction(
+        &self,
+        id: ConfigurationId,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::begin(c, id, now_ms)).await
+    }
+
+    async fn finish_destruction(
+        &self,
+        id: ConfigurationId,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::finish(c, id, now_ms)).await
     }
 
     async fn register_public_key(&self, new: NewPublicKey) -> Result<Registered, StoreError> {
