@@ -55,6 +55,9 @@ impl Acts {
             method::ENABLE_CONFIGURATION => {
                 nameless(self.configurations.enable_configuration(stored.request()?).await)
             }
+            method::DESTROY_CONFIGURATION => {
+                nameless(self.configurations.schedule_destroy_configuration(stored.request()?).await)
+            }
             method::ALLOW_KEY_CHANGE => {
                 nameless(self.configurations.allow_key_change(stored.request()?).await)
             }

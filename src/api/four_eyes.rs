@@ -21,6 +21,9 @@ pub(super) mod method {
     pub(crate) const ENABLE_PUBLIC_KEY: &str = "/vendkey.v1.PublicKeyService/EnablePublicKey";
     /// Lets a configuration issue.
     pub(crate) const ENABLE_CONFIGURATION: &str = "/vendkey.v1.ConfigurationService/EnableConfiguration";
+    /// Destroys a key after a delay.
+    pub(crate) const DESTROY_CONFIGURATION: &str =
+        "/vendkey.v1.ConfigurationService/ScheduleDestroyConfiguration";
     /// Lets meters be carried from one key to another.
     pub(crate) const ALLOW_KEY_CHANGE: &str = "/vendkey.v1.ConfigurationService/AllowKeyChange";
     /// Goes on with a restored database.
