@@ -22,8 +22,9 @@ async fn a_client_may_have_two_credentials_and_a_stranger_none() {
     let second = NewCredential {
         key_id: "key-2".into(),
         client: id,
-        secret_sha256: [8; 32],
+        proof: Proof::Secret([8; 32]),
         expires_ms: Some(NOW_MS + 1_000),
+        actor: Actor::Local,
         now_ms: NOW_MS,
     };
     let made = store.create_credential(second.clone()).await.unwrap().unwrap();
