@@ -22,10 +22,9 @@ use vendkey::api::v1::{
     Configuration, GetServerKeyRequest, IssueTokenRequest, IssuedToken, RegisterPublicKeyRequest, UnitCredit,
     UploadConfigurationRequest, UploadConfigurationResponse, approval_service_client::ApprovalServiceClient,
     audit_service_client::AuditServiceClient, client_service_client::ClientServiceClient,
-    configuration_service_client::ConfigurationServiceClient,
-    issue_token_request::Content, ledger_service_client::LedgerServiceClient,
-    public_key_service_client::PublicKeyServiceClient, token_service_client::TokenServiceClient,
-    unit_credit::Amount,
+    configuration_service_client::ConfigurationServiceClient, issue_token_request::Content,
+    ledger_service_client::LedgerServiceClient, public_key_service_client::PublicKeyServiceClient,
+    token_service_client::TokenServiceClient, unit_credit::Amount,
 };
 
 use super::{Administrator, Blobs, DRN};
