@@ -25,10 +25,10 @@ const ISSUES: &[Group] = &[Group::Vend, Group::Manage];
 /// Groups whose holders see who is who.
 const SEES_CLIENTS: &[Group] = &[Group::Clients, Group::Audit];
 
-/// Groups whose acts may wait for more persons.
+/// Groups of acts that may need several persons.
 const ADMINISTERS: &[Group] = &[Group::Configurations, Group::PublicKeys, Group::Clients, Group::Ledger];
 
-/// Groups whose holders see which acts wait.
+/// Groups whose holders see what waits for approval.
 const SEES_APPROVALS: &[Group] =
     &[Group::Configurations, Group::PublicKeys, Group::Clients, Group::Ledger, Group::Audit];
 
@@ -77,7 +77,7 @@ const METHODS: &[(&str, Need)] = &[
     ("/vendkey.v1.LedgerService/AcceptClock", Need::Group(Group::Ledger)),
     ("/vendkey.v1.LedgerService/AcceptRestore", Need::Group(Group::Ledger)),
     ("/vendkey.v1.LedgerService/LowerLastTid", Need::Group(Group::Ledger)),
-    // Who may decide about an act depends on the act.
+    // Who may vote on an act is looked at with the act: whoever may do it himself.
     ("/vendkey.v1.ApprovalService/GetApproval", Need::AnyOf(SEES_APPROVALS)),
     ("/vendkey.v1.ApprovalService/ListApprovals", Need::AnyOf(SEES_APPROVALS)),
     ("/vendkey.v1.ApprovalService/Approve", Need::AnyOf(ADMINISTERS)),
@@ -112,10 +112,9 @@ impl Need {
     /// [`Denied::Group`], [`Denied::AnyOf`].
     pub fn met_by(self, caller: &Caller) -> Result<(), Denied> {
         match self {
-            _ if self.admits(&caller.rights) => Ok(()),
-            Self::Open | Self::Authenticated => Ok(()),
-            Self::Group(group) => Err(Denied::Group(group)),
-            Self::AnyOf(groups) => Err(Denied::AnyOf(groups)),
+            Self::Group(group) => caller.may(group),
+            Self::AnyOf(groups) if !self.admits(&caller.rights) => Err(Denied::AnyOf(groups)),
+            Self::Open | Self::Authenticated | Self::AnyOf(_) => Ok(()),
         }
     }
 }

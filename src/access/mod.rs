@@ -1,4 +1,4 @@
-//! Who calls, and what they may do: credentials, the clients that they stand for, and their rights; what takes more than one of them.
+//! Who calls, and what they may do: credentials, the clients that they stand for, their rights; what takes more than one of them.
 
 pub mod approval;
 mod attempts;

@@ -163,6 +163,7 @@ impl ApprovalService for Approvals {
         &self,
         request: Request<v1::GetApprovalRequest>,
     ) -> Result<Response<v1::Approval>, Status> {
+        caller(&request)?;
         let mut fields = Fields::default();
         let id = fields.name("name", "approvals", &request.get_ref().name);
         let found = self.find(fields.finish(id)?).await?;
@@ -173,6 +174,7 @@ impl ApprovalService for Approvals {
         &self,
         request: Request<v1::ListApprovalsRequest>,
     ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
+        caller(&request)?;
         let v1::ListApprovalsRequest { page_size, page_token, ended } = request.into_inner();
         let page = PageRequest::new(Listing::Approvals, page_size, &page_token).map_err(Refusal::from)?;
         self.four_eyes.expire().await.map_err(Refusal::from)?;

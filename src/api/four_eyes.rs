@@ -10,7 +10,7 @@ use crate::{
     access::{Caller, approval, need},
     clock::Clock,
     settings::AccessSettings,
-    store::{Approval, ApprovalId, ApprovalRequested, ClientId, NewApproval, Store, StoreError},
+    store::{Approval, ApprovalId, ApprovalRequested, Client, ClientId, NewApproval, Store, StoreError},
 };
 
 /// The acts that wait, by the call that does them. Nothing else is ever done from what is stored: [`Acts`](super::Acts) does these.
@@ -157,9 +157,9 @@ impl FourEyes {
 
     /// Whether a client is enabled and may make this call itself.
     pub(super) async fn may_do(&self, client: ClientId, method: &str) -> Result<bool, StoreError> {
-        let Some(need) = need(method) else { return Ok(false) };
         let client = self.store.client(client).await?;
-        Ok(client.is_some_and(|client| client.enabled && need.admits(&client.rights)))
+        let admits = |client: &Client| need(method).is_some_and(|need| need.admits(&client.rights));
+        Ok(client.is_some_and(|client| client.enabled && admits(&client)))
     }
 
     /// Who asked, as the handler of the call is to see him. `None`: disabled since.

@@ -107,11 +107,8 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let vending = Arc::new(if several { vending.uploads_start_disabled() } else { vending });
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
     let four_eyes = Arc::new(FourEyes::new(store.clone(), clock.clone(), settings.access));
-    let configurations = Arc::new(Configurations::new(
-        vending.clone(),
-        settings.vending.uploads_per_minute,
-        four_eyes.clone(),
-    ));
+    let uploads = settings.vending.uploads_per_minute;
+    let configurations = Arc::new(Configurations::new(vending.clone(), uploads, four_eyes.clone()));
     let ledger = Arc::new(Ledger::new(vending.clone(), four_eyes.clone()));
     let public_keys = Arc::new(PublicKeys::new(store.clone(), clock.clone(), four_eyes.clone()));
     let clients = Arc::new(Clients::new(store.clone(), clock.clone(), settings.access.approvals));

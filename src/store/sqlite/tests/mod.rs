@@ -12,6 +12,7 @@ mod ledger;
 mod model;
 mod public_keys;
 mod seals;
+mod usage;
 
 use tempfile::TempDir;
 use uuid::Uuid;
