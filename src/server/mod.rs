@@ -123,12 +123,18 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let configurations = Arc::new(Configurations::new(vending.clone(), uploads, four_eyes.clone()));
     let ledger = Arc::new(Ledger::new(vending.clone(), four_eyes.clone()));
     let public_keys = Arc::new(PublicKeys::new(store.clone(), clock.clone(), four_eyes.clone()));
-    let acts = Acts::new(four_eyes.clone(), configurations.clone(), public_keys.clone(), ledger.clone());
-    let acts = Arc::new(acts);
+    let clients = Arc::new(Clients::new(store.clone(), clock.clone(), settings.access.approvals));
+    let clients = Arc::new(api::Clients::new(clients, four_eyes.clone()));
+    let acts = Arc::new(Acts::new(
+        four_eyes.clone(),
+        configurations.clone(),
+        public_keys.clone(),
+        clients.clone(),
+        ledger.clone(),
+    ));
     if let Err(error) = acts.resume().await {
         tracing::error!(%error, "approved acts that may not have ended cannot be done again");
     }
-    let clients = Arc::new(Clients::new(store.clone(), clock.clone(), settings.access.approvals));
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let (ready, told) = oneshot::channel();
     let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch, ready));
@@ -145,7 +151,6 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
 
     let listeners = Listeners::bind(&settings, &clock).await?;
     let authentication = AuthenticationLayer::new(authenticator, refusals.clone());
-    let clients = Arc::new(api::Clients::new(clients));
     let parts =
         Parts { vending, configurations, clients, ledger, public_keys, four_eyes, acts, wire: settings.wire };
     let main = parts.tokens(Parts::common(health_service.clone())?);
