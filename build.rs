@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = ["attributes", "audit", "configuration", "ledger", "public_key", "token"]
+    let files = ["approval", "attributes", "audit", "configuration", "ledger", "public_key", "token"]
         .map(|name| format!("proto/vendkey/v1/{name}.proto"));
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(files, ["proto"])?;

@@ -1,5 +1,6 @@
-//! Who calls: credentials and the clients that they stand for.
+//! Who calls: credentials and the clients that they stand for; what takes more than one of them.
 
+pub mod approval;
 mod attempts;
 mod authenticator;
 mod credential;

@@ -11,7 +11,7 @@ use tonic::{Status, body::Body};
 use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
-use super::refusal::Refusal;
+use super::{reason::Reason, refusal::Refusal};
 use crate::access::{Authenticator, Caller, Refusals};
 
 /// Puts a [`Caller`] into the extensions of every request, or answers in the service's place.
@@ -93,6 +93,10 @@ fn refused(headers: &HeaderMap) -> Option<String> {
     let told = Status::from_header_map(headers)?;
     let reason = told.get_error_details().error_info().map(|info| info.reason.clone());
     // What the transport refuses, such as an unknown method, has no reason of ours.
+    // What waits for approval was not refused, and is on record as what it is.
+    if reason.as_deref() == Some(Reason::ApprovalPending.text()) {
+        return None;
+    }
     Some(reason.unwrap_or_else(|| format!("STATUS_{}", status.to_str().unwrap_or_default())))
 }
 

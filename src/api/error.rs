@@ -7,9 +7,9 @@ use super::{
     refusal::{Issued, Refusal},
 };
 use crate::{
-    access::AccessError,
+    access::{AccessError, approval::ApprovalRefused},
     hsm::HsmError,
-    store::{KeyChangePairError, Outcome, PageError, StoreError},
+    store::{KeyChangePairError, LimitMet, LowerRefused, Outcome, PageError, StoreError},
     sts::{tid::TidRefusal, token::key_change::KeyChangeRefusal},
     vending::{EnableError, IssueError, KeyChangeRefused, Stop, Unusable, UploadError, VerifyError},
 };
@@ -168,6 +168,7 @@ impl From<IssueError> for Refusal {
             IssueError::Tid(TidRefusal::Exhausted) => Reason::TidExhausted,
             IssueError::Tid(TidRefusal::BeyondHorizon { .. }) => Reason::TidBeyondHorizon,
             IssueError::KeyChange(refused) => key_change(*refused),
+            IssueError::Limit(met) => return limit(met),
             IssueError::RequestIdReused => Reason::RequestIdReused,
             IssueError::RequestIdTooOld => Reason::RequestIdTooOld,
             IssueError::Stopped(stop) => stopped(stop),
@@ -187,6 +188,23 @@ impl From<IssueError> for Refusal {
             error => Self::new(reason, error.to_string()),
         }
     }
+}
+
+/// Names the limit that was met and when it ends.
+pub(super) fn limit(met: &LimitMet) -> Refusal {
+    let reason = if met.ends.is_some() { Reason::LimitReached } else { Reason::AmountAboveLimit };
+    let refusal = Refusal::new(reason, met.to_string()).metadata("limit", met.name.clone());
+    match met.ends {
+        Some(end) => {
+            let at = super::parse::timestamp(end.at_ms);
+            refusal.metadata("ends", jiff_text(at.seconds)).retry_after(end.wait)
+        }
+        None => refusal,
+    }
+}
+
+fn jiff_text(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }
 
 fn stopped(stop: &Stop) -> Reason {
@@ -241,6 +259,30 @@ impl From<KeyChangePairError> for Refusal {
             KeyChangePairError::WrongState(state) => Unusable::from(state).into(),
             KeyChangePairError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<LowerRefused> for Refusal {
+    fn from(error: LowerRefused) -> Self {
+        match error {
+            LowerRefused::MeterNotFound => Self::new(Reason::MeterNotFound, error.to_string()),
+            LowerRefused::NotLower { .. } => {
+                Self::fields(Reason::InvalidFields, vec![("last_tid".to_owned(), error.to_string())])
+            }
+            LowerRefused::Issued { .. } => Self::new(Reason::TidIssued, error.to_string()),
+            LowerRefused::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApprovalRefused> for Refusal {
+    fn from(error: ApprovalRefused) -> Self {
+        let reason = match error {
+            ApprovalRefused::ContentChanged | ApprovalRefused::OtherContent => Reason::ApprovalContentChanged,
+            ApprovalRefused::Ended(_) | ApprovalRefused::Expired => Reason::ApprovalEnded,
+            ApprovalRefused::Own => Reason::ApprovalOwn,
+        };
+        Self::new(reason, error.to_string())
     }
 }
 

@@ -1,11 +1,14 @@
 //! gRPC: one file per service, parsing in, one table from errors to status.
 
+mod approval;
+mod approved;
 mod audit;
 mod authentication;
 mod capabilities;
 mod configuration;
 mod content;
 mod error;
+mod four_eyes;
 mod issued;
 mod key_change;
 mod ledger;
@@ -17,9 +20,12 @@ mod refusal;
 mod token;
 mod verification;
 
+pub use approval::Approvals;
+pub use approved::Acts;
 pub use audit::Audit;
 pub use authentication::AuthenticationLayer;
 pub use configuration::Configurations;
+pub use four_eyes::FourEyes;
 pub use ledger::Ledger;
 pub use public_key::PublicKeys;
 pub use reason::Reason;

@@ -35,6 +35,8 @@ pub enum Listing {
     Clients = 3,
     /// Allowed key changes in the order in which they were allowed.
     KeyChangePairs = 4,
+    /// Approvals in the order in which they were asked for.
+    Approvals = 5,
 }
 
 /// Where the next page starts. Opaque to callers: text of 12 URL-safe characters.

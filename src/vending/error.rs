@@ -6,8 +6,8 @@ use crate::{
     envelope::{BlobFault, FieldFault},
     hsm::HsmError,
     store::{
-        ConfigurationError, ConfigurationId, ConfigurationRefusal, ConfigurationState, LedgerError, Outcome,
-        StoreError, Warning,
+        ConfigurationError, ConfigurationId, ConfigurationRefusal, ConfigurationState, LedgerError, LimitMet,
+        Outcome, StoreError, Warning,
     },
     sts::{attributes::BaseDate, meter::MeterError, tid::TidRefusal, token::key_change::KeyChangeRefusal},
 };
@@ -125,6 +125,9 @@ pub enum IssueError {
     /// The meter is not carried from the one key to the other.
     #[error(transparent)]
     KeyChange(#[from] KeyChangeRefused),
+    /// The client's limits leave no room.
+    #[error(transparent)]
+    Limit(LimitMet),
     /// The id belongs to another request.
     #[error("this request_id was used for another request")]
     RequestIdReused,
@@ -205,6 +208,7 @@ impl From<LedgerError> for IssueError {
             LedgerError::Refused(Refused::RequestIdTooOld) => Self::RequestIdTooOld,
             LedgerError::Refused(Refused::CredentialNotEnabled) => Self::CredentialRefused,
             LedgerError::Refused(Refused::Tid(refusal)) => Self::Tid(refusal),
+            LedgerError::Refused(Refused::Limit(met)) => Self::Limit(met),
             LedgerError::Refused(Refused::KeyChangeNotAllowed { .. }) => {
                 Self::KeyChange(KeyChangeRefused::NotAllowed)
             }

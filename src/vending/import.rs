@@ -50,7 +50,7 @@ impl Vending {
             return Ok(match known {
                 Some(gone) if gone.destroy_begun => return Err(UploadError::Destroyed),
                 Some(configuration) => Uploaded { configuration, existing: true },
-                None => Uploaded { configuration: preview(opened)?, existing: false },
+                None => Uploaded { configuration: preview(opened, self.uploads_start)?, existing: false },
             });
         }
         // In a task of its own: a caller who hangs up must not leave a half import behind.
@@ -165,7 +165,7 @@ impl Vending {
         Ok(ImportedFields {
             kcv: Some(imported.kcv),
             mask: imported.mask().map(|mask| MaskedKey { iv: mask.iv, ciphertext: mask.ciphertext }),
-            state: FinishedState::Enabled,
+            state: self.uploads_start,
         })
     }
 
@@ -198,11 +198,11 @@ fn judged(draft: &ConfigurationDraft) -> (Vec<Warning>, Vec<Warning>) {
 }
 
 /// The row that would be stored.
-fn preview(Opened { new, material }: Opened) -> Result<Configuration, HsmError> {
+fn preview(Opened { new, material }: Opened, start: FinishedState) -> Result<Configuration, HsmError> {
     Ok(Configuration {
         id: new.id,
         fingerprint: new.fingerprint,
-        state: if material.is_some() { ConfigurationState::Enabled } else { ConfigurationState::Disabled },
+        state: if material.is_some() { start.into() } else { ConfigurationState::Disabled },
         display_name: new.display_name,
         attributes: new.attributes,
         key_length: new.key_length,

@@ -103,6 +103,7 @@ pub(super) fn caller(connection: &Reading, key_id: &str) -> Result<Option<KnownC
     Ok(holder.map(|holder| KnownCaller {
         client,
         credential,
+        limits: crate::store::Limits::default(),
         holder: CredentialHolder { credential: Credential { client: holder.id, ..read }, client: holder },
     }))
 }

@@ -84,6 +84,14 @@ pub(super) fn is_allowed(connection: &Reading, source: i64, target: i64) -> Resu
     Ok(connection.one(Table::KeyChangePairs, condition, (source, target), |_| Ok(()))?.is_some())
 }
 
+/// The same by ids.
+pub(super) fn is_allowed_pair(connection: &Reading, pair: KeyChangePair) -> Result<bool, StoreError> {
+    let condition = "source = (SELECT number FROM configurations WHERE id = ?1)
+        AND target = (SELECT number FROM configurations WHERE id = ?2)";
+    let ids = (pair.source.to_bytes(), pair.target.to_bytes());
+    Ok(connection.one(Table::KeyChangePairs, condition, ids, |_| Ok(()))?.is_some())
+}
+
 pub(super) fn list(connection: &Reading, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError> {
     let condition = "number > ?1 ORDER BY number LIMIT ?2";
     connection.all(Table::KeyChangePairs, condition, (page.row(), page.size() + 1), |_| Ok(()))?;

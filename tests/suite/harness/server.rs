@@ -20,10 +20,11 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 use vendkey::api::v1::{
     Configuration, GetServerKeyRequest, IssueTokenRequest, IssuedToken, RegisterPublicKeyRequest, UnitCredit,
-    UploadConfigurationRequest, UploadConfigurationResponse, audit_service_client::AuditServiceClient,
-    configuration_service_client::ConfigurationServiceClient, issue_token_request::Content,
-    ledger_service_client::LedgerServiceClient, public_key_service_client::PublicKeyServiceClient,
-    token_service_client::TokenServiceClient, unit_credit::Amount,
+    UploadConfigurationRequest, UploadConfigurationResponse, approval_service_client::ApprovalServiceClient,
+    audit_service_client::AuditServiceClient, configuration_service_client::ConfigurationServiceClient,
+    issue_token_request::Content, ledger_service_client::LedgerServiceClient,
+    public_key_service_client::PublicKeyServiceClient, token_service_client::TokenServiceClient,
+    unit_credit::Amount,
 };
 
 use super::{Administrator, Blobs, DRN};
@@ -221,6 +222,7 @@ pub struct Api {
     pub tokens: TokenServiceClient<Authorized>,
     pub audit: AuditServiceClient<Authorized>,
     pub ledger: LedgerServiceClient<Authorized>,
+    pub approvals: ApprovalServiceClient<Authorized>,
 }
 
 impl Api {
@@ -233,7 +235,8 @@ impl Api {
             public_keys: PublicKeyServiceClient::new(service.clone()),
             tokens: TokenServiceClient::new(service.clone()),
             audit: AuditServiceClient::new(service.clone()),
-            ledger: LedgerServiceClient::new(service),
+            ledger: LedgerServiceClient::new(service.clone()),
+            approvals: ApprovalServiceClient::new(service),
         }
     }
 

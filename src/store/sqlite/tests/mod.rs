@@ -1,5 +1,6 @@
 //! The contract of the store, kept by SQLite.
 
+mod approvals;
 mod chain;
 mod clients;
 mod configurations;
