@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     approved::Acts,
-    audit::administrator,
+    authentication::caller,
     four_eyes::FourEyes,
     parse::{Fields, timestamp},
     reason::Reason,
@@ -153,7 +153,7 @@ impl ApprovalService for Approvals {
         &self,
         request: Request<v1::GetApprovalRequest>,
     ) -> Result<Response<v1::Approval>, Status> {
-        administrator(&request)?;
+        caller(&request)?;
         let mut fields = Fields::default();
         let id = fields.name("name", "approvals", &request.get_ref().name);
         let found = self.find(fields.finish(id)?).await?;
@@ -164,7 +164,7 @@ impl ApprovalService for Approvals {
         &self,
         request: Request<v1::ListApprovalsRequest>,
     ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
-        administrator(&request)?;
+        caller(&request)?;
         let v1::ListApprovalsRequest { page_size, page_token, ended } = request.into_inner();
         let page = PageRequest::new(Listing::Approvals, page_size, &page_token).map_err(Refusal::from)?;
         self.four_eyes.expire().await.map_err(Refusal::from)?;
@@ -178,7 +178,7 @@ impl ApprovalService for Approvals {
     }
 
     async fn approve(&self, request: Request<v1::ApproveRequest>) -> Result<Response<v1::Approval>, Status> {
-        let caller = administrator(&request)?;
+        let caller = caller(&request)?;
         let v1::ApproveRequest { name, content_sha256 } = request.into_inner();
         let mut fields = Fields::default();
         let id = fields.name("name", "approvals", &name);
@@ -196,7 +196,7 @@ impl ApprovalService for Approvals {
     }
 
     async fn reject(&self, request: Request<v1::RejectRequest>) -> Result<Response<v1::Approval>, Status> {
-        let caller = administrator(&request)?;
+        let caller = caller(&request)?;
         let mut fields = Fields::default();
         let id = fields.name("name", "approvals", &request.get_ref().name);
         let id = fields.finish(id)?;

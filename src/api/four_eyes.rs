@@ -7,10 +7,10 @@ use tonic::{Request, Status};
 
 use super::{authentication::caller, reason::Reason, refusal::Refusal};
 use crate::{
-    access::{Caller, approval},
+    access::{Caller, approval, need},
     clock::Clock,
     settings::AccessSettings,
-    store::{Approval, ApprovalId, ApprovalRequested, ClientId, NewApproval, Role, Store, StoreError},
+    store::{Approval, ApprovalId, ApprovalRequested, Client, ClientId, NewApproval, Store, StoreError},
 };
 
 /// The acts that wait, by the call that does them. Nothing else is ever done from what is stored: [`Acts`](super::Acts) does these.
@@ -141,9 +141,10 @@ impl FourEyes {
     }
 
     /// Whether a client is enabled and may make this call itself.
-    pub(super) async fn may_do(&self, client: ClientId, _method: &str) -> Result<bool, StoreError> {
+    pub(super) async fn may_do(&self, client: ClientId, method: &str) -> Result<bool, StoreError> {
         let client = self.store.client(client).await?;
-        Ok(client.is_some_and(|client| client.enabled && client.role == Role::Administrator))
+        let admits = |client: &Client| need(method).is_some_and(|need| need.admits(&client.rights));
+        Ok(client.is_some_and(|client| client.enabled && admits(&client)))
     }
 
     /// Who asked, as the handler of the call is to see him. `None`: disabled since.
@@ -152,7 +153,7 @@ impl FourEyes {
         let holder = holder.filter(|holder| holder.client.enabled && holder.client.id == granted.requester);
         Ok(holder.and_then(|holder| {
             let key_id = holder.credential.key_id.parse().ok()?;
-            Some(Caller { client: holder.client.id, key_id, role: holder.client.role })
+            Some(Caller::new(&holder.client, key_id))
         }))
     }
 

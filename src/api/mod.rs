@@ -5,6 +5,7 @@ mod approved;
 mod audit;
 mod authentication;
 mod capabilities;
+mod client;
 mod configuration;
 mod content;
 mod error;
@@ -17,6 +18,7 @@ mod parse;
 mod public_key;
 mod reason;
 mod refusal;
+mod rights;
 mod token;
 mod verification;
 
@@ -24,12 +26,14 @@ pub use approval::Approvals;
 pub use approved::Acts;
 pub use audit::Audit;
 pub use authentication::AuthenticationLayer;
+pub use client::Clients;
 pub use configuration::Configurations;
 pub use four_eyes::FourEyes;
 pub use ledger::Ledger;
 pub use public_key::PublicKeys;
 pub use reason::Reason;
 pub use refusal::{DOMAIN, Issued, Refusal};
+pub use rights::{limits_shown, rights_shown};
 pub use token::Tokens;
 
 /// The messages and services of `proto/vendkey/v1`.

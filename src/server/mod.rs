@@ -19,9 +19,9 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::{
-    access::{Attempts, Authenticator, Refusals},
+    access::{Authenticator, Clients, Refusals},
     api::{
-        Acts, Approvals, Audit, AuthenticationLayer, Configurations, DESCRIPTORS, FourEyes, Ledger,
+        self, Acts, Approvals, Audit, AuthenticationLayer, Configurations, DESCRIPTORS, FourEyes, Ledger,
         PublicKeys, Tokens, v1,
     },
     clock::{Clock, SystemClock},
@@ -106,8 +106,8 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let several = settings.access.approvals > 1;
     let vending = Arc::new(if several { vending.uploads_start_disabled() } else { vending });
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
-    let uploads = Arc::new(Attempts::new(settings.vending.uploads_per_minute));
     let four_eyes = Arc::new(FourEyes::new(store.clone(), clock.clone(), settings.access));
+    let uploads = settings.vending.uploads_per_minute;
     let configurations = Arc::new(Configurations::new(vending.clone(), uploads, four_eyes.clone()));
     let ledger = Arc::new(Ledger::new(vending.clone(), four_eyes.clone()));
     let public_keys = Arc::new(PublicKeys::new(store.clone(), clock.clone(), four_eyes.clone()));
@@ -116,6 +116,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     if let Err(error) = acts.resume().await {
         tracing::error!(%error, "approved acts that may not have ended cannot be done again");
     }
+    let clients = Arc::new(Clients::new(store.clone(), clock.clone(), settings.access.approvals));
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let (ready, told) = oneshot::channel();
     let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch, ready));
@@ -140,7 +141,8 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         .add_service(reflection()?)
         .add_service(v1::token_service_server::TokenServiceServer::new(Tokens::new(vending.clone())))
         .add_service(v1::configuration_service_server::ConfigurationServiceServer::from_arc(configurations))
-        .add_service(v1::audit_service_server::AuditServiceServer::new(Audit::new(vending)))
+        .add_service(v1::client_service_server::ClientServiceServer::new(api::Clients::new(clients)))
+        .add_service(v1::audit_service_server::AuditServiceServer::new(Audit::new(vending.clone())))
         .add_service(v1::ledger_service_server::LedgerServiceServer::from_arc(ledger))
         .add_service(v1::public_key_service_server::PublicKeyServiceServer::from_arc(public_keys))
         .add_service(v1::approval_service_server::ApprovalServiceServer::new(Approvals::new(

@@ -9,6 +9,7 @@ mod crashing;
 mod custody;
 mod destroying;
 mod foreign;
+mod forgery;
 mod fuzzing;
 mod harness;
 mod healing;
