@@ -10,6 +10,8 @@ pub mod clock;
 
 pub mod crash;
 
+pub mod metrics;
+
 pub mod hsm;
 
 pub mod envelope;
@@ -25,6 +27,8 @@ pub mod access;
 pub mod settings;
 
 pub mod vending;
+
+pub mod custody;
 
 pub mod api;
 

@@ -1,13 +1,18 @@
 //! Many tokens in one call: a batch, or a stream. Both go the way of the single call, with one outcome for each request.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Extensions, Status, Streaming};
 
 use super::{
-    refusal::Refusal,
+    authentication::Pace,
+    reason::Reason,
+    refusal::{Issued, Refusal},
     token::{self, Parsed},
     v1::{self, token_result::Result as Outcome},
 };
@@ -27,6 +32,7 @@ const AHEAD: usize = 2;
 #[derive(Clone)]
 pub(super) struct Asking {
     pub(super) caller: Caller,
+    pace: Option<Arc<Pace>>,
     refusals: Option<Arc<Refusals>>,
     method: &'static str,
 }
@@ -34,7 +40,13 @@ pub(super) struct Asking {
 impl Asking {
     /// From the extensions of a call.
     pub(super) fn new(caller: Caller, extensions: &Extensions, method: &'static str) -> Self {
-        Self { caller, refusals: extensions.get::<Arc<Refusals>>().cloned(), method }
+        let (pace, refusals) = (extensions.get::<Arc<Pace>>(), extensions.get::<Arc<Refusals>>());
+        Self { caller, pace: pace.cloned(), refusals: refusals.cloned(), method }
+    }
+
+    /// Counts one request, as a single call would count.
+    fn take(&self) -> Result<(), Refusal> {
+        self.pace.as_ref().map_or(Ok(()), |pace| pace.take(&self.caller))
     }
 
     fn refused(&self, request_id: String, refusal: Refusal) -> v1::TokenResult {
@@ -74,6 +86,7 @@ pub(super) fn stream(
     vending: Arc<Vending>,
     asking: Asking,
     mut inbound: Streaming<v1::IssueTokenRequest>,
+    idle: Duration,
 ) -> ReceiverStream<Result<v1::TokenResult, Status>> {
     let (request, mut requests) = mpsc::channel(CHUNK);
     let (chunk, mut chunks) = mpsc::channel(AHEAD);
@@ -81,7 +94,9 @@ pub(super) fn stream(
     let broken = answers.clone();
     tokio::spawn(async move {
         loop {
-            match inbound.message().await {
+            // Whole messages count, not bytes: a client that trickles holds no stream open.
+            let next = timeout(idle, inbound.message()).await.unwrap_or_else(|_| Err(ended_idle()));
+            match next {
                 Ok(Some(next)) => {
                     if request.send(next).await.is_err() {
                         return;
@@ -117,6 +132,11 @@ pub(super) fn stream(
     ReceiverStream::new(answered)
 }
 
+/// Whatever came before has its answer, unless the HSM was slower than the client was idle.
+fn ended_idle() -> Status {
+    Refusal::new(Reason::StreamIdle, "nothing came on this stream for too long").issued(Issued::Maybe).into()
+}
+
 async fn record(
     vending: &Vending,
     asking: &Asking,
@@ -128,7 +148,7 @@ async fn record(
     for request in requests {
         let request_id = request.request_id.clone();
         let finer = token::has_finer_amount(&request);
-        items.push(match token::parse(request, deadline) {
+        items.push(match asking.take().and_then(|()| token::parse(request, deadline)) {
             Ok(Parsed::Sequenced(order)) => {
                 let asked = order.asked;
                 orders.push(order);

@@ -18,8 +18,8 @@ use crate::{
     },
     settings::Settings,
     store::{
-        Actor, Begun, ClientId, ConfigurationId, Content, FinishedState, ImportedFields, NewClient,
-        NewConfiguration, NewCredential, NewToken, PublicKeyId, Role, SoftwareSealer, Store,
+        Actor, Begun, ClientId, ConfigurationId, Content, FinishedState, ImportedFields, Limits, NewClient,
+        NewConfiguration, NewCredential, NewToken, Proof, PublicKeyId, Rights, SoftwareSealer, Store,
         sqlite::{SqliteSettings, SqliteStore},
     },
     sts::{
@@ -186,13 +186,21 @@ const NOW_MS: i64 = 1_795_298_400_000;
 impl Rows {
     async fn new(store: &SqliteStore) -> Result<Self, BenchError> {
         let (client, now_ms) = (ClientId::generate(), NOW_MS);
-        let new = NewClient { id: client, display_name: CREDENTIAL.to_owned(), role: Role::Vending, now_ms };
+        let new = NewClient {
+            id: client,
+            display_name: CREDENTIAL.to_owned(),
+            rights: Rights::till(),
+            limits: Limits::default(),
+            actor: Actor::Local,
+            now_ms,
+        };
         store.create_client(new).await.map_err(fault)?;
         let key = NewCredential {
             key_id: CREDENTIAL.to_owned(),
             client,
-            secret_sha256: [0; 32],
+            proof: Proof::Secret([0; 32]),
             expires_ms: None,
+            actor: Actor::Local,
             now_ms,
         };
         store.create_credential(key).await.map_err(fault)?;
@@ -207,6 +215,7 @@ impl Rows {
             warnings: Vec::new(),
             signer: PublicKeyId::generate(),
             uploaded_by: client,
+            actor: Actor::Local,
             now_ms,
         };
         let (Begun::Started(row) | Begun::Resumed(row) | Begun::Existing(row)) =

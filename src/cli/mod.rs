@@ -4,16 +4,21 @@ mod approval;
 mod audit;
 mod bench;
 mod capabilities;
+mod client;
 mod configuration;
 mod conformance;
 mod connection;
+mod credential;
 mod csv;
 mod destruction;
+mod inventory;
 mod key_change;
 mod ledger;
 mod meter;
 mod output;
 mod public_key;
+mod rights;
+mod rotate;
 mod selftest;
 mod serve;
 mod server_key;
@@ -38,7 +43,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Create the server's keys in the HSM, the database and the first credential; safe to run again
+    /// Create the server's keys in the HSM, the database and the first administrators; safe to run again
     Setup(setup::Arguments),
     /// Run the server
     Serve(serve::Arguments),
@@ -53,6 +58,12 @@ enum Command {
     /// Carrying meters from one key to another
     #[command(subcommand)]
     KeyChange(key_change::Command),
+    /// Who may call: tills, administrators, their rights and limits
+    #[command(subcommand)]
+    Client(client::Command),
+    /// What proves who calls: secrets and certificates of clients
+    #[command(subcommand)]
+    Credential(credential::Command),
     /// Show what the server can do, and why not what it cannot
     Capabilities(capabilities::Arguments),
     /// Tokens for meters
@@ -74,6 +85,11 @@ enum Command {
     /// A meter in software: type tokens into it; for test keys
     #[command(subcommand)]
     Meter(meter::Command),
+    /// Exchange one of the server's own keys in the HSM; the server must be stopped
+    #[command(subcommand)]
+    Rotate(rotate::Command),
+    /// Compare what the HSM holds with what the database knows
+    Inventory(inventory::Arguments),
     /// Run the known-answer tests that the server runs before it serves
     Selftest(selftest::Arguments),
 }
@@ -91,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::PublicKey(command) => calling(command.run()),
         Command::Configuration(command) => command.run(),
         Command::KeyChange(command) => calling(command.run()),
+        Command::Client(command) => calling(command.run()),
+        Command::Credential(command) => command.run(),
         Command::Capabilities(arguments) => calling(arguments.run()),
         Command::Token(command) => calling(command.run()),
         Command::Ledger(command) => calling(command.run()),
@@ -99,6 +117,8 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => arguments.run(),
         Command::Conformance(arguments) => arguments.run(),
         Command::Meter(command) => command.run(),
+        Command::Rotate(command) => command.run(),
+        Command::Inventory(arguments) => arguments.run(),
         Command::Selftest(arguments) => arguments.run(),
     };
     match result {

@@ -23,6 +23,7 @@ mod log;
 mod migrations;
 mod public_keys;
 mod readers;
+mod reseal;
 mod sealed;
 #[cfg(test)]
 mod tests;
@@ -45,11 +46,12 @@ use self::readers::Readers;
 use self::sealed::{Reading, Seals};
 use super::{
     AcceptedRestore, Actor, AllowedKeyChange, Approval, ApprovalId, ApprovalRequested, ApprovalStep, Attempt,
-    Attempted, Begun, Client, ClientId, Configuration, ConfigurationError, ConfigurationId,
-    ConfigurationRefusal, Credential, CredentialHolder, ImportedFields, KeyChangePair, KeyChangePairError,
-    LedgerError, LowerRefused, NewAct, NewApproval, NewAttempt, NewClient, NewConfiguration, NewCredential,
-    NewPublicKey, NewToken, Page, PageRequest, Past, PublicKey, PublicKeyId, Recorded, Records, Registered,
-    SealReport, Sealer, Seed, Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow, Vote,
+    Attempted, Begun, Client, ClientAct, ClientChange, ClientError, ClientId, Configuration,
+    ConfigurationError, ConfigurationId, ConfigurationRefusal, Credential, CredentialChange,
+    CredentialHolder, ImportedFields, KeyChangePair, KeyChangePairError, LedgerError, LowerRefused, NewAct,
+    NewApproval, NewAttempt, NewClient, NewConfiguration, NewCredential, NewPublicKey, NewToken, Page,
+    PageRequest, Past, PublicKey, PublicKeyId, Recorded, Records, Registered, SealReport, Sealer, Seed,
+    Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow, Vote,
 };
 use crate::audit::{Hash, Head, RESTORE_ACCEPTED};
 use crate::crash;
@@ -59,6 +61,7 @@ use crate::sts::tid::Tid;
 
 pub use committer::Statistics;
 pub use failure::OpenError;
+pub use reseal::{Resealing, all_configurations};
 
 /// How the store works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +148,14 @@ impl SqliteStore {
         Ok((Self { readers, committer, _lock: lock }, sealed))
     }
 
+    /// Puts an act on record unless one of its kind with the same details is there.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn record_once(&self, act: NewAct) -> Result<(), StoreError> {
+        self.write(move |c| chain::append_once(c, &act)).await
+    }
+
     /// How busy the committer was since the store was opened.
     pub fn statistics(&self) -> &Statistics {
         self.committer.statistics()
@@ -172,6 +183,15 @@ impl SqliteStore {
             + 'static,
     {
         Ok(self.committer.submit(Class::Other, None, work).await??)
+    }
+
+    /// A write to a client or its credentials, which may be refused.
+    async fn write_client<T, F>(&self, work: F) -> Result<T, ClientError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Writing) -> Result<Result<T, ClientError>, StoreError> + Send + 'static,
+    {
+        self.committer.submit(Class::Other, None, work).await?
     }
 
     async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
@@ -309,8 +329,17 @@ impl Store for SqliteStore {
         self.write(move |c| public_keys::set_enabled(c, id, enabled, &actor, now_ms)).await
     }
 
-    async fn create_client(&self, new: NewClient) -> Result<Client, StoreError> {
-        self.write(move |c| clients::create(c, &new)).await
+    async fn create_client(&self, new: NewClient) -> Result<Client, ClientError> {
+        self.write_client(move |c| clients::create(c, &new)).await
+    }
+
+    async fn change_client(
+        &self,
+        id: ClientId,
+        change: ClientChange,
+        act: ClientAct,
+    ) -> Result<Client, ClientError> {
+        self.write_client(move |c| clients::change(c, id, &change, &act)).await
     }
 
     async fn client(&self, id: ClientId) -> Result<Option<Client>, StoreError> {
@@ -321,8 +350,26 @@ impl Store for SqliteStore {
         self.read(move |c| clients::list(c, page)).await
     }
 
-    async fn create_credential(&self, new: NewCredential) -> Result<Option<Credential>, StoreError> {
-        self.write(move |c| clients::create_credential(c, &new)).await
+    async fn create_credential(&self, new: NewCredential) -> Result<Credential, ClientError> {
+        self.write_client(move |c| clients::create_credential(c, &new)).await
+    }
+
+    async fn change_credential(
+        &self,
+        key_id: &str,
+        change: CredentialChange,
+        act: ClientAct,
+    ) -> Result<Credential, ClientError> {
+        let key_id = key_id.to_owned();
+        self.write_client(move |c| clients::change_credential(c, &key_id, change, &act)).await
+    }
+
+    async fn list_credentials(
+        &self,
+        client: ClientId,
+        page: PageRequest,
+    ) -> Result<Page<Credential>, StoreError> {
+        self.read(move |c| clients::credentials_of(c, client, page)).await
     }
 
     async fn credential(&self, key_id: &str) -> Result<Option<CredentialHolder>, StoreError> {
@@ -480,6 +527,10 @@ impl Store for SqliteStore {
             c.append_act(RESTORE_ACCEPTED, &accepted.actor, accepted.now_ms, &accepted.details)
         })
         .await
+    }
+
+    async fn may_lower_last_tid(&self, to: Seed) -> Result<Tid, LowerRefused> {
+        self.read(move |c| falls::lowerable(c, to)).await?
     }
 
     async fn lower_last_tid(&self, to: Seed, actor: Actor, now_ms: i64) -> Result<Tid, LowerRefused> {

@@ -21,10 +21,10 @@ use uuid::Uuid;
 use vendkey::api::v1::{
     Configuration, GetServerKeyRequest, IssueTokenRequest, IssuedToken, RegisterPublicKeyRequest, UnitCredit,
     UploadConfigurationRequest, UploadConfigurationResponse, approval_service_client::ApprovalServiceClient,
-    audit_service_client::AuditServiceClient, configuration_service_client::ConfigurationServiceClient,
-    issue_token_request::Content, ledger_service_client::LedgerServiceClient,
-    public_key_service_client::PublicKeyServiceClient, token_service_client::TokenServiceClient,
-    unit_credit::Amount,
+    audit_service_client::AuditServiceClient, client_service_client::ClientServiceClient,
+    configuration_service_client::ConfigurationServiceClient, issue_token_request::Content,
+    ledger_service_client::LedgerServiceClient, public_key_service_client::PublicKeyServiceClient,
+    token_service_client::TokenServiceClient, unit_credit::Amount,
 };
 
 use super::{Administrator, Blobs, DRN};
@@ -73,6 +73,14 @@ fn template() -> &'static Home {
         home.write_settings("");
         let setup = home.vendkey(&["setup", "--settings", &home.text("vendkey.toml")]);
         assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
+        // One that vends: the administrator does not.
+        let server = Server::start(&home);
+        let (endpoint, file) = (server.endpoint.clone(), home.text("till"));
+        let create =
+            ["client", "create", "till", "--preset", "till", "--allow", "manage,change_keys", "--out", &file];
+        let till = home.vendkey(&[&create[..], &["--endpoint", &endpoint]].concat());
+        assert!(till.status.success(), "{}", String::from_utf8_lossy(&till.stderr));
+        assert!(server.stop().success());
         home
     })
 }
@@ -80,17 +88,18 @@ fn template() -> &'static Home {
 impl Home {
     /// A copy of a set-up home.
     pub fn new() -> Self {
+        template().copied()
+    }
+
+    /// A copy of this home in another place, token and all.
+    pub fn copied(&self) -> Self {
         let dir = scratch();
-        let copied = Command::new("cp")
-            .arg("-a")
-            .arg(template().dir.path().join("."))
-            .arg(dir.path())
-            .status()
-            .unwrap();
+        let copied =
+            Command::new("cp").arg("-a").arg(self.dir.path().join(".")).arg(dir.path()).status().unwrap();
         assert!(copied.success());
         let home = Self { dir };
         let conf = fs::read_to_string(home.path("hsm/softhsm2.conf")).unwrap();
-        let (from, to) = (template().dir.path().to_str().unwrap(), home.dir.path().to_str().unwrap());
+        let (from, to) = (self.dir.path().to_str().unwrap(), home.dir.path().to_str().unwrap());
         fs::write(home.path("hsm/softhsm2.conf"), conf.replace(from, to)).unwrap();
         home
     }
@@ -114,18 +123,34 @@ impl Home {
         fs::write(self.path("vendkey.toml"), text).unwrap();
     }
 
-    /// The credential's text.
+    /// The administrator's credential.
     pub fn credential(&self) -> String {
-        fs::read_to_string(self.path("credential")).unwrap().trim().to_owned()
+        self.secret("credential")
+    }
+
+    /// The credential of one that vends: everything that issues and verifies.
+    pub fn till(&self) -> String {
+        self.secret("till")
+    }
+
+    /// The text of a credential's file.
+    pub fn secret(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap().trim().to_owned()
     }
 
     /// A command of the program in the environment of this home.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        // Who vends runs what vends, and asks for digits; the administrator all else.
+        let credential = match arguments {
+            ["token" | "bench", ..] | ["key-change", "issue", ..] => "till",
+            _ if arguments.contains(&"--digits") => "till",
+            _ => "credential",
+        };
         let mut command = Command::new(env!("CARGO_BIN_EXE_vendkey"));
         command
             .args(arguments)
             .env("SOFTHSM2_CONF", self.path("hsm/softhsm2.conf"))
-            .env("VENDKEY_CREDENTIAL_FILE", self.path("credential"))
+            .env("VENDKEY_CREDENTIAL_FILE", self.path(credential))
             .stdin(Stdio::null());
         command
     }
@@ -145,6 +170,8 @@ impl Home {
 pub struct Server {
     child: Child,
     pub endpoint: String,
+    /// Where administrators call, if they have a listener of their own.
+    pub administration: Option<String>,
 }
 
 impl Server {
@@ -163,17 +190,27 @@ impl Server {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
         let endpoint = line.trim().strip_prefix("listening on ").unwrap_or_else(|| {
             let _ = child.kill();
             panic!("the server did not start:\n{}", home.log())
         });
-        Self { endpoint: endpoint.to_owned(), child }
+        // It says everything at once.
+        let more = std::str::from_utf8(output.buffer()).unwrap();
+        let administration = more.trim().strip_prefix("administration listening on ").map(str::to_owned);
+        Self { endpoint: endpoint.to_owned(), administration, child }
     }
 
-    /// The API with the home's credential.
+    /// The API as the administrator sees it, and the tokens as the till does.
     pub async fn api(&self, home: &Home) -> Api {
-        Api::connect(&self.endpoint, &home.credential()).await
+        let till = Api::connect(&self.endpoint, &home.till()).await;
+        Api { tokens: till.tokens, ..Api::connect(&self.endpoint, &home.credential()).await }
+    }
+
+    /// Runs a command that calls it.
+    pub fn vendkey(&self, home: &Home, arguments: &[&str]) -> Output {
+        home.command(arguments).env("VENDKEY_ENDPOINT", &self.endpoint).output().unwrap()
     }
 
     /// Waits for it to end by itself, as at a crash point; a server that goes on fails the test instead of stopping it.
@@ -185,10 +222,15 @@ impl Server {
         }
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// SIGTERM, then the exit status.
     pub fn stop(mut self) -> std::process::ExitStatus {
-        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         self.child.wait().unwrap()
     }
 }
@@ -214,12 +256,13 @@ impl Interceptor for Bearer {
 
 type Authorized = InterceptedService<Channel, Bearer>;
 
-/// The three services as one client sees them.
+/// The services as one client sees them.
 #[derive(Clone)]
 pub struct Api {
     pub configurations: ConfigurationServiceClient<Authorized>,
     pub public_keys: PublicKeyServiceClient<Authorized>,
     pub tokens: TokenServiceClient<Authorized>,
+    pub clients: ClientServiceClient<Authorized>,
     pub audit: AuditServiceClient<Authorized>,
     pub ledger: LedgerServiceClient<Authorized>,
     pub approvals: ApprovalServiceClient<Authorized>,
@@ -227,13 +270,18 @@ pub struct Api {
 
 impl Api {
     pub async fn connect(endpoint: &str, credential: &str) -> Self {
-        let channel = Endpoint::from_shared(endpoint.to_owned()).unwrap().connect().await.unwrap();
+        Self::over(Endpoint::from_shared(endpoint.to_owned()).unwrap().connect().await.unwrap(), credential)
+    }
+
+    /// Over a connection that was made otherwise.
+    pub fn over(channel: Channel, credential: &str) -> Self {
         let bearer = Bearer(format!("Bearer {credential}").parse().unwrap());
         let service = InterceptedService::new(channel, bearer);
         Self {
             configurations: ConfigurationServiceClient::new(service.clone()),
             public_keys: PublicKeyServiceClient::new(service.clone()),
             tokens: TokenServiceClient::new(service.clone()),
+            clients: ClientServiceClient::new(service.clone()),
             audit: AuditServiceClient::new(service.clone()),
             ledger: LedgerServiceClient::new(service.clone()),
             approvals: ApprovalServiceClient::new(service),
