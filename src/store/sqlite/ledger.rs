@@ -3,6 +3,8 @@
 //! The rules are in the order of `record`; everything runs inside the committer's transaction, so no other request can
 //! come between a look and a write.
 
+use std::time::Instant;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use uuid::Uuid;
 
@@ -35,18 +37,24 @@ const SELECT: &str = "
     LEFT JOIN configurations f ON f.number = t.configuration
     LEFT JOIN configurations g ON g.number = t.target";
 
-/// Records tokens in this order, each as [`record`] does. What concerns one of them alone does not hold up the others.
+/// Records tokens in this order, each as [`record`] does and by its own deadline. What concerns one of them alone does not hold up
+/// the others.
 pub(super) fn record_all(
     writing: &Writing,
     new: &[NewToken],
 ) -> Result<Vec<Result<Recorded, LedgerError>>, StoreError> {
-    new.iter()
-        .map(|new| match record(writing, new) {
+    let now = Instant::now();
+    let recorded = |new: &NewToken| {
+        if new.deadline.is_some_and(|deadline| deadline <= now) {
+            return Ok(Err(StoreError::DeadlinePassed.into()));
+        }
+        match record(writing, new) {
             Ok(found) => Ok(found.map_err(LedgerError::from)),
             Err(error) if spoils_transaction(&error) => Err(error),
             Err(error) => Ok(Err(error.into())),
-        })
-        .collect()
+        }
+    };
+    new.iter().map(recorded).collect()
 }
 
 /// Records a token, finds its first record, or says why not.

@@ -468,10 +468,9 @@ impl Store for SqliteStore {
         {
             return vec![self.record_token(one).await];
         }
-        let deadline = new.first().and_then(|first| first.deadline);
         let recorded = self
             .committer
-            .submit_many::<_, Infallible, _>(Class::Ledger, count, deadline, move |c| {
+            .submit_many::<_, Infallible, _>(Class::Ledger, count, None, move |c| {
                 ledger::record_all(c, &new).map(Ok)
             })
             .await;

@@ -290,9 +290,11 @@ async fn a_batch_holds_replays_and_refusals_beside_new_tokens() {
     let first = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
     let stranger = NewToken { credential: "nobody".into(), ..scene.credit(5, meter(0), 100) };
     let reused = NewToken { request_hash: [0; 32], ..scene.credit(1, meter(0), 100) };
+    let late = NewToken { deadline: Some(Instant::now()), ..scene.credit(7, meter(0), 100) };
     let found = scene
         .store
         .record_tokens(vec![
+            late,
             scene.credit(1, meter(0), 100),
             scene.credit(2, meter(0), 100),
             stranger,
@@ -301,6 +303,8 @@ async fn a_batch_holds_replays_and_refusals_beside_new_tokens() {
             scene.credit(3, meter(1), 100),
         ])
         .await;
+    assert_eq!(found[0], Err(StoreError::DeadlinePassed.into()));
+    let found = &found[1..];
     assert_eq!(found[0], Ok(Recorded::Replay(first.row().clone())));
     let Ok(Recorded::New(second)) = &found[1] else { panic!("{:?}", found[1]) };
     assert_eq!(found[2], Err(Refused::CredentialNotEnabled.into()));
