@@ -19,6 +19,7 @@ use crate::{
     audit::{Checkpoint, SignedCheckpoint},
     custody::checkpoint_file,
     hsm::{Hsm, HsmError},
+    metrics,
     settings::StoreSettings,
     store::{Actor, NewAct, Past, SealReport, Store, StoreError},
     vending::{Gate, Stop, behind},
@@ -162,6 +163,7 @@ impl Checkpoints {
         }
         if !report.forged.is_empty() || report.roll_broken {
             let rows = report.forged.join(", ");
+            metrics::alarm("rows_forged", "");
             tracing::error!(
                 rows,
                 taken_out_or_put_back = report.roll_broken,
@@ -191,6 +193,7 @@ impl Checkpoints {
         }
         if let Some(stop) = &stop {
             tracing::error!(%stop, "nothing is issued");
+            metrics::alarm("issuing_stopped", "");
             let act = NewAct {
                 kind: "issuing.stopped",
                 actor: Actor::Local,
