@@ -11,7 +11,12 @@
 //! | `issue-after-derivation` | the decoder key is in its page, nothing is encrypted |
 //! | `issue-before-answer` | the token exists, nobody has been told |
 //! | `import-after-begin` | a configuration is IMPORTING, its key is not in the HSM yet |
+//! | `approval-before-act` | enough persons approved, the act is not begun |
+//! | `approval-after-act` | the act is done, its approval does not say so |
 //! | `import-before-finish` | its key is in the HSM, the row is still IMPORTING |
+//! | `destroy-after-begin` | the row says that destruction has begun, the HSM holds all |
+//! | `destroy-between-objects` | the vending key is gone from the HSM, its mask is not |
+//! | `destroy-after-keys` | the HSM holds nothing any more, the row does not say so |
 
 /// The environment variable that names the point at which to die.
 pub const CRASH_AT: &str = "VENDKEY_CRASH_AT";

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt, fs,
     net::SocketAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -78,6 +79,8 @@ pub struct VendingSettings {
     pub request_retention_days: u32,
     /// Uploads that a client without a limit of its own may try in a minute: each costs private RSA operations.
     pub uploads_per_minute: u32,
+    /// How long a scheduled destruction of a key can be taken back.
+    pub destroy_delay: Duration,
 }
 
 /// Who decides.
@@ -159,6 +162,11 @@ struct Reader<'a> {
     faults: Vec<(String, String)>,
 }
 
+/// How long a scheduled destruction can be taken back unless the settings say otherwise.
+const DESTROY_DELAY: Duration = Duration::from_hours(168);
+/// And at most.
+const LONGEST_DELAY: Duration = Duration::from_hours(24 * 365);
+
 /// A long weekend.
 const APPROVAL_EXPIRY: Duration = Duration::from_hours(72);
 /// Four weeks: what nobody approved by then was forgotten.
@@ -224,7 +232,7 @@ impl<'a> Reader<'a> {
         parsed
     }
 
-    fn within(&mut self, key: &str, default: u32, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
+    fn within(&mut self, key: &str, default: u32, range: RangeInclusive<u32>) -> Option<u32> {
         let expected = format!("a number from {} to {}", range.start(), range.end());
         let number = self.parsed(key, default, &expected)?;
         if range.contains(&number) {
@@ -369,31 +377,44 @@ impl<'a> Reader<'a> {
         let unverified = self.choice("vending.unverified_algorithms", &["deny", "allow"]);
         let retention = self.within("vending.request_retention_days", 90, 1..=36_500);
         let uploads = self.within("vending.uploads_per_minute", 30, 1..=100_000);
+        let destroy_delay =
+            self.duration("vending.destroy_delay", DESTROY_DELAY, Duration::ZERO..=LONGEST_DELAY);
         Some(VendingSettings {
             horizon_minutes: horizon_minutes?,
             allow_dkga02: dkga02? == 0,
             allow_unverified_algorithms: unverified? == 1,
             request_retention_days: retention?,
             uploads_per_minute: uploads?,
+            destroy_delay: destroy_delay?,
         })
     }
 
     fn access(&mut self) -> Option<AccessSettings> {
         let approvals = self.within("access.approvals", 1, 1..=9);
-        let approval_expiry = self.duration("access.approval_expiry", APPROVAL_EXPIRY, LONGEST_EXPIRY);
+        let approval_expiry =
+            self.duration("access.approval_expiry", APPROVAL_EXPIRY, Duration::from_secs(1)..=LONGEST_EXPIRY);
         Some(AccessSettings { approvals: approvals?, approval_expiry: approval_expiry? })
     }
 
-    /// A time such as `72h` or `30m`, of a second or more.
-    fn duration(&mut self, key: &str, default: Duration, most: Duration) -> Option<Duration> {
+    /// A time such as `72h` or `30m`.
+    fn duration(
+        &mut self,
+        key: &str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
         let Some(text) = self.text(key) else { return Some(default) };
         let parsed: Option<jiff::SignedDuration> = text.parse().ok();
         let parsed = parsed.and_then(|parsed| Duration::try_from(parsed).ok());
-        let parsed = parsed.filter(|parsed| (Duration::from_secs(1)..=most).contains(parsed));
+        let parsed = parsed.filter(|parsed| range.contains(parsed));
         if parsed.is_none() {
             self.fault(
                 key,
-                format!("{text:?} is not a time such as 72h or 30m, of 1s to {}h", most.as_secs() / 3600),
+                format!(
+                    "{text:?} is not a time such as 72h or 30m, of {}s to {}h",
+                    range.start().as_secs(),
+                    range.end().as_secs() / 3600
+                ),
             );
         }
         parsed
@@ -464,6 +485,20 @@ mod tests {
             "vending.dkga02",
         ] {
             assert!(keys.contains(&key), "{key} is not among {keys:?}");
+        }
+    }
+
+    #[test]
+    fn destruction_waits_a_week_or_as_long_as_is_asked_for() {
+        let delay = |text: &str| {
+            parse(&format!("{GOOD}[vending]\ndestroy_delay = '{text}'\n"), &[])
+                .map(|s| s.vending.destroy_delay)
+        };
+        assert_eq!(parse(GOOD, &[]).unwrap().vending.destroy_delay, Duration::from_hours(168));
+        assert_eq!(delay("0s").unwrap(), Duration::ZERO);
+        assert_eq!(delay("36h").unwrap(), Duration::from_hours(36));
+        for bad in ["", "7", "-1h", "8761h"] {
+            assert!(delay(bad).is_err(), "{bad}");
         }
     }
 

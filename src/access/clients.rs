@@ -102,8 +102,12 @@ impl Clients {
         id: ClientId,
         change: ClientChange,
     ) -> Result<Client, ClientsError> {
-        if let ClientChange::Replace { version, rights, limits, .. } = &change {
+        if let ClientChange::Replace { version, display_name, rights, limits } = &change {
             let old = self.client(id).await?;
+            let same = (display_name, rights, limits) == (&old.display_name, &old.rights, &old.limits);
+            if same {
+                return Ok(old);
+            }
             if *version != old.version {
                 return Err(ClientError::Changed { found: old.version }.into());
             }

@@ -1,7 +1,7 @@
 //! What each method of the API needs, in one table. A method that is not here is not served.
 
 use super::{Caller, Denied};
-use crate::store::Group;
+use crate::store::{Group, Rights};
 
 /// What a caller needs for a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,13 @@ const ISSUES: &[Group] = &[Group::Vend, Group::Manage];
 /// Groups whose holders see who is who.
 const SEES_CLIENTS: &[Group] = &[Group::Clients, Group::Audit];
 
+/// Groups of acts that may need several persons.
+const ADMINISTERS: &[Group] = &[Group::Configurations, Group::PublicKeys, Group::Clients, Group::Ledger];
+
+/// Groups whose holders see what waits for approval.
+const SEES_APPROVALS: &[Group] =
+    &[Group::Configurations, Group::PublicKeys, Group::Clients, Group::Ledger, Group::Audit];
+
 const METHODS: &[(&str, Need)] = &[
     // A load balancer has no credential.
     ("/grpc.health.v1.Health/Check", Need::Open),
@@ -42,6 +49,8 @@ const METHODS: &[(&str, Need)] = &[
     ("/vendkey.v1.ConfigurationService/ListConfigurations", Need::Authenticated),
     ("/vendkey.v1.ConfigurationService/EnableConfiguration", Need::Group(Group::Configurations)),
     ("/vendkey.v1.ConfigurationService/DisableConfiguration", Need::Group(Group::Configurations)),
+    ("/vendkey.v1.ConfigurationService/ScheduleDestroyConfiguration", Need::Group(Group::Configurations)),
+    ("/vendkey.v1.ConfigurationService/RestoreConfiguration", Need::Group(Group::Configurations)),
     ("/vendkey.v1.ConfigurationService/AllowKeyChange", Need::Group(Group::Configurations)),
     ("/vendkey.v1.ConfigurationService/ForbidKeyChange", Need::Group(Group::Configurations)),
     ("/vendkey.v1.ConfigurationService/ListKeyChangePairs", Need::Authenticated),
@@ -67,6 +76,12 @@ const METHODS: &[(&str, Need)] = &[
     ("/vendkey.v1.LedgerService/SeedMeters", Need::Group(Group::Ledger)),
     ("/vendkey.v1.LedgerService/AcceptClock", Need::Group(Group::Ledger)),
     ("/vendkey.v1.LedgerService/AcceptRestore", Need::Group(Group::Ledger)),
+    ("/vendkey.v1.LedgerService/LowerLastTid", Need::Group(Group::Ledger)),
+    // Who may vote on an act is looked at with the act: whoever may do it himself.
+    ("/vendkey.v1.ApprovalService/GetApproval", Need::AnyOf(SEES_APPROVALS)),
+    ("/vendkey.v1.ApprovalService/ListApprovals", Need::AnyOf(SEES_APPROVALS)),
+    ("/vendkey.v1.ApprovalService/Approve", Need::AnyOf(ADMINISTERS)),
+    ("/vendkey.v1.ApprovalService/Reject", Need::AnyOf(ADMINISTERS)),
     ("/vendkey.v1.AuditService/ListEvents", Need::Group(Group::Audit)),
     ("/vendkey.v1.AuditService/GetCheckpoint", Need::Group(Group::Audit)),
 ];
@@ -82,16 +97,24 @@ pub fn methods() -> &'static [(&'static str, Need)] {
 }
 
 impl Need {
+    /// Whether these rights are enough.
+    pub fn admits(self, rights: &Rights) -> bool {
+        match self {
+            Self::Open | Self::Authenticated => true,
+            Self::Group(group) => rights.may(group),
+            Self::AnyOf(groups) => groups.iter().any(|group| rights.may(*group)),
+        }
+    }
+
     /// Refuses a caller who lacks it.
     ///
     /// # Errors
     /// [`Denied::Group`], [`Denied::AnyOf`].
     pub fn met_by(self, caller: &Caller) -> Result<(), Denied> {
         match self {
-            Self::Open | Self::Authenticated => Ok(()),
             Self::Group(group) => caller.may(group),
-            Self::AnyOf(groups) if groups.iter().any(|group| caller.rights.may(*group)) => Ok(()),
-            Self::AnyOf(groups) => Err(Denied::AnyOf(groups)),
+            Self::AnyOf(groups) if !self.admits(&caller.rights) => Err(Denied::AnyOf(groups)),
+            Self::Open | Self::Authenticated | Self::AnyOf(_) => Ok(()),
         }
     }
 }

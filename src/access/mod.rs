@@ -1,5 +1,6 @@
-//! Who calls, and what they may do: credentials, the clients that they stand for, and their rights.
+//! Who calls, and what they may do: credentials, the clients that they stand for, their rights; what takes more than one of them.
 
+pub mod approval;
 mod attempts;
 mod authenticator;
 mod clients;

@@ -6,7 +6,9 @@ use tonic::{Request, Response, Status};
 
 use super::{
     authentication::caller,
-    capabilities, key_change,
+    capabilities,
+    four_eyes::{FourEyes, method},
+    key_change,
     parse::{Fields, timestamp},
     reason::Reason,
     refusal::Refusal,
@@ -15,9 +17,9 @@ use super::{
 use crate::{
     access::{Attempts, Rate},
     envelope::{Blobs, PublicKey},
-    store::{Configuration, ConfigurationState, Listing, PageRequest},
+    store::{Configuration, ConfigurationId, ConfigurationState, KeyChangePair, Listing, PageRequest},
     sts::attributes::Attributes,
-    vending::Vending,
+    vending::{Unusable, Vending},
 };
 
 /// The service.
@@ -25,12 +27,52 @@ pub struct Configurations {
     vending: Arc<Vending>,
     uploads: Attempts,
     uploads_per_minute: u32,
+    four_eyes: Arc<FourEyes>,
 }
 
 impl Configurations {
     /// Over the acts, with a limit on attempts to upload for those who have none of their own.
-    pub fn new(vending: Arc<Vending>, uploads_per_minute: u32) -> Self {
-        Self { vending, uploads: Attempts::default(), uploads_per_minute }
+    pub fn new(vending: Arc<Vending>, uploads_per_minute: u32, four_eyes: Arc<FourEyes>) -> Self {
+        Self { vending, uploads: Attempts::default(), uploads_per_minute, four_eyes }
+    }
+
+    /// What enabling a configuration would do. Whether it can be enabled at all is looked at when it is done, and before.
+    async fn enabling(&self, id: ConfigurationId) -> Result<Option<String>, Refusal> {
+        let row = self.vending.store().configuration(id).await?.ok_or_else(|| not_found(id))?;
+        match row.state {
+            ConfigurationState::Enabled => return Ok(None),
+            ConfigurationState::Disabled if row.is_servable() => {}
+            ConfigurationState::Disabled => return Err(Unusable::Unservable(row.unservable).into()),
+            ConfigurationState::Importing => return Err(Unusable::Importing.into()),
+            _ => return Err(Unusable::Destroyed.into()),
+        }
+        Ok(Some(format!("enable configuration {}", in_words(&row))))
+    }
+
+    /// What allowing key changes would do.
+    async fn allowing(&self, pair: KeyChangePair) -> Result<Option<String>, Refusal> {
+        let find = async |id| {
+            let row = self.vending.store().configuration(id).await?.ok_or_else(|| not_found(id))?;
+            Ok::<_, Refusal>(in_words(&row))
+        };
+        let (source, target) = (find(pair.source).await?, find(pair.target).await?);
+        if self.vending.store().key_change_allowed(pair).await? {
+            return Ok(None);
+        }
+        Ok(Some(format!("allow key changes from {source} to {target}")))
+    }
+
+    /// What an uploader must be told who cannot use his configuration yet.
+    fn awaited(&self, row: &Configuration) -> Option<v1::Warning> {
+        let waits =
+            self.four_eyes.needed() > 1 && row.state == ConfigurationState::Disabled && row.is_servable();
+        waits.then(|| v1::Warning {
+            code: "AWAITS_APPROVAL".to_owned(),
+            message: format!(
+                "disabled until {} administrators agree to enable it (EnableConfiguration)",
+                self.four_eyes.needed()
+            ),
+        })
     }
 }
 
@@ -49,6 +91,8 @@ impl ConfigurationService for Configurations {
         })?;
         let blobs = Blobs { data: data.as_bytes(), digest: digest.as_bytes(), key: key.as_bytes() };
         let uploaded = self.vending.upload(&caller, &blobs, validate_only).await.map_err(Refusal::from)?;
+        let mut shown = shown(&uploaded.configuration);
+        shown.warnings.extend(self.awaited(&uploaded.configuration));
         Ok(Response::new(v1::UploadConfigurationResponse {
             configuration: Some(v1::Configuration {
                 // What is not stored has no name.
@@ -57,7 +101,7 @@ impl ConfigurationService for Configurations {
                 } else {
                     name(&uploaded.configuration)
                 },
-                ..shown(&uploaded.configuration)
+                ..shown
             }),
             existing: uploaded.existing,
         }))
@@ -100,7 +144,8 @@ impl ConfigurationService for Configurations {
         request: Request<v1::EnableConfigurationRequest>,
     ) -> Result<Response<v1::Configuration>, Status> {
         let caller = caller(&request)?;
-        let id = parse_name(&request.into_inner().name)?;
+        let id = parse_name(&request.get_ref().name)?;
+        self.four_eyes.pass(&request, method::ENABLE_CONFIGURATION, self.enabling(id)).await?;
         let changed = self.vending.set_enabled(&caller, id, true).await.map_err(Refusal::from)?;
         Ok(Response::new(shown(&changed)))
     }
@@ -115,14 +160,35 @@ impl ConfigurationService for Configurations {
         Ok(Response::new(shown(&changed)))
     }
 
+    async fn schedule_destroy_configuration(
+        &self,
+        request: Request<v1::ScheduleDestroyConfigurationRequest>,
+    ) -> Result<Response<v1::Configuration>, Status> {
+        let caller = caller(&request)?;
+        let id = parse_name(&request.into_inner().name)?;
+        let changed = self.vending.schedule_destruction(&caller, id).await.map_err(Refusal::from)?;
+        Ok(Response::new(shown(&changed)))
+    }
+
+    async fn restore_configuration(
+        &self,
+        request: Request<v1::RestoreConfigurationRequest>,
+    ) -> Result<Response<v1::Configuration>, Status> {
+        let caller = caller(&request)?;
+        let id = parse_name(&request.into_inner().name)?;
+        let changed = self.vending.restore_configuration(&caller, id).await.map_err(Refusal::from)?;
+        Ok(Response::new(shown(&changed)))
+    }
+
     async fn allow_key_change(
         &self,
         request: Request<v1::AllowKeyChangeRequest>,
     ) -> Result<Response<v1::KeyChangePair>, Status> {
         let caller = caller(&request)?;
-        let v1::AllowKeyChangeRequest { source, target } = request.into_inner();
-        let pair = key_change::pair(&source, &target)?;
+        let v1::AllowKeyChangeRequest { source, target } = request.get_ref();
+        let pair = key_change::pair(source, target)?;
         self.vending.reach(&caller, &[pair.source, pair.target]).await.map_err(Refusal::from)?;
+        self.four_eyes.pass(&request, method::ALLOW_KEY_CHANGE, self.allowing(pair)).await?;
         let allowed = self.vending.allow_key_change(&caller, pair).await.map_err(Refusal::from)?;
         Ok(Response::new(key_change::pair_shown(&allowed)))
     }
@@ -173,14 +239,21 @@ impl ConfigurationService for Configurations {
     }
 }
 
-fn parse_name(name: &str) -> Result<crate::store::ConfigurationId, Refusal> {
+fn parse_name(name: &str) -> Result<ConfigurationId, Refusal> {
     let mut fields = Fields::default();
     let id = fields.name("name", "configurations", name);
     fields.finish(id)
 }
 
-fn not_found(id: crate::store::ConfigurationId) -> Refusal {
-    Refusal::from(crate::vending::Unusable::NotFound(id))
+/// A configuration as an approval names it.
+fn in_words(row: &Configuration) -> String {
+    let Attributes { sgc, krn, .. } = &row.attributes;
+    let kcv = row.kcv.map(hex::encode).unwrap_or_default();
+    format!("{:?} ({}, KCV {kcv}, SGC {sgc}, KRN {})", row.display_name, name(row), krn.value())
+}
+
+fn not_found(id: ConfigurationId) -> Refusal {
+    Refusal::from(Unusable::NotFound(id))
 }
 
 fn name(configuration: &Configuration) -> String {
@@ -198,10 +271,9 @@ fn shown(configuration: &Configuration) -> v1::Configuration {
         state: match configuration.state {
             ConfigurationState::Importing => State::Importing,
             ConfigurationState::Enabled => State::Enabled,
-            // The two last states come with ScheduleDestroy; until then no row has them.
-            ConfigurationState::Disabled
-            | ConfigurationState::DestroyScheduled
-            | ConfigurationState::Destroyed => State::Disabled,
+            ConfigurationState::Disabled => State::Disabled,
+            ConfigurationState::DestroyScheduled => State::DestroyScheduled,
+            ConfigurationState::Destroyed => State::Destroyed,
         }
         .into(),
         attributes: Some(attributes(&configuration.attributes)),
@@ -212,6 +284,7 @@ fn shown(configuration: &Configuration) -> v1::Configuration {
         uploader: format!("clients/{}", configuration.uploaded_by),
         create_time: Some(timestamp(configuration.created_ms)),
         update_time: Some(timestamp(configuration.updated_ms)),
+        destroy_time: configuration.destroy_ms.map(timestamp),
     }
 }
 

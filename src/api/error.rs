@@ -7,9 +7,9 @@ use super::{
     refusal::{Issued, Refusal},
 };
 use crate::{
-    access::{AccessError, Denied},
+    access::{AccessError, Denied, approval::ApprovalRefused},
     hsm::HsmError,
-    store::{KeyChangePairError, Outcome, PageError, StoreError},
+    store::{KeyChangePairError, LimitMet, LowerRefused, Outcome, PageError, StoreError},
     sts::{tid::TidRefusal, token::key_change::KeyChangeRefusal},
     vending::{EnableError, IssueError, KeyChangeRefused, Stop, Unusable, UploadError, VerifyError},
 };
@@ -110,7 +110,10 @@ impl From<Unusable> for Refusal {
             Unusable::NotFound(_) => Reason::ConfigurationNotFound,
             Unusable::Importing => Reason::ConfigurationImporting,
             Unusable::Disabled => Reason::ConfigurationDisabled,
-            Unusable::Destroyed | Unusable::Unservable(_) => Reason::ConfigurationUnservable,
+            Unusable::Enabled => Reason::ConfigurationEnabled,
+            Unusable::DestroyScheduled => Reason::ConfigurationDestroyScheduled,
+            Unusable::Destroyed => Reason::ConfigurationDestroyed,
+            Unusable::Unservable(_) => Reason::ConfigurationUnservable,
             Unusable::Denied(_) => Reason::PolicyDenies,
             Unusable::Unverified(_) => Reason::UnverifiedAlgorithm,
             Unusable::KeyClass(_) => Reason::KeyClassUnsupported,
@@ -138,6 +141,7 @@ impl From<UploadError> for Refusal {
                 tracing::error!(%error, "import");
                 Self::new(Reason::KeyUntrusted, error.to_string())
             }
+            UploadError::Destroyed => Self::new(Reason::ConfigurationDestroyed, error.to_string()),
             UploadError::Hsm(error) => error.into(),
             UploadError::Store(error) => error.into(),
             UploadError::Stopping => {
@@ -152,6 +156,7 @@ impl From<EnableError> for Refusal {
         match error {
             EnableError::Denied(denied) => denied.into(),
             EnableError::Unusable(error) => error.into(),
+            EnableError::Stopped(ref stop) => Self::new(stopped(stop), error.to_string()),
             EnableError::Store(error) => error.into(),
         }
     }
@@ -171,11 +176,10 @@ impl From<IssueError> for Refusal {
             IssueError::Tid(TidRefusal::Exhausted) => Reason::TidExhausted,
             IssueError::Tid(TidRefusal::BeyondHorizon { .. }) => Reason::TidBeyondHorizon,
             IssueError::KeyChange(refused) => key_change(*refused),
+            IssueError::Limit(met) => return limit(met),
             IssueError::RequestIdReused => Reason::RequestIdReused,
             IssueError::RequestIdTooOld => Reason::RequestIdTooOld,
-            IssueError::Stopped(Stop::BehindCheckpoint { .. }) => Reason::LedgerBehindCheckpoint,
-            IssueError::Stopped(Stop::RowsChanged) => Reason::SealBroken,
-            IssueError::Stopped(_) => Reason::ClockInDoubt,
+            IssueError::Stopped(stop) => stopped(stop),
             IssueError::Denied(_) => Reason::PermissionDenied,
             IssueError::CredentialRefused => Reason::CredentialRefused,
             IssueError::Unusable(_) | IssueError::Hsm { .. } | IssueError::Store(_) => Reason::Internal,
@@ -192,6 +196,31 @@ impl From<IssueError> for Refusal {
             IssueError::Unsettled(error) => Self::from(*error).issued(Issued::Maybe),
             error => Self::new(reason, error.to_string()),
         }
+    }
+}
+
+/// Names the limit that was met and when it ends.
+pub(super) fn limit(met: &LimitMet) -> Refusal {
+    let reason = if met.ends.is_some() { Reason::LimitReached } else { Reason::AmountAboveLimit };
+    let refusal = Refusal::new(reason, met.to_string()).metadata("limit", met.name.clone());
+    match met.ends {
+        Some(end) => {
+            let at = super::parse::timestamp(end.at_ms);
+            refusal.metadata("ends", jiff_text(at.seconds)).retry_after(end.wait)
+        }
+        None => refusal,
+    }
+}
+
+fn jiff_text(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
+}
+
+fn stopped(stop: &Stop) -> Reason {
+    match stop {
+        Stop::BehindCheckpoint { .. } => Reason::LedgerBehindCheckpoint,
+        Stop::RowsChanged => Reason::SealBroken,
+        Stop::ClockJumped { .. } | Stop::ClockFarFromLastCommit { .. } => Reason::ClockInDoubt,
     }
 }
 
@@ -236,8 +265,33 @@ impl From<KeyChangePairError> for Refusal {
     fn from(error: KeyChangePairError) -> Self {
         match error {
             KeyChangePairError::NotFound(id) => Unusable::NotFound(id).into(),
+            KeyChangePairError::WrongState(state) => Unusable::from(state).into(),
             KeyChangePairError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<LowerRefused> for Refusal {
+    fn from(error: LowerRefused) -> Self {
+        match error {
+            LowerRefused::MeterNotFound => Self::new(Reason::MeterNotFound, error.to_string()),
+            LowerRefused::NotLower { .. } => {
+                Self::fields(Reason::InvalidFields, vec![("last_tid".to_owned(), error.to_string())])
+            }
+            LowerRefused::Issued { .. } => Self::new(Reason::TidIssued, error.to_string()),
+            LowerRefused::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApprovalRefused> for Refusal {
+    fn from(error: ApprovalRefused) -> Self {
+        let reason = match error {
+            ApprovalRefused::ContentChanged | ApprovalRefused::OtherContent => Reason::ApprovalContentChanged,
+            ApprovalRefused::Ended(_) | ApprovalRefused::Expired => Reason::ApprovalEnded,
+            ApprovalRefused::Own => Reason::ApprovalOwn,
+        };
+        Self::new(reason, error.to_string())
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) async fn get(
         return Err(not_found());
     }
     let digits = row.client == caller.client;
+    let digits = if digits { Digits::Needed } else { Digits::None };
     let mut shown = show(vending, vec![row], digits).await?;
     shown.pop().ok_or_else(|| Refusal::new(Reason::Internal, "a row vanished"))
 }
@@ -122,7 +123,7 @@ pub(super) async fn list(
         }
     }
     Ok(v1::ListIssuedTokensResponse {
-        tokens: show(vending, rows, request.digits).await?,
+        tokens: show(vending, rows, if request.digits { Digits::Possible } else { Digits::None }).await?,
         next_page_token: page.next.map(name).unwrap_or_default(),
     })
 }
@@ -149,10 +150,23 @@ fn sequence(fields: &mut Fields, field: &str, name: &str) -> Option<Sequence> {
     sequence
 }
 
+/// Whether digits are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Digits {
+    None,
+    /// But for those whose key is destroyed: the ledger of a destroyed key can still be listed.
+    Possible,
+    Needed,
+}
+
 /// Rows as they are shown, with digits where they are asked for and a key makes them.
-async fn show(vending: &Vending, rows: Vec<TokenRow>, digits: bool) -> Result<Vec<v1::IssuedToken>, Refusal> {
+async fn show(
+    vending: &Vending,
+    rows: Vec<TokenRow>,
+    digits: Digits,
+) -> Result<Vec<v1::IssuedToken>, Refusal> {
     let mut shown = Vec::with_capacity(rows.len());
-    let mut encrypted = if digits {
+    let mut encrypted = if digits != Digits::None {
         let under_key = |row: &&TokenRow| matches!(row.content, RowContent::Sequenced { .. });
         vending.reproduce(rows.iter().filter(under_key).cloned().collect()).await.into_iter()
     } else {
@@ -164,9 +178,13 @@ async fn show(vending: &Vending, rows: Vec<TokenRow>, digits: bool) -> Result<Ve
             None => None,
         };
         let token = match &row.content {
-            RowContent::Sequenced { .. } if digits => {
+            RowContent::Sequenced { .. } if digits != Digits::None => {
                 let lost = Err(IssueError::Fault("a row was not encrypted"));
-                Some(encrypted.next().unwrap_or(lost).map(|IssuedToken { token, .. }| token)?)
+                match encrypted.next().unwrap_or(lost) {
+                    Ok(IssuedToken { token, .. }) => Some(token),
+                    Err(error) if digits == Digits::Possible && error.is_destroyed() => None,
+                    Err(error) => return Err(error.into()),
+                }
             }
             RowContent::Fixed { block, .. } => block.unencrypted(),
             RowContent::Sequenced { .. } | RowContent::KeyChange { .. } => None,

@@ -1,5 +1,7 @@
 //! gRPC: one file per service, parsing in, one table from errors to status.
 
+mod approval;
+mod approved;
 mod audit;
 mod authentication;
 mod capabilities;
@@ -7,6 +9,7 @@ mod client;
 mod configuration;
 mod content;
 mod error;
+mod four_eyes;
 mod issued;
 mod key_change;
 mod ledger;
@@ -19,10 +22,13 @@ mod rights;
 mod token;
 mod verification;
 
+pub use approval::Approvals;
+pub use approved::Acts;
 pub use audit::Audit;
 pub use authentication::AuthenticationLayer;
 pub use client::Clients;
 pub use configuration::Configurations;
+pub use four_eyes::FourEyes;
 pub use ledger::Ledger;
 pub use public_key::PublicKeys;
 pub use reason::Reason;

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     authentication::caller,
+    four_eyes::{FourEyes, method},
     parse::{Fields, NAME_LENGTH, timestamp},
     reason::Reason,
     refusal::Refusal,
@@ -22,21 +23,46 @@ use crate::{
 pub struct PublicKeys {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    four_eyes: Arc<FourEyes>,
 }
 
 impl PublicKeys {
     /// Over the store.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, four_eyes: Arc<FourEyes>) -> Self {
+        Self { store, clock, four_eyes }
+    }
+
+    /// What registering a key would do; nothing if this client registered it before.
+    async fn registering(&self, new: &NewPublicKey) -> Result<Option<String>, Refusal> {
+        let known = self.store.enabled_public_keys(new.owner).await?;
+        if known.iter().any(|known| known.fingerprint == new.fingerprint) {
+            return Ok(None);
+        }
+        let NewPublicKey { display_name, owner, bits, .. } = new;
+        let fingerprint = hex::encode(new.fingerprint);
+        Ok(Some(format!(
+            "register public key {display_name:?} (RSA of {bits} bits, fingerprint {fingerprint}): it signs uploads of clients/{owner}"
+        )))
+    }
+
+    /// What enabling a key would do.
+    async fn enabling(&self, id: PublicKeyId) -> Result<Option<String>, Refusal> {
+        let key = self.store.public_key(id).await?.ok_or_else(|| not_found(id))?;
+        let PublicKey { display_name, owner, .. } = &key;
+        let fingerprint = hex::encode(key.fingerprint);
+        Ok((!key.enabled).then(|| {
+            format!(
+                "enable public key {display_name:?} (publicKeys/{id}, fingerprint {fingerprint}): it signs uploads of clients/{owner}"
+            )
+        }))
     }
 
     async fn set_enabled(
         &self,
         caller: &Caller,
-        name: &str,
+        id: PublicKeyId,
         enabled: bool,
     ) -> Result<Response<v1::PublicKey>, Status> {
-        let id = parse_name(name)?;
         let now_ms = self.clock.now_ms();
         let changed = self.store.set_public_key_enabled(id, enabled, caller.actor(), now_ms).await;
         let changed = changed.map_err(Refusal::from)?.ok_or_else(|| not_found(id))?;
@@ -51,7 +77,7 @@ impl PublicKeyService for PublicKeys {
         request: Request<v1::RegisterPublicKeyRequest>,
     ) -> Result<Response<v1::PublicKey>, Status> {
         let caller = caller(&request)?;
-        let v1::RegisterPublicKeyRequest { public_key, display_name } = request.into_inner();
+        let v1::RegisterPublicKeyRequest { public_key, display_name } = request.get_ref();
         let mut faults = Vec::new();
         if display_name.chars().count() > NAME_LENGTH || display_name.chars().any(char::is_control) {
             faults.push((
@@ -59,7 +85,7 @@ impl PublicKeyService for PublicKeys {
                 format!("at most {NAME_LENGTH} characters, none of them control characters"),
             ));
         }
-        let parsed = envelope::PublicKey::parse(&public_key)
+        let parsed = envelope::PublicKey::parse(public_key)
             .map_err(|error| faults.push(("public_key".to_owned(), error.to_string())));
         let (Ok(key), true) = (parsed, faults.is_empty()) else {
             return Err(Refusal::fields(Reason::PublicKeyInvalid, faults).into());
@@ -67,7 +93,7 @@ impl PublicKeyService for PublicKeys {
         let new = NewPublicKey {
             id: PublicKeyId::generate(),
             owner: caller.client,
-            display_name,
+            display_name: display_name.clone(),
             spki: key.spki_der().to_vec(),
             fingerprint: *key.fingerprint().as_bytes(),
             bits: u32::try_from(key.bits()).unwrap_or_default(),
@@ -75,6 +101,7 @@ impl PublicKeyService for PublicKeys {
             actor: caller.actor(),
             now_ms: self.clock.now_ms(),
         };
+        self.four_eyes.pass(&request, method::REGISTER_PUBLIC_KEY, self.registering(&new)).await?;
         let (Registered::New(row) | Registered::Existing(row)) =
             self.store.register_public_key(new).await.map_err(Refusal::from)?;
         if row.owner != caller.client {
@@ -112,7 +139,9 @@ impl PublicKeyService for PublicKeys {
         request: Request<v1::EnablePublicKeyRequest>,
     ) -> Result<Response<v1::PublicKey>, Status> {
         let caller = caller(&request)?;
-        self.set_enabled(&caller, &request.into_inner().name, true).await
+        let id = parse_name(&request.get_ref().name)?;
+        self.four_eyes.pass(&request, method::ENABLE_PUBLIC_KEY, self.enabling(id)).await?;
+        self.set_enabled(&caller, id, true).await
     }
 
     async fn disable_public_key(
@@ -120,7 +149,7 @@ impl PublicKeyService for PublicKeys {
         request: Request<v1::DisablePublicKeyRequest>,
     ) -> Result<Response<v1::PublicKey>, Status> {
         let caller = caller(&request)?;
-        self.set_enabled(&caller, &request.into_inner().name, false).await
+        self.set_enabled(&caller, parse_name(&request.get_ref().name)?, false).await
     }
 }
 

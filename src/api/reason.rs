@@ -45,6 +45,9 @@ reasons! {
     PublicKeyNotFound = "PUBLIC_KEY_NOT_FOUND", NotFound, "No public key has this name.";
     ConfigurationDisabled = "CONFIGURATION_DISABLED", FailedPrecondition, "The configuration is disabled; an administrator can enable it.";
     ConfigurationImporting = "CONFIGURATION_IMPORTING", FailedPrecondition, "The upload of this configuration was not finished; repeat it.";
+    ConfigurationEnabled = "CONFIGURATION_ENABLED", FailedPrecondition, "The configuration is enabled; only a disabled one can be destroyed.";
+    ConfigurationDestroyScheduled = "CONFIGURATION_DESTROY_SCHEDULED", FailedPrecondition, "The configuration waits to be destroyed; until then an administrator can restore it. Replays are answered.";
+    ConfigurationDestroyed = "CONFIGURATION_DESTROYED", FailedPrecondition, "The configuration's key is destroyed, for good: nothing is issued under it, and the digits of earlier tokens cannot be made again.";
     ConfigurationUnservable = "CONFIGURATION_UNSERVABLE", FailedPrecondition, "No token can ever be issued under this configuration; the message says why.";
     PolicyDenies = "POLICY_DENIES", FailedPrecondition, "The settings of this server do not allow it, such as DKGA02 where it is denied.";
     UnverifiedAlgorithm = "UNVERIFIED_ALGORITHM", FailedPrecondition, "No published vector proves this algorithm; the settings must allow it.";
@@ -65,6 +68,8 @@ reasons! {
     KeyChangeKeyType = "KEY_CHANGE_KEY_TYPE", FailedPrecondition, "Keys of type 0 become any other, of type 1 become 2 or 3; all else keeps its type.";
     KeyChangeBothExpired = "KEY_CHANGE_BOTH_EXPIRED", FailedPrecondition, "Both keys have expired.";
     KeyChangeRevivesTokens = "KEY_CHANGE_REVIVES_TOKENS", FailedPrecondition, "The meter would forget its token identifiers and keep its key, so every old token would work once more.";
+    LimitReached = "LIMIT_REACHED", ResourceExhausted, "A limit of this client is used up: ErrorInfo's `limit` names it, `ends` says until when.";
+    AmountAboveLimit = "AMOUNT_ABOVE_LIMIT", FailedPrecondition, "One token of this client may not transfer so much: ErrorInfo's `limit` names the limit.";
     VerificationsLimited = "VERIFICATIONS_LIMITED", ResourceExhausted, "Too many looks into foreign tokens failed, for this meter or by this client: retry after the time given.";
     RequestIdReused = "REQUEST_ID_REUSED", AlreadyExists, "This request_id belongs to another request; use a new one.";
     RequestIdTooOld = "REQUEST_ID_TOO_OLD", FailedPrecondition, "The request is older than what the ledger answers for; whether it was issued, the ledger cannot tell any more.";
@@ -80,6 +85,14 @@ reasons! {
     RequestsLimited = "REQUESTS_LIMITED", ResourceExhausted, "More requests in a second than this client may send: retry after the time given.";
     TokenNotFound = "TOKEN_NOT_FOUND", NotFound, "The ledger has no such token of this client.";
     NothingToAccept = "NOTHING_TO_ACCEPT", FailedPrecondition, "The database is not behind its checkpoint.";
+    MeterNotFound = "METER_NOT_FOUND", NotFound, "The ledger knows no last token identifier of this meter under this base date.";
+    TidIssued = "TID_ISSUED", FailedPrecondition, "A token of this meter has a higher identifier: the last one never falls below it.";
+    ApprovalPending = "APPROVAL_PENDING", FailedPrecondition, "Other administrators must approve this first; ErrorInfo's metadata has the approval's name and how many persons are missing. The same call again finds the same approval.";
+    ApprovalNotFound = "APPROVAL_NOT_FOUND", NotFound, "No approval has this name.";
+    ApprovalOwn = "APPROVAL_OWN", FailedPrecondition, "Whoever asked for an act is counted already, whatever the credential: another person must approve it.";
+    ApprovalEnded = "APPROVAL_ENDED", FailedPrecondition, "The approval was decided or its time is over; ask for the act again.";
+    ApprovalContentChanged = "APPROVAL_CONTENT_CHANGED", FailedPrecondition, "What is stored is not what was asked for, or not what the voter looked at: it is not done. Stored content that was changed is an alarm.";
+    ApprovalsLimited = "APPROVALS_LIMITED", ResourceExhausted, "Too many acts of this client wait for approval; have them decided first.";
     HsmBusy = "HSM_BUSY", ResourceExhausted, "The HSM's queue is full: retry after the time given, with the same request_id.";
     StoreBusy = "STORE_BUSY", ResourceExhausted, "The ledger's queue is full: retry after the time given, with the same request_id.";
     UploadsLimited = "UPLOADS_LIMITED", ResourceExhausted, "Too many upload attempts of this client: retry after the time given.";

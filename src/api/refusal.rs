@@ -30,6 +30,7 @@ pub struct Refusal {
     violations: Vec<(String, String)>,
     retry_after: Option<Duration>,
     issued: Issued,
+    metadata: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
@@ -41,6 +42,7 @@ impl Refusal {
             violations: Vec::new(),
             retry_after: None,
             issued: Issued::No,
+            metadata: Vec::new(),
         }
     }
 
@@ -81,6 +83,13 @@ impl Refusal {
         Self { issued, ..self }
     }
 
+    /// Adds a fact that programs may read in ErrorInfo.
+    #[must_use]
+    pub fn metadata(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.metadata.push((name, value.into()));
+        self
+    }
+
     /// The reason.
     pub fn reason(&self) -> Reason {
         self.reason
@@ -109,11 +118,11 @@ impl From<Refusal> for Status {
             Issued::No => "no",
             Issued::Maybe => "maybe",
         };
-        let mut details = ErrorDetails::with_error_info(
-            refusal.reason.text(),
-            DOMAIN,
-            HashMap::from([("issued".to_owned(), issued.to_owned())]),
-        );
+        let facts = refusal.metadata.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let metadata: HashMap<String, String> =
+            facts.chain([("issued".to_owned(), issued.to_owned())]).collect();
+        let mut details = ErrorDetails::with_error_info(refusal.reason.text(), DOMAIN, metadata);
+
         for (field, description) in refusal.violations {
             details.add_bad_request_violation(field, description);
         }

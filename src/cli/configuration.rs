@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{
     connection::Connection,
+    destruction,
     output::{self, Failure},
 };
 use crate::{
@@ -38,6 +39,10 @@ pub(super) enum Command {
     Enable(Named),
     /// Stop issuing; retries of issued tokens still get them
     Disable(Named),
+    /// Have the key of a disabled configuration destroyed, after a delay
+    Destroy(destruction::Destroy),
+    /// Take a scheduled destruction back
+    Restore(destruction::Restore),
 }
 
 #[derive(Args)]
@@ -113,6 +118,8 @@ impl Command {
                 let reply = reply.map_err(Failure::refused(connection.json))?;
                 output::show(connection.json, reply.get_ref(), described)
             }),
+            Self::Destroy(destroy) => super::calling(destroy.run()),
+            Self::Restore(restore) => super::calling(restore.run()),
             Self::Disable(Named { name, connection }) => super::calling(async move {
                 let mut client = ConfigurationServiceClient::new(connection.open().await?);
                 let reply = client.disable_configuration(DisableConfigurationRequest { name }).await;
@@ -268,16 +275,19 @@ fn state(configuration: &Configuration) -> String {
         State::Importing => "importing",
         State::Enabled => "enabled",
         State::Disabled => "disabled",
+        State::DestroyScheduled => "destroy scheduled",
+        State::Destroyed => "destroyed",
     }
     .to_owned()
 }
 
-fn described(configuration: &Configuration) -> String {
+pub(super) fn described(configuration: &Configuration) -> String {
     let attributes = configuration.attributes.clone().unwrap_or_default();
     let lines = |warnings: &[Warning]| {
         let texts: Vec<&str> = warnings.iter().map(|warning| warning.message.as_str()).collect();
         texts.join("; ")
     };
+    let gone = if configuration.state() == State::Destroyed { "destroyed" } else { "to be destroyed" };
     output::fields([
         ("name", configuration.name.clone()),
         ("display name", configuration.display_name.clone()),
@@ -296,5 +306,6 @@ fn described(configuration: &Configuration) -> String {
         ("signed by", configuration.signer.clone()),
         ("uploaded by", configuration.uploader.clone()),
         ("created", output::time(configuration.create_time.as_ref())),
+        (gone, output::time(configuration.destroy_time.as_ref())),
     ])
 }

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::api::v1::{
     AcceptClockRequest, AcceptRestoreRequest, GetLedgerStateRequest, IssuedToken, LedgerState,
-    ListIssuedTokensRequest, MeterSeed, SeedMetersRequest, ledger_service_client::LedgerServiceClient,
-    token_service_client::TokenServiceClient,
+    ListIssuedTokensRequest, LowerLastTidRequest, MeterSeed, SeedMetersRequest,
+    ledger_service_client::LedgerServiceClient, token_service_client::TokenServiceClient,
 };
 
 #[derive(Subcommand)]
@@ -32,6 +32,8 @@ pub(super) enum Command {
     AcceptClock(Plain),
     /// Go on with a database that was restored from a backup
     AcceptRestore(Plain),
+    /// Lower the last token identifier of a meter that was seeded too high
+    LowerTid(LowerTid),
 }
 
 #[derive(Args)]
@@ -94,6 +96,26 @@ pub(super) struct Seed {
     connection: Connection,
 }
 
+#[derive(Args)]
+#[command(
+    after_help = "Example: vendkey ledger lower-tid --meter 600727475001502312 --base-date 2014 --tid 6700000
+
+It never falls below an identifier that a token of the ledger has."
+)]
+pub(super) struct LowerTid {
+    /// 18 digits
+    #[arg(long, value_name = "PAN")]
+    meter: String,
+    /// 1993, 2014 or 2035
+    #[arg(long, value_name = "YEAR")]
+    base_date: u32,
+    /// What the last identifier becomes
+    #[arg(long, value_name = "TID")]
+    tid: u32,
+    #[command(flatten)]
+    connection: Connection,
+}
+
 /// Seeds of one call.
 const SEEDS: usize = 5_000;
 
@@ -131,6 +153,7 @@ impl Command {
                 let state = client.accept_restore(AcceptRestoreRequest {}).await;
                 shown(&connection, state)
             }
+            Self::LowerTid(lower) => lower.run().await,
             Self::Export(export) => export.run().await,
             Self::Seed(seed) => seed.run().await,
         }
@@ -150,6 +173,18 @@ fn shown(
             ("records", state.position.to_string()),
         ])
     })
+}
+
+impl LowerTid {
+    async fn run(self) -> Result<(), Failure> {
+        let Self { meter, base_date, tid, connection } = self;
+        let mut client = LedgerServiceClient::new(connection.open().await?);
+        let request = LowerLastTidRequest { meter_pan: meter, base_date, last_tid: tid };
+        let reply = client.lower_last_tid(request).await.map_err(Failure::refused(connection.json))?;
+        output::show(connection.json, reply.get_ref(), |reply| {
+            format!("the last token identifier was {}, and is {}", reply.previous_tid, reply.last_tid)
+        })
+    }
 }
 
 impl Export {

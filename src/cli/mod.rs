@@ -1,5 +1,6 @@
 //! The command line: the server, its set-up, and the administrator's and the vending platform's calls.
 
+mod approval;
 mod audit;
 mod bench;
 mod capabilities;
@@ -9,6 +10,7 @@ mod conformance;
 mod connection;
 mod credential;
 mod csv;
+mod destruction;
 mod key_change;
 mod ledger;
 mod meter;
@@ -68,6 +70,9 @@ enum Command {
     /// The record of issued tokens, and what administrators decide about it
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// Acts that wait until more than one person has approved them
+    #[command(subcommand)]
+    Approval(approval::Command),
     /// Measure a server that vends nothing
     Bench(bench::Arguments),
     /// The audit chain
@@ -100,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Capabilities(arguments) => calling(arguments.run()),
         Command::Token(command) => calling(command.run()),
         Command::Ledger(command) => calling(command.run()),
+        Command::Approval(command) => calling(command.run()),
         Command::Audit(command) => command.run(),
         Command::Bench(arguments) => arguments.run(),
         Command::Conformance(arguments) => arguments.run(),

@@ -58,11 +58,31 @@ impl Failure {
                 ExitCode::from(exit)
             }
             Self::Refused { status, json } => {
-                eprintln!("{}", if json { as_json(&status) } else { as_text(&status) });
-                ExitCode::FAILURE
+                let waiting = waiting(&status);
+                let text = match (json, &waiting) {
+                    (true, _) => as_json(&status),
+                    (false, Some(waiting)) => waiting.clone(),
+                    (false, None) => as_text(&status),
+                };
+                eprintln!("{text}");
+                if waiting.is_some() { ExitCode::from(WAITING) } else { ExitCode::FAILURE }
             }
         }
     }
+}
+
+/// `EX_TEMPFAIL`: not done yet, because other persons must approve it.
+const WAITING: u8 = 75;
+
+/// What to do next, if the act waits for other persons.
+fn waiting(status: &Status) -> Option<String> {
+    let details = status.get_error_details();
+    let info = details.error_info().filter(|info| info.reason == Reason::ApprovalPending.text())?;
+    let approval = info.metadata.get("approval")?;
+    Some(format!(
+        "waiting: {}\nThey read and decide with:\n  vendkey approval show {approval}\n  vendkey approval approve {approval}",
+        status.message()
+    ))
 }
 
 fn as_text(status: &Status) -> String {
@@ -128,6 +148,17 @@ fn mapped<M: prost::Message + prost::Name>(
         .and_then(|descriptor| DynamicMessage::decode(descriptor, reply.encode_to_vec().as_slice()).ok())
         .and_then(|message| print(&message).ok());
     mapped.ok_or_else(|| Failure::text(format!("{} has no JSON form", M::full_name())))
+}
+
+/// The stored request of a call (`/package.Service/Method`) in protobuf's JSON mapping; its bytes in hex if it cannot be read.
+pub(super) fn request_json(method: &str, request: &[u8]) -> String {
+    let read = || {
+        let (service, method) = method.strip_prefix('/')?.split_once('/')?;
+        let service = POOL.as_ref()?.get_service_by_name(service)?;
+        let descriptor = service.methods().find(|found| found.name() == method)?.input();
+        serde_json::to_string(&DynamicMessage::decode(descriptor, request).ok()?).ok()
+    };
+    read().unwrap_or_else(|| hex::encode(request))
 }
 
 /// Prints a reply as JSON, or as `text` makes it.

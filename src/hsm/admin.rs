@@ -13,6 +13,7 @@ use super::seat::Desk;
 use super::service::Hsm;
 use super::template::Lifetime;
 use super::unwrap;
+use crate::crash;
 use crate::secret::SecretBytes;
 
 /// The admin thread's seat, the only one that writes to the token.
@@ -139,7 +140,10 @@ impl Hsm {
     /// # Errors
     /// [`HsmError::Busy`], [`HsmError::Unavailable`].
     pub async fn destroy_vending_key(&self, id: KeyId) -> Result<(), HsmError> {
-        self.at_admin_desk(move |desk, _| import::destroy(desk, id)).await
+        self.at_admin_desk(move |desk, _| {
+            import::destroy_in_steps(desk, id, || crash::point("destroy-between-objects"))
+        })
+        .await
     }
 
     /// All vending and mask keys in the token, for the report of those that no configuration knows. Scans the token.

@@ -262,19 +262,36 @@ pub(super) fn make_mask(
 
 /// Destroys a configuration's key and mask, and sees that they are gone.
 pub(super) fn destroy(desk: &mut Desk<'_>, id: KeyId) -> Result<(), HsmError> {
+    destroy_in_steps(desk, id, || {})
+}
+
+/// As [`destroy`], and does something between the one and the other.
+pub(super) fn destroy_in_steps(
+    desk: &mut Desk<'_>,
+    id: KeyId,
+    mut between: impl FnMut(),
+) -> Result<(), HsmError> {
     desk.alone()?;
     // "Not found" proves something only when the token is well.
     desk.canary()?;
     for role in [Role::VendingKey, Role::Mask] {
-        for object in desk.find(role, id)? {
-            desk.session.destroy_object(object)?;
-        }
-        if !desk.find(role, id)?.is_empty() {
-            return Err(HsmError::Nonsense("a destroyed object is still there"));
-        }
+        destroy_objects(desk, role, id)?;
+        between();
     }
     desk.forget(id);
     Ok(())
+}
+
+/// Destroys all key objects of this role and id, and sees by another search that they are gone.
+pub(super) fn destroy_objects(desk: &Desk<'_>, role: Role, id: KeyId) -> Result<(), HsmError> {
+    for object in desk.find(role, id)? {
+        desk.session.destroy_object(object)?;
+    }
+    if desk.find(role, id)?.is_empty() {
+        Ok(())
+    } else {
+        Err(HsmError::Nonsense("a destroyed object is still there"))
+    }
 }
 
 /// All vending and mask keys in the token.

@@ -36,8 +36,9 @@ pub(super) async fn report(hsm: &Hsm, store: &dyn Store) -> Result<(), Inventory
         for row in page.items {
             let id = KeyId(row.id.to_bytes());
             known.insert(id);
-            let usable = matches!(row.state, ConfigurationState::Enabled | ConfigurationState::Disabled);
-            if usable && row.is_servable() && !held.contains(&(Role::VendingKey, id)) {
+            let kept = !matches!(row.state, ConfigurationState::Importing | ConfigurationState::Destroyed)
+                && !row.destroy_begun;
+            if kept && row.is_servable() && !held.contains(&(Role::VendingKey, id)) {
                 tracing::error!(configuration = %row.id, "the HSM does not hold this configuration's key");
             }
         }

@@ -1,6 +1,7 @@
 //! Wiring: the parts put together, the listener, health, and an orderly end.
 
 mod checkpoints;
+mod destruction;
 mod health;
 mod inventory;
 mod log;
@@ -19,7 +20,10 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::{
     access::{Authenticator, Clients, Refusals},
-    api::{self, Audit, AuthenticationLayer, Configurations, DESCRIPTORS, Ledger, PublicKeys, Tokens, v1},
+    api::{
+        self, Acts, Approvals, Audit, AuthenticationLayer, Configurations, DESCRIPTORS, FourEyes, Ledger,
+        PublicKeys, Tokens, v1,
+    },
     clock::{Clock, SystemClock},
     hsm::{Hsm, HsmError},
     selftest,
@@ -98,13 +102,26 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         tracing::warn!(%error, "the HSM's objects could not be compared with the store's");
     }
     let vending = Vending::new(hsm.clone(), store.clone(), clock.clone(), gate, settings.vending);
-    let vending = Arc::new(vending.under(latch.clone()));
+    let vending = vending.under(latch.clone());
+    let several = settings.access.approvals > 1;
+    let vending = Arc::new(if several { vending.uploads_start_disabled() } else { vending });
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
+    let four_eyes = Arc::new(FourEyes::new(store.clone(), clock.clone(), settings.access));
+    let uploads = settings.vending.uploads_per_minute;
+    let configurations = Arc::new(Configurations::new(vending.clone(), uploads, four_eyes.clone()));
+    let ledger = Arc::new(Ledger::new(vending.clone(), four_eyes.clone()));
+    let public_keys = Arc::new(PublicKeys::new(store.clone(), clock.clone(), four_eyes.clone()));
+    let acts = Acts::new(four_eyes.clone(), configurations.clone(), public_keys.clone(), ledger.clone());
+    let acts = Arc::new(acts);
+    if let Err(error) = acts.resume().await {
+        tracing::error!(%error, "approved acts that may not have ended cannot be done again");
+    }
     let clients = Arc::new(Clients::new(store.clone(), clock.clone(), settings.access.approvals));
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let (ready, told) = oneshot::channel();
     let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch, ready));
 
+    let destroying = tokio::spawn(destruction::watch(vending.clone()));
     let end_checkpoints = Arc::new(Notify::new());
     let checkpointing = tokio::spawn({
         let (refusals, end) = (refusals.clone(), end_checkpoints.clone());
@@ -123,15 +140,13 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         .add_service(health_service)
         .add_service(reflection()?)
         .add_service(v1::token_service_server::TokenServiceServer::new(Tokens::new(vending.clone())))
-        .add_service(v1::configuration_service_server::ConfigurationServiceServer::new(Configurations::new(
-            vending.clone(),
-            settings.vending.uploads_per_minute,
-        )))
+        .add_service(v1::configuration_service_server::ConfigurationServiceServer::from_arc(configurations))
         .add_service(v1::client_service_server::ClientServiceServer::new(api::Clients::new(clients)))
         .add_service(v1::audit_service_server::AuditServiceServer::new(Audit::new(vending.clone())))
-        .add_service(v1::ledger_service_server::LedgerServiceServer::new(Ledger::new(vending)))
-        .add_service(v1::public_key_service_server::PublicKeyServiceServer::new(PublicKeys::new(
-            store, clock,
+        .add_service(v1::ledger_service_server::LedgerServiceServer::from_arc(ledger))
+        .add_service(v1::public_key_service_server::PublicKeyServiceServer::from_arc(public_keys))
+        .add_service(v1::approval_service_server::ApprovalServiceServer::new(Approvals::new(
+            four_eyes, acts,
         )));
 
     // A server that is reached says what it is: its health was looked at.
@@ -153,6 +168,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         () = drained(ended) => tracing::warn!("connections were still open after {DRAIN:?}"),
     }
     health.abort();
+    destroying.abort();
     end_checkpoints.notify_one();
     if let Ok(mut checkpoints) = checkpointing.await {
         if let Err(error) = refusals.write().await {

@@ -174,6 +174,10 @@ pub struct Configuration {
     pub created_ms: i64,
     /// When its state last changed.
     pub updated_ms: i64,
+    /// From when on its keys are destroyed, if that is scheduled; when they were seen to be gone, if it is destroyed.
+    pub destroy_ms: Option<i64>,
+    /// Its keys may be gone already: there is no way back.
+    pub destroy_begun: bool,
 }
 
 impl Configuration {

@@ -66,6 +66,10 @@ identifier! {
     /// A client: a till system or an administrator.
     ClientId
 }
+identifier! {
+    /// An act that waits for more than one person.
+    ApprovalId
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 
 use thiserror::Error;
 
+use super::configuration::ConfigurationState;
 use super::error::StoreError;
 use super::id::{ClientId, ConfigurationId};
 
@@ -32,6 +33,9 @@ pub enum KeyChangePairError {
     /// There is no such configuration.
     #[error("there is no configuration {0}")]
     NotFound(ConfigurationId),
+    /// A key that is gone or going takes no meters and gives none.
+    #[error("a configuration of the pair is {0}")]
+    WrongState(ConfigurationState),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::configuration::ConfigurationState;
 use super::error::{Outcome, StoreError};
 use super::id::{ClientId, ConfigurationId};
+use super::limits::LimitMet;
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::{Tid, TidRefusal, TidWindow};
@@ -249,6 +250,32 @@ pub enum Refused {
     /// The meter can get no TID now.
     #[error(transparent)]
     Tid(#[from] TidRefusal),
+    /// The client's limits leave no room for it.
+    #[error(transparent)]
+    Limit(#[from] LimitMet),
+}
+
+/// Why the last TID of a meter is not lowered.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LowerRefused {
+    /// It never got one.
+    #[error("the ledger knows no last token identifier of this meter under this base date")]
+    MeterNotFound,
+    /// It would rise, which is seeding.
+    #[error("the last token identifier is {last}, which is lower already", last = .last.value())]
+    NotLower {
+        /// The last TID as it is.
+        last: Tid,
+    },
+    /// A token has a higher one: it would be given again.
+    #[error("a token with the identifier {issued} was issued to this meter", issued = .issued.value())]
+    Issued {
+        /// The highest TID of a token.
+        issued: Tid,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A refusal or a failure.

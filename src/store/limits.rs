@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -40,6 +41,12 @@ impl Amount {
             Payload::Currency { amount, .. } => Some(Self(u128::try_from(amount.units()).unwrap_or(0))),
             Payload::Management(_) => None,
         }
+    }
+
+    /// The rest, nothing at least.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
     }
 
     /// Both together.
@@ -86,6 +93,27 @@ pub struct AmountLimits {
     pub per_token: Option<Amount>,
     /// The most that all tokens of a day transfer.
     pub per_day: Option<Amount>,
+}
+
+/// The limit that stands against a token.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the limit {name} of this client is {most}{}", .ends.map(|_| " and is used up for today").unwrap_or_default())]
+pub struct LimitMet {
+    /// Its name, such as `electricity_credit.per_day` or `tokens_per_day`.
+    pub name: String,
+    /// How much it allows.
+    pub most: String,
+    /// When it allows more again; `None`: never for this token.
+    pub ends: Option<LimitEnd>,
+}
+
+/// When a limit that was met allows more again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitEnd {
+    /// The moment.
+    pub at_ms: i64,
+    /// From now.
+    pub wait: Duration,
 }
 
 /// Limits that nobody may have.

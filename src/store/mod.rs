@@ -9,6 +9,7 @@
 //!   a token its clear block.
 //! * Times are milliseconds since 1970 in UTC and are passed in by the caller, who owns the clock.
 
+mod approval;
 mod client;
 mod configuration;
 mod error;
@@ -32,6 +33,10 @@ use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
 
+pub use approval::{
+    Approval, ApprovalRequested, ApprovalState, ApprovalStep, NewApproval, PENDING_PER_CLIENT,
+    UnknownApprovalState, Vote,
+};
 pub use client::{
     Client, ClientAct, ClientChange, ClientError, Credential, CredentialChange, CredentialHolder, NewClient,
     NewCredential, Proof,
@@ -41,12 +46,13 @@ pub use configuration::{
     ImportedFields, MaskedKey, NewConfiguration, UnknownState, Warning,
 };
 pub use error::{Outcome, StoreError};
-pub use id::{ClientId, ConfigurationId, IdError, PublicKeyId};
+pub use id::{ApprovalId, ClientId, ConfigurationId, IdError, PublicKeyId};
 pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairError};
 pub use ledger::{
-    Content, LedgerError, NewToken, Recorded, Refused, RowContent, Sequence, TokenRow, request_made_ms,
+    Content, LedgerError, LowerRefused, NewToken, Recorded, Refused, RowContent, Sequence, TokenRow,
+    request_made_ms,
 };
-pub use limits::{Amount, AmountLimits, Limits, LimitsError};
+pub use limits::{Amount, AmountLimits, LimitEnd, LimitMet, Limits, LimitsError};
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
 pub use public_key::{NewPublicKey, PublicKey, Registered};
 pub use record::{AcceptedRestore, Actor, NewAct, Past, Records, Seed, TokenFilter, TokenPage};
@@ -102,6 +108,41 @@ pub trait Store: Send + Sync {
         id: ConfigurationId,
         enabled: bool,
         actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// Schedules the destruction of a disabled configuration; one that is scheduled already keeps its time.
+    async fn schedule_destruction(
+        &self,
+        id: ConfigurationId,
+        destroy_ms: i64,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// Takes a scheduled destruction back: the configuration is disabled then. One that is not scheduled stays as it is.
+    /// Refused once destruction has begun.
+    async fn restore_configuration(
+        &self,
+        id: ConfigurationId,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// The configurations whose keys are to be destroyed now, and those whose destruction was begun and did not end.
+    async fn due_destructions(&self, now_ms: i64) -> Result<Vec<ConfigurationId>, StoreError>;
+
+    /// Says that keys are about to be destroyed: from here on there is no way back. Refused before its time.
+    async fn begin_destruction(
+        &self,
+        id: ConfigurationId,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// Says that the keys were seen to be gone. Refused unless destruction was begun.
+    async fn finish_destruction(
+        &self,
+        id: ConfigurationId,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 
@@ -203,6 +244,9 @@ pub trait Store: Send + Sync {
         now_ms: i64,
     ) -> Result<AllowedKeyChange, KeyChangePairError>;
 
+    /// Whether a key change is allowed.
+    async fn key_change_allowed(&self, pair: KeyChangePair) -> Result<bool, StoreError>;
+
     /// Forbids a key change; says whether it was allowed.
     async fn forbid_key_change(
         &self,
@@ -261,4 +305,31 @@ pub trait Store: Send + Sync {
 
     /// Takes a database that lost commits as it is, on record: raises the floors of TIDs and of request ids.
     async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError>;
+
+    /// Lowers the last TID of a meter, on record, and answers what it was: never below a TID that a row of the ledger has, so
+    /// that no TID is given twice. What is so already stays so.
+    async fn lower_last_tid(&self, to: Seed, actor: Actor, now_ms: i64) -> Result<Tid, LowerRefused>;
+
+    /// Lets an act wait for more persons, on record. The same act of the same client, waiting already, is found instead.
+    async fn request_approval(&self, new: NewApproval) -> Result<ApprovalRequested, StoreError>;
+
+    /// One approval, in whatever state.
+    async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, StoreError>;
+
+    /// Approvals in the order in which they were asked for; of those alone that wait, if so wished.
+    async fn list_approvals(&self, page: PageRequest, pending: bool) -> Result<Page<Approval>, StoreError>;
+
+    /// The approvals whose act was granted, and did not end as far as is known.
+    async fn granted_approvals(&self) -> Result<Vec<Approval>, StoreError>;
+
+    /// Notes a vote on a pending approval, on record; one against it ends it, also of a client that was for it. Answers the approval
+    /// as it is then, whatever its state. `None`: there is none of this id.
+    async fn vote(&self, id: ApprovalId, vote: Vote) -> Result<Option<Approval>, StoreError>;
+
+    /// Brings an approval from one state to another, on record. `None`: it does not stand there, so somebody else was first.
+    async fn step_approval(&self, id: ApprovalId, step: ApprovalStep)
+    -> Result<Option<Approval>, StoreError>;
+
+    /// Ends the pending approvals whose time is over, on record.
+    async fn expire_approvals(&self, now_ms: i64) -> Result<(), StoreError>;
 }

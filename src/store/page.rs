@@ -35,8 +35,10 @@ pub enum Listing {
     Clients = 3,
     /// Allowed key changes in the order in which they were allowed.
     KeyChangePairs = 4,
+    /// Approvals in the order in which they were asked for.
+    Approvals = 5,
     /// Credentials of a client in the order of their creation.
-    Credentials = 5,
+    Credentials = 6,
 }
 
 /// Where the next page starts. Opaque to callers: text of 12 URL-safe characters.

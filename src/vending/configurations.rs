@@ -10,7 +10,7 @@ use std::{
 use super::Unusable;
 use crate::{
     hsm::{KeyId, KeyKind, Mask, VendingKey, VendingKeyClass},
-    store::{Configuration, ConfigurationId, ConfigurationState, Store, StoreError, Warning},
+    store::{Configuration, ConfigurationId, ConfigurationState, Store, StoreError},
     sts::attributes::{Attributes, Dkga},
 };
 
@@ -23,19 +23,26 @@ pub struct Known {
     pub attributes: Attributes,
     /// The key check value; zero where no key is kept.
     pub kcv: Option<[u8; 3]>,
-    /// How its key is used.
-    key: Result<VendingKey, Vec<Warning>>,
+    /// How its key is used, or why there is none.
+    key: Result<VendingKey, Unusable>,
 }
 
 impl Known {
     fn new(row: &Configuration) -> Self {
-        let key = vending_key(row).ok_or_else(|| row.unservable.clone());
+        let key = if row.destroy_begun {
+            Err(Unusable::Destroyed)
+        } else {
+            vending_key(row).ok_or_else(|| Unusable::Unservable(row.unservable.clone()))
+        };
         Self { id: row.id, attributes: row.attributes, kcv: row.kcv, key }
     }
 
     /// The key, if there is one.
+    ///
+    /// # Errors
+    /// The configuration can never issue, or its key is destroyed.
     pub fn key(&self) -> Result<VendingKey, Unusable> {
-        self.key.clone().map_err(Unusable::Unservable)
+        self.key.clone()
     }
 }
 
@@ -86,5 +93,10 @@ impl KnownConfigurations {
         let known = Arc::new(Known::new(&row));
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, known.clone());
         Ok(Ok(known))
+    }
+
+    /// Reads it from the store the next time: its key is no more what it was.
+    pub(super) fn forget(&self, id: ConfigurationId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 }

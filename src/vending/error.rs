@@ -6,7 +6,10 @@ use crate::{
     access::Denied,
     envelope::{BlobFault, FieldFault},
     hsm::HsmError,
-    store::{ConfigurationId, LedgerError, Outcome, StoreError, Warning},
+    store::{
+        ConfigurationError, ConfigurationId, ConfigurationRefusal, ConfigurationState, LedgerError, LimitMet,
+        Outcome, StoreError, Warning,
+    },
     sts::{attributes::BaseDate, meter::MeterError, tid::TidRefusal, token::key_change::KeyChangeRefusal},
 };
 
@@ -35,6 +38,9 @@ pub enum UploadError {
     /// The HSM does not answer.
     #[error(transparent)]
     Hsm(#[from] HsmError),
+    /// The same content was uploaded before, and its key was destroyed.
+    #[error("this configuration was destroyed: its key is not taken in again")]
+    Destroyed,
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -55,7 +61,13 @@ pub enum Unusable {
     /// It is disabled.
     #[error("the configuration is disabled")]
     Disabled,
-    /// Its keys are gone or going.
+    /// It is enabled, and only a disabled one can be destroyed.
+    #[error("the configuration is enabled: disable it first")]
+    Enabled,
+    /// Its keys are going.
+    #[error("the configuration waits to be destroyed; it can be restored until then")]
+    DestroyScheduled,
+    /// Its keys are gone.
     #[error("the configuration is destroyed")]
     Destroyed,
     /// It can never issue.
@@ -70,6 +82,19 @@ pub enum Unusable {
     /// The HSM failed the probe of what its key needs.
     #[error("the HSM cannot serve this configuration's key: {0}")]
     KeyClass(String),
+}
+
+impl From<ConfigurationState> for Unusable {
+    /// What is in the way when a configuration is in this state and should be in another.
+    fn from(state: ConfigurationState) -> Self {
+        match state {
+            ConfigurationState::Importing => Self::Importing,
+            ConfigurationState::Enabled => Self::Enabled,
+            ConfigurationState::Disabled => Self::Disabled,
+            ConfigurationState::DestroyScheduled => Self::DestroyScheduled,
+            ConfigurationState::Destroyed => Self::Destroyed,
+        }
+    }
 }
 
 /// Why a token is not issued.
@@ -104,6 +129,9 @@ pub enum IssueError {
     /// The meter is not carried from the one key to the other.
     #[error(transparent)]
     KeyChange(#[from] KeyChangeRefused),
+    /// The client's limits leave no room.
+    #[error(transparent)]
+    Limit(LimitMet),
     /// The id belongs to another request.
     #[error("this request_id was used for another request")]
     RequestIdReused,
@@ -147,6 +175,15 @@ impl IssueError {
         }
     }
 
+    /// Whether the key is destroyed, so that no digits come any more.
+    pub fn is_destroyed(&self) -> bool {
+        match self {
+            Self::Unusable(Unusable::Destroyed) => true,
+            Self::Unsettled(error) => error.is_destroyed(),
+            _ => false,
+        }
+    }
+
     /// What to tell of a refusal after the look for an earlier row failed too.
     pub(super) fn after_look(self, look: Self) -> Self {
         match look {
@@ -178,15 +215,18 @@ impl From<LedgerError> for IssueError {
             LedgerError::Refused(Refused::RequestIdTooOld) => Self::RequestIdTooOld,
             LedgerError::Refused(Refused::CredentialNotEnabled) => Self::CredentialRefused,
             LedgerError::Refused(Refused::Tid(refusal)) => Self::Tid(refusal),
+            LedgerError::Refused(Refused::Limit(met)) => Self::Limit(met),
             LedgerError::Refused(Refused::KeyChangeNotAllowed { .. }) => {
                 Self::KeyChange(KeyChangeRefused::NotAllowed)
             }
             LedgerError::Refused(Refused::ConfigurationNotFound { id }) => Unusable::NotFound(id).into(),
-            LedgerError::Refused(Refused::ConfigurationNotEnabled { state, .. }) => match state {
-                State::Importing => Unusable::Importing.into(),
-                State::Destroyed | State::DestroyScheduled => Unusable::Destroyed.into(),
-                State::Enabled | State::Disabled => Unusable::Disabled.into(),
-            },
+            // An enabled one is not refused for its state.
+            LedgerError::Refused(Refused::ConfigurationNotEnabled { state: State::Enabled, .. }) => {
+                Unusable::Disabled.into()
+            }
+            LedgerError::Refused(Refused::ConfigurationNotEnabled { state, .. }) => {
+                Unusable::from(state).into()
+            }
         }
     }
 }
@@ -243,7 +283,26 @@ pub enum EnableError {
     /// Its nature or its state forbids it.
     #[error(transparent)]
     Unusable(#[from] Unusable),
+    /// The clock or the database is in doubt.
+    #[error("nothing is destroyed: {0}")]
+    Stopped(super::Stop),
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl EnableError {
+    /// What the store said of this configuration.
+    pub(super) fn of(id: ConfigurationId, error: ConfigurationError) -> Self {
+        match error {
+            ConfigurationError::Store(error) => Self::Store(error),
+            ConfigurationError::Refused(ConfigurationRefusal::NotFound) => Unusable::NotFound(id).into(),
+            ConfigurationError::Refused(ConfigurationRefusal::NotServable { reasons }) => {
+                Unusable::Unservable(reasons).into()
+            }
+            ConfigurationError::Refused(ConfigurationRefusal::WrongState { state }) => {
+                Unusable::from(state).into()
+            }
+        }
+    }
 }

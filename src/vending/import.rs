@@ -9,9 +9,8 @@ use crate::{
     envelope::{self, Blobs, ConfigurationDraft, Invalid, PublicKey, Unservable, Upload},
     hsm::{HsmError, KeyId, VendingKeyMaterial, key_check_value},
     store::{
-        Actor, Begun, Configuration, ConfigurationError, ConfigurationId, ConfigurationRefusal,
-        ConfigurationState, FinishedState, ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, Scope,
-        Warning,
+        Actor, Begun, Configuration, ConfigurationError, ConfigurationId, ConfigurationState, FinishedState,
+        ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, Scope, Warning,
     },
 };
 
@@ -49,8 +48,9 @@ impl Vending {
             let known = self.store.configuration_of_upload(opened.new.fingerprint).await?;
             let known = known.filter(|known| known.state != ConfigurationState::Importing);
             return Ok(match known {
+                Some(gone) if gone.destroy_begun => return Err(UploadError::Destroyed),
                 Some(configuration) => Uploaded { configuration, existing: true },
-                None => Uploaded { configuration: preview(opened)?, existing: false },
+                None => Uploaded { configuration: preview(opened, self.uploads_start)?, existing: false },
             });
         }
         // In a task of its own: a caller who hangs up must not leave a half import behind.
@@ -126,6 +126,7 @@ impl Vending {
         let Opened { new, material } = opened;
         let now_ms = new.now_ms;
         let row = match self.store.begin_import(new).await? {
+            Begun::Existing(gone) if gone.destroy_begun => return Err(UploadError::Destroyed),
             Begun::Existing(configuration) => return Ok(Uploaded { configuration, existing: true }),
             Begun::Started(row) | Begun::Resumed(row) => row,
         };
@@ -166,7 +167,7 @@ impl Vending {
         Ok(ImportedFields {
             kcv: Some(imported.kcv),
             mask: imported.mask().map(|mask| MaskedKey { iv: mask.iv, ciphertext: mask.ciphertext }),
-            state: FinishedState::Enabled,
+            state: self.uploads_start,
         })
     }
 
@@ -196,17 +197,7 @@ impl Vending {
         self.reach(caller, &[id]).await?;
         let now_ms = self.clock.now_ms();
         let changed = self.store.set_configuration_enabled(id, enabled, caller.actor(), now_ms).await;
-        changed.map_err(|error| match error {
-            ConfigurationError::Store(error) => EnableError::Store(error),
-            ConfigurationError::Refused(ConfigurationRefusal::NotFound) => Unusable::NotFound(id).into(),
-            ConfigurationError::Refused(ConfigurationRefusal::NotServable { reasons }) => {
-                Unusable::Unservable(reasons).into()
-            }
-            ConfigurationError::Refused(ConfigurationRefusal::WrongState { state }) => match state {
-                ConfigurationState::Importing => Unusable::Importing.into(),
-                _ => Unusable::Destroyed.into(),
-            },
-        })
+        changed.map_err(|error| EnableError::of(id, error))
     }
 }
 
@@ -226,11 +217,11 @@ fn judged(draft: &ConfigurationDraft) -> (Vec<Warning>, Vec<Warning>) {
 }
 
 /// The row that would be stored.
-fn preview(Opened { new, material }: Opened) -> Result<Configuration, HsmError> {
+fn preview(Opened { new, material }: Opened, start: FinishedState) -> Result<Configuration, HsmError> {
     Ok(Configuration {
         id: new.id,
         fingerprint: new.fingerprint,
-        state: if material.is_some() { ConfigurationState::Enabled } else { ConfigurationState::Disabled },
+        state: if material.is_some() { start.into() } else { ConfigurationState::Disabled },
         display_name: new.display_name,
         attributes: new.attributes,
         key_length: new.key_length,
@@ -242,5 +233,7 @@ fn preview(Opened { new, material }: Opened) -> Result<Configuration, HsmError> 
         uploaded_by: new.uploaded_by,
         created_ms: new.now_ms,
         updated_ms: new.now_ms,
+        destroy_ms: None,
+        destroy_begun: false,
     })
 }

@@ -1,6 +1,7 @@
 //! The acts: importing a configuration, issuing a token. Policy and the clock's rules live here.
 
 pub(crate) mod configurations;
+mod destruction;
 mod error;
 mod gate;
 mod import;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OnceCell};
 
 pub use configurations::Known;
+pub use destruction::DestroyError;
 pub use error::{EnableError, IssueError, KeyChangeRefused, Unusable, UploadError, VerifyError};
 pub use gate::{Gate, Stop, behind};
 pub use import::Uploaded;
@@ -31,7 +33,7 @@ use crate::{
     hsm::Hsm,
     selftest::Latch,
     settings::VendingSettings,
-    store::{AllowedKeyChange, KeyChangePair, KeyChangePairError, Store, StoreError},
+    store::{AllowedKeyChange, FinishedState, KeyChangePair, KeyChangePairError, Store, StoreError},
 };
 
 /// The HSM, the store and the rules, put together.
@@ -47,6 +49,8 @@ pub struct Vending {
     importing: Mutex<()>,
     /// A failed self-test: nothing is issued any more.
     selftest: Latch,
+    /// The state in which a configuration that can issue begins its life.
+    uploads_start: FinishedState,
 }
 
 impl Vending {
@@ -68,6 +72,7 @@ impl Vending {
             server_key: OnceCell::new(),
             importing: Mutex::new(()),
             selftest: Latch::default(),
+            uploads_start: FinishedState::Enabled,
         }
     }
 
@@ -75,6 +80,12 @@ impl Vending {
     #[must_use]
     pub fn under(self, latch: Latch) -> Self {
         Self { selftest: latch, ..self }
+    }
+
+    /// Lets no upload issue before it is enabled by an act of its own.
+    #[must_use]
+    pub fn uploads_start_disabled(self) -> Self {
+        Self { uploads_start: FinishedState::Disabled, ..self }
     }
 
     /// Refuses once a self-test has failed: before anything is recorded, and before anything is encrypted again.

@@ -64,6 +64,11 @@ impl Policy {
         now_ms.saturating_sub(i64::from(self.0.request_retention_days) * 86_400_000)
     }
 
+    /// How long a scheduled destruction can be taken back, in milliseconds.
+    pub fn destroy_delay_ms(&self) -> i64 {
+        i64::try_from(self.0.destroy_delay.as_millis()).unwrap_or(i64::MAX)
+    }
+
     /// How far ahead of the clock a meter may get, in seconds.
     pub fn horizon_seconds(&self) -> i64 {
         i64::from(self.0.horizon_minutes) * 60
@@ -125,6 +130,7 @@ mod tests {
             allow_unverified_algorithms: allow,
             uploads_per_minute: 1,
             request_retention_days: 90,
+            destroy_delay: Duration::ZERO,
         })
     }
 

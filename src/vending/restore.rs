@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Stop, Vending};
 use crate::{
     access::Caller,
-    store::{AcceptedRestore, NewAct, Seed, StoreError},
+    store::{AcceptedRestore, LowerRefused, NewAct, Seed, StoreError},
     sts::{
         attributes::BaseDate,
         tid::{Tid, TidError},
@@ -31,6 +31,11 @@ impl Vending {
     /// Whether anything is issued now, and why not.
     pub fn stopped(&self) -> Option<Stop> {
         self.gate.pass().err()
+    }
+
+    /// Why the database is not believed, if so.
+    pub fn database_stop(&self) -> Option<Stop> {
+        self.gate.database_stop()
     }
 
     /// Believes the clock as it is, on record.
@@ -87,6 +92,14 @@ impl Vending {
     /// What the store says; nothing is raised then.
     pub async fn seed(&self, caller: &Caller, seeds: Vec<Seed>) -> Result<u64, StoreError> {
         self.store.seed_last_tids(seeds, caller.actor(), self.gate.now_ms()).await
+    }
+
+    /// Lowers the last TID of one meter, on record, and answers what it was.
+    ///
+    /// # Errors
+    /// [`LowerRefused`]: never below a TID that a token has.
+    pub async fn lower(&self, caller: &Caller, to: Seed) -> Result<Tid, LowerRefused> {
+        self.store.lower_last_tid(to, caller.actor(), self.gate.now_ms()).await
     }
 }
 

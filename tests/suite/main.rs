@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod access;
+mod approvals;
 mod command_line;
 mod conformance;
 mod crashing;
 mod custody;
 mod foreign;
+mod forgery;
 mod fuzzing;
 mod harness;
 mod healing;

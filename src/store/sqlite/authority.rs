@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::chain::Writing;
 use super::sealed::Table;
 use super::{clients, configurations};
-use crate::store::{ClientId, ConfigurationId, ConfigurationState, CredentialHolder, StoreError};
+use crate::store::{ClientId, ConfigurationId, ConfigurationState, CredentialHolder, Limits, StoreError};
 
 /// For how long rows are believed without reading them again.
 const BELIEVED: Duration = Duration::from_secs(1);
@@ -22,6 +22,13 @@ pub(super) struct KnownCaller {
     pub(super) client: i64,
     pub(super) credential: i64,
     pub(super) holder: CredentialHolder,
+}
+
+impl KnownCaller {
+    /// How much the client may issue.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.holder.client.limits
+    }
 }
 
 /// What was read in this second.

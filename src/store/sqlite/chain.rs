@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::authority::Authority;
 use super::column::foreign;
 use super::sealed::Reading;
+use super::usage::Usage;
 use crate::audit::{
     Act, ChainId, Entry, Hash, Head, KeyChangeBits, Line, Record, SaltSource, Subject, TokenEntry, TokenKind,
 };
@@ -30,6 +31,8 @@ pub(super) struct State {
     /// Under each base date no TID at or below is given.
     floors: [Option<Tid>; BASE_DATES.len()],
     changed: bool,
+    /// How many bookings of the transaction there are.
+    booked: usize,
 }
 
 /// More records than come between two checkpoints.
@@ -51,6 +54,7 @@ pub(super) struct Writing {
     /// None: to be read from the database before its next use.
     state: Cell<Option<State>>,
     authority: Authority,
+    usage: Usage,
     /// Whether the roll of sealed rows must be written anew.
     deciding_rows_changed: Cell<bool>,
 }
@@ -64,11 +68,12 @@ impl Deref for Writing {
 }
 
 impl Writing {
-    pub(super) fn new(connection: Reading) -> Self {
+    pub(super) fn new(connection: Reading, alarm_pace: u32) -> Self {
         Self {
             connection,
             state: Cell::new(None),
             authority: Authority::default(),
+            usage: Usage::new(alarm_pace),
             deciding_rows_changed: Cell::new(false),
         }
     }
@@ -76,6 +81,11 @@ impl Writing {
     /// What is remembered of callers and configurations.
     pub(super) fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// What clients were given today.
+    pub(super) fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     /// Notes that a row that decides was written or deleted.
@@ -86,11 +96,15 @@ impl Writing {
 
     /// What to go back to when a savepoint is taken back.
     pub(super) fn mark(&self) -> Option<State> {
-        self.state.get()
+        self.state.get().map(|state| State { booked: self.usage.mark(), ..state })
     }
 
     /// Goes back; to `None` after a transaction whose end is not known.
     pub(super) fn go_back(&self, mark: Option<State>) {
+        match mark {
+            Some(state) => self.usage.go_back(state.booked),
+            None => self.usage.forget(),
+        }
         self.state.set(mark);
         self.authority.forget();
     }
@@ -107,6 +121,7 @@ impl Writing {
 
     /// Writes the head if records were appended, and the roll if rows that decide changed. The last statements of a transaction.
     pub(super) fn write_head(&self) -> Result<(), StoreError> {
+        self.write_usage()?;
         if self.deciding_rows_changed.replace(false) {
             self.write_roll(number(self.state()?.head.position)?)?;
         }
@@ -247,6 +262,7 @@ fn read_state(connection: &Connection) -> Result<State, StoreError> {
                 requests_from_ms: row.get(5)?,
                 floors: [None; BASE_DATES.len()],
                 changed: false,
+                booked: 0,
             })
         })?;
     for (base_date, floor) in BASE_DATES.iter().zip(&mut state.floors) {

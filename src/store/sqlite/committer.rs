@@ -303,7 +303,7 @@ mod tests {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE t (x INTEGER UNIQUE)").unwrap();
         let seals = Arc::new(Seals::new(Arc::new(SoftwareSealer([1; 32]))));
-        Committer::start(Writing::new(Reading::new(connection, seals)), queue, batch).unwrap()
+        Committer::start(Writing::new(Reading::new(connection, seals), 5), queue, batch).unwrap()
     }
 
     fn insert(x: i64) -> impl FnOnce(&Writing) -> Answer<usize, ()> + Send {

@@ -15,7 +15,7 @@ use crate::store::{
 };
 use crate::sts::attributes::{Attributes, KeyExpiry};
 
-type Refusable<T> = Result<Result<T, ConfigurationRefusal>, StoreError>;
+pub(super) type Refusable<T> = Result<Result<T, ConfigurationRefusal>, StoreError>;
 
 pub(super) fn begin_import(connection: &Writing, new: &NewConfiguration) -> Result<Begun, StoreError> {
     if let Some(known) = of_upload(connection, new.fingerprint)? {
@@ -170,7 +170,7 @@ pub(super) fn list(connection: &Reading, page: PageRequest) -> Result<Page<Confi
 }
 
 /// Seals the row that was just changed.
-fn seal(connection: &Writing, id: ConfigurationId) -> Result<(), StoreError> {
+pub(super) fn seal(connection: &Writing, id: ConfigurationId) -> Result<(), StoreError> {
     let number = connection
         .prepare_cached("SELECT number FROM configurations WHERE id = ?1")?
         .query_row([id.to_bytes()], |row| row.get(0))?;
@@ -185,7 +185,7 @@ fn not_servable(row: Configuration) -> ConfigurationRefusal {
 }
 
 /// The row that was just written.
-fn written(connection: &Reading, id: ConfigurationId) -> Result<Configuration, StoreError> {
+pub(super) fn written(connection: &Reading, id: ConfigurationId) -> Result<Configuration, StoreError> {
     get(connection, id)?
         .ok_or_else(|| StoreError::Defect { reason: "a configuration just written is gone".into() })
 }
@@ -228,6 +228,8 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Configuration)> {
         uploaded_by: ClientId::from_bytes(row.get("uploaded_by")?),
         created_ms: row.get("created_ms")?,
         updated_ms: row.get("updated_ms")?,
+        destroy_ms: row.get("destroy_ms")?,
+        destroy_begun: row.get::<_, Option<i64>>("destroy_begun_ms")?.is_some(),
     };
     Ok((row.get("number")?, configuration))
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{OptionalExtension as _, Row};
+use rusqlite::Row;
 
 use super::chain::Writing;
 use super::sealed::{Reading, Table};
 use crate::store::{
-    Actor, AllowedKeyChange, ClientId, ConfigurationId, KeyChangePair, KeyChangePairError, Listing, Page,
-    PageRequest, StoreError,
+    Actor, AllowedKeyChange, ClientId, ConfigurationId, ConfigurationState, KeyChangePair,
+    KeyChangePairError, Listing, Page, PageRequest, StoreError,
 };
 
 const SELECT: &str = "
@@ -26,12 +26,11 @@ pub(super) fn allow(
     now_ms: i64,
 ) -> Result<Result<AllowedKeyChange, KeyChangePairError>, StoreError> {
     for id in [pair.source, pair.target] {
-        let known: Option<i64> = connection
-            .prepare_cached("SELECT number FROM configurations WHERE id = ?1")?
-            .query_row([id.to_bytes()], |row| row.get(0))
-            .optional()?;
-        if known.is_none() {
+        let Some(known) = super::configurations::get(connection, id)? else {
             return Ok(Err(KeyChangePairError::NotFound(id)));
+        };
+        if matches!(known.state, ConfigurationState::DestroyScheduled | ConfigurationState::Destroyed) {
+            return Ok(Err(KeyChangePairError::WrongState(known.state)));
         }
     }
     let allowed = connection
@@ -83,6 +82,14 @@ pub(super) fn forbid(
 pub(super) fn is_allowed(connection: &Reading, source: i64, target: i64) -> Result<bool, StoreError> {
     let condition = "source = ?1 AND target = ?2";
     Ok(connection.one(Table::KeyChangePairs, condition, (source, target), |_| Ok(()))?.is_some())
+}
+
+/// The same by ids.
+pub(super) fn is_allowed_pair(connection: &Reading, pair: KeyChangePair) -> Result<bool, StoreError> {
+    let condition = "source = (SELECT number FROM configurations WHERE id = ?1)
+        AND target = (SELECT number FROM configurations WHERE id = ?2)";
+    let ids = (pair.source.to_bytes(), pair.target.to_bytes());
+    Ok(connection.one(Table::KeyChangePairs, condition, ids, |_| Ok(()))?.is_some())
 }
 
 pub(super) fn list(connection: &Reading, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError> {

@@ -10,6 +10,7 @@ use super::authority::KnownCaller;
 use super::chain::{State, Writing};
 use super::column::{coded, coded_or_null, foreign};
 use super::failure::spoils_transaction;
+use super::usage;
 use crate::audit::{Hash, KeyChangeBits, TokenEntry, TokenKind};
 use crate::store::{
     ClientId, ConfigurationId, ConfigurationState, Content, LedgerError, NewToken, Recorded, Refused,
@@ -97,6 +98,10 @@ pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorde
         return Ok(Err(Refused::RequestIdTooOld));
     }
 
+    let charge = match usage::admit(writing, &caller, &new.content, new.now_ms)? {
+        Ok(charge) => charge,
+        Err(met) => return Ok(Err(met.into())),
+    };
     let finished = match finish(writing, &state, new.content.clone())? {
         Ok(finished) => finished,
         Err(refused) => return Ok(Err(refused)),
@@ -107,6 +112,7 @@ pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorde
             entry(new, &finished.content, subject)
         })?;
     insert(writing, &caller, new, &finished, sequence, hash)?;
+    usage::book(writing, &caller, charge, new.now_ms)?;
     let sequence = Sequence::new(sequence)
         .ok_or_else(|| StoreError::Defect { reason: "a ledger row has no positive number".into() })?;
     Ok(Ok(Recorded::New(TokenRow {

@@ -4,6 +4,7 @@
 //! of its table (`configurations`, `public_keys`, `clients`, `ledger`). A query goes to the `readers` instead.
 //! `migrations` bring the schema up when the database is opened; `lock` keeps a second process out.
 
+mod approvals;
 mod authority;
 mod chain;
 mod checkpoints;
@@ -12,7 +13,9 @@ mod column;
 mod committer;
 mod configurations;
 mod connection;
+mod destruction;
 mod failure;
+mod falls;
 mod key_changes;
 mod ledger;
 mod lock;
@@ -22,6 +25,7 @@ mod readers;
 mod sealed;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod verifications;
 
 use std::collections::BTreeMap;
@@ -38,12 +42,13 @@ use self::lock::ProcessLock;
 use self::readers::Readers;
 use self::sealed::{Reading, Seals};
 use super::{
-    AcceptedRestore, Actor, AllowedKeyChange, Attempt, Attempted, Begun, Client, ClientAct, ClientChange,
-    ClientError, ClientId, Configuration, ConfigurationError, ConfigurationId, ConfigurationRefusal,
-    Credential, CredentialChange, CredentialHolder, ImportedFields, KeyChangePair, KeyChangePairError,
-    LedgerError, NewAct, NewAttempt, NewClient, NewConfiguration, NewCredential, NewPublicKey, NewToken,
-    Page, PageRequest, Past, PublicKey, PublicKeyId, Recorded, Records, Registered, SealReport, Sealer, Seed,
-    Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow,
+    AcceptedRestore, Actor, AllowedKeyChange, Approval, ApprovalId, ApprovalRequested, ApprovalStep, Attempt,
+    Attempted, Begun, Client, ClientAct, ClientChange, ClientError, ClientId, Configuration,
+    ConfigurationError, ConfigurationId, ConfigurationRefusal, Credential, CredentialChange,
+    CredentialHolder, ImportedFields, KeyChangePair, KeyChangePairError, LedgerError, LowerRefused, NewAct,
+    NewApproval, NewAttempt, NewClient, NewConfiguration, NewCredential, NewPublicKey, NewToken, Page,
+    PageRequest, Past, PublicKey, PublicKeyId, Recorded, Records, Registered, SealReport, Sealer, Seed,
+    Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow, Vote,
 };
 use crate::audit::{Hash, Head, RESTORE_ACCEPTED};
 use crate::crash;
@@ -65,12 +70,14 @@ pub struct SqliteSettings {
     pub batch: usize,
     /// How many threads serve queries.
     pub readers: usize,
+    /// Which multiple of a client's usual tokens of a day raises an alarm.
+    pub alarm_pace: u32,
 }
 
 impl SqliteSettings {
     /// The usual settings for a database at this path.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), queue: 4_096, batch: 2_048, readers: 2 }
+        Self { path: path.into(), queue: 4_096, batch: 2_048, readers: 2, alarm_pace: 5 }
     }
 }
 
@@ -117,7 +124,7 @@ impl SqliteStore {
             .map_err(OpenError::Randomness)?;
         chain::create(&writer, id, salt_source)?;
         let (roll, rows) = sealed::roll_and_rows(&writer)?;
-        let writer = Writing::new(Reading::new(writer, Arc::clone(&seals)));
+        let writer = Writing::new(Reading::new(writer, Arc::clone(&seals)), settings.alarm_pace);
         let mut sealed = 0;
         if seal_rows || !roll {
             if rows && !seal_rows {
@@ -243,6 +250,45 @@ impl Store for SqliteStore {
         self.write_configuration(move |c| configurations::set_enabled(c, id, enabled, &actor, now_ms)).await
     }
 
+    async fn schedule_destruction(
+        &self,
+        id: ConfigurationId,
+        destroy_ms: i64,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::schedule(c, id, destroy_ms, &actor, now_ms)).await
+    }
+
+    async fn restore_configuration(
+        &self,
+        id: ConfigurationId,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::restore(c, id, &actor, now_ms)).await
+    }
+
+    async fn due_destructions(&self, now_ms: i64) -> Result<Vec<ConfigurationId>, StoreError> {
+        self.read(move |c| destruction::due(c, now_ms)).await
+    }
+
+    async fn begin_destruction(
+        &self,
+        id: ConfigurationId,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::begin(c, id, now_ms)).await
+    }
+
+    async fn finish_destruction(
+        &self,
+        id: ConfigurationId,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        self.write_configuration(move |c| destruction::finish(c, id, now_ms)).await
+    }
+
     async fn register_public_key(&self, new: NewPublicKey) -> Result<Registered, StoreError> {
         self.write(move |c| public_keys::register(c, &new)).await
     }
@@ -360,6 +406,10 @@ impl Store for SqliteStore {
         self.write(move |c| key_changes::allow(c, pair, by, now_ms)).await?
     }
 
+    async fn key_change_allowed(&self, pair: KeyChangePair) -> Result<bool, StoreError> {
+        self.read(move |c| key_changes::is_allowed_pair(c, pair)).await
+    }
+
     async fn forbid_key_change(
         &self,
         pair: KeyChangePair,
@@ -459,8 +509,45 @@ impl Store for SqliteStore {
         self.write(move |c| {
             c.raise_floors(&accepted.floors, accepted.requests_from_ms)?;
             c.skip_past(accepted.lost_from)?;
+            approvals::forget_pending(c, accepted.now_ms)?;
             c.append_act(RESTORE_ACCEPTED, &accepted.actor, accepted.now_ms, &accepted.details)
         })
         .await
+    }
+
+    async fn lower_last_tid(&self, to: Seed, actor: Actor, now_ms: i64) -> Result<Tid, LowerRefused> {
+        self.write(move |c| falls::lower(c, to, &actor, now_ms)).await?
+    }
+
+    async fn request_approval(&self, new: NewApproval) -> Result<ApprovalRequested, StoreError> {
+        self.write(move |c| approvals::request(c, &new)).await
+    }
+
+    async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, StoreError> {
+        self.read(move |c| approvals::get(c, id)).await
+    }
+
+    async fn list_approvals(&self, page: PageRequest, pending: bool) -> Result<Page<Approval>, StoreError> {
+        self.read(move |c| approvals::list(c, page, pending)).await
+    }
+
+    async fn granted_approvals(&self) -> Result<Vec<Approval>, StoreError> {
+        self.read(approvals::granted).await
+    }
+
+    async fn vote(&self, id: ApprovalId, vote: Vote) -> Result<Option<Approval>, StoreError> {
+        self.write(move |c| approvals::vote(c, id, &vote)).await
+    }
+
+    async fn step_approval(
+        &self,
+        id: ApprovalId,
+        step: ApprovalStep,
+    ) -> Result<Option<Approval>, StoreError> {
+        self.write(move |c| approvals::step(c, id, &step)).await
+    }
+
+    async fn expire_approvals(&self, now_ms: i64) -> Result<(), StoreError> {
+        self.write(move |c| approvals::expire(c, now_ms)).await
     }
 }

@@ -27,14 +27,23 @@ pub(super) enum Table {
     PublicKeys,
     Configurations,
     KeyChangePairs,
+    Approvals,
+    ApprovalVotes,
     /// The one row over all others.
     Roll,
 }
 
 impl Table {
     /// Those on the roll, in its order.
-    const ON_ROLL: [Self; 5] =
-        [Self::Clients, Self::Credentials, Self::PublicKeys, Self::Configurations, Self::KeyChangePairs];
+    const ON_ROLL: [Self; 7] = [
+        Self::Clients,
+        Self::Credentials,
+        Self::PublicKeys,
+        Self::Configurations,
+        Self::KeyChangePairs,
+        Self::Approvals,
+        Self::ApprovalVotes,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -43,6 +52,8 @@ impl Table {
             Self::PublicKeys => "public_keys",
             Self::Configurations => "configurations",
             Self::KeyChangePairs => "key_change_pairs",
+            Self::Approvals => "approvals",
+            Self::ApprovalVotes => "approval_votes",
             Self::Roll => "roll",
         }
     }

@@ -20,11 +20,11 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 use vendkey::api::v1::{
     Configuration, GetServerKeyRequest, IssueTokenRequest, IssuedToken, RegisterPublicKeyRequest, UnitCredit,
-    UploadConfigurationRequest, UploadConfigurationResponse, audit_service_client::AuditServiceClient,
-    client_service_client::ClientServiceClient, configuration_service_client::ConfigurationServiceClient,
-    issue_token_request::Content, ledger_service_client::LedgerServiceClient,
-    public_key_service_client::PublicKeyServiceClient, token_service_client::TokenServiceClient,
-    unit_credit::Amount,
+    UploadConfigurationRequest, UploadConfigurationResponse, approval_service_client::ApprovalServiceClient,
+    audit_service_client::AuditServiceClient, client_service_client::ClientServiceClient,
+    configuration_service_client::ConfigurationServiceClient, issue_token_request::Content,
+    ledger_service_client::LedgerServiceClient, public_key_service_client::PublicKeyServiceClient,
+    token_service_client::TokenServiceClient, unit_credit::Amount,
 };
 
 use super::{Administrator, Blobs, DRN};
@@ -253,6 +253,7 @@ pub struct Api {
     pub clients: ClientServiceClient<Authorized>,
     pub audit: AuditServiceClient<Authorized>,
     pub ledger: LedgerServiceClient<Authorized>,
+    pub approvals: ApprovalServiceClient<Authorized>,
 }
 
 impl Api {
@@ -266,7 +267,8 @@ impl Api {
             tokens: TokenServiceClient::new(service.clone()),
             clients: ClientServiceClient::new(service.clone()),
             audit: AuditServiceClient::new(service.clone()),
-            ledger: LedgerServiceClient::new(service),
+            ledger: LedgerServiceClient::new(service.clone()),
+            approvals: ApprovalServiceClient::new(service),
         }
     }
 

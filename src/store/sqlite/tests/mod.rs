@@ -1,5 +1,6 @@
 //! The contract of the store, kept by SQLite.
 
+mod approvals;
 mod chain;
 mod clients;
 mod configurations;
@@ -11,6 +12,7 @@ mod ledger;
 mod model;
 mod public_keys;
 mod seals;
+mod usage;
 
 use tempfile::TempDir;
 use uuid::Uuid;

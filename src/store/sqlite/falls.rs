@@ -1,0 +1,60 @@
+//! Lowering the last TID of a meter: the one way in which it falls.
+
+use std::collections::BTreeMap;
+
+use rusqlite::OptionalExtension as _;
+
+use super::chain::Writing;
+use super::column::foreign;
+use super::ledger::{last_tid, pan};
+use crate::store::{Actor, LowerRefused, Seed, StoreError};
+use crate::sts::tid::Tid;
+
+/// Lowers a last TID and answers what it was.
+pub(super) fn lower(
+    writing: &Writing,
+    to: Seed,
+    actor: &Actor,
+    now_ms: i64,
+) -> Result<Result<Tid, LowerRefused>, StoreError> {
+    let Seed { meter, base_date, tid } = to;
+    let (pan, year) = (pan(meter)?, base_date.year());
+    let Some(was) = last_tid(writing, meter, base_date)? else { return Ok(Err(LowerRefused::MeterNotFound)) };
+    if was == tid {
+        return Ok(Ok(was));
+    }
+    if was < tid {
+        return Ok(Err(LowerRefused::NotLower { last: was }));
+    }
+    let issued: Option<Tid> = writing
+        .prepare_cached(
+            "SELECT tid FROM issued_tokens WHERE pan = ?1 AND base_date = ?2 ORDER BY tid DESC LIMIT 1",
+        )?
+        .query_row((pan, year), |row| Tid::new(row.get(0)?).map_err(|_| foreign("issued_tokens.tid")))
+        .optional()?;
+    if let Some(issued) = issued.filter(|issued| *issued > tid) {
+        return Ok(Err(LowerRefused::Issued { issued }));
+    }
+    let client = match actor {
+        Actor::Local => None,
+        Actor::Client { client, .. } => Some(client.to_bytes()),
+    };
+    writing
+        .prepare_cached(
+            "INSERT INTO meter_falls (pan, base_date, from_tid, to_tid, actor, at_ms, open)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1)",
+        )?
+        .execute((pan, year, was.value(), tid.value(), client, now_ms))?;
+    writing
+        .prepare_cached("UPDATE meters SET last_tid = ?1 WHERE pan = ?2 AND base_date = ?3")?
+        .execute((tid.value(), pan, year))?;
+    writing.prepare_cached("UPDATE meter_falls SET open = 0 WHERE open = 1")?.execute([])?;
+    // Not the meter: as in every record.
+    let details = BTreeMap::from([
+        ("base_date", year.to_string()),
+        ("from", was.value().to_string()),
+        ("to", tid.value().to_string()),
+    ]);
+    writing.append_act("meter.lowered", actor, now_ms, &details)?;
+    Ok(Ok(was))
+}

@@ -1,0 +1,426 @@
+//! Four eyes: what waits, who counts, and that nothing else is ever done.
+
+use std::{
+    fs,
+    process::Output,
+    time::{Duration, Instant},
+};
+
+use rusqlite::Connection;
+use serde_json::Value;
+use tonic::Status;
+use tonic_types::StatusExt as _;
+use vendkey::{
+    access::Credential,
+    api::v1::{
+        AcceptRestoreRequest, AllowKeyChangeRequest, Approval, ApproveRequest, Configuration,
+        EnableConfigurationRequest, GetApprovalRequest, GetServerKeyRequest, ListApprovalsRequest,
+        ListConfigurationsRequest, ListPublicKeysRequest, LowerLastTidRequest, MeterSeed,
+        RegisterPublicKeyRequest, RejectRequest, SeedMetersRequest, approval::State,
+        configuration::State as ConfigurationState,
+    },
+};
+
+use crate::harness::{Administrator, Api, DKGA02, DKGA04, Home, Server, reason, ten_kwh};
+
+const TWO: &str = "[access]\napprovals = 2\n";
+
+/// Lets another hand write to the database while no server runs, and seals what it wrote.
+fn written(home: &Home, sql: &str) {
+    Connection::open(home.path("vendkey.db")).unwrap().execute_batch(sql).unwrap();
+    sealed(home);
+}
+
+fn sealed(home: &Home) {
+    let sealed = home.vendkey(&["setup", "--seal-rows", "--settings", &home.text("vendkey.toml")]);
+    assert!(sealed.status.success(), "{}", said(&sealed));
+}
+
+/// A home where acts take several persons, with this many administrators more than the first. Their credentials are files.
+fn home(settings: &str, more: &[&str]) -> Home {
+    let home = Home::new();
+    home.write_settings(settings);
+    for (number, name) in more.iter().enumerate() {
+        let credential = Credential::generate().unwrap();
+        fs::write(home.path(name), &*credential.expose()).unwrap();
+        let sql = format!(
+            "INSERT INTO clients (id, display_name, role, enabled, created_ms, updated_ms)
+             VALUES (x'{:032x}', '{name}', 'administrator', 1, 0, 0);
+             INSERT INTO credentials (key_id, client, secret_sha256, enabled, created_ms)
+             VALUES ('{}', last_insert_rowid(), x'{}', 1, 0)",
+            number + 1,
+            credential.key_id(),
+            hex::encode(credential.hash().0),
+        );
+        written(&home, &sql);
+    }
+    home
+}
+
+async fn api(home: &Home, server: &Server, credential: &str) -> Api {
+    let credential = fs::read_to_string(home.path(credential)).unwrap();
+    Api::connect(&server.endpoint, credential.trim()).await
+}
+
+fn disable(home: &Home, name: &str) {
+    let changed = format!("UPDATE clients SET enabled = 0 WHERE display_name = '{name}'");
+    written(home, &changed);
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The approval that a call waits for.
+fn waiting<T: std::fmt::Debug>(answer: Result<T, Status>) -> String {
+    let status = answer.unwrap_err();
+    assert_eq!(reason(&status), "APPROVAL_PENDING", "{status:?}");
+    status.get_error_details().error_info().unwrap().metadata["approval"].clone()
+}
+
+fn enabling(configuration: &Configuration) -> EnableConfigurationRequest {
+    EnableConfigurationRequest { name: configuration.name.clone() }
+}
+
+impl Api {
+    async fn approve(&mut self, name: &str) -> Result<Approval, Status> {
+        let request = ApproveRequest { name: name.to_owned(), content_sha256: String::new() };
+        Ok(self.approvals.approve(request).await?.into_inner())
+    }
+
+    async fn reject(&mut self, name: &str) -> Result<Approval, Status> {
+        Ok(self.approvals.reject(RejectRequest { name: name.to_owned() }).await?.into_inner())
+    }
+
+    async fn approval(&mut self, name: &str) -> Approval {
+        let found = self.approvals.get_approval(GetApprovalRequest { name: name.to_owned() }).await;
+        found.unwrap().into_inner()
+    }
+
+    /// Asks for a signing key of its own.
+    async fn ask_for_key(&mut self) -> (Administrator, RegisterPublicKeyRequest, String) {
+        let key = self.configurations.get_server_key(GetServerKeyRequest {}).await.unwrap().into_inner();
+        let administrator = Administrator::new(&key.public_key_pem);
+        let request =
+            RegisterPublicKeyRequest { public_key: administrator.public_key(), display_name: "mine".into() };
+        let name = waiting(self.public_keys.register_public_key(request.clone()).await);
+        (administrator, request, name)
+    }
+
+    /// An upload of this administrator, whose key the other approves. It is disabled.
+    async fn uploaded(&mut self, other: &mut Self, yaml: &str) -> Configuration {
+        let (administrator, _, name) = self.ask_for_key().await;
+        assert_eq!(other.approve(&name).await.unwrap().state(), State::Done);
+        self.upload(&administrator.encrypt(yaml)).await.unwrap().configuration.unwrap()
+    }
+
+    /// The same, enabled.
+    async fn enabled(&mut self, other: &mut Self, yaml: &str) -> Configuration {
+        let configuration = self.uploaded(other, yaml).await;
+        let name = waiting(self.configurations.enable_configuration(enabling(&configuration)).await);
+        assert_eq!(other.approve(&name).await.unwrap().state(), State::Done);
+        configuration
+    }
+
+    async fn state_of(&mut self, configuration: &Configuration) -> ConfigurationState {
+        let all = self.configurations.list_configurations(ListConfigurationsRequest::default()).await;
+        let all = all.unwrap().into_inner().configurations;
+        all.iter().find(|found| found.name == configuration.name).unwrap().state()
+    }
+}
+
+#[tokio::test]
+async fn an_act_waits_for_a_second_person_and_is_done_in_the_name_of_the_first() {
+    let home = home(TWO, &["asha"]);
+    let second = home.vendkey(&[
+        "setup",
+        "--settings",
+        &home.text("vendkey.toml"),
+        "--credential-file",
+        &home.text("again"),
+    ]);
+    assert!(second.status.success(), "{}", said(&second));
+    let server = Server::start(&home);
+    let mut first = api(&home, &server, "credential").await;
+    let mut same = api(&home, &server, "again").await;
+    let mut asha = api(&home, &server, "asha").await;
+
+    let (administrator, request, name) = first.ask_for_key().await;
+    assert_eq!(waiting(first.public_keys.register_public_key(request.clone()).await), name, "asked once");
+    let keys = async |api: &mut Api| {
+        let keys = api.public_keys.list_public_keys(ListPublicKeysRequest::default()).await;
+        keys.unwrap().into_inner().public_keys
+    };
+    assert!(keys(&mut first).await.is_empty(), "nothing was done");
+    let pending = asha.approval(&name).await;
+    assert_eq!((pending.state(), pending.needed, pending.missing), (State::Pending, 2, 1));
+    assert!(pending.summary.contains("register public key \"mine\""), "{}", pending.summary);
+
+    // The same person, whatever the credential, is one person.
+    for api in [&mut first, &mut same] {
+        assert_eq!(reason(&api.approve(&name).await.unwrap_err()), "APPROVAL_OWN");
+    }
+    let other = ApproveRequest { name: name.clone(), content_sha256: "00".repeat(32) };
+    assert_eq!(reason(&asha.approvals.approve(other).await.unwrap_err()), "APPROVAL_CONTENT_CHANGED");
+    assert_eq!(asha.approval(&name).await.state(), State::Pending, "that ends nothing");
+
+    let seen = ApproveRequest { name: name.clone(), content_sha256: pending.content_sha256 };
+    let done = asha.approvals.approve(seen).await.unwrap().into_inner();
+    assert_eq!(done.state(), State::Done, "{}", done.outcome);
+    assert_eq!(asha.approve(&name).await.unwrap(), done, "a lost answer is answered again");
+    let key = &keys(&mut first).await[0];
+    assert_eq!((&key.name, &key.owner), (&done.outcome, &done.requester), "in the name of who asked");
+    assert_ne!(done.requester, done.votes[0].client);
+    first.public_keys.register_public_key(request).await.expect("what is so already waits for nobody");
+
+    let uploaded = first.upload(&administrator.encrypt(DKGA04)).await.unwrap().configuration.unwrap();
+    assert_eq!(uploaded.state(), ConfigurationState::Disabled);
+    assert!(uploaded.warnings.iter().any(|warning| warning.code == "AWAITS_APPROVAL"));
+    assert_eq!(reason(&first.issue(ten_kwh(&uploaded)).await.unwrap_err()), "CONFIGURATION_DISABLED");
+    let name = waiting(first.configurations.enable_configuration(enabling(&uploaded)).await);
+    assert_eq!(reason(&first.issue(ten_kwh(&uploaded)).await.unwrap_err()), "CONFIGURATION_DISABLED");
+    let pending = asha.approval(&name).await;
+    assert!(pending.summary.contains(&format!("KCV {}, SGC 123456", uploaded.kcv)), "{}", pending.summary);
+    assert_eq!(asha.approve(&name).await.unwrap().state(), State::Done);
+    first.issue(ten_kwh(&uploaded)).await.unwrap();
+
+    let other = first.uploaded(&mut asha, DKGA02).await;
+    let pair = AllowKeyChangeRequest { source: uploaded.name.clone(), target: other.name.clone() };
+    let name = waiting(asha.configurations.allow_key_change(pair.clone()).await);
+    assert_eq!(first.approve(&name).await.unwrap().state(), State::Done);
+    asha.configurations.allow_key_change(pair).await.expect("allowed already");
+}
+
+#[tokio::test]
+async fn one_word_against_it_ends_it() {
+    let home = home(TWO, &["asha"]);
+    let server = Server::start(&home);
+    let mut first = api(&home, &server, "credential").await;
+    let mut asha = api(&home, &server, "asha").await;
+    let configuration = first.uploaded(&mut asha, DKGA04).await;
+    for rejects_himself in [false, true] {
+        let name = waiting(first.configurations.enable_configuration(enabling(&configuration)).await);
+        let rejected = if rejects_himself { &mut first } else { &mut asha }.reject(&name).await.unwrap();
+        assert_eq!(rejected.state(), State::Rejected);
+        assert_eq!(reason(&asha.approve(&name).await.unwrap_err()), "APPROVAL_ENDED");
+        assert_eq!(first.state_of(&configuration).await, ConfigurationState::Disabled);
+        let again = waiting(first.configurations.enable_configuration(enabling(&configuration)).await);
+        assert_ne!(again, name, "asked for anew");
+        asha.reject(&again).await.unwrap();
+    }
+    let open = asha.approvals.list_approvals(ListApprovalsRequest::default()).await.unwrap();
+    assert!(open.get_ref().approvals.is_empty());
+    let missing = "approvals/019ab3c4-0000-7000-8000-000000000000";
+    assert_eq!(reason(&asha.approve(missing).await.unwrap_err()), "APPROVAL_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn time_ends_what_nobody_approved() {
+    let home = home(&format!("{TWO}approval_expiry = '1s'\n"), &["asha"]);
+    let server = Server::start(&home);
+    let mut first = api(&home, &server, "credential").await;
+    let mut asha = api(&home, &server, "asha").await;
+    let (_, request, name) = first.ask_for_key().await;
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while asha.approval(&name).await.state() == State::Pending {
+        assert!(Instant::now() < give_up, "it never expires");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(asha.approval(&name).await.state(), State::Expired);
+    assert_eq!(reason(&asha.approve(&name).await.unwrap_err()), "APPROVAL_ENDED");
+    assert_ne!(waiting(first.public_keys.register_public_key(request).await), name);
+}
+
+#[tokio::test]
+async fn persons_who_were_disabled_do_not_count() {
+    let home = home("[access]\napprovals = 3\n", &["asha", "ben", "cleo"]);
+    let server = Server::start(&home);
+    let mut first = api(&home, &server, "credential").await;
+    let (_, _, by_first) = first.ask_for_key().await;
+    let mut asha = api(&home, &server, "asha").await;
+    let (_, _, by_asha) = asha.ask_for_key().await;
+    assert_eq!(asha.approve(&by_first).await.unwrap().missing, 1);
+    assert_eq!(first.approve(&by_asha).await.unwrap().missing, 1);
+    server.stop();
+    disable(&home, "asha");
+
+    let server = Server::start(&home);
+    let mut ben = api(&home, &server, "ben").await;
+    let voted = ben.approve(&by_first).await.unwrap();
+    assert_eq!((voted.state(), voted.missing), (State::Pending, 1), "her vote does not count any more");
+    // What she asked for is not done in her name, however many are for it.
+    let mut cleo = api(&home, &server, "cleo").await;
+    assert_eq!(ben.approve(&by_asha).await.unwrap().missing, 1);
+    let ended = cleo.approve(&by_asha).await.unwrap();
+    assert_eq!(ended.state(), State::Failed);
+    assert!(ended.outcome.starts_with("PERMISSION_DENIED"), "{}", ended.outcome);
+    assert_eq!(cleo.approve(&by_first).await.unwrap().state(), State::Done);
+}
+
+#[tokio::test]
+async fn content_that_was_changed_in_the_database_is_not_done() {
+    let home = home(TWO, &["asha"]);
+    let server = Server::start(&home);
+    let mut first = api(&home, &server, "credential").await;
+    let mut asha = api(&home, &server, "asha").await;
+    let wanted = first.uploaded(&mut asha, DKGA04).await;
+    let other = first.uploaded(&mut asha, DKGA02).await;
+    let name = waiting(first.configurations.enable_configuration(enabling(&wanted)).await);
+    server.stop();
+    let changed = prost::Message::encode_to_vec(&enabling(&other));
+    let database = Connection::open(home.path("vendkey.db")).unwrap();
+    let sql = format!(
+        "DROP TRIGGER approvals_keep_their_content;
+         UPDATE approvals SET request = x'{}' WHERE state = 'PENDING'",
+        hex::encode(changed)
+    );
+    database.execute_batch(&sql).unwrap();
+    drop(database);
+
+    let server = Server::start(&home);
+    let mut asha = api(&home, &server, "asha").await;
+    assert_eq!(reason(&asha.approve(&name).await.unwrap_err()), "SEAL_BROKEN");
+    server.stop();
+    // Even under a good seal: whoever sealed it did not look.
+    sealed(&home);
+    let server = Server::start(&home);
+    let mut asha = api(&home, &server, "asha").await;
+    assert_eq!(reason(&asha.approve(&name).await.unwrap_err()), "APPROVAL_CONTENT_CHANGED");
+    assert_eq!(reason(&asha.approve(&name).await.unwrap_err()), "APPROVAL_ENDED");
+    let ended = asha.approval(&name).await;
+    assert_eq!(ended.state(), State::Failed);
+    assert!(ended.outcome.starts_with("APPROVAL_CONTENT_CHANGED"), "{}", ended.outcome);
+    assert!(home.log().contains("approval_content_changed"), "the alarm");
+    for configuration in [&wanted, &other] {
+        assert_eq!(asha.state_of(configuration).await, ConfigurationState::Disabled);
+    }
+}
+
+#[tokio::test]
+async fn an_act_whose_server_died_is_done_at_the_next_start() {
+    for point in ["approval-before-act", "approval-after-act"] {
+        let home = home(TWO, &["asha"]);
+        let mut server = Server::start_with(&home, &[("VENDKEY_CRASH_AT", point)]);
+        let mut first = api(&home, &server, "credential").await;
+        let (_, _, name) = first.ask_for_key().await;
+        let mut asha = api(&home, &server, "asha").await;
+        asha.approve(&name).await.unwrap_err();
+        server.wait();
+        let server = Server::start(&home);
+        let mut asha = api(&home, &server, "asha").await;
+        let done = asha.approval(&name).await;
+        assert_eq!(done.state(), State::Done, "{point}: {}", done.outcome);
+        let keys = asha.public_keys.list_public_keys(ListPublicKeysRequest::default()).await.unwrap();
+        let keys: Vec<_> = keys.get_ref().public_keys.iter().map(|key| key.name.clone()).collect();
+        assert_eq!(keys, [done.outcome], "{point}");
+    }
+}
+
+#[tokio::test]
+async fn a_last_tid_falls_when_two_persons_want_it() {
+    let home = home(TWO, &["asha"]);
+    let server = Server::start(&home);
+    let mut first = api(&home, &server, "credential").await;
+    let mut asha = api(&home, &server, "asha").await;
+    let configuration = first.enabled(&mut asha, DKGA04).await;
+    let issued = first.issue(ten_kwh(&configuration)).await.unwrap();
+    let (meter_pan, tid) = (issued.meter_pan.clone(), issued.tid.unwrap().value);
+    let seed = MeterSeed { meter_pan: meter_pan.clone(), base_date: 2014, last_tid: tid + 1_000_000 };
+    first.ledger.seed_meters(SeedMetersRequest { seeds: vec![seed] }).await.unwrap();
+    let stuck = first.issue(ten_kwh(&configuration)).await.unwrap_err();
+    assert_eq!(reason(&stuck), "TID_BEYOND_HORIZON");
+
+    let lower = |last_tid| LowerLastTidRequest { meter_pan: meter_pan.clone(), base_date: 2014, last_tid };
+    let risen = first.ledger.lower_last_tid(lower(tid + 1_000_001)).await.unwrap_err();
+    assert_eq!(reason(&risen), "INVALID_FIELDS");
+    let name = waiting(first.ledger.lower_last_tid(lower(tid - 1)).await);
+    let failed = asha.approve(&name).await.unwrap();
+    assert_eq!(failed.state(), State::Failed);
+    assert!(failed.outcome.starts_with("TID_ISSUED"), "{}", failed.outcome);
+
+    let name = waiting(first.ledger.lower_last_tid(lower(tid)).await);
+    assert!(asha.approval(&name).await.summary.contains(&meter_pan));
+    assert_eq!(asha.approve(&name).await.unwrap().state(), State::Done);
+    let next = first.issue(ten_kwh(&configuration)).await.unwrap();
+    assert!(next.tid.unwrap().value > tid, "no identifier is given twice");
+}
+
+#[tokio::test]
+async fn a_restored_database_is_accepted_by_two_persons() {
+    let home = home(TWO, &["asha"]);
+    let server = Server::start(&home);
+    let mut first = api(&home, &server, "credential").await;
+    let mut asha = api(&home, &server, "asha").await;
+    let configuration = first.enabled(&mut asha, DKGA04).await;
+    let (_, _, forgotten) = first.ask_for_key().await;
+    assert!(server.stop().success());
+    fs::copy(home.path("vendkey.db"), home.path("backup.db")).unwrap();
+    let server = Server::start(&home);
+    api(&home, &server, "asha").await.reject(&forgotten).await.unwrap();
+    assert!(server.stop().success());
+    for side in ["vendkey.db-wal", "vendkey.db-shm"] {
+        let _ = fs::remove_file(home.path(side));
+    }
+    fs::copy(home.path("backup.db"), home.path("vendkey.db")).unwrap();
+
+    let server = Server::start(&home);
+    let mut first = api(&home, &server, "credential").await;
+    let mut asha = api(&home, &server, "asha").await;
+    let name = waiting(first.ledger.accept_restore(AcceptRestoreRequest {}).await);
+    assert_eq!(reason(&first.issue(ten_kwh(&configuration)).await.unwrap_err()), "LEDGER_BEHIND_CHECKPOINT");
+    let done = asha.approve(&name).await.unwrap();
+    assert_eq!(done.state(), State::Done, "{}", done.outcome);
+    first.issue(ten_kwh(&configuration)).await.unwrap();
+    // The backup does not know that it was rejected.
+    assert_eq!(asha.approval(&forgotten).await.state(), State::Expired);
+    assert_eq!(reason(&asha.approve(&forgotten).await.unwrap_err()), "APPROVAL_ENDED");
+    let nothing = first.ledger.accept_restore(AcceptRestoreRequest {}).await.unwrap_err();
+    assert_eq!(reason(&nothing), "NOTHING_TO_ACCEPT");
+}
+
+#[tokio::test]
+async fn people_decide_on_the_command_line() {
+    let home = home(TWO, &["asha"]);
+    let server = Server::start(&home);
+    let run = |credential: &str, arguments: &[&str]| {
+        home.command(arguments)
+            .env("VENDKEY_ENDPOINT", &server.endpoint)
+            .env("VENDKEY_CREDENTIAL_FILE", home.path(credential))
+            .output()
+            .unwrap()
+    };
+    let mut first = api(&home, &server, "credential").await;
+    let mut asha = api(&home, &server, "asha").await;
+    let configuration = first.uploaded(&mut asha, DKGA04).await;
+
+    let waits = run("credential", &["configuration", "enable", &configuration.name]);
+    assert_eq!(waits.status.code(), Some(75), "{}", said(&waits));
+    let told = said(&waits);
+    let name =
+        told.lines().last().unwrap().trim().strip_prefix("vendkey approval approve ").unwrap().to_owned();
+    assert!(told.contains("1 more person must approve: enable configuration"), "{told}");
+    let waits = run("credential", &["configuration", "enable", &configuration.name, "--json"]);
+    assert_eq!(waits.status.code(), Some(75));
+    let told: Value = serde_json::from_slice(&waits.stderr).unwrap();
+    assert_eq!(told["error"]["metadata"]["approval"], name.as_str());
+
+    let list = run("asha", &["approval", "list"]);
+    assert!(said(&list).contains(&name), "{}", said(&list));
+    let shown = said(&run("asha", &["approval", "show", &name]));
+    assert!(shown.contains(&format!("{{\"name\":\"{}\"}}", configuration.name)), "the request: {shown}");
+    let own = run("credential", &["approval", "approve", &name]);
+    assert!(!own.status.success() && said(&own).contains("APPROVAL_OWN"), "{}", said(&own));
+    let approved = run("asha", &["approval", "approve", &name]);
+    assert!(
+        approved.status.success() && said(&approved).contains("approved, and done"),
+        "{}",
+        said(&approved)
+    );
+    let enabled = run("credential", &["configuration", "enable", &configuration.name]);
+    assert!(enabled.status.success(), "{}", said(&enabled));
+    let all: Value =
+        serde_json::from_slice(&run("asha", &["approval", "list", "--all", "--json"]).stdout).unwrap();
+    assert_eq!(all["approvals"].as_array().unwrap().len(), 2);
+    let late = run("asha", &["approval", "reject", &name]);
+    assert!(!late.status.success() && said(&late).contains("APPROVAL_ENDED"), "{}", said(&late));
+}
