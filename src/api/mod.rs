@@ -6,6 +6,7 @@ mod audit;
 mod authentication;
 mod capabilities;
 mod client;
+mod client_gate;
 mod configuration;
 mod content;
 mod error;

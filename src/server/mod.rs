@@ -111,12 +111,18 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let configurations = Arc::new(Configurations::new(vending.clone(), uploads, four_eyes.clone()));
     let ledger = Arc::new(Ledger::new(vending.clone(), four_eyes.clone()));
     let public_keys = Arc::new(PublicKeys::new(store.clone(), clock.clone(), four_eyes.clone()));
-    let acts = Acts::new(four_eyes.clone(), configurations.clone(), public_keys.clone(), ledger.clone());
-    let acts = Arc::new(acts);
+    let clients = Arc::new(Clients::new(store.clone(), clock.clone(), settings.access.approvals));
+    let clients = Arc::new(api::Clients::new(clients, four_eyes.clone()));
+    let acts = Arc::new(Acts::new(
+        four_eyes.clone(),
+        configurations.clone(),
+        public_keys.clone(),
+        clients.clone(),
+        ledger.clone(),
+    ));
     if let Err(error) = acts.resume().await {
         tracing::error!(%error, "approved acts that may not have ended cannot be done again");
     }
-    let clients = Arc::new(Clients::new(store.clone(), clock.clone(), settings.access.approvals));
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let (ready, told) = oneshot::channel();
     let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch, ready));
@@ -141,8 +147,8 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         .add_service(reflection()?)
         .add_service(v1::token_service_server::TokenServiceServer::new(Tokens::new(vending.clone())))
         .add_service(v1::configuration_service_server::ConfigurationServiceServer::from_arc(configurations))
-        .add_service(v1::client_service_server::ClientServiceServer::new(api::Clients::new(clients)))
-        .add_service(v1::audit_service_server::AuditServiceServer::new(Audit::new(vending.clone())))
+        .add_service(v1::client_service_server::ClientServiceServer::from_arc(clients))
+        .add_service(v1::audit_service_server::AuditServiceServer::new(Audit::new(vending)))
         .add_service(v1::ledger_service_server::LedgerServiceServer::from_arc(ledger))
         .add_service(v1::public_key_service_server::PublicKeyServiceServer::from_arc(public_keys))
         .add_service(v1::approval_service_server::ApprovalServiceServer::new(Approvals::new(
