@@ -11,14 +11,15 @@ use vendkey::{
     api::{
         DESCRIPTORS,
         v1::{
-            AllowKeyChangeRequest, BatchIssueTokensRequest, Client, Configuration, CreateClientRequest,
-            CreateCredentialRequest, DisableClientRequest, DisableConfigurationRequest,
+            AllTests, AllowKeyChangeRequest, BatchIssueTokensRequest, Client, Configuration,
+            CreateClientRequest, CreateCredentialRequest, DisableClientRequest, DisableConfigurationRequest,
             DisableCredentialRequest, EnableCredentialRequest, GetClientRequest, GetConfigurationRequest,
-            GetIssuedTokenRequest, Group, IssueKeyChangeRequest, Limits, ListClientsRequest,
-            ListConfigurationsRequest, ListCredentialsRequest, ListEventsRequest, ListIssuedTokensRequest,
-            Rights, SetCredentialExpiryRequest, TokenKind, UnitCredit, UpdateClientRequest,
-            VerifyTokenRequest, create_credential_request::Proof, get_issued_token_request::By,
-            issue_token_request::Content, token_result, unit_credit::Amount,
+            GetIssuedTokenRequest, Group, IssueKeyChangeRequest, IssueTokenRequest, Limits,
+            ListClientsRequest, ListConfigurationsRequest, ListCredentialsRequest, ListEventsRequest,
+            ListIssuedTokensRequest, Rights, SetCredentialExpiryRequest, TokenKind, UnitCredit,
+            UpdateClientRequest, VerifyTokenRequest, create_credential_request::Proof,
+            get_issued_token_request::By, issue_token_request::Content, meter_test, token_result,
+            unit_credit::Amount,
         },
     },
     store,
@@ -427,6 +428,56 @@ async fn requests_have_a_pace() {
     assert!(refused.iter().all(|one| one.reason == "REQUESTS_LIMITED" && one.retry_after_ms > 0));
     // Others are not held up.
     api.issue(ten_kwh(&configuration)).await.unwrap();
+}
+
+/// As many as one likes: it carries no identifier.
+fn meter_test() -> IssueTokenRequest {
+    let test = Some(meter_test::Test::All(AllTests {}));
+    IssueTokenRequest {
+        request_id: Uuid::now_v7().to_string(),
+        content: Some(Content::MeterTest(MeterTest { test, ..MeterTest::default() })),
+        ..IssueTokenRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn a_stream_does_not_outlive_its_rights() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let client = create(&mut api, rights(&[Group::Vend]), Limits::default()).await.unwrap();
+    let (_, secret) = credential(&mut api, &client).await.unwrap();
+    let mut till = Api::connect(&server.endpoint, &secret).await;
+    let (send, requests) = tokio::sync::mpsc::channel(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    send.send(meter_test()).await.unwrap();
+    let mut answers = till.tokens.stream_tokens(requests).await.unwrap().into_inner();
+    let first = answers.message().await.unwrap().unwrap();
+    assert!(matches!(first.result, Some(token_result::Result::Token(_))), "{first:?}");
+
+    update(&mut api, &client, rights(&[Group::Verify]), Limits::default()).await.unwrap();
+    let give_up = Instant::now() + Duration::from_secs(30);
+    loop {
+        assert!(Instant::now() < give_up, "a permission that was taken away still counts");
+        send.send(meter_test()).await.unwrap();
+        let answer = answers.message().await.unwrap().unwrap();
+        if let Some(token_result::Result::Refusal(refusal)) = answer.result {
+            assert_eq!(refusal.reason, "PERMISSION_DENIED");
+            break;
+        }
+    }
+    api.clients.disable_client(DisableClientRequest { name: client.name }).await.unwrap();
+    let ended = loop {
+        assert!(Instant::now() < give_up, "a disabled client still streams");
+        if send.send(meter_test()).await.is_err() {
+            break answers.message().await.unwrap_err();
+        }
+        match answers.message().await {
+            Ok(answer) => assert!(matches!(answer.unwrap().result, Some(token_result::Result::Refusal(_)))),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(reason(&ended), "CREDENTIAL_REFUSED");
 }
 
 #[tokio::test]
