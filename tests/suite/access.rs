@@ -16,7 +16,7 @@ use vendkey::{
             DisableCredentialRequest, EnableCredentialRequest, GetClientRequest, GetConfigurationRequest,
             GetIssuedTokenRequest, Group, IssueKeyChangeRequest, IssueTokenRequest, Limits,
             ListClientsRequest, ListConfigurationsRequest, ListCredentialsRequest, ListEventsRequest,
-            ListIssuedTokensRequest, Rights, SetCredentialExpiryRequest, TokenKind, UnitCredit,
+            ListIssuedTokensRequest, MeterTest, Rights, SetCredentialExpiryRequest, TokenKind, UnitCredit,
             UpdateClientRequest, VerifyTokenRequest, create_credential_request::Proof,
             get_issued_token_request::By, issue_token_request::Content, meter_test, token_result,
             unit_credit::Amount,
