@@ -98,7 +98,9 @@ impl ConfigurationService for Configurations {
         let most = caller.limits.uploads_per_minute().unwrap_or(self.uploads_per_minute);
         self.uploads.take(caller.client, Rate::per_minute(most), Instant::now()).map_err(|wait| {
             let text = format!("uploads_per_minute: this client may try {most} in a minute");
-            Refusal::new(Reason::UploadsLimited, text).retry_after(wait)
+            Refusal::new(Reason::UploadsLimited, text)
+                .metadata("limit", "uploads_per_minute")
+                .retry_after(wait)
         })?;
         let blobs = Blobs { data: data.as_bytes(), digest: digest.as_bytes(), key: key.as_bytes() };
         let uploaded = self.vending.upload(&caller, &blobs, validate_only).await.map_err(Refusal::from)?;
