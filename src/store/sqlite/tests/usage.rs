@@ -12,8 +12,14 @@ async fn under(limits: Limits) -> Scene {
     let id = ClientId::generate();
     let may_do = [crate::store::Group::Vend].into();
     let rights = Rights::new(may_do, [].into(), Scope::All, Kinds::All).unwrap();
-    let new =
-        NewClient { id, display_name: "a till".into(), rights, limits, actor: Actor::Local, now_ms: NOW_MS };
+    let new = NewClient {
+        id,
+        display_name: "a till".into(),
+        rights,
+        limits,
+        actor: Actor::Local,
+        now_ms: NOW_MS,
+    };
     store.create_client(new).await.unwrap();
     let credential = NewCredential {
         key_id: CREDENTIAL.into(),
@@ -144,8 +150,7 @@ async fn what_is_refused_or_taken_back_is_not_counted() {
     let failed: Result<(), StoreError> = scene
         .store
         .write(move |c| {
-            ledger::record(c, &failing)?
-                .map_err(|refused| StoreError::Defect { reason: refused.to_string() })?;
+            ledger::record(c, &failing)?.map_err(|refused| StoreError::Defect { reason: refused.to_string() })?;
             Err(StoreError::Full { outcome: crate::store::Outcome::NotDone })
         })
         .await;
@@ -155,8 +160,7 @@ async fn what_is_refused_or_taken_back_is_not_counted() {
     let failed: Result<(), StoreError> = scene
         .store
         .write(move |c| {
-            ledger::record(c, &failing)?
-                .map_err(|refused| StoreError::Defect { reason: refused.to_string() })?;
+            ledger::record(c, &failing)?.map_err(|refused| StoreError::Defect { reason: refused.to_string() })?;
             Err(StoreError::Defect { reason: "a test".into() })
         })
         .await;
