@@ -19,6 +19,8 @@ mod many;
 mod meter;
 mod selftest;
 mod slips;
+mod tls;
 mod transport;
 mod uploading;
 mod verifying;
+mod wire;

@@ -12,14 +12,8 @@ async fn under(limits: Limits) -> Scene {
     let id = ClientId::generate();
     let may_do = [crate::store::Group::Vend].into();
     let rights = Rights::new(may_do, [].into(), Scope::All, Kinds::All).unwrap();
-    let new = NewClient {
-        id,
-        display_name: "a till".into(),
-        rights,
-        limits,
-        actor: Actor::Local,
-        now_ms: NOW_MS,
-    };
+    let new =
+        NewClient { id, display_name: "a till".into(), rights, limits, actor: Actor::Local, now_ms: NOW_MS };
     store.create_client(new).await.unwrap();
     let credential = NewCredential {
         key_id: CREDENTIAL.into(),
@@ -70,12 +64,12 @@ fn credits(scene: &Scene, count: u16) -> Vec<NewToken> {
 #[tokio::test]
 async fn exactly_so_many_tokens_a_day_pass_whatever_comes_at_once() {
     let scene = under(tokens(40, None)).await;
-    let store = std::sync::Arc::new(scene.store);
+    let store = Arc::new(scene.store);
     let scene = Scene { store: open(&tempfile::tempdir().unwrap()), ..scene };
     let mut running = tokio::task::JoinSet::new();
     let mut waiting = credits(&scene, 100);
     while !waiting.is_empty() {
-        let store = std::sync::Arc::clone(&store);
+        let store = Arc::clone(&store);
         // Singly and in batches.
         let some = waiting.split_off(waiting.len().saturating_sub(7));
         running.spawn(async move {
@@ -150,7 +144,8 @@ async fn what_is_refused_or_taken_back_is_not_counted() {
     let failed: Result<(), StoreError> = scene
         .store
         .write(move |c| {
-            ledger::record(c, &failing)?.map_err(|refused| StoreError::Defect { reason: refused.to_string() })?;
+            crate::store::sqlite::ledger::record(c, &failing)?
+                .map_err(|refused| StoreError::Defect { reason: refused.to_string() })?;
             Err(StoreError::Full { outcome: crate::store::Outcome::NotDone })
         })
         .await;
@@ -160,7 +155,8 @@ async fn what_is_refused_or_taken_back_is_not_counted() {
     let failed: Result<(), StoreError> = scene
         .store
         .write(move |c| {
-            ledger::record(c, &failing)?.map_err(|refused| StoreError::Defect { reason: refused.to_string() })?;
+            crate::store::sqlite::ledger::record(c, &failing)?
+                .map_err(|refused| StoreError::Defect { reason: refused.to_string() })?;
             Err(StoreError::Defect { reason: "a test".into() })
         })
         .await;
