@@ -30,13 +30,13 @@ pub(super) mod method {
     pub(crate) const CREATE_CLIENT: &str = "/vendkey.v1.ClientService/CreateClient";
     /// Raises a permission or a limit.
     pub(crate) const UPDATE_CLIENT: &str = "/vendkey.v1.ClientService/UpdateClient";
-    /// Brings an administrator back.
+    /// Brings a client back that vends or administers.
     pub(crate) const ENABLE_CLIENT: &str = "/vendkey.v1.ClientService/EnableClient";
-    /// Gives another administrator one more credential.
+    /// Gives such a client one more credential.
     pub(crate) const CREATE_CREDENTIAL: &str = "/vendkey.v1.ClientService/CreateCredential";
-    /// Brings a credential of another administrator back.
+    /// Brings a credential of such a client back.
     pub(crate) const ENABLE_CREDENTIAL: &str = "/vendkey.v1.ClientService/EnableCredential";
-    /// Lets a credential of another administrator live longer.
+    /// Lets a credential of such a client live longer.
     pub(crate) const SET_CREDENTIAL_EXPIRY: &str = "/vendkey.v1.ClientService/SetCredentialExpiry";
     /// Goes on with a restored database.
     pub(crate) const ACCEPT_RESTORE: &str = "/vendkey.v1.LedgerService/AcceptRestore";

@@ -250,7 +250,11 @@ async fn whoever_gets_more_gets_it_from_two_persons() {
     assert_eq!(reason(&till.approve(&key).await.unwrap_err()), "PERMISSION_DENIED");
     assert_eq!(asha.approval(&key).await.missing, 1);
 
+    // Whoever makes the secret of a till could vend with it.
     let kiosk = first.client("kiosk").await;
+    let credential_of_kiosk = Credential::generate().unwrap();
+    let approval = waiting(first.clients.create_credential(held(&kiosk, &credential_of_kiosk)).await);
+    assert_eq!(asha.reject(&approval).await.unwrap().state(), State::Rejected);
     let limited = |client: &Client, tokens_per_day| UpdateClientRequest {
         name: client.name.clone(),
         etag: client.etag.clone(),
