@@ -243,6 +243,24 @@ async fn whoever_gets_more_gets_it_from_two_persons() {
     hers.clients.list_clients(ListClientsRequest::default()).await.unwrap();
     hers.clients.create_credential(held(&dara, &Credential::generate().unwrap())).await.expect("one's own");
 
+    // Nor may who can do it, but not there.
+    let mut request = creating("ben", &[Group::Configurations, Group::PublicKeys]);
+    request.rights.as_mut().unwrap().supply_groups = vec!["999999".to_owned()];
+    let approval = waiting(first.clients.create_client(request).await);
+    asha.approve(&approval).await.unwrap();
+    let (ben, credential_of_ben) = (first.client("ben").await, Credential::generate().unwrap());
+    let approval = waiting(first.clients.create_credential(held(&ben, &credential_of_ben)).await);
+    asha.approve(&approval).await.unwrap();
+    let mut ben = Api::connect(&server.endpoint, &credential_of_ben.expose()).await;
+    let configuration = first.uploaded(&mut asha, DKGA04).await;
+    let outside = ben.configurations.enable_configuration(enabling(&configuration)).await;
+    assert_eq!(reason(&outside.unwrap_err()), "PERMISSION_DENIED");
+    let destroyed = ScheduleDestroyConfigurationRequest { name: configuration.name.clone() };
+    let outside = ben.configurations.schedule_destroy_configuration(destroyed).await;
+    assert_eq!(reason(&outside.unwrap_err()), "PERMISSION_DENIED");
+    let approval = waiting(first.configurations.enable_configuration(enabling(&configuration)).await);
+    assert_eq!(reason(&ben.approve(&approval).await.unwrap_err()), "PERMISSION_DENIED");
+
     // Who may not do it himself may not decide about it.
     let (_, _, key) = first.ask_for_key().await;
     assert_eq!(reason(&hers.approve(&key).await.unwrap_err()), "PERMISSION_DENIED");
