@@ -15,7 +15,7 @@ use super::{
     v1::{self, configuration::State, configuration_service_server::ConfigurationService},
 };
 use crate::{
-    access::{Attempts, Rate},
+    access::{Attempts, Caller, Rate},
     envelope::{Blobs, PublicKey},
     store::{Configuration, ConfigurationId, ConfigurationState, KeyChangePair, Listing, PageRequest},
     sts::attributes::Attributes,
@@ -37,7 +37,8 @@ impl Configurations {
     }
 
     /// What enabling a configuration would do. Whether it can be enabled at all is looked at when it is done, and before.
-    async fn enabling(&self, id: ConfigurationId) -> Result<Option<String>, Refusal> {
+    async fn enabling(&self, caller: &Caller, id: ConfigurationId) -> Result<Option<String>, Refusal> {
+        self.vending.reach(caller, &[id]).await?;
         let row = self.vending.store().configuration(id).await?.ok_or_else(|| not_found(id))?;
         match row.state {
             ConfigurationState::Enabled => return Ok(None),
@@ -49,7 +50,8 @@ impl Configurations {
     }
 
     /// What scheduling a destruction would do.
-    async fn destroying(&self, id: ConfigurationId) -> Result<Option<String>, Refusal> {
+    async fn destroying(&self, caller: &Caller, id: ConfigurationId) -> Result<Option<String>, Refusal> {
+        self.vending.reach(caller, &[id]).await?;
         let row = self.vending.store().configuration(id).await?.ok_or_else(|| not_found(id))?;
         match row.state {
             ConfigurationState::DestroyScheduled => Ok(None),
@@ -158,7 +160,7 @@ impl ConfigurationService for Configurations {
     ) -> Result<Response<v1::Configuration>, Status> {
         let caller = caller(&request)?;
         let id = parse_name(&request.get_ref().name)?;
-        self.four_eyes.pass(&request, method::ENABLE_CONFIGURATION, self.enabling(id)).await?;
+        self.four_eyes.pass(&request, method::ENABLE_CONFIGURATION, self.enabling(&caller, id)).await?;
         let changed = self.vending.set_enabled(&caller, id, true).await.map_err(Refusal::from)?;
         Ok(Response::new(shown(&changed)))
     }
@@ -179,7 +181,7 @@ impl ConfigurationService for Configurations {
     ) -> Result<Response<v1::Configuration>, Status> {
         let caller = caller(&request)?;
         let id = parse_name(&request.get_ref().name)?;
-        self.four_eyes.pass(&request, method::DESTROY_CONFIGURATION, self.destroying(id)).await?;
+        self.four_eyes.pass(&request, method::DESTROY_CONFIGURATION, self.destroying(&caller, id)).await?;
         let changed = self.vending.schedule_destruction(&caller, id).await.map_err(Refusal::from)?;
         Ok(Response::new(shown(&changed)))
     }
