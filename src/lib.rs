@@ -10,6 +10,8 @@ pub mod clock;
 
 pub mod crash;
 
+pub mod metrics;
+
 pub mod hsm;
 
 pub mod envelope;

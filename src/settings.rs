@@ -3,6 +3,8 @@
 //! `section.key` in the file is `VENDKEY_SECTION__KEY` in the environment (upper case, two underscores between the parts).
 //! Every fault is reported, not the first alone. Paths that are not absolute count from the folder of the file.
 
+mod wire;
+
 use std::{
     collections::BTreeMap,
     fmt, fs,
@@ -14,13 +16,19 @@ use std::{
 
 use toml::{Table, Value};
 
+pub use wire::{ClientAuth, ListenerSettings, TlsSettings, WireSettings};
+
 use crate::hsm::{HsmSettings, TokenSelector};
 
 /// All settings of a server.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The listener.
+    /// The listeners.
     pub server: ServerSettings,
+    /// What one listener and one connection bear.
+    pub wire: WireSettings,
+    /// Where metrics are read, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// The PKCS#11 module and token.
     pub hsm: HsmSettings,
     /// The database.
@@ -33,24 +41,15 @@ pub struct Settings {
     pub log: LogSettings,
 }
 
-/// Where and how the server listens.
+/// Where the server listens.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
-    /// Address and port; a loopback address unless `tls` is given.
-    pub listen: SocketAddr,
-    /// Certificate and key files; without them the listener speaks plain text.
-    pub tls: Option<TlsSettings>,
+    /// The listener of tills, and of everybody while there is no other.
+    pub main: ListenerSettings,
+    /// The listener of administrators, if they have their own.
+    pub administration: Option<ListenerSettings>,
     /// Whether the server may run as root, as it does in some containers.
     pub allow_root: bool,
-}
-
-/// PEM files of the listener's certificate chain and private key.
-#[derive(Debug, Clone)]
-pub struct TlsSettings {
-    /// The chain, the server's own certificate first.
-    pub certificate_file: PathBuf,
-    /// Its private key.
-    pub key_file: PathBuf,
 }
 
 /// Where the embedded database lies.
@@ -265,8 +264,11 @@ impl<'a> Reader<'a> {
         // All sections are read before the first `?`, so that all their faults are found.
         let (server, hsm, store, vending, access, log) =
             (self.server(), self.hsm(), self.store(), self.vending(), self.access(), self.log());
+        let (wire, metrics) = (self.wire(), self.metrics());
         Some(Settings {
             server: server?,
+            wire: wire?,
+            metrics: metrics?,
             hsm: hsm?,
             store: store?,
             vending: vending?,
@@ -276,40 +278,10 @@ impl<'a> Reader<'a> {
     }
 
     fn server(&mut self) -> Option<ServerSettings> {
-        let expected = "an address and port such as 127.0.0.1:7443";
-        let listen = self.parsed("server.listen", SocketAddr::from(([127, 0, 0, 1], 7443)), expected);
         let allow_root = self.parsed("server.allow_root", false, "true or false");
-        let certificate = self.text("server.tls.certificate_file").map(|text| self.path(&text));
-        let key = self.text("server.tls.key_file").map(|text| self.path(&text));
-        let tls = match (certificate, key) {
-            (Some(certificate_file), Some(key_file)) => {
-                for (name, file) in
-                    [("server.tls.certificate_file", &certificate_file), ("server.tls.key_file", &key_file)]
-                {
-                    if let Err(error) = fs::File::open(file) {
-                        self.fault(name, format!("{} cannot be read: {error}", file.display()));
-                    }
-                }
-                Some(TlsSettings { certificate_file, key_file })
-            }
-            (None, None) => None,
-            (Some(_), None) => {
-                self.fault("server.tls.key_file", "is missing beside certificate_file");
-                None
-            }
-            (None, Some(_)) => {
-                self.fault("server.tls.certificate_file", "is missing beside key_file");
-                None
-            }
-        };
-        let listen = listen?;
-        if tls.is_none() && !listen.ip().is_loopback() {
-            self.fault(
-                "server.listen",
-                format!("{listen} is not a loopback address, and without server.tls only those are allowed"),
-            );
-        }
-        Some(ServerSettings { listen, tls, allow_root: allow_root? })
+        let main = self.listener("server", Some(SocketAddr::from(([127, 0, 0, 1], 7443))));
+        let administration = self.listener("administration", None);
+        Some(ServerSettings { main: main??, administration: administration?, allow_root: allow_root? })
     }
 
     fn hsm(&mut self) -> Option<HsmSettings> {
@@ -446,7 +418,7 @@ mod tests {
     fn defaults_and_relative_paths() {
         let settings = parse(GOOD, &[]).unwrap();
         assert_eq!(settings.store.path, Path::new("/etc/vendkey/vendkey.db"));
-        assert_eq!(settings.server.listen.to_string(), "127.0.0.1:7443");
+        assert_eq!(settings.server.main.listen.to_string(), "127.0.0.1:7443");
         assert_eq!(settings.vending.horizon_minutes, 1440);
         assert!(settings.vending.allow_dkga02);
     }
@@ -462,7 +434,7 @@ mod tests {
             ],
         )
         .unwrap();
-        assert_eq!(settings.server.listen.port(), 9);
+        assert_eq!(settings.server.main.listen.port(), 9);
         assert_eq!(settings.hsm.threads, 3);
     }
 
@@ -518,5 +490,47 @@ mod tests {
     fn plain_text_only_on_loopback() {
         assert!(parse(&format!("{GOOD}[server]\nlisten = '[::1]:1'\n"), &[]).is_ok());
         assert!(parse(&format!("{GOOD}[server]\nlisten = '192.0.2.1:1'\n"), &[]).is_err());
+    }
+    #[test]
+    fn listeners_of_their_own() {
+        let administration = format!("{GOOD}[administration]\nlisten = '127.0.0.1:2'\n");
+        assert_eq!(parse(&administration, &[]).unwrap().server.administration.unwrap().listen.port(), 2);
+        assert!(parse(GOOD, &[]).unwrap().server.administration.is_none());
+        let tls = "certificate_file = '/proc/self/exe'\nkey_file = '/proc/self/exe'\n";
+        for (section, refused) in [
+            ("[administration]\nlisten = '192.0.2.1:1'\n".to_owned(), "administration.listen"),
+            (format!("[administration.tls]\n{tls}"), "administration.tls.key_file"),
+            (format!("[server.tls]\n{tls}client_auth = 'required'\n"), "server.tls.client_ca_file"),
+            (format!("[server.tls]\n{tls}client_ca_file = '/proc/self/exe'\n"), "server.tls.client_auth"),
+            (
+                "[server.tls]\nclient_auth = 'optional'\nclient_ca_file = '/proc/self/exe'\n".to_owned(),
+                "server.tls.certificate_file",
+            ),
+            ("[server.tls]\nkey_file = '/proc/self/exe'\n".to_owned(), "server.tls.certificate_file"),
+        ] {
+            let error = parse(&format!("{GOOD}{section}"), &[]).unwrap_err();
+            assert!(error.faults.iter().any(|(key, _)| key == refused), "{section}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_wire_has_ranges() {
+        let wire = parse(&format!("{GOOD}[wire]\nstream_idle_seconds = 7\n"), &[]).unwrap().wire;
+        assert_eq!((wire.stream_idle.as_secs(), wire.message_bytes), (7, 4_194_304));
+        for bad in
+            ["connections = 0", "message_bytes = 1", "message_bytes = 67108864\nreceiving_bytes = 1048576"]
+        {
+            assert!(parse(&format!("{GOOD}[wire]\n{bad}\n"), &[]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn metrics_stay_on_the_machine_unless_said_so() {
+        let listening =
+            |more: &str| parse(&format!("{GOOD}[metrics]\n{more}\n"), &[]).map(|read| read.metrics);
+        assert!(listening("listen = '127.0.0.1:9464'").unwrap().is_some());
+        assert!(listening("listen = '192.0.2.1:9464'").is_err());
+        assert!(listening("listen = '192.0.2.1:9464'\nallow_remote = true").unwrap().is_some());
+        assert!(parse(GOOD, &[]).unwrap().metrics.is_none());
     }
 }

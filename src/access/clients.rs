@@ -102,8 +102,22 @@ impl Clients {
         id: ClientId,
         change: ClientChange,
     ) -> Result<Client, ClientsError> {
-        if let ClientChange::Replace { version, rights, limits, .. } = &change {
-            let old = self.client(id).await?;
+        self.may_update(caller, id, &change).await?;
+        Ok(self.store.change_client(id, change, self.act(caller)).await?)
+    }
+
+    /// Refuses a change that the caller may not make; answers the client as it is.
+    ///
+    /// # Errors
+    /// [`ClientsError`].
+    pub async fn may_update(
+        &self,
+        caller: &Caller,
+        id: ClientId,
+        change: &ClientChange,
+    ) -> Result<Client, ClientsError> {
+        let old = self.client(id).await?;
+        if let ClientChange::Replace { version, rights, limits, .. } = change {
             if *version != old.version {
                 return Err(ClientError::Changed { found: old.version }.into());
             }
@@ -115,7 +129,7 @@ impl Clients {
                 caller.may_grant(None, rights)?;
             }
         }
-        Ok(self.store.change_client(id, change, self.act(caller)).await?)
+        Ok(old)
     }
 
     /// Enables or disables a client.
@@ -173,6 +187,20 @@ impl Clients {
         key_id: &KeyId,
         change: CredentialChange,
     ) -> Result<StoredCredential, ClientsError> {
+        self.revived(caller, key_id, change).await?;
+        Ok(self.store.change_credential(key_id.as_str(), change, self.act(caller)).await?)
+    }
+
+    /// The client to which a change of its credential gives back what it may do; none if the change takes rather than gives.
+    ///
+    /// # Errors
+    /// [`ClientsError`]: the caller may not.
+    pub async fn revived(
+        &self,
+        caller: &Caller,
+        key_id: &KeyId,
+        change: CredentialChange,
+    ) -> Result<Option<Client>, ClientsError> {
         let found = self.store.credential(key_id.as_str()).await.map_err(ClientError::from)?;
         let holder = found.ok_or_else(|| ClientError::CredentialNotFound(key_id.to_string()))?;
         let revives = match change {
@@ -183,19 +211,20 @@ impl Clients {
                 (Some(end), Some(old)) => end > old,
             },
         };
-        if revives {
-            self.may_revive(caller, holder.client.id).await?;
-        }
-        Ok(self.store.change_credential(key_id.as_str(), change, self.act(caller)).await?)
+        if revives { Ok(Some(self.may_revive(caller, holder.client.id).await?)) } else { Ok(None) }
     }
 
-    /// Whoever gets a credential of a client gets all its rights. One's own are nobody's gift.
-    async fn may_revive(&self, caller: &Caller, id: ClientId) -> Result<(), ClientsError> {
+    /// Whoever gets a credential of a client gets all its rights, so they must be the caller's to grant; one's own are nobody's gift.
+    /// Answers the client.
+    ///
+    /// # Errors
+    /// [`ClientsError`].
+    pub async fn may_revive(&self, caller: &Caller, id: ClientId) -> Result<Client, ClientsError> {
         let client = self.client(id).await?;
         if id != caller.client {
             caller.may_grant(None, &client.rights)?;
         }
-        Ok(())
+        Ok(client)
     }
 
     async fn client(&self, id: ClientId) -> Result<Client, ClientError> {

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     clock::Clock,
+    metrics,
     store::{Actor, NewAct, Store, StoreError},
 };
 
@@ -44,6 +45,7 @@ impl Refusals {
 
     /// Notes a refusal: of whom, of which method (`/package.Service/Method`), and why.
     pub fn note(&self, caller: Option<&super::Caller>, method: &str, reason: &str) {
+        metrics::refusal(reason);
         let now_ms = self.clock.now_ms();
         // Whoever has no credential must not write texts of his own into the record.
         let caller = caller.map(|caller| (caller.client, caller.key_id.to_string()));

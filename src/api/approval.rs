@@ -18,7 +18,7 @@ use crate::{
         Caller,
         approval::{self, ApprovalRefused},
     },
-    store::{Approval, ApprovalId, ApprovalState, ApprovalStep, Listing, PageRequest, Vote},
+    store::{Approval, ApprovalId, ApprovalState, ApprovalStep, ClientId, Listing, PageRequest, Vote},
 };
 
 /// The service.
@@ -118,16 +118,25 @@ impl Approvals {
         Ok(())
     }
 
+    async fn display_name(&self, client: ClientId) -> Result<String, Refusal> {
+        let client = self.four_eyes.store().client(client).await?;
+        Ok(client.map(|client| client.display_name).unwrap_or_default())
+    }
+
     async fn shown(&self, approval: &Approval) -> Result<v1::Approval, Refusal> {
         let missing = match approval.state {
             ApprovalState::Pending => self.four_eyes.missing(approval).await?,
             _ => 0,
         };
-        let vote = |vote: &Vote| v1::Vote {
-            client: format!("clients/{}", vote.client),
-            approves: vote.approves,
-            time: Some(timestamp(vote.at_ms)),
-        };
+        let mut votes = Vec::with_capacity(approval.votes.len());
+        for vote in &approval.votes {
+            votes.push(v1::Vote {
+                client: format!("clients/{}", vote.client),
+                display_name: self.display_name(vote.client).await?,
+                approves: vote.approves,
+                time: Some(timestamp(vote.at_ms)),
+            });
+        }
         Ok(v1::Approval {
             name: format!("approvals/{}", approval.id),
             state: state(approval.state).into(),
@@ -136,7 +145,8 @@ impl Approvals {
             request: approval.request.clone(),
             content_sha256: hex::encode(approval.content_sha256),
             requester: format!("clients/{}", approval.requester),
-            votes: approval.votes.iter().map(vote).collect(),
+            requester_display_name: self.display_name(approval.requester).await?,
+            votes,
             needed: self.four_eyes.needed(),
             missing,
             outcome: approval.outcome.clone(),

@@ -135,16 +135,17 @@ where
     }
 }
 
-/// The reason, if the answer is a refusal.
+/// The reason, if the answer is a refusal. What waits for approval was not refused, and is on record as what it is.
 fn refused(headers: &HeaderMap) -> Option<String> {
+    reason(headers).filter(|reason| reason != Reason::ApprovalPending.text())
+}
+
+/// The reason of an answer that is no success.
+pub(crate) fn reason(headers: &HeaderMap) -> Option<String> {
     let status = headers.get("grpc-status").filter(|status| status.as_bytes() != b"0")?;
     let told = Status::from_header_map(headers)?;
     let reason = told.get_error_details().error_info().map(|info| info.reason.clone());
     // What the transport refuses, such as an unknown method, has no reason of ours.
-    // What waits for approval was not refused, and is on record as what it is.
-    if reason.as_deref() == Some(Reason::ApprovalPending.text()) {
-        return None;
-    }
     Some(reason.unwrap_or_else(|| format!("STATUS_{}", status.to_str().unwrap_or_default())))
 }
 

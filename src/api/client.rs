@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use prost::Message;
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{
     authentication::caller,
+    four_eyes::{FourEyes, method},
     parse::{Fields, NAME_LENGTH, timestamp},
     reason::Reason,
     refusal::Refusal,
@@ -25,12 +27,17 @@ use crate::{
 /// The service.
 pub struct Clients {
     acts: Arc<Acts>,
+    four_eyes: Arc<FourEyes>,
 }
 
 impl Clients {
     /// Over the acts.
-    pub fn new(acts: Arc<Acts>) -> Self {
-        Self { acts }
+    pub fn new(acts: Arc<Acts>, four_eyes: Arc<FourEyes>) -> Self {
+        Self { acts, four_eyes }
+    }
+
+    pub(super) fn acts(&self) -> &Acts {
+        &self.acts
     }
 
     async fn set_enabled<T>(
@@ -45,16 +52,21 @@ impl Clients {
         Ok(Response::new(shown(&changed)))
     }
 
-    async fn change_credential<T>(
+    /// `method` is the call, where it may give somebody something back and so may have to wait.
+    async fn change_credential<T: Message + Clone>(
         &self,
         request: Request<T>,
+        method: Option<&'static str>,
         parse: impl Fn(T, &mut Fields) -> (String, Option<CredentialChange>),
     ) -> Result<Response<v1::Credential>, Status> {
         let caller = caller(&request)?;
         let mut fields = Fields::default();
-        let (name, change) = parse(request.into_inner(), &mut fields);
+        let (name, change) = parse(request.get_ref().clone(), &mut fields);
         let key_id = fields.take("name", credential_name(&name));
         let (key_id, change) = fields.finish(key_id.zip(change))?;
+        if let Some(method) = method {
+            self.four_eyes.pass(&request, method, self.reviving(&caller, &key_id, change)).await?;
+        }
         let changed = self.acts.change_credential(&caller, &key_id, change).await.map_err(Refusal::from)?;
         Ok(Response::new(credential_shown(&changed)))
     }
@@ -67,7 +79,7 @@ impl ClientService for Clients {
         request: Request<v1::CreateClientRequest>,
     ) -> Result<Response<v1::Client>, Status> {
         let caller = caller(&request)?;
-        let wire = request.into_inner();
+        let wire = request.get_ref().clone();
         let mut fields = Fields::default();
         let id = fields.take("request_id", request_id(&wire.request_id)).map(Uuid::into_bytes);
         let display_name = display_name(&mut fields, wire.display_name);
@@ -75,6 +87,8 @@ impl ClientService for Clients {
         let parsed = id.zip(display_name).zip(rights.zip(limits));
         let ((id, display_name), (rights, limits)) = fields.finish(parsed)?;
         let id = ClientId::from_bytes(id);
+        let creating = self.creating(&caller, id, (&display_name, &rights, &limits));
+        self.four_eyes.pass(&request, method::CREATE_CLIENT, creating).await?;
         let made = self.acts.create(&caller, id, display_name, rights, limits).await;
         Ok(Response::new(shown(&made.map_err(Refusal::from)?)))
     }
@@ -107,7 +121,7 @@ impl ClientService for Clients {
         request: Request<v1::UpdateClientRequest>,
     ) -> Result<Response<v1::Client>, Status> {
         let caller = caller(&request)?;
-        let wire = request.into_inner();
+        let wire = request.get_ref().clone();
         let mut fields = Fields::default();
         let id = fields.name("name", "clients", &wire.name);
         let version =
@@ -117,6 +131,8 @@ impl ClientService for Clients {
         let parsed = id.zip(version).zip(display_name).zip(rights.zip(limits));
         let (((id, version), display_name), (rights, limits)) = fields.finish(parsed)?;
         let change = ClientChange::Replace { version, display_name, rights, limits };
+        let updating = self.updating(&caller, id, &change);
+        self.four_eyes.pass(&request, method::UPDATE_CLIENT, updating).await?;
         let changed = self.acts.update(&caller, id, change).await.map_err(Refusal::from)?;
         Ok(Response::new(shown(&changed)))
     }
@@ -125,6 +141,9 @@ impl ClientService for Clients {
         &self,
         request: Request<v1::EnableClientRequest>,
     ) -> Result<Response<v1::Client>, Status> {
+        let caller = caller(&request)?;
+        let id = client_name(&request.get_ref().name)?;
+        self.four_eyes.pass(&request, method::ENABLE_CLIENT, self.enabling(&caller, id)).await?;
         self.set_enabled(request, |request| &request.name, true).await
     }
 
@@ -140,7 +159,7 @@ impl ClientService for Clients {
         request: Request<v1::CreateCredentialRequest>,
     ) -> Result<Response<v1::CreateCredentialResponse>, Status> {
         let caller = caller(&request)?;
-        let wire = request.into_inner();
+        let wire = request.get_ref().clone();
         let mut fields = Fields::default();
         let client = fields.name("client", "clients", &wire.client);
         let proof = proof(&mut fields, wire.proof);
@@ -148,6 +167,7 @@ impl ClientService for Clients {
         let parsed = client.zip(proof).zip(expires_ms);
         let ((client, proof), expires_ms) = fields.finish(parsed)?;
         let order = CredentialOrder { client, proof, expires_ms };
+        self.four_eyes.pass(&request, method::CREATE_CREDENTIAL, self.crediting(&caller, &order)).await?;
         let (made, secret) = self.acts.create_credential(&caller, order).await.map_err(Refusal::from)?;
         Ok(Response::new(v1::CreateCredentialResponse {
             credential: Some(credential_shown(&made)),
@@ -180,14 +200,20 @@ impl ClientService for Clients {
         &self,
         request: Request<v1::EnableCredentialRequest>,
     ) -> Result<Response<v1::Credential>, Status> {
-        self.change_credential(request, |wire, _| (wire.name, Some(CredentialChange::Enabled(true)))).await
+        let parse = |wire: v1::EnableCredentialRequest, _: &mut Fields| {
+            (wire.name, Some(CredentialChange::Enabled(true)))
+        };
+        self.change_credential(request, Some(method::ENABLE_CREDENTIAL), parse).await
     }
 
     async fn disable_credential(
         &self,
         request: Request<v1::DisableCredentialRequest>,
     ) -> Result<Response<v1::Credential>, Status> {
-        self.change_credential(request, |wire, _| (wire.name, Some(CredentialChange::Enabled(false)))).await
+        let parse = |wire: v1::DisableCredentialRequest, _: &mut Fields| {
+            (wire.name, Some(CredentialChange::Enabled(false)))
+        };
+        self.change_credential(request, None, parse).await
     }
 
     async fn set_credential_expiry(
@@ -197,7 +223,7 @@ impl ClientService for Clients {
         let parse = |wire: v1::SetCredentialExpiryRequest, fields: &mut Fields| {
             (wire.name, expiry(fields, wire.expire_time).map(CredentialChange::Expires))
         };
-        self.change_credential(request, parse).await
+        self.change_credential(request, Some(method::SET_CREDENTIAL_EXPIRY), parse).await
     }
 }
 

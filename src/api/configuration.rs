@@ -43,10 +43,21 @@ impl Configurations {
             ConfigurationState::Enabled => return Ok(None),
             ConfigurationState::Disabled if row.is_servable() => {}
             ConfigurationState::Disabled => return Err(Unusable::Unservable(row.unservable).into()),
-            ConfigurationState::Importing => return Err(Unusable::Importing.into()),
-            _ => return Err(Unusable::Destroyed.into()),
+            state => return Err(Unusable::from(state).into()),
         }
         Ok(Some(format!("enable configuration {}", in_words(&row))))
+    }
+
+    /// What scheduling a destruction would do.
+    async fn destroying(&self, id: ConfigurationId) -> Result<Option<String>, Refusal> {
+        let row = self.vending.store().configuration(id).await?.ok_or_else(|| not_found(id))?;
+        match row.state {
+            ConfigurationState::DestroyScheduled => Ok(None),
+            ConfigurationState::Disabled => {
+                Ok(Some(format!("schedule the destruction of the key of configuration {}", in_words(&row))))
+            }
+            state => Err(Unusable::from(state).into()),
+        }
     }
 
     /// What allowing key changes would do.
@@ -165,7 +176,8 @@ impl ConfigurationService for Configurations {
         request: Request<v1::ScheduleDestroyConfigurationRequest>,
     ) -> Result<Response<v1::Configuration>, Status> {
         let caller = caller(&request)?;
-        let id = parse_name(&request.into_inner().name)?;
+        let id = parse_name(&request.get_ref().name)?;
+        self.four_eyes.pass(&request, method::DESTROY_CONFIGURATION, self.destroying(id)).await?;
         let changed = self.vending.schedule_destruction(&caller, id).await.map_err(Refusal::from)?;
         Ok(Response::new(shown(&changed)))
     }

@@ -21,8 +21,23 @@ pub(super) mod method {
     pub(crate) const ENABLE_PUBLIC_KEY: &str = "/vendkey.v1.PublicKeyService/EnablePublicKey";
     /// Lets a configuration issue.
     pub(crate) const ENABLE_CONFIGURATION: &str = "/vendkey.v1.ConfigurationService/EnableConfiguration";
+    /// Destroys a key after a delay.
+    pub(crate) const DESTROY_CONFIGURATION: &str =
+        "/vendkey.v1.ConfigurationService/ScheduleDestroyConfiguration";
     /// Lets meters be carried from one key to another.
     pub(crate) const ALLOW_KEY_CHANGE: &str = "/vendkey.v1.ConfigurationService/AllowKeyChange";
+    /// Makes a client that may do something.
+    pub(crate) const CREATE_CLIENT: &str = "/vendkey.v1.ClientService/CreateClient";
+    /// Raises a permission or a limit.
+    pub(crate) const UPDATE_CLIENT: &str = "/vendkey.v1.ClientService/UpdateClient";
+    /// Brings an administrator back.
+    pub(crate) const ENABLE_CLIENT: &str = "/vendkey.v1.ClientService/EnableClient";
+    /// Gives another administrator one more credential.
+    pub(crate) const CREATE_CREDENTIAL: &str = "/vendkey.v1.ClientService/CreateCredential";
+    /// Brings a credential of another administrator back.
+    pub(crate) const ENABLE_CREDENTIAL: &str = "/vendkey.v1.ClientService/EnableCredential";
+    /// Lets a credential of another administrator live longer.
+    pub(crate) const SET_CREDENTIAL_EXPIRY: &str = "/vendkey.v1.ClientService/SetCredentialExpiry";
     /// Goes on with a restored database.
     pub(crate) const ACCEPT_RESTORE: &str = "/vendkey.v1.LedgerService/AcceptRestore";
     /// Lowers the last TID of a meter.

@@ -10,6 +10,7 @@ use super::{
     v1,
 };
 use crate::{
+    metrics,
     store::{AllowedKeyChange, KeyChangePair},
     sts::token::key_change::SetShape,
     vending::{IssuedKeyChange, KeyChangeOrder},
@@ -49,7 +50,10 @@ pub(super) fn shown(issued: &IssuedKeyChange) -> v1::KeyChangeSet {
     v1::KeyChangeSet {
         name: format!("issuedTokens/{}", row.sequence),
         tokens: tokens
-            .map(|(token, token_subclass)| v1::KeyChangeToken { token: token.to_string(), token_subclass })
+            .map(|(token, token_subclass)| {
+                metrics::token(2, token_subclass, *replay);
+                v1::KeyChangeToken { token: token.to_string(), token_subclass }
+            })
             .collect(),
         source: format!("configurations/{}", source.id),
         target: format!("configurations/{}", target.id),

@@ -13,7 +13,7 @@ use super::{
     v1::{self, ledger_service_server::LedgerService},
 };
 use crate::{
-    store::{LowerRefused, Seed},
+    store::Seed,
     sts::{attributes::BaseDate, tid::Tid},
     vending::{RestoreError, Stop, Vending},
 };
@@ -43,11 +43,7 @@ impl Ledger {
 
     /// What lowering the last TID of a meter would do. The rules are looked at again when it is done.
     async fn lowering(&self, to: Seed) -> Result<Option<String>, Refusal> {
-        let last = self.vending.store().last_tid(to.meter, to.base_date).await?;
-        let last = last.ok_or(LowerRefused::MeterNotFound)?;
-        if last < to.tid {
-            return Err(LowerRefused::NotLower { last }.into());
-        }
+        let last = self.vending.store().may_lower_last_tid(to).await?;
         let Seed { meter, base_date, tid } = to;
         let minute = |tid: Tid| {
             let time = jiff::Timestamp::from_second(tid.unix_seconds(base_date));

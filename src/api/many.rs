@@ -1,14 +1,18 @@
 //! Many tokens in one call: a batch, or a stream. Both go the way of the single call, with one outcome for each request.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Extensions, Status, Streaming};
 
 use super::{
     authentication::Pace,
-    refusal::Refusal,
+    reason::Reason,
+    refusal::{Issued, Refusal},
     token::{self, Parsed},
     v1::{self, token_result::Result as Outcome},
 };
@@ -82,6 +86,7 @@ pub(super) fn stream(
     vending: Arc<Vending>,
     asking: Asking,
     mut inbound: Streaming<v1::IssueTokenRequest>,
+    idle: Duration,
 ) -> ReceiverStream<Result<v1::TokenResult, Status>> {
     let (request, mut requests) = mpsc::channel(CHUNK);
     let (chunk, mut chunks) = mpsc::channel(AHEAD);
@@ -89,7 +94,9 @@ pub(super) fn stream(
     let broken = answers.clone();
     tokio::spawn(async move {
         loop {
-            match inbound.message().await {
+            // Whole messages count, not bytes: a client that trickles holds no stream open.
+            let next = timeout(idle, inbound.message()).await.unwrap_or_else(|_| Err(ended_idle()));
+            match next {
                 Ok(Some(next)) => {
                     if request.send(next).await.is_err() {
                         return;
@@ -123,6 +130,11 @@ pub(super) fn stream(
         }
     });
     ReceiverStream::new(answered)
+}
+
+/// Whatever came before has its answer, unless the HSM was slower than the client was idle.
+fn ended_idle() -> Status {
+    Refusal::new(Reason::StreamIdle, "nothing came on this stream for too long").issued(Issued::Maybe).into()
 }
 
 async fn record(

@@ -6,6 +6,7 @@ mod audit;
 mod authentication;
 mod capabilities;
 mod client;
+mod client_gate;
 mod configuration;
 mod content;
 mod error;
@@ -14,6 +15,7 @@ mod issued;
 mod key_change;
 mod ledger;
 mod many;
+mod methods;
 mod parse;
 mod public_key;
 mod reason;
@@ -26,15 +28,18 @@ pub use approval::Approvals;
 pub use approved::Acts;
 pub use audit::Audit;
 pub use authentication::AuthenticationLayer;
+pub(crate) use authentication::reason;
 pub use client::Clients;
 pub use configuration::Configurations;
 pub use four_eyes::FourEyes;
 pub use ledger::Ledger;
+pub(crate) use methods::method;
 pub use public_key::PublicKeys;
 pub use reason::Reason;
 pub use refusal::{DOMAIN, Issued, Refusal};
 pub use rights::{limits_shown, rights_shown};
 pub use token::Tokens;
+pub(crate) use token::timeout;
 
 /// The messages and services of `proto/vendkey/v1`.
 #[allow(missing_docs, clippy::all, unused_qualifications)]

@@ -38,10 +38,10 @@ impl PublicKeys {
         if known.iter().any(|known| known.fingerprint == new.fingerprint) {
             return Ok(None);
         }
-        let NewPublicKey { display_name, owner, bits, .. } = new;
+        let NewPublicKey { display_name, bits, .. } = new;
         let fingerprint = hex::encode(new.fingerprint);
         Ok(Some(format!(
-            "register public key {display_name:?} (RSA of {bits} bits, fingerprint {fingerprint}): it signs uploads of clients/{owner}"
+            "register public key {display_name:?} (RSA of {bits} bits, fingerprint {fingerprint}), which will sign uploads of the client that asks"
         )))
     }
 

@@ -95,6 +95,9 @@ reasons! {
     ApprovalsLimited = "APPROVALS_LIMITED", ResourceExhausted, "Too many acts of this client wait for approval; have them decided first.";
     HsmBusy = "HSM_BUSY", ResourceExhausted, "The HSM's queue is full: retry after the time given, with the same request_id.";
     StoreBusy = "STORE_BUSY", ResourceExhausted, "The ledger's queue is full: retry after the time given, with the same request_id.";
+    ServerBusy = "SERVER_BUSY", ResourceExhausted, "The server has as many calls as it bears: retry after the time given, with the same request_id.";
+    RequestTooSlow = "REQUEST_TOO_SLOW", DeadlineExceeded, "The request did not arrive in the time that the server waits; nothing was done.";
+    StreamIdle = "STREAM_IDLE", DeadlineExceeded, "No request came on the stream for so long that the server ended it; open another and repeat what has no answer.";
     UploadsLimited = "UPLOADS_LIMITED", ResourceExhausted, "Too many upload attempts of this client: retry after the time given.";
     HsmUnavailable = "HSM_UNAVAILABLE", Unavailable, "The HSM does not answer; retry with the same request_id.";
     StoreUnavailable = "STORE_UNAVAILABLE", Unavailable, "The store cannot be written or read; retry with the same request_id.";

@@ -22,6 +22,7 @@ use super::{
     verification,
 };
 use crate::{
+    metrics,
     store::{RowContent, TokenRow},
     sts::{
         meter::{Drn, MeterError, MeterPan},
@@ -33,12 +34,13 @@ use crate::{
 /// The service.
 pub struct Tokens {
     vending: Arc<Vending>,
+    stream_idle: Duration,
 }
 
 impl Tokens {
-    /// Over the acts.
-    pub fn new(vending: Arc<Vending>) -> Self {
-        Self { vending }
+    /// Over the acts. A stream on which nothing comes for `stream_idle` is ended.
+    pub fn new(vending: Arc<Vending>, stream_idle: Duration) -> Self {
+        Self { vending, stream_idle }
     }
 }
 
@@ -115,7 +117,7 @@ impl TokenService for Tokens {
         request: Request<Streaming<v1::IssueTokenRequest>>,
     ) -> Result<Response<Self::StreamTokensStream>, Status> {
         let asking = Asking::new(caller(&request)?, request.extensions(), "StreamTokens");
-        Ok(Response::new(many::stream(self.vending.clone(), asking, request.into_inner())))
+        Ok(Response::new(many::stream(self.vending.clone(), asking, request.into_inner(), self.stream_idle)))
     }
 
     async fn get_issued_token(
@@ -193,10 +195,14 @@ pub(super) fn meter_number(text: &str) -> Result<MeterNumber, MeterError> {
 
 /// When the caller stops waiting, by its `grpc-timeout`: up to 8 digits and a unit.
 fn deadline(metadata: &MetadataMap) -> Option<Instant> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    Instant::now().checked_add(timeout(metadata.get("grpc-timeout")?.to_str().ok()?)?)
+}
+
+/// What a `grpc-timeout` header says.
+pub(crate) fn timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let count: u64 = digits.parse().ok()?;
-    let timeout = match unit {
+    Some(match unit {
         "H" => Duration::from_secs(count.checked_mul(3600)?),
         "M" => Duration::from_secs(count.checked_mul(60)?),
         "S" => Duration::from_secs(count),
@@ -204,8 +210,7 @@ fn deadline(metadata: &MetadataMap) -> Option<Instant> {
         "u" => Duration::from_micros(count),
         "n" => Duration::from_nanos(count),
         _ => return None,
-    };
-    Instant::now().checked_add(timeout)
+    })
 }
 
 /// Whether the request asks for a part of the least unit, which was rounded before the standard's coding saw it.
@@ -249,6 +254,7 @@ pub(super) fn sequenced(issued: &IssuedToken, asked: Asked, finer: bool) -> Resu
         rounded_up: finer || units != asked.exact,
     });
     let (class, subclass) = payload.class_subclass();
+    metrics::token(class.into(), subclass.into(), *replay);
     Ok(v1::IssuedToken {
         token: token.to_string(),
         token_class: class.into(),
@@ -270,6 +276,7 @@ pub(super) fn sequenced(issued: &IssuedToken, asked: Asked, finer: bool) -> Resu
 }
 
 pub(super) fn displayed(row: &TokenRow, display: Display, replay: bool) -> v1::IssuedToken {
+    metrics::token(1, display.block().subclass().into(), replay);
     v1::IssuedToken {
         token: display.token().to_string(),
         token_class: 1,

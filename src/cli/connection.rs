@@ -1,4 +1,4 @@
-//! The way to the server: address, certificate authority, credential.
+//! The way to the server: address, certificate authority, and what the caller proves himself with.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -7,8 +7,9 @@ use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
+use zeroize::Zeroizing;
 
 use super::output::Failure;
 use crate::access::Credential;
@@ -25,21 +26,41 @@ pub(super) struct Connection {
     /// PEM file of the authority that signed the server's certificate
     #[arg(long, env = "VENDKEY_CA", value_name = "FILE", global = true)]
     ca: Option<PathBuf>,
+    /// PEM file of your own certificate; it may stand for a credential
+    #[arg(
+        long,
+        env = "VENDKEY_CLIENT_CERTIFICATE",
+        value_name = "FILE",
+        global = true,
+        requires = "client_key"
+    )]
+    client_certificate: Option<PathBuf>,
+    /// PEM file of its private key
+    #[arg(
+        long,
+        env = "VENDKEY_CLIENT_KEY",
+        value_name = "FILE",
+        global = true,
+        requires = "client_certificate"
+    )]
+    client_key: Option<PathBuf>,
     /// Print the reply in protobuf's JSON mapping
     #[arg(long, global = true)]
     pub(super) json: bool,
 }
 
-/// A channel that sends the credential with every call.
+/// A channel that sends the credential, if there is one, with every call.
 pub type Authorized = InterceptedService<Channel, Bearer>;
 
 /// Adds the `authorization` header.
 #[derive(Clone)]
-pub struct Bearer(MetadataValue<Ascii>);
+pub struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        if let Some(credential) = &self.0 {
+            request.metadata_mut().insert("authorization", credential.clone());
+        }
         Ok(request)
     }
 }
@@ -65,7 +86,14 @@ impl Connection {
                 let pem = fs::read(file).map_err(|error| Failure::file("--ca", file, &error))?;
                 tls = tls.ca_certificate(Certificate::from_pem(pem));
             }
-            endpoint = endpoint.tls_config(tls).map_err(|error| Failure::text(format!("--ca: {error}")))?;
+            if let Some(identity) = self.identity()? {
+                tls = tls.identity(identity);
+            }
+            endpoint = endpoint.tls_config(tls).map_err(|error| {
+                Failure::text(format!("--ca, --client-certificate or --client-key: {}", chain(&error)))
+            })?;
+        } else if self.client_certificate.is_some() {
+            return Err(Failure::usage("--client-certificate needs an endpoint with https://".to_owned()));
         }
         let channel = endpoint.connect().await.map_err(|error| {
             Failure::text(format!(
@@ -76,10 +104,27 @@ impl Connection {
         Ok(InterceptedService::new(channel, bearer))
     }
 
+    fn identity(&self) -> Result<Option<Identity>, Failure> {
+        let (Some(certificate), Some(key)) = (&self.client_certificate, &self.client_key) else {
+            return Ok(None);
+        };
+        let read = |name, file| fs::read(file).map_err(|error| Failure::file(name, file, &error));
+        Ok(Some(Identity::from_pem(
+            read("--client-certificate", certificate)?,
+            Zeroizing::new(read("--client-key", key)?),
+        )))
+    }
+
     fn bearer(&self) -> Result<Bearer, Failure> {
-        let file = self.credential_file.as_ref().ok_or_else(|| {
-            Failure::text("no credential: give --credential-file or set VENDKEY_CREDENTIAL_FILE".to_owned())
-        })?;
+        let Some(file) = &self.credential_file else {
+            // A certificate may stand for a credential; whether it does, the server says.
+            return match self.client_certificate {
+                Some(_) => Ok(Bearer(None)),
+                None => Err(Failure::text(
+                    "no credential: give --credential-file or set VENDKEY_CREDENTIAL_FILE".to_owned(),
+                )),
+            };
+        };
         let text =
             fs::read_to_string(file).map_err(|error| Failure::file("--credential-file", file, &error))?;
         let credential: Credential =
@@ -88,7 +133,7 @@ impl Connection {
             .parse()
             .map_err(|_| Failure::text(format!("{}: not a credential", file.display())))?;
         value.set_sensitive(true);
-        Ok(Bearer(value))
+        Ok(Bearer(Some(value)))
     }
 }
 

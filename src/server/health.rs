@@ -11,6 +11,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     clock::Clock,
     hsm::{Health, Hsm},
+    metrics,
     selftest::Latch,
     store::Store,
 };
@@ -59,6 +60,7 @@ pub(super) async fn watch(
             Health::Well => None,
             Health::Ill { reason } => Some(reason.clone()),
         };
+        metrics::health(hsm_ill.is_none(), store_ill.is_none());
         let self_test = latch.failure().map(|failure| format!("a self-test failed: {failure}"));
         let ill = self_test.or(hsm_ill).or(store_ill.clone());
         if told.as_ref() != Some(&ill) {

@@ -1,33 +1,45 @@
-//! Wiring: the parts put together, the listener, health, and an orderly end.
+//! Wiring: the parts put together, the listeners, health, and an orderly end.
 
+mod body;
+mod calls;
 mod checkpoints;
+mod connection;
 mod destruction;
 mod health;
 mod inventory;
+mod listener;
 mod log;
+mod metrics;
+mod services;
+mod slots;
+mod tls;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use checkpoints::Checkpoints;
+use listener::Listener;
 use rustix::process::geteuid;
+use services::Parts;
+use tls::Tls;
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::{Notify, oneshot, watch},
+    time::{MissedTickBehavior, interval},
 };
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tower::Layer as _;
 
 use crate::{
     access::{Authenticator, Clients, Refusals},
-    api::{
-        self, Acts, Approvals, Audit, AuthenticationLayer, Configurations, DESCRIPTORS, FourEyes, Ledger,
-        PublicKeys, Tokens, v1,
-    },
+    api::{self, Acts, AuthenticationLayer, Configurations, FourEyes, Ledger, PublicKeys},
     clock::{Clock, SystemClock},
     hsm::{Hsm, HsmError},
     selftest,
-    settings::{Settings, TlsSettings},
+    settings::Settings,
     store::{Store, sqlite},
     vending::{Gate, Vending},
 };
@@ -111,12 +123,18 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let configurations = Arc::new(Configurations::new(vending.clone(), uploads, four_eyes.clone()));
     let ledger = Arc::new(Ledger::new(vending.clone(), four_eyes.clone()));
     let public_keys = Arc::new(PublicKeys::new(store.clone(), clock.clone(), four_eyes.clone()));
-    let acts = Acts::new(four_eyes.clone(), configurations.clone(), public_keys.clone(), ledger.clone());
-    let acts = Arc::new(acts);
+    let clients = Arc::new(Clients::new(store.clone(), clock.clone(), settings.access.approvals));
+    let clients = Arc::new(api::Clients::new(clients, four_eyes.clone()));
+    let acts = Arc::new(Acts::new(
+        four_eyes.clone(),
+        configurations.clone(),
+        public_keys.clone(),
+        clients.clone(),
+        ledger.clone(),
+    ));
     if let Err(error) = acts.resume().await {
         tracing::error!(%error, "approved acts that may not have ended cannot be done again");
     }
-    let clients = Arc::new(Clients::new(store.clone(), clock.clone(), settings.access.approvals));
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let (ready, told) = oneshot::channel();
     let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch, ready));
@@ -131,41 +149,48 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         }
     });
 
-    let mut server = Server::builder().layer(AuthenticationLayer::new(authenticator, refusals.clone()));
-    let scheme = if settings.server.tls.is_some() { "https" } else { "http" };
-    if let Some(tls) = &settings.server.tls {
-        server = server.tls_config(identity(tls)?).map_err(|error| ServeError::Tls(error.to_string()))?;
-    }
-    let router = server
-        .add_service(health_service)
-        .add_service(reflection()?)
-        .add_service(v1::token_service_server::TokenServiceServer::new(Tokens::new(vending.clone())))
-        .add_service(v1::configuration_service_server::ConfigurationServiceServer::from_arc(configurations))
-        .add_service(v1::client_service_server::ClientServiceServer::new(api::Clients::new(clients)))
-        .add_service(v1::audit_service_server::AuditServiceServer::new(Audit::new(vending.clone())))
-        .add_service(v1::ledger_service_server::LedgerServiceServer::from_arc(ledger))
-        .add_service(v1::public_key_service_server::PublicKeyServiceServer::from_arc(public_keys))
-        .add_service(v1::approval_service_server::ApprovalServiceServer::new(Approvals::new(
-            four_eyes, acts,
-        )));
+    let listeners = Listeners::bind(&settings, &clock).await?;
+    let authentication = AuthenticationLayer::new(authenticator, refusals.clone());
+    let parts =
+        Parts { vending, configurations, clients, ledger, public_keys, four_eyes, acts, wire: settings.wire };
+    let main = parts.tokens(Parts::common(health_service.clone())?);
+    let (main, administration) = match &listeners.administration {
+        None => (parts.administration(main), None),
+        Some(_) => (main, Some(parts.administration(Parts::common(health_service)?))),
+    };
+    let main = authentication.layer(main.prepare());
+    let administration = administration.map(|routes| authentication.layer(routes.prepare()));
 
     // A server that is reached says what it is: its health was looked at.
     let _ = told.await;
     // Before anybody learns that it listens: whoever knows may also end it.
-    let end = end()?;
-    let bind = |error| ServeError::Bind(settings.server.listen, error);
-    let listener = TcpListener::bind(settings.server.listen).await.map_err(bind)?;
-    let address = listener.local_addr().map_err(bind)?;
-    println!("listening on {scheme}://{address}");
-    tracing::info!("listening on {scheme}://{address}");
-    let (ending, ended) = watch::channel(());
-    let serving = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
-        end.await;
-        drop(ending);
+    let ended = end()?;
+    let reloading = tokio::spawn(reload(listeners.tls(), hangup()?));
+    let scraped = match settings.metrics {
+        None => None,
+        Some(listen) => {
+            let (address, scraped) = metrics::bind(listen).await?;
+            tracing::info!("metrics at http://{address}/metrics");
+            Some(tokio::spawn(scraped))
+        }
+    };
+    listeners.announce();
+    let (ending, end) = watch::channel(false);
+    let serving = async {
+        match (listeners.administration, administration) {
+            (Some(listener), Some(service)) => {
+                tokio::join!(listeners.main.serve(main, end.clone()), listener.serve(service, end));
+            }
+            _ => listeners.main.serve(main, end).await,
+        }
+    };
+    tokio::join!(serving, async {
+        ended.await;
+        ending.send_replace(true);
     });
-    tokio::select! {
-        served = serving => served.map_err(|error| ServeError::Stopped(error.to_string()))?,
-        () = drained(ended) => tracing::warn!("connections were still open after {DRAIN:?}"),
+    reloading.abort();
+    if let Some(scraped) = scraped {
+        scraped.abort();
     }
     health.abort();
     destroying.abort();
@@ -197,38 +222,69 @@ async fn self_tested(hsm: &Hsm) -> selftest::Latch {
     latch
 }
 
-fn reflection() -> Result<
-    tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>,
-    ServeError,
-> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(|error| ServeError::Stopped(error.to_string()))
+/// The addresses that the server was told to listen on, bound.
+struct Listeners {
+    main: Listener,
+    administration: Option<Listener>,
 }
 
-fn identity(tls: &TlsSettings) -> Result<ServerTlsConfig, ServeError> {
-    let read = |file| {
-        std::fs::read(file)
-            .map_err(|error| ServeError::Tls(format!("{}: {error}", std::path::Path::display(file))))
-    };
-    Ok(ServerTlsConfig::new()
-        .identity(Identity::from_pem(read(&tls.certificate_file)?, read(&tls.key_file)?)))
+impl Listeners {
+    async fn bind(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Self, ServeError> {
+        let (server, wire) = (&settings.server, settings.wire);
+        let main = Listener::bind("main", &server.main, wire, clock.clone()).await?;
+        let administration = match &server.administration {
+            None => None,
+            Some(settings) => Some(Listener::bind("administration", settings, wire, clock.clone()).await?),
+        };
+        Ok(Self { main, administration })
+    }
+
+    fn tls(&self) -> Vec<Arc<Tls>> {
+        self.administration.iter().chain([&self.main]).filter_map(Listener::tls).collect()
+    }
+
+    /// Says where the server listens: to the log, and to whoever started it, in one piece.
+    fn announce(&self) {
+        let mut lines = format!("listening on {}\n", self.main.url());
+        if let Some(listener) = &self.administration {
+            lines.push_str(&format!("administration listening on {}\n", listener.url()));
+        }
+        for line in lines.lines() {
+            tracing::info!("{line}");
+        }
+        // Nobody has to read it.
+        let _ = io::stdout().write_all(lines.as_bytes());
+    }
 }
 
-/// How long running calls may take after the end was asked for.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How often the files of TLS are looked at.
+const LOOK_AT_FILES: Duration = Duration::from_secs(5);
 
-/// Ends [`DRAIN`] after the sender is gone: idle clients must not keep a server alive.
-async fn drained(mut ended: watch::Receiver<()>) {
-    while ended.changed().await.is_ok() {}
-    tokio::time::sleep(DRAIN).await;
+/// Takes up new certificates when their files change, and at SIGHUP.
+async fn reload(all: Vec<Arc<Tls>>, mut hangup: tokio::signal::unix::Signal) {
+    let mut looks = interval(LOOK_AT_FILES);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let asked = tokio::select! {
+            Some(()) = hangup.recv() => true,
+            _ = looks.tick() => false,
+        };
+        for tls in &all {
+            tls.reload(asked);
+        }
+    }
+}
+
+fn handler(kind: SignalKind) -> Result<tokio::signal::unix::Signal, ServeError> {
+    signal(kind).map_err(|error| ServeError::Stopped(error.to_string()))
+}
+
+fn hangup() -> Result<tokio::signal::unix::Signal, ServeError> {
+    handler(SignalKind::hangup())
 }
 
 /// Ends with the first SIGTERM or SIGINT.
 fn end() -> Result<impl Future<Output = ()>, ServeError> {
-    let handler = |kind| signal(kind).map_err(|error| ServeError::Stopped(error.to_string()));
     let (mut terminate, mut interrupt) =
         (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
     Ok(async move {

@@ -306,6 +306,9 @@ pub trait Store: Send + Sync {
     /// Takes a database that lost commits as it is, on record: raises the floors of TIDs and of request ids.
     async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError>;
 
+    /// What [`Store::lower_last_tid`] would answer now; nothing is changed.
+    async fn may_lower_last_tid(&self, to: Seed) -> Result<Tid, LowerRefused>;
+
     /// Lowers the last TID of a meter, on record, and answers what it was: never below a TID that a row of the ledger has, so
     /// that no TID is given twice. What is so already stays so.
     async fn lower_last_tid(&self, to: Seed, actor: Actor, now_ms: i64) -> Result<Tid, LowerRefused>;

@@ -21,6 +21,8 @@ mod meter;
 mod rotating;
 mod selftest;
 mod slips;
+mod tls;
 mod transport;
 mod uploading;
 mod verifying;
+mod wire;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::chain::Writing;
 use super::failure::{Stage, spoils_transaction, store_error};
 use crate::crash;
+use crate::metrics;
 use crate::store::{Outcome, StoreError};
 
 /// What a command answers: its result or a refusal of its own type, or a failure of the store.
@@ -211,6 +212,7 @@ impl Writer {
                 None => {
                     self.statistics.transactions.fetch_add(1, Ordering::Relaxed);
                     self.statistics.commands.fetch_add(done.len() as u64, Ordering::Relaxed);
+                    metrics::committed(done.len(), self.queue.len());
                 }
                 Some(error) => {
                     tracing::error!(%error, commands = done.len(), "a transaction of the store failed");

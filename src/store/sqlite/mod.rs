@@ -526,6 +526,10 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn may_lower_last_tid(&self, to: Seed) -> Result<Tid, LowerRefused> {
+        self.read(move |c| falls::lowerable(c, to)).await?
+    }
+
     async fn lower_last_tid(&self, to: Seed, actor: Actor, now_ms: i64) -> Result<Tid, LowerRefused> {
         self.write(move |c| falls::lower(c, to, &actor, now_ms)).await?
     }

@@ -1,9 +1,11 @@
 //! A server of its own for each test, on a token of its own on a tmpfs.
 
+mod certificates;
 mod openssl;
 mod pkcs11;
 mod server;
 
+pub use certificates::{Authority, Validity};
 pub use openssl::{AES_IV, AES_KEY, Administrator, Blobs, base64, openssl};
 pub use pkcs11::{key_objects, pkcs11_tool};
 pub use server::{Api, Home, Server, descriptions, issued, reason, ten_kwh, violations};

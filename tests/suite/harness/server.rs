@@ -170,6 +170,8 @@ impl Home {
 pub struct Server {
     child: Child,
     pub endpoint: String,
+    /// Where administrators call, if they have a listener of their own.
+    pub administration: Option<String>,
 }
 
 impl Server {
@@ -188,12 +190,16 @@ impl Server {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
         let endpoint = line.trim().strip_prefix("listening on ").unwrap_or_else(|| {
             let _ = child.kill();
             panic!("the server did not start:\n{}", home.log())
         });
-        Self { endpoint: endpoint.to_owned(), child }
+        // It says everything at once.
+        let more = std::str::from_utf8(output.buffer()).unwrap();
+        let administration = more.trim().strip_prefix("administration listening on ").map(str::to_owned);
+        Self { endpoint: endpoint.to_owned(), administration, child }
     }
 
     /// The API as the administrator sees it, and the tokens as the till does.
@@ -216,10 +222,15 @@ impl Server {
         }
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// SIGTERM, then the exit status.
     pub fn stop(mut self) -> std::process::ExitStatus {
-        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         self.child.wait().unwrap()
     }
 }
@@ -259,7 +270,11 @@ pub struct Api {
 
 impl Api {
     pub async fn connect(endpoint: &str, credential: &str) -> Self {
-        let channel = Endpoint::from_shared(endpoint.to_owned()).unwrap().connect().await.unwrap();
+        Self::over(Endpoint::from_shared(endpoint.to_owned()).unwrap().connect().await.unwrap(), credential)
+    }
+
+    /// Over a connection that was made otherwise.
+    pub fn over(channel: Channel, credential: &str) -> Self {
         let bearer = Bearer(format!("Bearer {credential}").parse().unwrap());
         let service = InterceptedService::new(channel, bearer);
         Self {

@@ -64,12 +64,12 @@ fn credits(scene: &Scene, count: u16) -> Vec<NewToken> {
 #[tokio::test]
 async fn exactly_so_many_tokens_a_day_pass_whatever_comes_at_once() {
     let scene = under(tokens(40, None)).await;
-    let store = std::sync::Arc::new(scene.store);
+    let store = Arc::new(scene.store);
     let scene = Scene { store: open(&tempfile::tempdir().unwrap()), ..scene };
     let mut running = tokio::task::JoinSet::new();
     let mut waiting = credits(&scene, 100);
     while !waiting.is_empty() {
-        let store = std::sync::Arc::clone(&store);
+        let store = Arc::clone(&store);
         // Singly and in batches.
         let some = waiting.split_off(waiting.len().saturating_sub(7));
         running.spawn(async move {
@@ -144,7 +144,7 @@ async fn what_is_refused_or_taken_back_is_not_counted() {
     let failed: Result<(), StoreError> = scene
         .store
         .write(move |c| {
-            ledger::record(c, &failing)?
+            crate::store::sqlite::ledger::record(c, &failing)?
                 .map_err(|refused| StoreError::Defect { reason: refused.to_string() })?;
             Err(StoreError::Full { outcome: crate::store::Outcome::NotDone })
         })
@@ -155,7 +155,7 @@ async fn what_is_refused_or_taken_back_is_not_counted() {
     let failed: Result<(), StoreError> = scene
         .store
         .write(move |c| {
-            ledger::record(c, &failing)?
+            crate::store::sqlite::ledger::record(c, &failing)?
                 .map_err(|refused| StoreError::Defect { reason: refused.to_string() })?;
             Err(StoreError::Defect { reason: "a test".into() })
         })

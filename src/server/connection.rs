@@ -1,0 +1,268 @@
+//! One connection, from its handshake to its end.
+//!
+//! Its calls run for themselves; this watches over the connection as a whole: it ends when it is idle, when its client does not take
+//! answers, when the client's certificate ends, and when the server does. Whatever can end in order ends so, with GOAWAY, and no call
+//! of the other side is lost.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response};
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::watch,
+    time::timeout,
+};
+use tonic::{body::Body, transport::server::TcpConnectInfo};
+use tower::Service;
+
+use super::{
+    calls::{Calls, Room},
+    tls::Tls,
+};
+use crate::{
+    access::{CertificateUnreadable, PeerCertificate},
+    clock::Clock,
+    settings::WireSettings,
+};
+
+/// How long an ended connection may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Why a connection did not end in order.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("the TLS handshake took too long")]
+    HandshakeSlow,
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(io::Error),
+    #[error("the client's certificate: {0}")]
+    Certificate(#[from] CertificateUnreadable),
+    #[error("answers were not taken")]
+    NotTaken,
+    #[error("the client did not close an ended connection")]
+    NotClosed,
+    #[error("the transport: {0}")]
+    Transport(#[from] hyper::Error),
+}
+
+impl Broken {
+    /// As a label, if the server ended it.
+    pub(super) fn text(&self) -> Option<&'static str> {
+        match self {
+            Self::HandshakeSlow => Some("slow handshake"),
+            Self::Handshake(_) | Self::Certificate(_) => Some("handshake"),
+            Self::NotTaken => Some("answers not taken"),
+            Self::NotClosed => Some("not closed"),
+            Self::Transport(_) => None,
+        }
+    }
+}
+
+/// What a connection is about.
+pub(super) struct Connection<S> {
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) wire: WireSettings,
+    pub(super) room: Arc<Room>,
+    pub(super) service: S,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Says `true` when the server ends.
+    pub(super) end: watch::Receiver<bool>,
+}
+
+impl<S> Connection<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    /// Serves it to its end.
+    pub(super) async fn serve(self, tcp: TcpStream) -> Result<(), Broken> {
+        let peer = TcpConnectInfo { local_addr: tcp.local_addr().ok(), remote_addr: tcp.peer_addr().ok() };
+        // Answers are small and whole: nothing is gained by holding them back.
+        let _ = tcp.set_nodelay(true);
+        let Some(tls) = &self.tls else { return self.over(tcp, peer, None).await };
+        let stream = timeout(self.wire.opening, tls.acceptor().accept(tcp))
+            .await
+            .map_err(|_| Broken::HandshakeSlow)?
+            .map_err(Broken::Handshake)?;
+        let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let certificate = presented.map(|der| PeerCertificate::from_der(der)).transpose()?;
+        if let Some(PeerCertificate { spki_sha256, uris, .. }) = &certificate {
+            // Whoever binds a certificate to a client reads its identity here.
+            tracing::debug!(spki_sha256 = %hex::encode(spki_sha256), ?uris, "a client proved itself by a certificate");
+        }
+        self.over(stream, peer, certificate).await
+    }
+
+    async fn over<IO>(
+        self,
+        io: IO,
+        peer: TcpConnectInfo,
+        certificate: Option<PeerCertificate>,
+    ) -> Result<(), Broken>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { wire, room, service, clock, mut end, .. } = self;
+        let activity = Arc::new(Activity::new());
+        let expires_ms = certificate.as_ref().map(|certificate| certificate.expires_ms);
+        let calls = Calls { inner: service, room, activity: activity.clone(), peer, certificate, wire };
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_header_list_size(wire.header_bytes)
+            .max_concurrent_streams(wire.streams)
+            .keep_alive_interval(wire.keepalive)
+            .keep_alive_timeout(wire.keepalive_timeout)
+            .serve_connection(TokioIo::new(io), calls);
+        let mut connection = pin!(connection);
+        let mut looks = tokio::time::interval(look_every(&wire));
+        let mut ended: Option<Instant> = None;
+        loop {
+            let ends = tokio::select! {
+                served = connection.as_mut() => return Ok(served?),
+                _ = end.wait_for(|end| *end), if ended.is_none() => true,
+                _ = looks.tick() => false,
+            };
+            let now = Instant::now();
+            let seen = activity.look(now);
+            if seen.longest_untaken > wire.stream_idle {
+                return Err(Broken::NotTaken);
+            }
+            match ended {
+                Some(since)
+                    if seen.calls == 0 && now.duration_since(since.max(seen.idle_since)) > GOODBYE =>
+                {
+                    return Err(Broken::NotClosed);
+                }
+                Some(_) => {}
+                None => {
+                    let patience = if seen.used { wire.idle } else { wire.opening };
+                    let idle = seen.calls == 0 && now.duration_since(seen.idle_since) >= patience;
+                    let expired = expires_ms.is_some_and(|end| end <= clock.now_ms());
+                    if ends || idle || expired {
+                        ended = Some(now);
+                        connection.as_mut().graceful_shutdown();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How often a connection is looked at: often enough for the shortest of its limits.
+fn look_every(wire: &WireSettings) -> Duration {
+    let shortest = wire.idle.min(wire.opening).min(wire.stream_idle);
+    (shortest / 4).clamp(Duration::from_millis(100), Duration::from_secs(5))
+}
+
+/// What the calls of a connection do.
+pub(super) struct Activity(Mutex<Doing>);
+
+struct Doing {
+    /// The running calls, with the time since which a part of the answer waits for the client, if one does.
+    calls: HashMap<u64, Option<Instant>>,
+    next: u64,
+    idle_since: Instant,
+}
+
+struct Seen {
+    calls: usize,
+    /// Whether there was ever a call.
+    used: bool,
+    idle_since: Instant,
+    longest_untaken: Duration,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self(Mutex::new(Doing { calls: HashMap::new(), next: 0, idle_since: Instant::now() }))
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Doing) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn look(&self, now: Instant) -> Seen {
+        self.with(|doing| Seen {
+            calls: doing.calls.len(),
+            used: doing.next > 0,
+            idle_since: doing.idle_since,
+            longest_untaken: doing
+                .calls
+                .values()
+                .flatten()
+                .map(|since| now.saturating_duration_since(*since))
+                .max()
+                .unwrap_or_default(),
+        })
+    }
+
+    /// A call begins; it ends when the mark is dropped.
+    pub(super) fn begin(self: &Arc<Self>) -> Mark {
+        let number = self.with(|doing| {
+            doing.next += 1;
+            doing.calls.insert(doing.next, None);
+            doing.next
+        });
+        Mark { activity: self.clone(), number }
+    }
+}
+
+/// A running call.
+pub(super) struct Mark {
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl Mark {
+    /// A part of the answer was handed to the transport.
+    pub(super) fn given(&self) {
+        self.activity.with(|doing| doing.calls.insert(self.number, Some(Instant::now())));
+    }
+
+    /// The transport asks for the next part, so that the client has room for it.
+    pub(super) fn taken(&self) {
+        self.activity.with(|doing| doing.calls.insert(self.number, None));
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.activity.with(|doing| {
+            doing.calls.remove(&self.number);
+            doing.idle_since = Instant::now();
+        });
+    }
+}
+
+/// What a call's future is, boxed: the inner service's has no name.
+pub(super) type Answering<T> = Pin<Box<dyn Future<Output = Result<T, Infallible>> + Send>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_not_taken_is_seen() {
+        let activity = Arc::new(Activity::new());
+        assert!(!activity.look(Instant::now()).used);
+        let mark = activity.begin();
+        mark.given();
+        let later = Instant::now() + Duration::from_secs(9);
+        let seen = activity.look(later);
+        assert!(seen.used && seen.calls == 1 && seen.longest_untaken >= Duration::from_secs(9));
+        mark.taken();
+        assert_eq!(activity.look(later).longest_untaken, Duration::ZERO);
+        drop(mark);
+        assert_eq!(activity.look(later).calls, 0);
+    }
+}

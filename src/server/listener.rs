@@ -1,0 +1,139 @@
+//! A listener: it lets connections in while there are places, and at the end waits for those that are open.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tonic::body::Body;
+use tower::Service;
+
+use super::{ServeError, calls::Room, connection::Connection, slots::Slots, tls::Tls};
+use crate::{
+    clock::Clock,
+    metrics,
+    settings::{ListenerSettings, WireSettings},
+};
+
+/// How long running calls may take after the end was asked for.
+const DRAIN: Duration = Duration::from_secs(10);
+/// After a failed accept: file descriptors come back when connections end.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// The log says once in so long that connections are refused.
+const TELL_FULL: Duration = Duration::from_secs(10);
+
+/// A bound address.
+pub(super) struct Listener {
+    name: &'static str,
+    tcp: TcpListener,
+    address: SocketAddr,
+    tls: Option<Arc<Tls>>,
+    wire: WireSettings,
+    clock: Arc<dyn Clock>,
+}
+
+impl Listener {
+    pub(super) async fn bind(
+        name: &'static str,
+        settings: &ListenerSettings,
+        wire: WireSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ServeError> {
+        let tls = settings.tls.clone().map(|tls| Tls::load(name, tls, clock.clone())).transpose();
+        let tls = tls.map_err(|error| ServeError::Tls(error.to_string()))?.map(Arc::new);
+        let failed = |error: io::Error| ServeError::Bind(settings.listen, error);
+        let tcp = TcpListener::bind(settings.listen).await.map_err(failed)?;
+        let address = tcp.local_addr().map_err(failed)?;
+        Ok(Self { name, tcp, address, tls, wire, clock })
+    }
+
+    /// `https://ADDRESS`, or `http://` without TLS.
+    pub(super) fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Its certificate, to be taken up again when the files change.
+    pub(super) fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
+    }
+
+    /// Serves until `end` says so, then lets the running calls end.
+    pub(super) async fn serve<S>(self, service: S, mut end: watch::Receiver<bool>)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
+        let name = self.name;
+        let slots = Arc::new(Slots::new(self.wire.connections, self.wire.connections_per_address));
+        let room = Arc::new(Room::new(&self.wire));
+        let mut connections = JoinSet::new();
+        let mut told: Option<Instant> = None;
+        loop {
+            let (tcp, from) = tokio::select! {
+                accepted = self.tcp.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        tracing::warn!(listener = name, %error, "a connection could not be accepted");
+                        sleep(ACCEPT_AGAIN).await;
+                        continue;
+                    }
+                },
+                Some(_) = connections.join_next() => continue,
+                _ = end.wait_for(|end| *end) => break,
+            };
+            let slot = match slots.take(from.ip()) {
+                Ok(slot) => slot,
+                Err(full) => {
+                    metrics::connection_refused(name, full.text());
+                    if told.is_none_or(|told| told.elapsed() > TELL_FULL) {
+                        told = Some(Instant::now());
+                        tracing::warn!(listener = name, %from, "no room: too many {}", full.text());
+                    }
+                    continue;
+                }
+            };
+            let connection = Connection {
+                tls: self.tls.clone(),
+                wire: self.wire,
+                room: room.clone(),
+                service: service.clone(),
+                clock: self.clock.clone(),
+                end: end.clone(),
+            };
+            connections.spawn(async move {
+                let _counted = (slot, metrics::Connection::opened(name));
+                watched(name, connection, tcp, from).await;
+            });
+        }
+        // Nobody else gets in.
+        drop(self.tcp);
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!(listener = name, "connections were still open after {DRAIN:?}");
+        }
+    }
+}
+
+async fn watched<S>(name: &'static str, connection: Connection<S>, tcp: TcpStream, from: SocketAddr)
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    if let Err(broken) = connection.serve(tcp).await {
+        if let Some(why) = broken.text() {
+            metrics::connection_refused(name, why);
+        }
+        tracing::debug!(listener = name, %from, error = %broken, "a connection broke");
+    }
+}

@@ -1,0 +1,101 @@
+//! An authority of its own for each test: nothing but the openssl command line.
+
+use std::{fs, path::PathBuf};
+
+use tonic::transport::{Certificate, Identity};
+
+use super::{Home, openssl};
+
+/// Signs certificates, each beside its key in the home: `NAME.pem` and `NAME.key`.
+pub struct Authority {
+    folder: PathBuf,
+    name: String,
+}
+
+/// From long ago, and until long hence or long ago too.
+pub enum Validity {
+    Good,
+    Expired,
+}
+
+const CURVE: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+
+impl Authority {
+    /// Makes one; its own certificate is `NAME.pem`.
+    pub fn new(home: &Home, name: &str) -> Self {
+        let folder = home.path(&format!("{name}-authority"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("index.txt"), "").unwrap();
+        fs::write(folder.join("serial"), "1000").unwrap();
+        let shown = folder.display();
+        let config = format!(
+            "[ca]\ndefault_ca=d\n[d]\ndatabase={shown}/index.txt\nserial={shown}/serial\nnew_certs_dir={shown}\n\
+             default_md=sha256\npolicy=p\ncopy_extensions=copy\nunique_subject=no\n[p]\ncommonName=supplied\n"
+        );
+        fs::write(folder.join("config"), config).unwrap();
+        let authority = Self { folder, name: name.to_owned() };
+        let (key, certificate) = (authority.text("key"), home.text(&format!("{name}.pem")));
+        let subject = format!("/CN={name}");
+        let made = ["req", "-x509", "-days", "30", "-subj", &subject, "-keyout", &key, "-out", &certificate];
+        openssl(&[&made[..], &CURVE[..]].concat(), b"");
+        fs::copy(certificate, authority.folder.join("certificate")).unwrap();
+        authority
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.folder.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Its own certificate, as clients take it.
+    pub fn certificate(&self) -> Certificate {
+        Certificate::from_pem(fs::read(self.folder.join("certificate")).unwrap())
+    }
+
+    /// Makes a key and a certificate for `localhost`, with a URI that bears the name.
+    pub fn sign(&self, home: &Home, name: &str, validity: &Validity) -> Identity {
+        let (key, request) = (self.text(&format!("{name}.key")), self.text(&format!("{name}.csr")));
+        let names = format!("subjectAltName=DNS:localhost,URI:urn:vendkey-test:{name}");
+        let subject = format!("/CN={name}");
+        let made = ["req", "-subj", &subject, "-addext", &names, "-keyout", &key, "-out", &request];
+        openssl(&[&made[..], &CURVE[..]].concat(), b"");
+        let end = match validity {
+            Validity::Good => "20491231000000Z",
+            Validity::Expired => "20200201000000Z",
+        };
+        let certificate = self.text(&format!("{name}.pem"));
+        let (config, own, own_key) = (self.text("config"), self.text("certificate"), self.text("key"));
+        openssl(
+            &[
+                "ca",
+                "-batch",
+                "-notext",
+                "-config",
+                &config,
+                "-cert",
+                &own,
+                "-keyfile",
+                &own_key,
+                "-in",
+                &request,
+                "-out",
+                &certificate,
+                "-startdate",
+                "20200101000000Z",
+                "-enddate",
+                end,
+            ],
+            b"",
+        );
+        // As a careful administrator does it: the certificate is there with its key or not at all.
+        for (from, to) in [(key, format!("{name}.key")), (certificate, format!("{name}.pem"))] {
+            fs::rename(from, home.path(&to)).unwrap();
+        }
+        let read = |ending: &str| fs::read(home.path(&format!("{name}.{ending}"))).unwrap();
+        Identity::from_pem(read("pem"), read("key"))
+    }
+
+    /// Its name, also that of its file.
+    pub fn file(&self) -> String {
+        format!("{}.pem", self.name)
+    }
+}

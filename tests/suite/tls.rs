@@ -1,0 +1,267 @@
+//! Who proves himself to whom: TLS 1.3 alone, certificates of clients, and certificates that change while calls run.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use sha2::Digest as _;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use crate::harness::{Api, Authority, DKGA04, Home, Server, Validity, openssl, ten_kwh};
+
+fn port(endpoint: &str) -> &str {
+    endpoint.rsplit(':').next().unwrap()
+}
+
+/// Connects as a client that believes `authority`, and makes a call: with TLS 1.3 a client learns only then that it was refused.
+async fn reach(
+    endpoint: &str,
+    authority: &Certificate,
+    identity: Option<&Identity>,
+) -> Result<Channel, String> {
+    let mut tls = ClientTlsConfig::new().ca_certificate(authority.clone());
+    if let Some(identity) = identity {
+        tls = tls.identity(identity.clone());
+    }
+    let endpoint = Endpoint::from_shared(format!("https://localhost:{}", port(endpoint))).unwrap();
+    let channel = endpoint.tls_config(tls).unwrap().connect().await.map_err(|error| format!("{error:?}"))?;
+    let called = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
+    called.map(|_| channel).map_err(|status| format!("{status:?}"))
+}
+
+/// Whether openssl's client comes through with these options, and what it says.
+fn s_client(endpoint: &str, options: &[&str]) -> (bool, String) {
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", &format!("127.0.0.1:{}", port(endpoint)), "-servername", "localhost"])
+        .args(options)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// A server with certificate `server` of a new authority, and `more` in its section `[server.tls]`.
+fn served(home: &Home, more: &str) -> (Server, Authority) {
+    let authority = Authority::new(home, "authority");
+    authority.sign(home, "server", &Validity::Good);
+    home.write_settings(&format!(
+        "[server.tls]\ncertificate_file = 'server.pem'\nkey_file = 'server.key'\n{more}"
+    ));
+    (Server::start(home), authority)
+}
+
+/// Waits until the log says it.
+fn logged(home: &Home, text: &str) {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while !home.log().contains(text) {
+        assert!(Instant::now() < give_up, "the log does not say {text:?}:\n{}", home.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_tls_1_3_with_h2() {
+    let home = Home::new();
+    let (server, authority) = served(&home, "");
+    let ca = home.text(&authority.file());
+    let (reached, said) = s_client(&server.endpoint, &["-tls1_3", "-alpn", "h2", "-CAfile", &ca]);
+    assert!(reached && said.contains("ALPN protocol: h2") && said.contains("Verification: OK"), "{said}");
+    let (reached, said) = s_client(&server.endpoint, &["-tls1_2"]);
+    assert!(!reached && said.contains("alert protocol version"), "{said}");
+    let (reached, said) = s_client(&server.endpoint, &["-alpn", "http/1.1"]);
+    assert!(!reached && said.contains("no application protocol"), "{said}");
+    // A session that is resumed proves nothing anew.
+    assert!(!s_client(&server.endpoint, &["-alpn", "h2"]).1.contains("New Session Ticket"));
+
+    reach(&server.endpoint, &authority.certificate(), None).await.unwrap();
+    let other = Authority::new(&home, "other");
+    reach(&server.endpoint, &other.certificate(), None).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn an_expired_server_is_not_believed() {
+    let home = Home::new();
+    let authority = Authority::new(&home, "authority");
+    authority.sign(&home, "server", &Validity::Expired);
+    home.write_settings("[server.tls]\ncertificate_file = 'server.pem'\nkey_file = 'server.key'\n");
+    let server = Server::start(&home);
+    let refused = reach(&server.endpoint, &authority.certificate(), None).await.unwrap_err();
+    assert!(refused.contains("Expired"), "{refused}");
+    logged(&home, "the certificate has expired");
+}
+
+#[tokio::test]
+async fn clients_must_prove_themselves_where_that_is_required() {
+    let home = Home::new();
+    let clients = Authority::new(&home, "clients");
+    let others = Authority::new(&home, "others");
+    let more = "client_auth = 'required'\nclient_ca_file = 'clients.pem'\n";
+    let (server, authority) = served(&home, more);
+    let ca = authority.certificate();
+    let good = clients.sign(&home, "till", &Validity::Good);
+    for (what, identity) in [
+        ("none", None),
+        ("another authority's", Some(others.sign(&home, "stranger", &Validity::Good))),
+        ("an expired one", Some(clients.sign(&home, "old", &Validity::Expired))),
+        ("the server's own", Some(authority.sign(&home, "inside", &Validity::Good))),
+    ] {
+        let reached = reach(&server.endpoint, &ca, identity.as_ref()).await;
+        assert!(reached.is_err(), "{what} was let in");
+    }
+    let channel = reach(&server.endpoint, &ca, Some(&good)).await.unwrap();
+    let mut api = Api::over(channel, &home.credential());
+    let configuration = api.configuration(DKGA04).await;
+    api.issue(ten_kwh(&configuration)).await.unwrap();
+
+    // The identity is that of the key pair.
+    let public = openssl(&["pkey", "-in", &home.text("till.key"), "-pubout", "-outform", "DER"], b"");
+    logged(&home, &hex::encode(sha2::Sha256::digest(public)));
+    logged(&home, "urn:vendkey-test:till");
+
+    let endpoint = format!("https://localhost:{}", port(&server.endpoint));
+    let list = |more: &[&str]| {
+        let ca = home.text("authority.pem");
+        let mut arguments = vec!["configuration", "list", "--endpoint", &endpoint, "--ca", &ca];
+        arguments.extend_from_slice(more);
+        home.vendkey(&arguments)
+    };
+    let (certificate, key) = (home.text("till.pem"), home.text("till.key"));
+    let listed = list(&["--client-certificate", &certificate, "--client-key", &key]);
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    assert!(!list(&[]).status.success());
+    assert!(!list(&["--client-certificate", &certificate]).status.success());
+}
+
+#[tokio::test]
+async fn clients_may_prove_themselves_where_that_is_optional() {
+    let home = Home::new();
+    let clients = Authority::new(&home, "clients");
+    let more = "client_auth = 'optional'\nclient_ca_file = 'clients.pem'\n";
+    let (server, authority) = served(&home, more);
+    let ca = authority.certificate();
+    reach(&server.endpoint, &ca, None).await.unwrap();
+    let good = clients.sign(&home, "till", &Validity::Good);
+    reach(&server.endpoint, &ca, Some(&good)).await.unwrap();
+    let stranger = Authority::new(&home, "others").sign(&home, "stranger", &Validity::Good);
+    reach(&server.endpoint, &ca, Some(&stranger)).await.unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_new_certificate_is_taken_up_under_load() {
+    let home = Home::new();
+    let (server, authority) = served(&home, "");
+    let ca = authority.certificate();
+    let channel = reach(&server.endpoint, &ca, None).await.unwrap();
+    let mut api = Api::over(channel, &home.credential());
+    let configuration = api.configuration(DKGA04).await;
+
+    let enough = Arc::new(AtomicBool::new(false));
+    let counts = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
+    let calling = tokio::spawn({
+        let (enough, configuration, count) = (enough.clone(), configuration.clone(), counts[0].clone());
+        async move {
+            while !enough.load(Ordering::Relaxed) {
+                api.issue(ten_kwh(&configuration)).await.unwrap();
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let connecting = tokio::spawn({
+        let (enough, endpoint, ca, count) =
+            (enough.clone(), server.endpoint.clone(), ca.clone(), counts[1].clone());
+        async move {
+            while !enough.load(Ordering::Relaxed) {
+                reach(&endpoint, &ca, None).await.unwrap();
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let give_up = Instant::now() + Duration::from_secs(60);
+    let wait = |what: &str| {
+        assert!(Instant::now() < give_up, "{what}");
+        tokio::time::sleep(Duration::from_millis(20))
+    };
+    let more_calls = async || {
+        let before = counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+        while counts.iter().zip(before).any(|(count, before)| count.load(Ordering::Relaxed) < before + 3) {
+            wait("a call failed or hung").await;
+        }
+    };
+    more_calls().await;
+    let before = serial(&server.endpoint);
+    authority.sign(&home, "server", &Validity::Good);
+    server.signal(Signal::HUP);
+    while serial(&server.endpoint) == before {
+        wait("the old certificate is served").await;
+    }
+    more_calls().await;
+    enough.store(true, Ordering::Relaxed);
+    calling.await.unwrap();
+    connecting.await.unwrap();
+}
+
+/// The serial number of the certificate that is served.
+fn serial(endpoint: &str) -> String {
+    let (_, said) = s_client(endpoint, &["-alpn", "h2"]);
+    let from = said.find("-----BEGIN").unwrap();
+    String::from_utf8(openssl(&["x509", "-noout", "-serial"], said[from..].as_bytes())).unwrap()
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_used_change_nothing() {
+    let home = Home::new();
+    let (server, authority) = served(&home, "");
+    let ca = authority.certificate();
+    let good = fs::read(home.path("server.pem")).unwrap();
+    let told = || home.log().matches("the certificate stays as it was").count();
+    let expired = Authority::new(&home, "other");
+    expired.sign(&home, "expired", &Validity::Expired);
+    for (round, bad) in [b"no certificate".to_vec(), fs::read(home.path("expired.pem")).unwrap(), Vec::new()]
+        .into_iter()
+        .enumerate()
+    {
+        fs::write(home.path("server.pem"), bad).unwrap();
+        server.signal(Signal::HUP);
+        let give_up = Instant::now() + Duration::from_secs(60);
+        while told() <= round {
+            assert!(Instant::now() < give_up, "the server said nothing of bad file {round}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        reach(&server.endpoint, &ca, None).await.unwrap();
+    }
+    // Without a signal: the files are looked at.
+    fs::write(home.path("server.pem"), good).unwrap();
+    logged(&home, "the certificate of the files as they are now");
+    reach(&server.endpoint, &ca, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_authority_of_clients_may_change_too() {
+    let home = Home::new();
+    let old = Authority::new(&home, "clients");
+    let more = "client_auth = 'required'\nclient_ca_file = 'clients.pem'\n";
+    let (server, authority) = served(&home, more);
+    let ca = authority.certificate();
+    let identity = old.sign(&home, "till", &Validity::Good);
+    let mut open = HealthClient::new(reach(&server.endpoint, &ca, Some(&identity)).await.unwrap());
+    let new = Authority::new(&home, "newer");
+    let newer = new.sign(&home, "newer-till", &Validity::Good);
+    fs::copy(home.path("newer.pem"), home.path("clients.pem")).unwrap();
+    server.signal(Signal::HUP);
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while reach(&server.endpoint, &ca, Some(&newer)).await.is_err() {
+        assert!(Instant::now() < give_up, "the new authority is not believed");
+    }
+    reach(&server.endpoint, &ca, Some(&identity)).await.unwrap_err();
+    // What was open goes on.
+    open.check(HealthCheckRequest::default()).await.unwrap();
+}
