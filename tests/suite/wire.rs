@@ -71,6 +71,11 @@ async fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// What must come about in time.
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it comes in time")
+}
+
 /// A body that is sent piece by piece, and not to its end.
 struct Pieces(mpsc::Receiver<Vec<u8>>);
 
@@ -162,11 +167,11 @@ async fn slow_clients_hold_nobody_and_are_shown_out() {
         api.issue(ten_kwh(&configuration)).await.unwrap();
     }
     for (_pieces, call) in halves {
-        let status = status(&call.await.unwrap());
+        let status = status(&within(call).await.unwrap());
         assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "REQUEST_TOO_SLOW"));
         assert_eq!(issued(&status), "no");
     }
-    assert_eq!(reason(&status(&trickled.await.unwrap())), "REQUEST_TOO_SLOW");
+    assert_eq!(reason(&status(&within(trickled).await.unwrap())), "REQUEST_TOO_SLOW");
     trickling.abort();
     for connection in silent {
         closed(connection);
@@ -197,7 +202,7 @@ async fn a_stream_that_idles_is_ended_with_a_reason() {
     requests.send(meter_test()).await.unwrap();
     let answer = answers.message().await.unwrap().unwrap();
     assert!(matches!(answer.result, Some(token_result::Result::Token(_))), "{answer:?}");
-    let status = answers.message().await.unwrap_err();
+    let status = within(answers.message()).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "STREAM_IDLE"));
     assert_eq!(issued(&status), "maybe");
 
@@ -224,9 +229,25 @@ async fn a_stream_that_idles_is_ended_with_a_reason() {
             }
         }
     };
-    let trailers = tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    let trailers = within(ended).await;
     assert_eq!(reason(&Status::from_header_map(&trailers).unwrap()), "STREAM_IDLE");
     trickling.abort();
+}
+
+#[tokio::test]
+async fn a_stream_takes_no_large_requests() {
+    let (home, server) = with_settings("");
+    let mut api = server.api(&home).await;
+    let mut large = meter_test();
+    large.configuration = "x".repeat(20_000);
+    let requests = ReceiverStream::new({
+        let (requests, receiver) = mpsc::channel(4);
+        requests.send(large).await.unwrap();
+        receiver
+    });
+    let mut answers = api.tokens.stream_tokens(requests).await.unwrap().into_inner();
+    let status = within(answers.message()).await.unwrap_err();
+    assert_eq!(reason(&status), "INVALID_FIELDS");
 }
 
 #[tokio::test]
@@ -239,7 +260,7 @@ async fn whoever_does_not_take_answers_is_cut_off() {
     let sending = tokio::spawn(async move { while requests.send(meter_test()).await.is_ok() {} });
     until("a cut", || home.log().contains("answers were not taken")).await;
     sending.abort();
-    while let Ok(answer) = answers.message().await {
+    while let Ok(answer) = within(answers.message()).await {
         assert!(answer.is_some(), "the stream ended in order");
     }
 }
