@@ -76,9 +76,7 @@ pub struct VendingSettings {
     pub allow_unverified_algorithms: bool,
     /// For how many days a request may be repeated. An older request id is refused, never issued anew.
     pub request_retention_days: u32,
-    /// Whether callers may look into tokens that this server did not issue.
-    pub verify_foreign: bool,
-    /// Uploads that one client may try in a minute: each costs private RSA operations.
+    /// Uploads that a client without a limit of its own may try in a minute: each costs private RSA operations.
     pub uploads_per_minute: u32,
     /// How long a scheduled destruction of a key can be taken back.
     pub destroy_delay: Duration,
@@ -350,7 +348,6 @@ impl<'a> Reader<'a> {
         let dkga02 = self.choice("vending.dkga02", &["allow", "deny"]);
         let unverified = self.choice("vending.unverified_algorithms", &["deny", "allow"]);
         let retention = self.within("vending.request_retention_days", 90, 1..=36_500);
-        let foreign = self.choice("vending.verify_foreign", &["deny", "allow"]);
         let uploads = self.within("vending.uploads_per_minute", 30, 1..=100_000);
         let destroy_delay =
             self.duration("vending.destroy_delay", DESTROY_DELAY, Duration::ZERO..=LONGEST_DELAY);
@@ -359,7 +356,6 @@ impl<'a> Reader<'a> {
             allow_dkga02: dkga02? == 0,
             allow_unverified_algorithms: unverified? == 1,
             request_retention_days: retention?,
-            verify_foreign: foreign? == 1,
             uploads_per_minute: uploads?,
             destroy_delay: destroy_delay?,
         })

@@ -1,4 +1,4 @@
-//! How often a client may try something costly.
+//! How often a client may try something.
 
 use std::{
     collections::HashMap,
@@ -8,40 +8,77 @@ use std::{
 
 use crate::store::ClientId;
 
-/// A bucket of attempts per client, refilled evenly over a minute.
-pub struct Attempts {
-    per_minute: u32,
-    buckets: Mutex<HashMap<ClientId, Bucket>>,
+/// So many in so long: as many at once, then refilled evenly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: u32,
+    /// In how long.
+    pub within: Duration,
+}
+
+impl Rate {
+    /// So many in a second.
+    pub fn per_second(count: u32) -> Self {
+        Self { count, within: Duration::from_secs(1) }
+    }
+
+    /// So many in a minute.
+    pub fn per_minute(count: u32) -> Self {
+        Self { count, within: Duration::from_secs(60) }
+    }
+}
+
+/// A bucket of attempts for each client.
+#[derive(Default)]
+pub struct Attempts(Mutex<Buckets>);
+
+#[derive(Default)]
+struct Buckets {
+    buckets: HashMap<ClientId, Bucket>,
+    /// So many buckets are kept before those that say nothing are looked for.
+    most: usize,
 }
 
 struct Bucket {
     left: f64,
     seen: Instant,
+    rate: Rate,
+}
+
+impl Bucket {
+    fn refilled(&self, now: Instant) -> f64 {
+        let since = now.saturating_duration_since(self.seen).as_secs_f64();
+        let full = f64::from(self.rate.count);
+        (self.left + since * full / self.rate.within.as_secs_f64()).min(full)
+    }
 }
 
 impl Attempts {
-    /// Buckets of this size.
-    pub fn new(per_minute: u32) -> Self {
-        Self { per_minute, buckets: Mutex::new(HashMap::new()) }
-    }
-
-    /// Takes one attempt, or says how long to wait for the next.
-    pub fn take(&self, client: ClientId, now: Instant) -> Result<(), Duration> {
-        let full = f64::from(self.per_minute);
-        let per_second = full / 60.0;
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        // A bucket that would be full again says nothing: the map holds the recently active alone.
-        buckets.retain(|_, bucket| {
-            bucket.left + now.saturating_duration_since(bucket.seen).as_secs_f64() * per_second < full
-        });
-        let bucket = buckets.entry(client).or_insert(Bucket { left: full, seen: now });
-        bucket.left += now.saturating_duration_since(bucket.seen).as_secs_f64() * per_second;
-        bucket.seen = now;
+    /// Takes one attempt at this rate, or says how long to wait for the next.
+    pub fn take(&self, client: ClientId, rate: Rate, now: Instant) -> Result<(), Duration> {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.tidy(now);
+        let full = f64::from(rate.count);
+        let bucket = buckets.buckets.entry(client).or_insert(Bucket { left: full, seen: now, rate });
+        // A rate that was changed meanwhile holds from now on.
+        bucket.left = bucket.refilled(now).min(full);
+        (bucket.seen, bucket.rate) = (now, rate);
         if bucket.left >= 1.0 {
             bucket.left -= 1.0;
             return Ok(());
         }
-        Err(Duration::from_secs_f64((1.0 - bucket.left) / per_second))
+        Err(Duration::from_secs_f64((1.0 - bucket.left) * rate.within.as_secs_f64() / full.max(1.0)))
+    }
+}
+
+impl Buckets {
+    /// A bucket that is full again says nothing: the map holds the recently active alone, more or less.
+    fn tidy(&mut self, now: Instant) {
+        if self.buckets.len() > self.most {
+            self.buckets.retain(|_, bucket| bucket.refilled(now) < f64::from(bucket.rate.count));
+            self.most = (self.buckets.len() * 2).max(1_024);
+        }
     }
 }
 
@@ -51,13 +88,34 @@ mod tests {
 
     #[test]
     fn so_many_a_minute_each() {
-        let attempts = Attempts::new(2);
+        let attempts = Attempts::default();
         let (one, other) = (ClientId::generate(), ClientId::generate());
         let start = Instant::now();
-        assert_eq!(attempts.take(one, start), Ok(()));
-        assert_eq!(attempts.take(one, start), Ok(()));
-        assert_eq!(attempts.take(one, start), Err(Duration::from_secs(30)));
-        assert_eq!(attempts.take(other, start), Ok(()));
-        assert_eq!(attempts.take(one, start + Duration::from_secs(31)), Ok(()));
+        let take = |client, after| attempts.take(client, Rate::per_minute(2), start + after);
+        assert_eq!(take(one, Duration::ZERO), Ok(()));
+        assert_eq!(take(one, Duration::ZERO), Ok(()));
+        assert_eq!(take(one, Duration::ZERO), Err(Duration::from_secs(30)));
+        assert_eq!(take(other, Duration::ZERO), Ok(()));
+        assert_eq!(take(one, Duration::from_secs(31)), Ok(()));
+    }
+
+    #[test]
+    fn a_changed_rate_holds_at_once() {
+        let attempts = Attempts::default();
+        let (client, now) = (ClientId::generate(), Instant::now());
+        assert_eq!(attempts.take(client, Rate::per_second(100), now), Ok(()));
+        assert_eq!(attempts.take(client, Rate::per_second(1), now), Ok(()));
+        assert_eq!(attempts.take(client, Rate::per_second(1), now), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn full_buckets_are_forgotten() {
+        let attempts = Attempts::default();
+        let now = Instant::now();
+        for second in 0..3_000 {
+            let at = now + Duration::from_secs(second);
+            attempts.take(ClientId::generate(), Rate::per_second(2), at).unwrap();
+        }
+        assert!(attempts.0.lock().unwrap().buckets.len() <= 1_025);
     }
 }

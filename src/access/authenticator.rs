@@ -1,4 +1,4 @@
-//! From a bearer credential to the client that calls.
+//! From a credential to the client that calls.
 
 use std::{
     collections::HashMap,
@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AccessError, Credential, KeyId, SecretHash};
+use super::{AccessError, Credential, KeyId, PeerCertificate, SecretHash};
 use crate::{
     clock::Clock,
-    store::{Actor, ClientId, CredentialHolder, Role, Store, StoreError},
+    store::{Actor, Client, ClientId, CredentialHolder, Limits, Proof, Rights, Store, StoreError},
 };
 
 /// Who calls, proven by a credential.
@@ -19,11 +19,23 @@ pub struct Caller {
     pub client: ClientId,
     /// The credential that it used.
     pub key_id: KeyId,
-    /// What the client is there for.
-    pub role: Role,
+    /// What it may do.
+    pub rights: Arc<Rights>,
+    /// How much.
+    pub limits: Arc<Limits>,
 }
 
 impl Caller {
+    /// A client as the caller behind one of its credentials.
+    pub fn new(client: &Client, key_id: KeyId) -> Self {
+        Self {
+            client: client.id,
+            key_id,
+            rights: Arc::new(client.rights.clone()),
+            limits: Arc::new(client.limits.clone()),
+        }
+    }
+
     /// Who is to be named on record for what this caller does.
     pub fn actor(&self) -> Actor {
         Actor::Client { client: self.client, credential: self.key_id.to_string() }
@@ -35,7 +47,13 @@ pub struct Authenticator {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     /// Credentials that the store knows, as they were moments ago: never more than there are.
-    seen: RwLock<HashMap<KeyId, (Instant, Arc<CredentialHolder>)>>,
+    seen: RwLock<HashMap<KeyId, (Instant, Arc<Known>)>>,
+}
+
+/// A credential that the store knows, and the caller behind it.
+struct Known {
+    holder: CredentialHolder,
+    caller: Caller,
 }
 
 /// How long a credential is believed without asking the store again. Tokens do not wait for it: the ledger checks in the
@@ -48,48 +66,202 @@ impl Authenticator {
         Self { store, clock, seen: RwLock::default() }
     }
 
-    async fn holder(&self, key_id: &KeyId) -> Result<Option<Arc<CredentialHolder>>, StoreError> {
+    async fn known(&self, key_id: &KeyId) -> Result<Option<Arc<Known>>, StoreError> {
         let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner).get(key_id).cloned();
-        if let Some((at, holder)) = seen
+        if let Some((at, known)) = seen
             && at.elapsed() < BELIEVED
         {
-            return Ok(Some(holder));
+            return Ok(Some(known));
         }
-        let holder = self.store.credential(key_id.as_str()).await?.map(Arc::new);
-        if let Some(holder) = &holder {
+        let holder = self.store.credential(key_id.as_str()).await?;
+        let known = holder.map(|holder| {
+            let caller = Caller::new(&holder.client, key_id.clone());
+            Arc::new(Known { holder, caller })
+        });
+        if let Some(known) = &known {
             let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
-            seen.insert(key_id.clone(), (Instant::now(), holder.clone()));
+            seen.insert(key_id.clone(), (Instant::now(), known.clone()));
         }
-        Ok(holder)
+        Ok(known)
     }
 
-    /// Checks the value of an `authorization` header.
+    /// Checks the value of an `authorization` header or, where there is none, the certificate of the connection.
     ///
     /// Whether a credential is unknown, wrong, disabled or expired goes to the log, not to the caller.
-    pub async fn authenticate(&self, header: Option<&[u8]>) -> Result<Caller, AccessError> {
+    pub async fn authenticate(
+        &self,
+        header: Option<&[u8]>,
+        peer: Option<&PeerCertificate>,
+    ) -> Result<Caller, AccessError> {
+        match (header, peer) {
+            (None, Some(peer)) => self.by_certificate(peer).await,
+            (header, _) => self.by_secret(header).await,
+        }
+    }
+
+    async fn by_secret(&self, header: Option<&[u8]>) -> Result<Caller, AccessError> {
         let presented: Credential = header
             .and_then(|value| std::str::from_utf8(value).ok())
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .and_then(|(_, credential)| credential.parse().ok())
             .ok_or(AccessError::Missing)?;
-        let key_id = presented.key_id().clone();
-        let refused = |why: &str| {
-            tracing::warn!(credential = %key_id, why, "credential refused");
-            Err(AccessError::Refused)
+        let Some(known) = self.known(presented.key_id()).await? else {
+            return Err(refused(presented.key_id(), "unknown"));
         };
-        let Some(holder) = self.holder(&key_id).await? else {
-            return refused("unknown");
-        };
-        if SecretHash(holder.credential.secret_sha256) != presented.hash() {
-            return refused("wrong secret");
+        match known.holder.credential.proof {
+            Proof::Secret(hash) if SecretHash(hash) == presented.hash() => self.in_force(&known),
+            Proof::Secret(_) | Proof::Certificate => Err(refused(presented.key_id(), "wrong secret")),
         }
-        if !holder.credential.enabled || !holder.client.enabled {
-            return refused("disabled");
+    }
+
+    /// The key of the certificate counts before its names; of the names, the first that is known.
+    async fn by_certificate(&self, peer: &PeerCertificate) -> Result<Caller, AccessError> {
+        let key = KeyId::of_public_key(&peer.spki_sha256);
+        let names = peer.uris.iter().filter_map(|uri| KeyId::of_uri(uri).ok());
+        for key_id in std::iter::once(key.clone()).chain(names) {
+            if let Some(known) = self.known(&key_id).await?
+                && known.holder.credential.proof == Proof::Certificate
+            {
+                return self.in_force(&known);
+            }
         }
-        if holder.credential.expires_ms.is_some_and(|end| end <= self.clock.now_ms()) {
-            return refused("expired");
+        Err(refused(&key, "no credential is of this certificate"))
+    }
+
+    fn in_force(&self, known: &Known) -> Result<Caller, AccessError> {
+        let Known { holder: CredentialHolder { credential, client }, caller } = known;
+        if !credential.enabled || !client.enabled {
+            return Err(refused(&caller.key_id, "disabled"));
         }
-        Ok(Caller { client: holder.client.id, key_id, role: holder.client.role })
+        if credential.expires_ms.is_some_and(|end| end <= self.clock.now_ms()) {
+            return Err(refused(&caller.key_id, "expired"));
+        }
+        Ok(caller.clone())
+    }
+}
+
+fn refused(credential: &KeyId, why: &str) -> AccessError {
+    tracing::warn!(%credential, why, "credential refused");
+    AccessError::Refused
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+    use crate::store::{
+        ClientAct, ClientChange, CredentialChange, NewClient, NewCredential, SoftwareSealer,
+        sqlite::{SqliteSettings, SqliteStore},
+    };
+
+    #[derive(Default)]
+    struct SetClock(AtomicI64);
+
+    impl Clock for SetClock {
+        fn now_ms(&self) -> i64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    struct Scene {
+        _folder: tempfile::TempDir,
+        store: Arc<SqliteStore>,
+        clock: Arc<SetClock>,
+        client: ClientId,
+    }
+
+    const ACT: ClientAct = ClientAct { actor: Actor::Local, now_ms: 0, keepers: 0 };
+
+    impl Scene {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let settings = SqliteSettings::new(folder.path().join("vendkey.db"));
+            let store = Arc::new(SqliteStore::open(&settings, Arc::new(SoftwareSealer([1; 32]))).unwrap());
+            let client = ClientId::generate();
+            let new = NewClient {
+                id: client,
+                display_name: "till".to_owned(),
+                rights: Rights::till(),
+                limits: Limits::default(),
+                actor: Actor::Local,
+                now_ms: 0,
+            };
+            store.create_client(new).await.unwrap();
+            Self { _folder: folder, store, clock: Arc::default(), client }
+        }
+
+        async fn credential(&self, key_id: &KeyId, proof: Proof) {
+            let new = NewCredential {
+                key_id: key_id.to_string(),
+                client: self.client,
+                proof,
+                expires_ms: Some(1_000),
+                actor: Actor::Local,
+                now_ms: 0,
+            };
+            self.store.create_credential(new).await.unwrap();
+        }
+
+        /// A new one each time: it believes what it read for a second.
+        async fn ask(
+            &self,
+            header: Option<&str>,
+            peer: Option<&PeerCertificate>,
+        ) -> Result<ClientId, AccessError> {
+            let authenticator = Authenticator::new(self.store.clone(), self.clock.clone());
+            let caller = authenticator.authenticate(header.map(str::as_bytes), peer).await?;
+            Ok(caller.client)
+        }
+    }
+
+    fn peer(spki: u8, uris: &[&str]) -> PeerCertificate {
+        PeerCertificate {
+            spki_sha256: [spki; 32],
+            uris: uris.iter().map(|uri| (*uri).to_owned()).collect(),
+            expires_ms: i64::MAX,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_counts_until_it_is_disabled_or_ends() {
+        let scene = Scene::new().await;
+        let secret = Credential::generate().unwrap();
+        scene.credential(secret.key_id(), Proof::Secret(secret.hash().0)).await;
+        let header = format!("Bearer {}", *secret.expose());
+        assert_eq!(scene.ask(Some(&header), None).await.unwrap(), scene.client);
+        scene.clock.0.store(1_000, Ordering::Relaxed);
+        assert!(matches!(scene.ask(Some(&header), None).await, Err(AccessError::Refused)));
+        scene.clock.0.store(999, Ordering::Relaxed);
+        let key_id = secret.key_id().as_str();
+        for enabled in [false, true] {
+            let change = CredentialChange::Enabled(enabled);
+            scene.store.change_credential(key_id, change, ACT).await.unwrap();
+            assert_eq!(scene.ask(Some(&header), None).await.is_ok(), enabled);
+        }
+        scene.store.change_client(scene.client, ClientChange::Enabled(false), ACT).await.unwrap();
+        assert!(scene.ask(Some(&header), None).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_certificate_stands_for_a_credential() {
+        let scene = Scene::new().await;
+        let known = peer(1, &["urn:other", "spiffe://example.org/till/7"]);
+        assert!(matches!(scene.ask(None, Some(&known)).await, Err(AccessError::Refused)));
+        assert!(matches!(scene.ask(None, None).await, Err(AccessError::Missing)));
+        scene.credential(&KeyId::of_uri("spiffe://example.org/till/7").unwrap(), Proof::Certificate).await;
+        assert_eq!(scene.ask(None, Some(&known)).await.unwrap(), scene.client);
+        assert!(scene.ask(None, Some(&peer(1, &["spiffe://example.org/till/70"]))).await.is_err());
+        scene.credential(&KeyId::of_public_key(&[2; 32]), Proof::Certificate).await;
+        assert_eq!(scene.ask(None, Some(&peer(2, &[]))).await.unwrap(), scene.client);
+        // Whoever sends a credential is judged by it, whatever his certificate.
+        assert!(matches!(scene.ask(Some("Bearer x"), Some(&known)).await, Err(AccessError::Missing)));
+        scene.clock.0.store(1_000, Ordering::Relaxed);
+        assert!(scene.ask(None, Some(&known)).await.is_err(), "it ended");
     }
 }

@@ -8,23 +8,42 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
-/// The public half of a credential: 16 lower-case hex digits.
+/// By what a credential is found: the public half of a bearer credential (16 lower-case hex digits), or which certificate it is
+/// (`spki:` and the SHA-256 of its public key in 64 hex digits, or `uri:` and a URI among its names).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct KeyId(String);
 
+/// The text names no credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected 16 hex digits, or spki: and 64 hex digits, or uri: and a URI; in lower case")]
+pub struct KeyIdError;
+
+/// The most characters of a URI.
+const URI_LENGTH: usize = 512;
+
 impl KeyId {
+    /// Of the certificates of a key pair, by the SHA-256 of their SubjectPublicKeyInfo.
+    pub fn of_public_key(spki_sha256: &[u8; 32]) -> Self {
+        Self(format!("spki:{}", hex::encode(spki_sha256)))
+    }
+
+    /// Of the certificates that bear a name.
+    ///
+    /// # Errors
+    /// It is no URI of at most 512 visible ASCII characters.
+    pub fn of_uri(uri: &str) -> Result<Self, KeyIdError> {
+        let fits = uri.len() <= URI_LENGTH && uri.contains(':') && uri.bytes().all(|b| b.is_ascii_graphic());
+        if fits { Ok(Self(format!("uri:{uri}"))) } else { Err(KeyIdError) }
+    }
+
+    /// Whether a certificate proves it, and not a secret.
+    pub fn is_of_certificate(&self) -> bool {
+        self.0.contains(':')
+    }
+
     /// The digits.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl FromStr for KeyId {
-    type Err = CredentialError;
-
-    fn from_str(text: &str) -> Result<Self, CredentialError> {
-        let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if digits { Ok(Self(text.to_owned())) } else { Err(CredentialError::Shape) }
     }
 }
 
@@ -32,6 +51,26 @@ impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+impl FromStr for KeyId {
+    type Err = KeyIdError;
+
+    fn from_str(text: &str) -> Result<Self, KeyIdError> {
+        if let Some(uri) = text.strip_prefix("uri:") {
+            return Self::of_uri(uri);
+        }
+        let (digits, count) = text.strip_prefix("spki:").map_or((text, 16), |digits| (digits, 64));
+        if digits.len() == count && is_lower_hex(digits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(KeyIdError)
+        }
+    }
+}
+
+fn is_lower_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// SHA-256 of a secret's 32 bytes, compared in constant time.
@@ -101,11 +140,10 @@ impl FromStr for Credential {
             .strip_prefix(PREFIX)
             .and_then(|rest| rest.split_once('_'))
             .ok_or(CredentialError::Shape)?;
-        let lower_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let mut secret = Secret([0; 32]);
         if id.len() != 16
-            || !lower_hex(id)
-            || !lower_hex(digits)
+            || !is_lower_hex(id)
+            || !is_lower_hex(digits)
             || hex::decode_to_slice(digits, &mut secret.0).is_err()
         {
             secret.0.zeroize();
@@ -147,6 +185,21 @@ mod tests {
             "x y",
         ] {
             assert!(bad.parse::<Credential>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn key_ids_have_three_forms() {
+        let spki = KeyId::of_public_key(&[7; 32]).to_string();
+        for good in ["0123456789abcdef", &spki, "uri:spiffe://example.org/till/7"] {
+            let parsed: KeyId = good.parse().unwrap();
+            assert_eq!(parsed.to_string(), good);
+            assert_eq!(parsed.is_of_certificate(), good.len() != 16);
+        }
+        for bad in
+            ["", "0123456789ABCDEF", "0123", "spki:0123456789abcdef", "uri:", "uri:till", "uri:a:b c", "x:y"]
+        {
+            assert!(bad.parse::<KeyId>().is_err(), "{bad:?}");
         }
     }
 

@@ -1,16 +1,22 @@
-//! Who calls: credentials and the clients that they stand for; what takes more than one of them.
+//! Who calls, and what they may do: credentials, the clients that they stand for, their rights; what takes more than one of them.
 
 pub mod approval;
 mod attempts;
 mod authenticator;
+mod clients;
 mod credential;
+mod methods;
 mod peer;
+mod permission;
 mod refusals;
 
-pub use attempts::Attempts;
+pub use attempts::{Attempts, Rate};
 pub use authenticator::{Authenticator, Caller};
-pub use credential::{Credential, CredentialError, KeyId, SecretHash};
+pub use clients::{Clients, ClientsError, CredentialOrder, NewProof};
+pub use credential::{Credential, CredentialError, KeyId, KeyIdError, SecretHash};
+pub use methods::{Need, methods, need};
 pub use peer::{CertificateUnreadable, PeerCertificate};
+pub use permission::Denied;
 pub use refusals::Refusals;
 
 /// Why a call is not let in. The caller learns no more than that.

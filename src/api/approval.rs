@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     approved::Acts,
-    audit::administrator,
+    authentication::caller,
     four_eyes::FourEyes,
     parse::{Fields, timestamp},
     reason::Reason,
@@ -18,7 +18,7 @@ use crate::{
         Caller,
         approval::{self, ApprovalRefused},
     },
-    store::{Approval, ApprovalId, ApprovalState, ApprovalStep, Listing, PageRequest, Vote},
+    store::{Approval, ApprovalId, ApprovalState, ApprovalStep, ClientId, Listing, PageRequest, Vote},
 };
 
 /// The service.
@@ -118,16 +118,25 @@ impl Approvals {
         Ok(())
     }
 
+    async fn display_name(&self, client: ClientId) -> Result<String, Refusal> {
+        let client = self.four_eyes.store().client(client).await?;
+        Ok(client.map(|client| client.display_name).unwrap_or_default())
+    }
+
     async fn shown(&self, approval: &Approval) -> Result<v1::Approval, Refusal> {
         let missing = match approval.state {
             ApprovalState::Pending => self.four_eyes.missing(approval).await?,
             _ => 0,
         };
-        let vote = |vote: &Vote| v1::Vote {
-            client: format!("clients/{}", vote.client),
-            approves: vote.approves,
-            time: Some(timestamp(vote.at_ms)),
-        };
+        let mut votes = Vec::with_capacity(approval.votes.len());
+        for vote in &approval.votes {
+            votes.push(v1::Vote {
+                client: format!("clients/{}", vote.client),
+                display_name: self.display_name(vote.client).await?,
+                approves: vote.approves,
+                time: Some(timestamp(vote.at_ms)),
+            });
+        }
         Ok(v1::Approval {
             name: format!("approvals/{}", approval.id),
             state: state(approval.state).into(),
@@ -136,7 +145,8 @@ impl Approvals {
             request: approval.request.clone(),
             content_sha256: hex::encode(approval.content_sha256),
             requester: format!("clients/{}", approval.requester),
-            votes: approval.votes.iter().map(vote).collect(),
+            requester_display_name: self.display_name(approval.requester).await?,
+            votes,
             needed: self.four_eyes.needed(),
             missing,
             outcome: approval.outcome.clone(),
@@ -153,7 +163,7 @@ impl ApprovalService for Approvals {
         &self,
         request: Request<v1::GetApprovalRequest>,
     ) -> Result<Response<v1::Approval>, Status> {
-        administrator(&request)?;
+        caller(&request)?;
         let mut fields = Fields::default();
         let id = fields.name("name", "approvals", &request.get_ref().name);
         let found = self.find(fields.finish(id)?).await?;
@@ -164,7 +174,7 @@ impl ApprovalService for Approvals {
         &self,
         request: Request<v1::ListApprovalsRequest>,
     ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
-        administrator(&request)?;
+        caller(&request)?;
         let v1::ListApprovalsRequest { page_size, page_token, ended } = request.into_inner();
         let page = PageRequest::new(Listing::Approvals, page_size, &page_token).map_err(Refusal::from)?;
         self.four_eyes.expire().await.map_err(Refusal::from)?;
@@ -178,7 +188,7 @@ impl ApprovalService for Approvals {
     }
 
     async fn approve(&self, request: Request<v1::ApproveRequest>) -> Result<Response<v1::Approval>, Status> {
-        let caller = administrator(&request)?;
+        let caller = caller(&request)?;
         let v1::ApproveRequest { name, content_sha256 } = request.into_inner();
         let mut fields = Fields::default();
         let id = fields.name("name", "approvals", &name);
@@ -196,7 +206,7 @@ impl ApprovalService for Approvals {
     }
 
     async fn reject(&self, request: Request<v1::RejectRequest>) -> Result<Response<v1::Approval>, Status> {
-        let caller = administrator(&request)?;
+        let caller = caller(&request)?;
         let mut fields = Fields::default();
         let id = fields.name("name", "approvals", &request.get_ref().name);
         let id = fields.finish(id)?;

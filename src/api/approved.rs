@@ -7,13 +7,13 @@ use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
 
 use super::{
-    Configurations, Ledger, PublicKeys,
+    Clients, Configurations, Ledger, PublicKeys,
     four_eyes::{Approved, FourEyes, method},
     reason::Reason,
     refusal::Refusal,
     v1::{
-        configuration_service_server::ConfigurationService as _, ledger_service_server::LedgerService as _,
-        public_key_service_server::PublicKeyService as _,
+        client_service_server::ClientService as _, configuration_service_server::ConfigurationService as _,
+        ledger_service_server::LedgerService as _, public_key_service_server::PublicKeyService as _,
     },
 };
 use crate::{
@@ -27,6 +27,7 @@ pub struct Acts {
     four_eyes: Arc<FourEyes>,
     configurations: Arc<Configurations>,
     public_keys: Arc<PublicKeys>,
+    clients: Arc<Clients>,
     ledger: Arc<Ledger>,
 }
 
@@ -36,9 +37,10 @@ impl Acts {
         four_eyes: Arc<FourEyes>,
         configurations: Arc<Configurations>,
         public_keys: Arc<PublicKeys>,
+        clients: Arc<Clients>,
         ledger: Arc<Ledger>,
     ) -> Self {
-        Self { four_eyes, configurations, public_keys, ledger }
+        Self { four_eyes, configurations, public_keys, clients, ledger }
     }
 
     /// The one table of acts that wait. Every one may be done twice: a server that died in the middle does it again.
@@ -55,8 +57,25 @@ impl Acts {
             method::ENABLE_CONFIGURATION => {
                 nameless(self.configurations.enable_configuration(stored.request()?).await)
             }
+            method::DESTROY_CONFIGURATION => {
+                nameless(self.configurations.schedule_destroy_configuration(stored.request()?).await)
+            }
             method::ALLOW_KEY_CHANGE => {
                 nameless(self.configurations.allow_key_change(stored.request()?).await)
+            }
+            method::CREATE_CLIENT => {
+                let client = self.clients.create_client(stored.request()?).await;
+                client.map(|client| client.into_inner().name)
+            }
+            method::UPDATE_CLIENT => nameless(self.clients.update_client(stored.request()?).await),
+            method::ENABLE_CLIENT => nameless(self.clients.enable_client(stored.request()?).await),
+            method::CREATE_CREDENTIAL => {
+                let made = self.clients.create_credential(stored.request()?).await;
+                made.map(|made| made.into_inner().credential.map(|made| made.name).unwrap_or_default())
+            }
+            method::ENABLE_CREDENTIAL => nameless(self.clients.enable_credential(stored.request()?).await),
+            method::SET_CREDENTIAL_EXPIRY => {
+                nameless(self.clients.set_credential_expiry(stored.request()?).await)
             }
             method::ACCEPT_RESTORE => nameless(self.ledger.accept_restore(stored.request()?).await),
             method::LOWER_LAST_TID => nameless(self.ledger.lower_last_tid(stored.request()?).await),

@@ -1,9 +1,11 @@
-//! The layer in front of all services: no call goes past it without a caller, but the health checks of load balancers.
+//! The layer in front of all services: no call goes past it without a caller who is permitted, but the health checks of load
+//! balancers. What each method needs stands in one table (`access/methods.rs`).
 
 use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
@@ -12,16 +14,63 @@ use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
 use super::{reason::Reason, refusal::Refusal};
-use crate::access::{Authenticator, Caller, Refusals};
+use crate::access::{
+    AccessError, Attempts, Authenticator, Caller, Denied, Need, PeerCertificate, Rate, Refusals, need,
+};
 
 /// Puts a [`Caller`] into the extensions of every request, or answers in the service's place.
 #[derive(Clone)]
-pub struct AuthenticationLayer(Arc<Authenticator>, Arc<Refusals>);
+pub struct AuthenticationLayer(Arc<Door>);
+
+/// What decides about a call.
+struct Door {
+    authenticator: Arc<Authenticator>,
+    pace: Arc<Pace>,
+    refusals: Arc<Refusals>,
+}
 
 impl AuthenticationLayer {
     /// A layer that asks this authenticator and notes what is refused.
     pub fn new(authenticator: Arc<Authenticator>, refusals: Arc<Refusals>) -> Self {
-        Self(authenticator, refusals)
+        Self(Arc::new(Door { authenticator, pace: Arc::default(), refusals }))
+    }
+}
+
+/// How fast clients may ask.
+#[derive(Default)]
+pub(super) struct Pace(Attempts);
+
+impl Pace {
+    /// Counts a request of a client, or refuses it.
+    pub(super) fn take(&self, caller: &Caller) -> Result<(), Refusal> {
+        let Some(limit) = caller.limits.requests_per_second() else { return Ok(()) };
+        self.0.take(caller.client, Rate::per_second(limit), Instant::now()).map_err(|wait| {
+            let text = format!("requests_per_second: this client may send {limit} in a second");
+            Refusal::new(Reason::RequestsLimited, text).retry_after(wait)
+        })
+    }
+}
+
+impl Door {
+    /// Who calls, if he may.
+    async fn pass(
+        &self,
+        request: &mut Request<Body>,
+        need: Need,
+    ) -> Result<Caller, (Option<Caller>, Refusal)> {
+        // Taken out: nothing behind this layer needs the secret.
+        let header = request.headers_mut().remove(AUTHORIZATION);
+        let peer = request.extensions().get::<PeerCertificate>();
+        let found = self.authenticator.authenticate(header.as_ref().map(|value| value.as_bytes()), peer);
+        let caller = found.await.map_err(|error| (None, error.into()))?;
+        let passed = self
+            .pace
+            .take(&caller)
+            .and_then(|()| need.met_by(&caller).map_err(|denied: Denied| Refusal::from(denied)));
+        match passed {
+            Ok(()) => Ok(caller),
+            Err(refusal) => Err((Some(caller), refusal)),
+        }
     }
 }
 
@@ -29,7 +78,7 @@ impl<S> Layer<S> for AuthenticationLayer {
     type Service = Authenticated<S>;
 
     fn layer(&self, inner: S) -> Authenticated<S> {
-        Authenticated { inner, authenticator: self.0.clone(), refusals: self.1.clone() }
+        Authenticated { inner, door: self.0.clone() }
     }
 }
 
@@ -37,12 +86,8 @@ impl<S> Layer<S> for AuthenticationLayer {
 #[derive(Clone)]
 pub struct Authenticated<S> {
     inner: S,
-    authenticator: Arc<Authenticator>,
-    refusals: Arc<Refusals>,
+    door: Arc<Door>,
 }
-
-/// Services that anybody may call: a load balancer has no credential.
-const OPEN: &str = "/grpc.health.v1.Health/";
 
 impl<S> Service<Request<Body>> for Authenticated<S>
 where
@@ -61,26 +106,29 @@ where
         // The service that was polled ready is the one to call; its clone takes its place.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let (authenticator, refusals) = (self.authenticator.clone(), self.refusals.clone());
+        let door = self.door.clone();
         Box::pin(async move {
-            if request.uri().path().starts_with(OPEN) {
+            let method = request.uri().path().to_owned();
+            let Some(need) = need(&method) else {
+                let status = Status::unimplemented(format!("there is no method {method}"));
+                door.refusals.note(None, &method, "STATUS_12");
+                return Ok(status.into_http());
+            };
+            if need == Need::Open {
                 return inner.call(request).await;
             }
-            // Taken out: nothing behind this layer needs the secret.
-            let header = request.headers_mut().remove(AUTHORIZATION);
-            let found = authenticator.authenticate(header.as_ref().map(|value| value.as_bytes())).await;
-            let method = request.uri().path().to_owned();
-            let (caller, response) = match found {
+            let (caller, response) = match door.pass(&mut request, need).await {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller.clone());
                     // For calls that hold many requests, each with an outcome of its own.
-                    request.extensions_mut().insert(refusals.clone());
+                    request.extensions_mut().insert(door.refusals.clone());
+                    request.extensions_mut().insert(door.pace.clone());
                     (Some(caller), inner.call(request).await?)
                 }
-                Err(error) => (None, Status::from(Refusal::from(error)).into_http()),
+                Err((caller, refusal)) => (caller, Status::from(refusal).into_http()),
             };
             if let Some(reason) = refused(response.headers()) {
-                refusals.note(caller.as_ref(), &method, &reason);
+                door.refusals.note(caller.as_ref(), &method, &reason);
             }
             Ok(response)
         })
@@ -103,6 +151,6 @@ pub(crate) fn reason(headers: &HeaderMap) -> Option<String> {
 
 /// The caller that the layer found.
 pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
-    let missing = || Status::from(Refusal::from(crate::access::AccessError::Missing));
+    let missing = || Status::from(Refusal::from(AccessError::Missing));
     request.extensions().get::<Caller>().cloned().ok_or_else(missing)
 }

@@ -2,12 +2,14 @@
 
 use super::v1;
 use crate::{
+    access::Caller,
+    store::Group,
     sts::attributes::{Dkga, EncryptionAlgorithm, KeyType},
     vending::{Vending, configurations::kind_of},
 };
 
 /// The answer to `GetCapabilities`.
-pub(super) fn of(vending: &Vending) -> v1::Capabilities {
+pub(super) fn of(vending: &Vending, caller: &Caller) -> v1::Capabilities {
     let hsm = vending.hsm().capabilities();
     let rows = hsm.rows().into_iter();
     v1::Capabilities {
@@ -20,7 +22,7 @@ pub(super) fn of(vending: &Vending) -> v1::Capabilities {
             .map(|(dkga, ea)| algorithm(vending, *dkga, *ea))
             .chain(key_types(vending))
             .collect(),
-        verify_foreign: vending.policy().allows_foreign_verification(),
+        verify_foreign: caller.rights.may(Group::VerifyForeign),
     }
 }
 

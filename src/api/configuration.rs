@@ -15,7 +15,7 @@ use super::{
     v1::{self, configuration::State, configuration_service_server::ConfigurationService},
 };
 use crate::{
-    access::Attempts,
+    access::{Attempts, Rate},
     envelope::{Blobs, PublicKey},
     store::{Configuration, ConfigurationId, ConfigurationState, KeyChangePair, Listing, PageRequest},
     sts::attributes::Attributes,
@@ -25,14 +25,15 @@ use crate::{
 /// The service.
 pub struct Configurations {
     vending: Arc<Vending>,
-    uploads: Arc<Attempts>,
+    uploads: Attempts,
+    uploads_per_minute: u32,
     four_eyes: Arc<FourEyes>,
 }
 
 impl Configurations {
-    /// Over the acts, with a limit on attempts to upload.
-    pub fn new(vending: Arc<Vending>, uploads: Arc<Attempts>, four_eyes: Arc<FourEyes>) -> Self {
-        Self { vending, uploads, four_eyes }
+    /// Over the acts, with a limit on attempts to upload for those who have none of their own.
+    pub fn new(vending: Arc<Vending>, uploads_per_minute: u32, four_eyes: Arc<FourEyes>) -> Self {
+        Self { vending, uploads: Attempts::default(), uploads_per_minute, four_eyes }
     }
 
     /// What enabling a configuration would do. Whether it can be enabled at all is looked at when it is done, and before.
@@ -42,10 +43,21 @@ impl Configurations {
             ConfigurationState::Enabled => return Ok(None),
             ConfigurationState::Disabled if row.is_servable() => {}
             ConfigurationState::Disabled => return Err(Unusable::Unservable(row.unservable).into()),
-            ConfigurationState::Importing => return Err(Unusable::Importing.into()),
-            _ => return Err(Unusable::Destroyed.into()),
+            state => return Err(Unusable::from(state).into()),
         }
         Ok(Some(format!("enable configuration {}", in_words(&row))))
+    }
+
+    /// What scheduling a destruction would do.
+    async fn destroying(&self, id: ConfigurationId) -> Result<Option<String>, Refusal> {
+        let row = self.vending.store().configuration(id).await?.ok_or_else(|| not_found(id))?;
+        match row.state {
+            ConfigurationState::DestroyScheduled => Ok(None),
+            ConfigurationState::Disabled => {
+                Ok(Some(format!("schedule the destruction of the key of configuration {}", in_words(&row))))
+            }
+            state => Err(Unusable::from(state).into()),
+        }
     }
 
     /// What allowing key changes would do.
@@ -83,8 +95,10 @@ impl ConfigurationService for Configurations {
     ) -> Result<Response<v1::UploadConfigurationResponse>, Status> {
         let caller = caller(&request)?;
         let v1::UploadConfigurationRequest { data, digest, key, validate_only } = request.into_inner();
-        self.uploads.take(caller.client, Instant::now()).map_err(|wait| {
-            Refusal::new(Reason::UploadsLimited, "too many upload attempts in a minute").retry_after(wait)
+        let most = caller.limits.uploads_per_minute().unwrap_or(self.uploads_per_minute);
+        self.uploads.take(caller.client, Rate::per_minute(most), Instant::now()).map_err(|wait| {
+            let text = format!("uploads_per_minute: this client may try {most} in a minute");
+            Refusal::new(Reason::UploadsLimited, text).retry_after(wait)
         })?;
         let blobs = Blobs { data: data.as_bytes(), digest: digest.as_bytes(), key: key.as_bytes() };
         let uploaded = self.vending.upload(&caller, &blobs, validate_only).await.map_err(Refusal::from)?;
@@ -108,9 +122,11 @@ impl ConfigurationService for Configurations {
         &self,
         request: Request<v1::GetConfigurationRequest>,
     ) -> Result<Response<v1::Configuration>, Status> {
+        let caller = caller(&request)?;
         let id = parse_name(&request.into_inner().name)?;
         let found = self.vending.store().configuration(id).await.map_err(Refusal::from)?;
         let found = found.ok_or_else(|| not_found(id))?;
+        caller.may_use(found.id, found.attributes.sgc).map_err(Refusal::from)?;
         Ok(Response::new(shown(&found)))
     }
 
@@ -118,12 +134,18 @@ impl ConfigurationService for Configurations {
         &self,
         request: Request<v1::ListConfigurationsRequest>,
     ) -> Result<Response<v1::ListConfigurationsResponse>, Status> {
+        let caller = caller(&request)?;
         let v1::ListConfigurationsRequest { page_size, page_token } = request.into_inner();
         let page =
             PageRequest::new(Listing::Configurations, page_size, &page_token).map_err(Refusal::from)?;
         let page = self.vending.store().list_configurations(page).await.map_err(Refusal::from)?;
         Ok(Response::new(v1::ListConfigurationsResponse {
-            configurations: page.items.iter().map(shown).collect(),
+            configurations: page
+                .items
+                .iter()
+                .filter(|row| caller.may_use(row.id, row.attributes.sgc).is_ok())
+                .map(shown)
+                .collect(),
             next_page_token: page.next.map(|token| token.to_string()).unwrap_or_default(),
         }))
     }
@@ -154,7 +176,8 @@ impl ConfigurationService for Configurations {
         request: Request<v1::ScheduleDestroyConfigurationRequest>,
     ) -> Result<Response<v1::Configuration>, Status> {
         let caller = caller(&request)?;
-        let id = parse_name(&request.into_inner().name)?;
+        let id = parse_name(&request.get_ref().name)?;
+        self.four_eyes.pass(&request, method::DESTROY_CONFIGURATION, self.destroying(id)).await?;
         let changed = self.vending.schedule_destruction(&caller, id).await.map_err(Refusal::from)?;
         Ok(Response::new(shown(&changed)))
     }
@@ -176,6 +199,7 @@ impl ConfigurationService for Configurations {
         let caller = caller(&request)?;
         let v1::AllowKeyChangeRequest { source, target } = request.get_ref();
         let pair = key_change::pair(source, target)?;
+        self.vending.reach(&caller, &[pair.source, pair.target]).await.map_err(Refusal::from)?;
         self.four_eyes.pass(&request, method::ALLOW_KEY_CHANGE, self.allowing(pair)).await?;
         let allowed = self.vending.allow_key_change(&caller, pair).await.map_err(Refusal::from)?;
         Ok(Response::new(key_change::pair_shown(&allowed)))
@@ -188,6 +212,7 @@ impl ConfigurationService for Configurations {
         let caller = caller(&request)?;
         let v1::ForbidKeyChangeRequest { source, target } = request.into_inner();
         let pair = key_change::pair(&source, &target)?;
+        self.vending.reach(&caller, &[pair.source, pair.target]).await.map_err(Refusal::from)?;
         let was_allowed = self.vending.forbid_key_change(&caller, pair).await.map_err(Refusal::from)?;
         Ok(Response::new(v1::ForbidKeyChangeResponse { was_allowed }))
     }
@@ -208,9 +233,9 @@ impl ConfigurationService for Configurations {
 
     async fn get_capabilities(
         &self,
-        _: Request<v1::GetCapabilitiesRequest>,
+        request: Request<v1::GetCapabilitiesRequest>,
     ) -> Result<Response<v1::Capabilities>, Status> {
-        Ok(Response::new(capabilities::of(&self.vending)))
+        Ok(Response::new(capabilities::of(&self.vending, &caller(&request)?)))
     }
 
     async fn get_server_key(

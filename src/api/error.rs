@@ -7,7 +7,7 @@ use super::{
     refusal::{Issued, Refusal},
 };
 use crate::{
-    access::{AccessError, approval::ApprovalRefused},
+    access::{AccessError, Denied, approval::ApprovalRefused},
     hsm::HsmError,
     store::{KeyChangePairError, LimitMet, LowerRefused, Outcome, PageError, StoreError},
     sts::{tid::TidRefusal, token::key_change::KeyChangeRefusal},
@@ -27,6 +27,12 @@ impl From<AccessError> for Refusal {
             // Whoever calls again may have a token already.
             AccessError::Store(error) => Self::from(error).issued(Issued::Maybe),
         }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        Self::new(Reason::PermissionDenied, denied.to_string())
     }
 }
 
@@ -129,6 +135,7 @@ impl From<UploadError> for Refusal {
                 Reason::ConfigurationInvalid,
                 faults.iter().map(|fault| (fault.field.clone(), fault.to_string())).collect(),
             ),
+            UploadError::Denied(denied) => denied.into(),
             UploadError::KeyClass(_) => Self::new(Reason::KeyClassUnsupported, error.to_string()),
             UploadError::Import(_) => {
                 tracing::error!(%error, "import");
@@ -147,6 +154,7 @@ impl From<UploadError> for Refusal {
 impl From<EnableError> for Refusal {
     fn from(error: EnableError) -> Self {
         match error {
+            EnableError::Denied(denied) => denied.into(),
             EnableError::Unusable(error) => error.into(),
             EnableError::Stopped(ref stop) => Self::new(stopped(stop), error.to_string()),
             EnableError::Store(error) => error.into(),
@@ -172,6 +180,7 @@ impl From<IssueError> for Refusal {
             IssueError::RequestIdReused => Reason::RequestIdReused,
             IssueError::RequestIdTooOld => Reason::RequestIdTooOld,
             IssueError::Stopped(stop) => stopped(stop),
+            IssueError::Denied(_) => Reason::PermissionDenied,
             IssueError::CredentialRefused => Reason::CredentialRefused,
             IssueError::Unusable(_) | IssueError::Hsm { .. } | IssueError::Store(_) => Reason::Internal,
             IssueError::Fault(fault) => {
@@ -238,7 +247,7 @@ impl From<VerifyError> for Refusal {
             VerifyError::Meter(error) => {
                 Self::fields(Reason::InvalidFields, vec![("meter".to_owned(), error.to_string())])
             }
-            VerifyError::ForeignDenied => Self::new(Reason::PolicyDenies, error.to_string()),
+            VerifyError::Denied(denied) => denied.into(),
             VerifyError::Limited(wait) => {
                 Self::new(Reason::VerificationsLimited, error.to_string()).retry_after(wait)
             }

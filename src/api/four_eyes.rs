@@ -7,10 +7,10 @@ use tonic::{Request, Status};
 
 use super::{authentication::caller, reason::Reason, refusal::Refusal};
 use crate::{
-    access::{Caller, approval},
+    access::{Caller, approval, need},
     clock::Clock,
     settings::AccessSettings,
-    store::{Approval, ApprovalId, ApprovalRequested, ClientId, NewApproval, Role, Store, StoreError},
+    store::{Approval, ApprovalId, ApprovalRequested, Client, ClientId, NewApproval, Store, StoreError},
 };
 
 /// The acts that wait, by the call that does them. Nothing else is ever done from what is stored: [`Acts`](super::Acts) does these.
@@ -21,8 +21,23 @@ pub(super) mod method {
     pub(crate) const ENABLE_PUBLIC_KEY: &str = "/vendkey.v1.PublicKeyService/EnablePublicKey";
     /// Lets a configuration issue.
     pub(crate) const ENABLE_CONFIGURATION: &str = "/vendkey.v1.ConfigurationService/EnableConfiguration";
+    /// Destroys a key after a delay.
+    pub(crate) const DESTROY_CONFIGURATION: &str =
+        "/vendkey.v1.ConfigurationService/ScheduleDestroyConfiguration";
     /// Lets meters be carried from one key to another.
     pub(crate) const ALLOW_KEY_CHANGE: &str = "/vendkey.v1.ConfigurationService/AllowKeyChange";
+    /// Makes a client that may do something.
+    pub(crate) const CREATE_CLIENT: &str = "/vendkey.v1.ClientService/CreateClient";
+    /// Raises a permission or a limit.
+    pub(crate) const UPDATE_CLIENT: &str = "/vendkey.v1.ClientService/UpdateClient";
+    /// Brings an administrator back.
+    pub(crate) const ENABLE_CLIENT: &str = "/vendkey.v1.ClientService/EnableClient";
+    /// Gives another administrator one more credential.
+    pub(crate) const CREATE_CREDENTIAL: &str = "/vendkey.v1.ClientService/CreateCredential";
+    /// Brings a credential of another administrator back.
+    pub(crate) const ENABLE_CREDENTIAL: &str = "/vendkey.v1.ClientService/EnableCredential";
+    /// Lets a credential of another administrator live longer.
+    pub(crate) const SET_CREDENTIAL_EXPIRY: &str = "/vendkey.v1.ClientService/SetCredentialExpiry";
     /// Goes on with a restored database.
     pub(crate) const ACCEPT_RESTORE: &str = "/vendkey.v1.LedgerService/AcceptRestore";
     /// Lowers the last TID of a meter.
@@ -141,9 +156,10 @@ impl FourEyes {
     }
 
     /// Whether a client is enabled and may make this call itself.
-    pub(super) async fn may_do(&self, client: ClientId, _method: &str) -> Result<bool, StoreError> {
+    pub(super) async fn may_do(&self, client: ClientId, method: &str) -> Result<bool, StoreError> {
         let client = self.store.client(client).await?;
-        Ok(client.is_some_and(|client| client.enabled && client.role == Role::Administrator))
+        let admits = |client: &Client| need(method).is_some_and(|need| need.admits(&client.rights));
+        Ok(client.is_some_and(|client| client.enabled && admits(&client)))
     }
 
     /// Who asked, as the handler of the call is to see him. `None`: disabled since.
@@ -152,7 +168,7 @@ impl FourEyes {
         let holder = holder.filter(|holder| holder.client.enabled && holder.client.id == granted.requester);
         Ok(holder.and_then(|holder| {
             let key_id = holder.credential.key_id.parse().ok()?;
-            Some(Caller { client: holder.client.id, key_id, role: holder.client.role })
+            Some(Caller::new(&holder.client, key_id))
         }))
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     access::Caller,
-    store::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Role, RowContent, Sequence, TokenFilter, TokenRow},
+    store::{Group, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, RowContent, Scope, Sequence, TokenFilter, TokenRow},
     sts::token::{Content, Payload, Token},
     vending::{IssueError, IssuedToken, Known, Vending},
 };
@@ -39,14 +39,31 @@ pub(super) async fn get(
         }
     };
     // Another client's token is not there: its number alone must tell nothing.
-    let visible = |row: &TokenRow| row.client == caller.client || caller.role == Role::Administrator;
-    let row = row
-        .filter(visible)
-        .ok_or_else(|| Refusal::new(Reason::TokenNotFound, "the ledger has no such token of this client"))?;
+    let not_found = || Refusal::new(Reason::TokenNotFound, "the ledger has no such token of this client");
+    let row = row.ok_or_else(not_found)?;
+    if !is_visible(vending, caller, &row).await? {
+        return Err(not_found());
+    }
     let digits = row.client == caller.client;
     let digits = if digits { Digits::Needed } else { Digits::None };
     let mut shown = show(vending, vec![row], digits).await?;
     shown.pop().ok_or_else(|| Refusal::new(Reason::Internal, "a row vanished"))
+}
+
+/// Whether a caller may see a row: his own always; those of others if he may read the ledger, and his rights are about their
+/// configuration.
+async fn is_visible(vending: &Vending, caller: &Caller, row: &TokenRow) -> Result<bool, Refusal> {
+    if row.client == caller.client {
+        return Ok(true);
+    }
+    if !caller.rights.may(Group::ReadLedger) {
+        return Ok(false);
+    }
+    let configurations = caller.rights.configurations();
+    Ok(match (configurations, row.content.configuration()) {
+        (Scope::All, _) | (Scope::Only { .. }, None) => true,
+        (Scope::Only { .. }, Some(id)) => configurations.admits(id, vending.known(id).await?.attributes.sgc),
+    })
 }
 
 /// A page of the ledger.
@@ -87,7 +104,7 @@ pub(super) async fn list(
         }
     }
     fields.finish(Some(()))?;
-    if caller.role != Role::Administrator || request.digits {
+    if !caller.rights.may(Group::ReadLedger) || request.digits {
         if filter.client.is_some_and(|client| client != caller.client) {
             let text = if request.digits {
                 "digits are given of own tokens only"
@@ -99,9 +116,14 @@ pub(super) async fn list(
         filter.client = Some(caller.client);
     }
     let page = vending.store().list_issued_tokens(filter, after, size).await?;
+    let mut rows = Vec::with_capacity(page.rows.len());
+    for row in page.rows {
+        if is_visible(vending, caller, &row).await? {
+            rows.push(row);
+        }
+    }
     Ok(v1::ListIssuedTokensResponse {
-        tokens: show(vending, page.rows, if request.digits { Digits::Possible } else { Digits::None })
-            .await?,
+        tokens: show(vending, rows, if request.digits { Digits::Possible } else { Digits::None }).await?,
         next_page_token: page.next.map(name).unwrap_or_default(),
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
-    audit::administrator,
+    authentication::caller,
     four_eyes::{FourEyes, method},
     parse::Fields,
     reason::Reason,
@@ -13,7 +13,7 @@ use super::{
     v1::{self, ledger_service_server::LedgerService},
 };
 use crate::{
-    store::{LowerRefused, Seed},
+    store::Seed,
     sts::{attributes::BaseDate, tid::Tid},
     vending::{RestoreError, Stop, Vending},
 };
@@ -43,11 +43,7 @@ impl Ledger {
 
     /// What lowering the last TID of a meter would do. The rules are looked at again when it is done.
     async fn lowering(&self, to: Seed) -> Result<Option<String>, Refusal> {
-        let last = self.vending.store().last_tid(to.meter, to.base_date).await?;
-        let last = last.ok_or(LowerRefused::MeterNotFound)?;
-        if last < to.tid {
-            return Err(LowerRefused::NotLower { last }.into());
-        }
+        let last = self.vending.store().may_lower_last_tid(to).await?;
         let Seed { meter, base_date, tid } = to;
         let minute = |tid: Tid| {
             let time = jiff::Timestamp::from_second(tid.unix_seconds(base_date));
@@ -79,9 +75,8 @@ impl Ledger {
 impl LedgerService for Ledger {
     async fn get_ledger_state(
         &self,
-        request: Request<v1::GetLedgerStateRequest>,
+        _: Request<v1::GetLedgerStateRequest>,
     ) -> Result<Response<v1::LedgerState>, Status> {
-        administrator(&request)?;
         self.state().await
     }
 
@@ -89,7 +84,7 @@ impl LedgerService for Ledger {
         &self,
         request: Request<v1::SeedMetersRequest>,
     ) -> Result<Response<v1::SeedMetersResponse>, Status> {
-        let caller = administrator(&request)?;
+        let caller = caller(&request)?;
         let wire = request.into_inner().seeds;
         let mut fields = Fields::default();
         if wire.is_empty() || wire.len() > MOST_SEEDS {
@@ -110,7 +105,7 @@ impl LedgerService for Ledger {
         &self,
         request: Request<v1::AcceptClockRequest>,
     ) -> Result<Response<v1::LedgerState>, Status> {
-        let caller = administrator(&request)?;
+        let caller = caller(&request)?;
         self.vending.accept_clock(&caller).await.map_err(Refusal::from)?;
         self.state().await
     }
@@ -119,7 +114,7 @@ impl LedgerService for Ledger {
         &self,
         request: Request<v1::AcceptRestoreRequest>,
     ) -> Result<Response<v1::LedgerState>, Status> {
-        let caller = administrator(&request)?;
+        let caller = caller(&request)?;
         self.four_eyes.pass(&request, method::ACCEPT_RESTORE, async { self.restoring() }).await?;
         self.vending.accept_restore(&caller).await.map_err(|error| match error {
             RestoreError::NothingToAccept => Refusal::new(Reason::NothingToAccept, error.to_string()),
@@ -132,7 +127,7 @@ impl LedgerService for Ledger {
         &self,
         request: Request<v1::LowerLastTidRequest>,
     ) -> Result<Response<v1::LowerLastTidResponse>, Status> {
-        let caller = administrator(&request)?;
+        let caller = caller(&request)?;
         let v1::LowerLastTidRequest { meter_pan, base_date, last_tid } = request.get_ref();
         let mut fields = Fields::default();
         let wire = v1::MeterSeed { meter_pan: meter_pan.clone(), base_date: *base_date, last_tid: *last_tid };

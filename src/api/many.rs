@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Extensions, Status, Streaming};
 
 use super::{
+    authentication::Pace,
     reason::Reason,
     refusal::{Issued, Refusal},
     token::{self, Parsed},
@@ -34,6 +35,7 @@ const AHEAD: usize = 2;
 #[derive(Clone)]
 pub(super) struct Asking {
     pub(super) caller: Caller,
+    pace: Option<Arc<Pace>>,
     refusals: Option<Arc<Refusals>>,
     method: &'static str,
 }
@@ -41,7 +43,13 @@ pub(super) struct Asking {
 impl Asking {
     /// From the extensions of a call.
     pub(super) fn new(caller: Caller, extensions: &Extensions, method: &'static str) -> Self {
-        Self { caller, refusals: extensions.get::<Arc<Refusals>>().cloned(), method }
+        let (pace, refusals) = (extensions.get::<Arc<Pace>>(), extensions.get::<Arc<Refusals>>());
+        Self { caller, pace: pace.cloned(), refusals: refusals.cloned(), method }
+    }
+
+    /// Counts one request, as a single call would count.
+    fn take(&self) -> Result<(), Refusal> {
+        self.pace.as_ref().map_or(Ok(()), |pace| pace.take(&self.caller))
     }
 
     fn refused(&self, request_id: String, refusal: Refusal) -> v1::TokenResult {
@@ -152,7 +160,7 @@ async fn record(
     for request in requests {
         let request_id = request.request_id.clone();
         let finer = token::has_finer_amount(&request);
-        items.push(match token::parse(request, deadline) {
+        items.push(match asking.take().and_then(|()| token::parse(request, deadline)) {
             Ok(Parsed::Sequenced(order)) => {
                 let asked = order.asked;
                 orders.push(order);

@@ -6,6 +6,9 @@ use prost_types::Timestamp;
 
 use super::{reason::Reason, refusal::Refusal};
 
+/// The most characters of a display name.
+pub(super) const NAME_LENGTH: usize = 200;
+
 /// The faults of a request so far.
 #[derive(Default)]
 pub(super) struct Fields(Vec<(String, String)>);

@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 use super::{
     authentication::caller,
     four_eyes::{FourEyes, method},
-    parse::{Fields, timestamp},
+    parse::{Fields, NAME_LENGTH, timestamp},
     reason::Reason,
     refusal::Refusal,
     v1::{self, public_key_service_server::PublicKeyService},
@@ -26,9 +26,6 @@ pub struct PublicKeys {
     four_eyes: Arc<FourEyes>,
 }
 
-/// The most characters of a display name.
-const NAME_LENGTH: usize = 200;
-
 impl PublicKeys {
     /// Over the store.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, four_eyes: Arc<FourEyes>) -> Self {
@@ -41,10 +38,10 @@ impl PublicKeys {
         if known.iter().any(|known| known.fingerprint == new.fingerprint) {
             return Ok(None);
         }
-        let NewPublicKey { display_name, owner, bits, .. } = new;
+        let NewPublicKey { display_name, bits, .. } = new;
         let fingerprint = hex::encode(new.fingerprint);
         Ok(Some(format!(
-            "register public key {display_name:?} (RSA of {bits} bits, fingerprint {fingerprint}): it signs uploads of clients/{owner}"
+            "register public key {display_name:?} (RSA of {bits} bits, fingerprint {fingerprint}), which will sign uploads of the client that asks"
         )))
     }
 
@@ -101,6 +98,7 @@ impl PublicKeyService for PublicKeys {
             fingerprint: *key.fingerprint().as_bytes(),
             bits: u32::try_from(key.bits()).unwrap_or_default(),
             enabled: true,
+            actor: caller.actor(),
             now_ms: self.clock.now_ms(),
         };
         self.four_eyes.pass(&request, method::REGISTER_PUBLIC_KEY, self.registering(&new)).await?;

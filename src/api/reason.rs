@@ -76,7 +76,13 @@ reasons! {
     ClockInDoubt = "CLOCK_IN_DOUBT", FailedPrecondition, "The server's clock jumped or is far from the last commit; nothing is issued until an administrator accepts it. Replays are answered.";
     LedgerBehindCheckpoint = "LEDGER_BEHIND_CHECKPOINT", FailedPrecondition, "The database lacks records of the last checkpoint, as after a restore; nothing is issued until an administrator accepts it. Replays are answered.";
     SealBroken = "SEAL_BROKEN", DataLoss, "A row that decides does not bear this server's seal: somebody wrote to the database. Nothing is done with it until an administrator has looked.";
-    PermissionDenied = "PERMISSION_DENIED", PermissionDenied, "This client may not do that.";
+    PermissionDenied = "PERMISSION_DENIED", PermissionDenied, "This client may not do that; the message names the permission that it lacks.";
+    ClientNotFound = "CLIENT_NOT_FOUND", NotFound, "No client has this name.";
+    CredentialNotFound = "CREDENTIAL_NOT_FOUND", NotFound, "No credential has this name.";
+    NameTaken = "NAME_TAKEN", AlreadyExists, "Another client was created under this request_id, or another credential has this key id: use a new one.";
+    ClientChanged = "CLIENT_CHANGED", Aborted, "The client was changed since it was read: read it again, and decide again.";
+    LockOut = "LOCK_OUT", FailedPrecondition, "Too few administrators would be left who could give every right back: make another one first.";
+    RequestsLimited = "REQUESTS_LIMITED", ResourceExhausted, "More requests in a second than this client may send: retry after the time given.";
     TokenNotFound = "TOKEN_NOT_FOUND", NotFound, "The ledger has no such token of this client.";
     NothingToAccept = "NOTHING_TO_ACCEPT", FailedPrecondition, "The database is not behind its checkpoint.";
     MeterNotFound = "METER_NOT_FOUND", NotFound, "The ledger knows no last token identifier of this meter under this base date.";

@@ -12,8 +12,8 @@ use crate::{
     hsm::{Hsm, HsmSettings, KeyKind, MOST_DECODER_KEYS, VendingKeyMaterial},
     settings::Settings,
     store::{
-        Actor, Begun, ClientId, ConfigurationId, Content, FinishedState, ImportedFields, NewClient,
-        NewConfiguration, NewCredential, NewToken, PublicKeyId, Role, SoftwareSealer, Store,
+        Actor, Begun, ClientId, ConfigurationId, Content, FinishedState, ImportedFields, Limits, NewClient,
+        NewConfiguration, NewCredential, NewToken, Proof, PublicKeyId, Rights, SoftwareSealer, Store,
         sqlite::{SqliteSettings, SqliteStore},
     },
     sts::{
@@ -109,13 +109,21 @@ pub(super) async fn ledger(settings: &Settings, window: Duration) -> Result<f64,
 async fn rows(store: &SqliteStore, window: Duration) -> Result<f64, BenchError> {
     let now_ms = 1_795_298_400_000;
     let (client, credential) = (ClientId::generate(), "bench".to_owned());
-    let new = NewClient { id: client, display_name: credential.clone(), role: Role::Vending, now_ms };
+    let new = NewClient {
+        id: client,
+        display_name: credential.clone(),
+        rights: Rights::till(),
+        limits: Limits::default(),
+        actor: Actor::Local,
+        now_ms,
+    };
     store.create_client(new).await.map_err(fault)?;
     let key = NewCredential {
         key_id: credential.clone(),
         client,
-        secret_sha256: [0; 32],
+        proof: Proof::Secret([0; 32]),
         expires_ms: None,
+        actor: Actor::Local,
         now_ms,
     };
     store.create_credential(key).await.map_err(fault)?;
@@ -130,6 +138,7 @@ async fn rows(store: &SqliteStore, window: Duration) -> Result<f64, BenchError> 
         warnings: Vec::new(),
         signer: PublicKeyId::generate(),
         uploaded_by: client,
+        actor: Actor::Local,
         now_ms,
     };
     let (Begun::Started(row) | Begun::Resumed(row) | Begun::Existing(row)) =

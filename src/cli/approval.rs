@@ -106,20 +106,18 @@ impl List {
         }
         output::show(connection.json, &found, |found| {
             let rows = found.approvals.iter().map(|approval| {
-                let missing = if approval.state() == State::Pending {
-                    approval.missing.to_string()
-                } else {
-                    String::new()
-                };
+                let pending = approval.state() == State::Pending;
+                let until = output::time(approval.expire_time.as_ref());
                 [
                     approval.name.clone(),
                     in_words(approval.state()).to_owned(),
-                    missing,
+                    if pending { approval.missing.to_string() } else { String::new() },
                     approval.summary.clone(),
-                    output::time(approval.expire_time.as_ref()),
+                    approval.requester_display_name.clone(),
+                    if pending { until } else { String::new() },
                 ]
             });
-            output::table(["name", "state", "missing", "what will happen", "until"], rows)
+            output::table(["name", "state", "missing", "what will happen", "asked for by", "until"], rows)
         })
     }
 }
@@ -130,7 +128,7 @@ fn described(approval: &Approval) -> String {
         .iter()
         .map(|vote| {
             let word = if vote.approves { "for it" } else { "against it" };
-            format!("{} {word}, {}", vote.client, output::time(vote.time.as_ref()))
+            format!("{} ({}) {word}, {}", vote.display_name, vote.client, output::time(vote.time.as_ref()))
         })
         .collect();
     let pending = approval.state() == State::Pending;
@@ -138,7 +136,7 @@ fn described(approval: &Approval) -> String {
         ("name", approval.name.clone()),
         ("state", in_words(approval.state()).to_owned()),
         ("what will happen", approval.summary.clone()),
-        ("asked for by", approval.requester.clone()),
+        ("asked for by", format!("{} ({})", approval.requester_display_name, approval.requester)),
         ("votes", votes.join("; ")),
         ("missing", if pending { persons(approval.missing) } else { String::new() }),
         ("outcome", approval.outcome.clone()),

@@ -29,7 +29,11 @@ impl Arguments {
                 reply.version,
                 table("algorithms", &reply.algorithms),
                 table("the HSM can do", &reply.hsm),
-                if reply.verify_foreign { "allowed" } else { "denied" },
+                if reply.verify_foreign {
+                    "permitted to this client"
+                } else {
+                    "not permitted to this client"
+                },
             )
         })
     }

@@ -4,9 +4,11 @@ mod approval;
 mod audit;
 mod bench;
 mod capabilities;
+mod client;
 mod configuration;
 mod conformance;
 mod connection;
+mod credential;
 mod csv;
 mod destruction;
 mod key_change;
@@ -14,6 +16,7 @@ mod ledger;
 mod meter;
 mod output;
 mod public_key;
+mod rights;
 mod selftest;
 mod serve;
 mod server_key;
@@ -38,7 +41,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Create the server's keys in the HSM, the database and the first credential; safe to run again
+    /// Create the server's keys in the HSM, the database and the first administrators; safe to run again
     Setup(setup::Arguments),
     /// Run the server
     Serve(serve::Arguments),
@@ -53,6 +56,12 @@ enum Command {
     /// Carrying meters from one key to another
     #[command(subcommand)]
     KeyChange(key_change::Command),
+    /// Who may call: tills, administrators, their rights and limits
+    #[command(subcommand)]
+    Client(client::Command),
+    /// What proves who calls: secrets and certificates of clients
+    #[command(subcommand)]
+    Credential(credential::Command),
     /// Show what the server can do, and why not what it cannot
     Capabilities(capabilities::Arguments),
     /// Tokens for meters
@@ -91,6 +100,8 @@ pub fn main() -> ExitCode {
         Command::PublicKey(command) => calling(command.run()),
         Command::Configuration(command) => command.run(),
         Command::KeyChange(command) => calling(command.run()),
+        Command::Client(command) => calling(command.run()),
+        Command::Credential(command) => command.run(),
         Command::Capabilities(arguments) => calling(arguments.run()),
         Command::Token(command) => calling(command.run()),
         Command::Ledger(command) => calling(command.run()),

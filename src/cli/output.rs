@@ -36,6 +36,20 @@ impl Failure {
         move |status| Self::Refused { status: Box::new(status), json }
     }
 
+    /// Whether the act may be done nevertheless, or later: it waits for approvals, or the answer was lost.
+    pub(super) fn may_still_happen(&self) -> bool {
+        match self {
+            Self::Text { .. } => false,
+            Self::Refused { status, .. } => match status.get_error_details().error_info() {
+                None => true,
+                Some(info) => {
+                    info.reason == "APPROVAL_PENDING"
+                        || info.metadata.get("issued").is_some_and(|issued| issued == "maybe")
+                }
+            },
+        }
+    }
+
     /// Prints it on standard error.
     pub(super) fn report(self) -> ExitCode {
         match self {

@@ -1,39 +1,49 @@
 //! `vendkey setup`.
 
 use std::{
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    collections::BTreeSet,
+    fs, io,
     path::{Path, PathBuf},
+    str::FromStr,
     sync::Arc,
 };
 
 use clap::Args;
 
-use super::output::{self, Failure};
+use super::{
+    credential::write,
+    output::{self, Failure},
+};
 use crate::{
     access::Credential,
     clock::{Clock as _, SystemClock},
     hsm,
     settings::Settings,
     store::{
-        ClientId, NewClient, NewCredential, PageRequest, Role, Store,
+        Actor, Client, ClientAct, ClientChange, ClientError, ClientId, Limits, Listing, NewClient,
+        NewCredential, PageRequest, Proof, Rights, Store, StoreError,
         sqlite::{SqliteSettings, SqliteStore},
     },
 };
 
 #[derive(Args)]
 #[command(after_help = "Example: vendkey setup --settings vendkey.toml --credential-file credential
+  vendkey setup --settings vendkey.toml --administrator asha=asha.credential --administrator ben=ben.credential
 
 Creates in the HSM what is missing of: the server key that opens uploads (RSA-4096), the audit key (RSA-3072) and the
-row-seal key; the database; and a client `administrator` whose credential is written to the file, mode 600.")]
+row-seal key; the database; and administrators, whose credentials are written to files of mode 600. They administer and may
+grant everything, but do not vend: `vendkey client create` makes a till. With access.approvals = N there must be N of them.")]
 pub(super) struct Arguments {
     /// The settings file
     #[arg(long, env = "VENDKEY_SETTINGS", value_name = "FILE")]
     settings: PathBuf,
-    /// Where the credential is written; kept if it is one of this server's already
+    /// Where the credential of `administrator` is written, if no --administrator is given; kept if it is one of this server's already
     #[arg(long, env = "VENDKEY_CREDENTIAL_FILE", value_name = "FILE")]
-    credential_file: PathBuf,
+    credential_file: Option<PathBuf>,
+    /// An administrator and the file of its credential; may stand several times. Who is there already and has no such file gets one
+    /// more credential, and is enabled again: the way back in for whoever lost all others
+    #[arg(long, value_name = "NAME=FILE")]
+    administrator: Vec<Administrator>,
     /// Seal the rows that decide as they are in the database, whatever another hand may have done to them: after an upgrade from a
     /// version without seals, or when you have seen that they are what they should be
     #[arg(long)]
@@ -43,6 +53,7 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = Settings::load(&self.settings).map_err(|error| Failure::usage(error.to_string()))?;
+        let administrators = self.administrators()?;
         eprintln!("making keys in the HSM: RSA-4096 takes some seconds");
         let report = hsm::setup(&settings.hsm, hsm::KeySizes::default())
             .map_err(|error| Failure::text(error.to_string()))?;
@@ -51,20 +62,30 @@ impl Arguments {
         let hsm = hsm::Hsm::start(settings.hsm.clone()).map_err(|error| Failure::text(error.to_string()))?;
         let store = self.open_store(&settings, &hsm)?;
         super::calling(async {
-            let outcome = first_credential(&store, &self.credential_file).await?;
-            println!(
-                "{}",
-                output::fields([
-                    ("database", settings.store.path.display().to_string()),
-                    ("credential", format!("{} ({outcome})", self.credential_file.display())),
-                ])
-            );
+            enough(&administrators, &keepers(&store).await?, settings.access.approvals)?;
+            println!("{}", output::fields([("database", settings.store.path.display().to_string())]));
+            for one in &administrators {
+                let outcome = administrator(&store, one).await?;
+                println!("administrator {}: {} ({outcome})", one.name, one.file.display());
+            }
             Ok(())
         })
     }
 }
 
 impl Arguments {
+    fn administrators(&self) -> Result<Vec<Administrator>, Failure> {
+        if !self.administrator.is_empty() {
+            return Ok(self.administrator.clone());
+        }
+        let file = self.credential_file.clone().ok_or_else(|| {
+            Failure::usage(
+                "--credential-file is missing, or --administrator NAME=FILE for each administrator",
+            )
+        })?;
+        Ok(vec![Administrator { name: "administrator".to_owned(), file }])
+    }
+
     fn open_store(&self, settings: &Settings, hsm: &hsm::Hsm) -> Result<SqliteStore, Failure> {
         let path = &settings.store.path;
         let (sqlite, sealer) = (SqliteSettings::new(path), Arc::new(hsm.clone()));
@@ -106,53 +127,105 @@ fn own_keys(report: &hsm::SetupReport) -> String {
     )
 }
 
-/// Sees to it that the file holds a credential of the first client, which is made if there is none.
-async fn first_credential(store: &dyn Store, file: &Path) -> Result<&'static str, Failure> {
-    let unavailable = |error: crate::store::StoreError| Failure::text(error.to_string());
+/// An administrator to be there after the set-up, and the file of its credential.
+#[derive(Clone, Debug)]
+struct Administrator {
+    name: String,
+    file: PathBuf,
+}
+
+impl FromStr for Administrator {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let (name, file) = text.split_once('=').ok_or("expected NAME=FILE")?;
+        if name.is_empty() || file.is_empty() || name.chars().any(char::is_control) {
+            return Err("expected NAME=FILE");
+        }
+        Ok(Self { name: name.to_owned(), file: file.into() })
+    }
+}
+
+/// Those who can give every right back, as the database has them.
+async fn keepers(store: &dyn Store) -> Result<Vec<Client>, Failure> {
+    let (mut keepers, mut page) = (Vec::new(), PageRequest::first());
+    loop {
+        let clients = store.list_clients(page).await.map_err(unavailable)?;
+        keepers.extend(clients.items.into_iter().filter(|client| client.rights.keeps_the_keys()));
+        let Some(next) = clients.next else { return Ok(keepers) };
+        page = PageRequest::new(Listing::Clients, 0, &next.to_string())
+            .map_err(|error| Failure::text(error.to_string()))?;
+    }
+}
+
+/// Refuses fewer administrators than every act that matters will take.
+fn enough(administrators: &[Administrator], keepers: &[Client], approvals: u32) -> Result<(), Failure> {
+    let mut names: BTreeSet<&str> = administrators.iter().map(|one| one.name.as_str()).collect();
+    names.extend(keepers.iter().map(|client| client.display_name.as_str()));
+    if names.len() >= approvals as usize {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "access.approvals is {approvals}, so that there must be {approvals} administrators: give --administrator NAME=FILE for each"
+    )))
+}
+
+/// Sees to it that the file holds a credential of this administrator, who is made if there is none.
+async fn administrator(store: &dyn Store, one: &Administrator) -> Result<&'static str, Failure> {
+    let Administrator { name, file } = one;
     if let Some(held) = read(file)? {
         let known = store.credential(held.key_id().as_str()).await.map_err(unavailable)?;
         return match known {
-            Some(holder) if holder.credential.secret_sha256 == held.hash().0 => Ok("found"),
+            Some(holder) if holder.credential.proof == Proof::Secret(held.hash().0) => Ok("found"),
             _ => Err(Failure::text(format!(
                 "{} holds a credential that this database does not know: move it away and run setup again",
                 file.display()
             ))),
         };
     }
-    let now_ms = SystemClock.now_ms();
-    let clients = store.list_clients(PageRequest::first()).await.map_err(unavailable)?;
-    let client = match clients.items.first() {
-        Some(client) => client.id,
+    let refused = |error: ClientError| Failure::text(error.to_string());
+    let (actor, now_ms) = (Actor::Local, SystemClock.now_ms());
+    let known = keepers(store).await?.into_iter().find(|client| client.display_name == *name);
+    let client = match known {
+        Some(client) => {
+            let act = ClientAct { actor: actor.clone(), now_ms, keepers: 0 };
+            store.change_client(client.id, ClientChange::Enabled(true), act).await.map_err(refused)?.id
+        }
         None => {
             let new = NewClient {
                 id: ClientId::generate(),
-                display_name: "administrator".to_owned(),
-                role: Role::Administrator,
+                display_name: name.clone(),
+                rights: Rights::administrator(),
+                limits: Limits::default(),
+                actor: actor.clone(),
                 now_ms,
             };
-            store.create_client(new).await.map_err(unavailable)?.id
+            store.create_client(new).await.map_err(refused)?.id
         }
     };
     let credential = Credential::generate().map_err(|error| Failure::text(error.to_string()))?;
     // The file first: a credential that nobody holds helps nobody.
-    write(file, &credential).map_err(|error| Failure::file("--credential-file", file, &error))?;
+    write(file, &credential).map_err(|error| Failure::file("--administrator", file, &error))?;
     let new = NewCredential {
         key_id: credential.key_id().to_string(),
         client,
-        secret_sha256: credential.hash().0,
+        proof: Proof::Secret(credential.hash().0),
         expires_ms: None,
+        actor,
         now_ms,
     };
-    let stored = store.create_credential(new).await;
-    if !matches!(stored, Ok(Some(_))) {
-        // Otherwise the next run would take it for a foreign one.
-        let _ = fs::remove_file(file);
+    match store.create_credential(new).await {
+        Ok(_) => Ok("written, mode 600"),
+        Err(error) => {
+            // Otherwise the next run would take it for a foreign one.
+            let _ = fs::remove_file(file);
+            Err(refused(error))
+        }
     }
-    match stored {
-        Ok(Some(_)) => Ok("written, mode 600"),
-        Ok(None) => Err(Failure::text("the client vanished; run setup again".to_owned())),
-        Err(error) => Err(unavailable(error)),
-    }
+}
+
+fn unavailable(error: StoreError) -> Failure {
+    Failure::text(error.to_string())
 }
 
 fn read(file: &Path) -> Result<Option<Credential>, Failure> {
@@ -163,10 +236,4 @@ fn read(file: &Path) -> Result<Option<Credential>, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::file("--credential-file", file, &error)),
     }
-}
-
-fn write(file: &Path, credential: &Credential) -> io::Result<()> {
-    let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    writeln!(out, "{}", *credential.expose())?;
-    out.sync_all()
 }

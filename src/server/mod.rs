@@ -34,8 +34,8 @@ use tokio::{
 use tower::Layer as _;
 
 use crate::{
-    access::{Attempts, Authenticator, Refusals},
-    api::{Acts, AuthenticationLayer, Configurations, FourEyes, Ledger, PublicKeys},
+    access::{Authenticator, Clients, Refusals},
+    api::{self, Acts, AuthenticationLayer, Configurations, FourEyes, Ledger, PublicKeys},
     clock::{Clock, SystemClock},
     hsm::{Hsm, HsmError},
     selftest,
@@ -118,13 +118,20 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let several = settings.access.approvals > 1;
     let vending = Arc::new(if several { vending.uploads_start_disabled() } else { vending });
     let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
-    let uploads = Arc::new(Attempts::new(settings.vending.uploads_per_minute));
     let four_eyes = Arc::new(FourEyes::new(store.clone(), clock.clone(), settings.access));
+    let uploads = settings.vending.uploads_per_minute;
     let configurations = Arc::new(Configurations::new(vending.clone(), uploads, four_eyes.clone()));
     let ledger = Arc::new(Ledger::new(vending.clone(), four_eyes.clone()));
     let public_keys = Arc::new(PublicKeys::new(store.clone(), clock.clone(), four_eyes.clone()));
-    let acts = Acts::new(four_eyes.clone(), configurations.clone(), public_keys.clone(), ledger.clone());
-    let acts = Arc::new(acts);
+    let clients = Arc::new(Clients::new(store.clone(), clock.clone(), settings.access.approvals));
+    let clients = Arc::new(api::Clients::new(clients, four_eyes.clone()));
+    let acts = Arc::new(Acts::new(
+        four_eyes.clone(),
+        configurations.clone(),
+        public_keys.clone(),
+        clients.clone(),
+        ledger.clone(),
+    ));
     if let Err(error) = acts.resume().await {
         tracing::error!(%error, "approved acts that may not have ended cannot be done again");
     }
@@ -144,7 +151,8 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
 
     let listeners = Listeners::bind(&settings, &clock).await?;
     let authentication = AuthenticationLayer::new(authenticator, refusals.clone());
-    let parts = Parts { vending, configurations, ledger, public_keys, four_eyes, acts, wire: settings.wire };
+    let parts =
+        Parts { vending, configurations, clients, ledger, public_keys, four_eyes, acts, wire: settings.wire };
     let main = parts.tokens(Parts::common(health_service.clone())?);
     let (main, administration) = match &listeners.administration {
         None => (parts.administration(main), None),

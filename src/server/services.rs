@@ -9,9 +9,10 @@ use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use super::ServeError;
 use crate::{
     api::{
-        Acts, Approvals, Audit, Configurations, DESCRIPTORS, FourEyes, Ledger, PublicKeys, Tokens,
+        Acts, Approvals, Audit, Clients, Configurations, DESCRIPTORS, FourEyes, Ledger, PublicKeys, Tokens,
         v1::{
             approval_service_server::ApprovalServiceServer, audit_service_server::AuditServiceServer,
+            client_service_server::ClientServiceServer,
             configuration_service_server::ConfigurationServiceServer,
             ledger_service_server::LedgerServiceServer, public_key_service_server::PublicKeyServiceServer,
             token_service_server::TokenServiceServer,
@@ -25,6 +26,7 @@ use crate::{
 pub(super) struct Parts {
     pub(super) vending: Arc<Vending>,
     pub(super) configurations: Arc<Configurations>,
+    pub(super) clients: Arc<Clients>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) public_keys: Arc<PublicKeys>,
     pub(super) four_eyes: Arc<FourEyes>,
@@ -59,6 +61,7 @@ impl Parts {
         let approvals = Approvals::new(self.four_eyes.clone(), self.acts.clone());
         routes
             .add_service(sized!(self, ConfigurationServiceServer, self.configurations.clone()))
+            .add_service(sized!(self, ClientServiceServer, self.clients.clone()))
             .add_service(sized!(self, AuditServiceServer, Arc::new(audit)))
             .add_service(sized!(self, LedgerServiceServer, self.ledger.clone()))
             .add_service(sized!(self, PublicKeyServiceServer, self.public_keys.clone()))

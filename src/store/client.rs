@@ -1,52 +1,14 @@
 //! Who calls: clients, and the credentials that prove it.
 
 use std::fmt;
-use std::str::FromStr;
 
 use thiserror::Error;
 
+use super::error::StoreError;
 use super::id::ClientId;
-
-/// What a client is there for. Recorded, and not enforced yet: permissions come with access control.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Manages configurations, keys and clients; does not vend.
-    Administrator,
-    /// Vends.
-    Vending,
-}
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Self; 2] = [Self::Administrator, Self::Vending];
-
-    /// The name in the database and the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Administrator => "administrator",
-            Self::Vending => "vending",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A text that names no role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not a role: administrator or vending is expected")]
-pub struct UnknownRole;
-
-impl FromStr for Role {
-    type Err = UnknownRole;
-
-    fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
-    }
-}
+use super::limits::Limits;
+use super::record::Actor;
+use super::rights::Rights;
 
 /// A client to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +17,12 @@ pub struct NewClient {
     pub id: ClientId,
     /// Its name, for people; not unique.
     pub display_name: String,
-    /// What it is there for.
-    pub role: Role,
+    /// What it may do.
+    pub rights: Rights,
+    /// How much.
+    pub limits: Limits,
+    /// Whose act it is.
+    pub actor: Actor,
     /// When.
     pub now_ms: i64,
 }
@@ -68,49 +34,83 @@ pub struct Client {
     pub id: ClientId,
     /// Its name, for people; not unique.
     pub display_name: String,
-    /// What it is there for.
-    pub role: Role,
+    /// What it may do.
+    pub rights: Rights,
+    /// How much.
+    pub limits: Limits,
     /// Whether any of its credentials counts.
     pub enabled: bool,
+    /// Grows with every change.
+    pub version: i64,
     /// When it was created.
     pub created_ms: i64,
     /// When it last changed.
     pub updated_ms: i64,
 }
 
+/// A change to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientChange {
+    /// Replaces what is not fixed, if the client is still as it was read.
+    Replace {
+        /// The version that was read.
+        version: i64,
+        /// Its new name.
+        display_name: String,
+        /// What it may do from now on.
+        rights: Rights,
+        /// How much.
+        limits: Limits,
+    },
+    /// Its credentials count or do not.
+    Enabled(bool),
+}
+
+/// What proves that a caller is the client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// SHA-256 of the secret half of a bearer credential, which is 256 random bits: nothing to guess, so no slow hash is needed.
+    /// Compare in constant time.
+    Secret([u8; 32]),
+    /// The handshake of TLS: the key id says which certificate.
+    Certificate,
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Secret(_) => "Secret",
+            Self::Certificate => "Certificate",
+        })
+    }
+}
+
 /// A credential to create.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCredential {
     /// The public half, by which it is found.
     pub key_id: String,
     /// Whose it is.
     pub client: ClientId,
-    /// SHA-256 of the secret half, which is 256 random bits: nothing to guess, so no slow hash is needed.
-    pub secret_sha256: [u8; 32],
+    /// What proves it.
+    pub proof: Proof,
     /// When it ends; `None`: never.
     pub expires_ms: Option<i64>,
+    /// Whose act it is.
+    pub actor: Actor,
     /// When.
     pub now_ms: i64,
 }
 
-impl fmt::Debug for NewCredential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewCredential")
-            .field("key_id", &self.key_id)
-            .field("client", &self.client)
-            .finish_non_exhaustive()
-    }
-}
-
 /// A credential as stored.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
     /// The public half, by which it is found.
     pub key_id: String,
     /// Whose it is.
     pub client: ClientId,
-    /// SHA-256 of the secret half. Compare in constant time.
-    pub secret_sha256: [u8; 32],
+    /// What proves it.
+    pub proof: Proof,
     /// Whether it counts.
     pub enabled: bool,
     /// When it ends; `None`: never.
@@ -119,15 +119,13 @@ pub struct Credential {
     pub created_ms: i64,
 }
 
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credential")
-            .field("key_id", &self.key_id)
-            .field("client", &self.client)
-            .field("enabled", &self.enabled)
-            .field("expires_ms", &self.expires_ms)
-            .finish_non_exhaustive()
-    }
+/// A change to a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialChange {
+    /// It counts or does not.
+    Enabled(bool),
+    /// It ends then; `None`: never.
+    Expires(Option<i64>),
 }
 
 /// A credential with the client whose it is.
@@ -137,4 +135,46 @@ pub struct CredentialHolder {
     pub credential: Credential,
     /// Its client.
     pub client: Client,
+}
+
+/// Whose change it is, when, and what must be left after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAct {
+    /// Whose act it is.
+    pub actor: Actor,
+    /// When.
+    pub now_ms: i64,
+    /// How many clients must be able to give every right back ([`Rights::keeps_the_keys`]), each with a credential that counts.
+    pub keepers: u32,
+}
+
+/// Why a client or credential does not change.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ClientError {
+    /// There is no such client.
+    #[error("there is no client {0}")]
+    NotFound(ClientId),
+    /// There is no such credential.
+    #[error("there is no credential {0}")]
+    CredentialNotFound(String),
+    /// Another client has this id, or another credential this key id.
+    #[error("{0} exists already, and is another")]
+    Exists(String),
+    /// It was changed since it was read.
+    #[error("the client was changed since it was read: it is at version {found}")]
+    Changed {
+        /// Its version now.
+        found: i64,
+    },
+    /// Nobody could undo it.
+    #[error("{left} administrators could still give every right back, and {needed} are needed")]
+    LockOut {
+        /// How many would be left.
+        left: u32,
+        /// How many are needed.
+        needed: u32,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::error::StoreError;
 use super::id::{ClientId, ConfigurationId, PublicKeyId};
+use super::record::Actor;
 use crate::sts::attributes::Attributes;
 
 /// Where a configuration stands in its life.
@@ -107,6 +108,8 @@ pub struct NewConfiguration {
     pub signer: PublicKeyId,
     /// The client that uploaded it.
     pub uploaded_by: ClientId,
+    /// Whose act it is.
+    pub actor: Actor,
     /// When.
     pub now_ms: i64,
 }

@@ -37,7 +37,10 @@ pub use approval::{
     Approval, ApprovalRequested, ApprovalState, ApprovalStep, NewApproval, PENDING_PER_CLIENT,
     UnknownApprovalState, Vote,
 };
-pub use client::{Client, Credential, CredentialHolder, NewClient, NewCredential, Role, UnknownRole};
+pub use client::{
+    Client, ClientAct, ClientChange, ClientError, Credential, CredentialChange, CredentialHolder, NewClient,
+    NewCredential, Proof,
+};
 pub use configuration::{
     Begun, Configuration, ConfigurationError, ConfigurationRefusal, ConfigurationState, FinishedState,
     ImportedFields, MaskedKey, NewConfiguration, UnknownState, Warning,
@@ -164,8 +167,16 @@ pub trait Store: Send + Sync {
         now_ms: i64,
     ) -> Result<Option<PublicKey>, StoreError>;
 
-    /// Creates a client. An id that exists already is a [`StoreError::Defect`]: ids are random.
-    async fn create_client(&self, new: NewClient) -> Result<Client, StoreError>;
+    /// Creates a client. The very same one again is found; another one under its id is refused.
+    async fn create_client(&self, new: NewClient) -> Result<Client, ClientError>;
+
+    /// Changes a client, unless too few would be left who can give every right back.
+    async fn change_client(
+        &self,
+        id: ClientId,
+        change: ClientChange,
+        act: ClientAct,
+    ) -> Result<Client, ClientError>;
 
     /// One client.
     async fn client(&self, id: ClientId) -> Result<Option<Client>, StoreError>;
@@ -173,8 +184,23 @@ pub trait Store: Send + Sync {
     /// Clients in the order of their creation.
     async fn list_clients(&self, page: PageRequest) -> Result<Page<Client>, StoreError>;
 
-    /// Gives a client one more credential. `None`: there is no such client.
-    async fn create_credential(&self, new: NewCredential) -> Result<Option<Credential>, StoreError>;
+    /// Gives a client one more credential. The very same one again is found; another one under its key id is refused.
+    async fn create_credential(&self, new: NewCredential) -> Result<Credential, ClientError>;
+
+    /// Changes a credential, unless too few would be left who can give every right back.
+    async fn change_credential(
+        &self,
+        key_id: &str,
+        change: CredentialChange,
+        act: ClientAct,
+    ) -> Result<Credential, ClientError>;
+
+    /// The credentials of a client in the order of their creation.
+    async fn list_credentials(
+        &self,
+        client: ClientId,
+        page: PageRequest,
+    ) -> Result<Page<Credential>, StoreError>;
 
     /// The credential of this key id with its client, enabled or not: whoever asks decides.
     async fn credential(&self, key_id: &str) -> Result<Option<CredentialHolder>, StoreError>;
@@ -279,6 +305,9 @@ pub trait Store: Send + Sync {
 
     /// Takes a database that lost commits as it is, on record: raises the floors of TIDs and of request ids.
     async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError>;
+
+    /// What [`Store::lower_last_tid`] would answer now; nothing is changed.
+    async fn may_lower_last_tid(&self, to: Seed) -> Result<Tid, LowerRefused>;
 
     /// Lowers the last TID of a meter, on record, and answers what it was: never below a TID that a row of the ledger has, so
     /// that no TID is given twice. What is so already stays so.

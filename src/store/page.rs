@@ -37,6 +37,8 @@ pub enum Listing {
     KeyChangePairs = 4,
     /// Approvals in the order in which they were asked for.
     Approvals = 5,
+    /// Credentials of a client in the order of their creation.
+    Credentials = 6,
 }
 
 /// Where the next page starts. Opaque to callers: text of 12 URL-safe characters.

@@ -1,6 +1,7 @@
 //! The public keys of those who may sign uploads.
 
 use super::id::{ClientId, PublicKeyId};
+use super::record::Actor;
 
 /// A public key to register, parsed and checked by the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct NewPublicKey {
     pub bits: u32,
     /// Whether it counts at once.
     pub enabled: bool,
+    /// Whose act it is.
+    pub actor: Actor,
     /// When.
     pub now_ms: i64,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    access::Denied,
     envelope::{BlobFault, FieldFault},
     hsm::HsmError,
     store::{
@@ -22,6 +23,9 @@ pub enum UploadError {
     /// It cannot be opened; why, nobody is told.
     #[error("the upload cannot be opened")]
     Invalid,
+    /// The caller's rights are not about configurations like it.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The text is no valid configuration.
     #[error("the configuration is not valid")]
     Configuration(Vec<FieldFault>),
@@ -137,6 +141,9 @@ pub enum IssueError {
     /// The clock or the database is in doubt.
     #[error("nothing is issued: {0}")]
     Stopped(#[from] super::Stop),
+    /// The caller may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// The credential does not count any more.
     #[error("the credential is not accepted")]
     CredentialRefused,
@@ -250,9 +257,9 @@ pub enum VerifyError {
     /// The meter's number does not fit the configuration.
     #[error(transparent)]
     Meter(#[from] MeterError),
-    /// The settings do not let anybody look into foreign tokens.
-    #[error("looking into tokens that this server did not issue is not allowed (vending.verify_foreign)")]
-    ForeignDenied,
+    /// The caller may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// Too many looks failed.
     #[error("too many looks into foreign tokens failed for this meter or this client")]
     Limited(Duration),
@@ -270,6 +277,9 @@ pub enum VerifyError {
 /// Why a configuration's state is not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum EnableError {
+    /// The caller may not.
+    #[error(transparent)]
+    Denied(#[from] Denied),
     /// Its nature or its state forbids it.
     #[error(transparent)]
     Unusable(#[from] Unusable),

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use super::{EnableError, UploadError, Vending, configurations::kind_of};
+use super::{EnableError, Unusable, UploadError, Vending, configurations::kind_of};
 use crate::{
     access::Caller,
     envelope::{self, Blobs, ConfigurationDraft, Invalid, PublicKey, Unservable, Upload},
     hsm::{HsmError, KeyId, VendingKeyMaterial, key_check_value},
     store::{
         Actor, Begun, Configuration, ConfigurationError, ConfigurationId, ConfigurationState, FinishedState,
-        ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, Warning,
+        ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, Scope, Warning,
     },
 };
 
@@ -90,6 +90,7 @@ impl Vending {
         let now_ms = self.clock.now_ms();
         let Upload { draft, vending_key } =
             verified.read(now_ms.div_euclid(1000)).map_err(UploadError::Configuration)?;
+        caller.may_bring(draft.attributes.sgc)?;
         let (unservable, warnings) = judged(&draft);
         let material = if unservable.is_empty() { self.material(&draft, vending_key.bytes())? } else { None };
         let new = NewConfiguration {
@@ -103,6 +104,7 @@ impl Vending {
             warnings,
             signer,
             uploaded_by: caller.client,
+            actor: caller.actor(),
             now_ms,
         };
         Ok(Opened { new, material })
@@ -169,6 +171,22 @@ impl Vending {
         })
     }
 
+    /// Refuses configurations that the caller's rights are not about.
+    ///
+    /// # Errors
+    /// It is outside the caller's scope, or unknown; what the store says.
+    pub async fn reach(&self, caller: &Caller, ids: &[ConfigurationId]) -> Result<(), EnableError> {
+        if *caller.rights.configurations() == Scope::All {
+            return Ok(());
+        }
+        for id in ids {
+            let row = self.store.configuration(*id).await.map_err(EnableError::Store)?;
+            let row = row.ok_or(Unusable::NotFound(*id))?;
+            caller.may_use(row.id, row.attributes.sgc)?;
+        }
+        Ok(())
+    }
+
     /// Enables or disables a configuration; what is so already stays so.
     pub async fn set_enabled(
         &self,
@@ -176,6 +194,7 @@ impl Vending {
         id: ConfigurationId,
         enabled: bool,
     ) -> Result<Configuration, EnableError> {
+        self.reach(caller, &[id]).await?;
         let now_ms = self.clock.now_ms();
         let changed = self.store.set_configuration_enabled(id, enabled, caller.actor(), now_ms).await;
         changed.map_err(|error| EnableError::of(id, error))

@@ -13,7 +13,7 @@ use crate::{
     access::Caller,
     crash,
     hsm::{Place, VendingKey},
-    store::{ConfigurationId, Content, LedgerError, NewToken, Recorded, RowContent, TokenRow},
+    store::{ConfigurationId, Content, LedgerError, NewToken, Recorded, RowContent, TokenKind, TokenRow},
     sts::{
         attributes::{Dkga, EncryptionAlgorithm},
         cipher::DecoderKey,
@@ -246,6 +246,7 @@ impl Vending {
         deadline: Option<Instant>,
     ) -> Result<Recorded, IssueError> {
         self.self_tested()?;
+        caller.may_issue(TokenKind::MeterTest)?;
         let now_ms = self.gate.pass()?;
         let new = NewToken {
             client: caller.client,
@@ -304,6 +305,8 @@ impl Vending {
     async fn check(&self, caller: &Caller, order: &IssueOrder) -> Result<Ready, IssueError> {
         let known = self.known(order.configuration).await?;
         let meter = order.meter.pan(&known)?;
+        caller.may_issue(TokenKind::of(&order.asked.payload))?;
+        caller.may_use(known.id, known.attributes.sgc)?;
         self.servable_key(&known)?;
         if order.asked.payload.class_subclass().0 == 0 {
             self.policy.allows_credit(known.attributes.kt)?;

@@ -105,6 +105,9 @@ impl Vending {
         meter: MeterPan,
         request_hash: [u8; 32],
     ) -> Result<(Recorded, Place), IssueError> {
+        for known in [source, target] {
+            caller.may_use(known.id, known.attributes.sgc)?;
+        }
         let now_ms = self.gate.pass()?;
         let plan = KeyChange::plan(
             &source.attributes,

@@ -74,11 +74,6 @@ impl Policy {
         i64::from(self.0.horizon_minutes) * 60
     }
 
-    /// Whether callers may look into tokens that this server did not issue.
-    pub fn allows_foreign_verification(&self) -> bool {
-        self.0.verify_foreign
-    }
-
     /// The TIDs that a token may get now, or at the time that was asked for (Unix seconds).
     pub fn window(
         &self,
@@ -133,7 +128,6 @@ mod tests {
             horizon_minutes: 1440,
             allow_dkga02: allow,
             allow_unverified_algorithms: allow,
-            verify_foreign: allow,
             uploads_per_minute: 1,
             request_retention_days: 90,
             destroy_delay: Duration::ZERO,

@@ -2,14 +2,14 @@
 //!
 //! One in some two million random digit strings decrypts to a plausible credit. So whoever could ask without end whether
 //! digits are a token could find one. What no ledger row explains is answered [`Verdict::NotIssuedHere`], whether or not its CRC
-//! holds; more is told only where the settings allow it, and of failures only so many, counted durably.
+//! holds; more is told only to whoever is permitted, and of failures only so many, counted durably.
 
 use std::{collections::HashSet, sync::Arc};
 
 use super::{IssueError, Known, MeterNumber, Vending, VerifyError};
 use crate::{
     access::Caller,
-    store::{Attempted, ConfigurationId, NewAttempt, RowContent, TokenRow},
+    store::{Attempted, ConfigurationId, Group, NewAttempt, RowContent, TokenRow},
     sts::{
         attributes::KeyType,
         cipher::DecoderKey,
@@ -81,7 +81,11 @@ pub struct Verified {
 impl Vending {
     /// Looks at a token. What the token is never makes this fail.
     pub async fn verify(&self, caller: &Caller, order: VerifyOrder) -> Result<Verified, VerifyError> {
+        if order.examine_foreign {
+            caller.may(Group::VerifyForeign)?;
+        }
         let known = self.known(order.configuration).await.map_err(narrowed)?;
+        caller.may_use(known.id, known.attributes.sgc)?;
         let meter = order.meter.pan(&known).map_err(narrowed)?;
         let answer = |verdict| Verified {
             verdict,
@@ -192,9 +196,6 @@ impl Vending {
         found: &Unverified,
         unknown: Verified,
     ) -> Result<Verified, VerifyError> {
-        if !self.policy.allows_foreign_verification() {
-            return Err(VerifyError::ForeignDenied);
-        }
         let new = NewAttempt { client: caller.client, meter, now_ms: self.clock.now_ms() };
         let attempt = match self.store.attempt_verification(new).await? {
             Attempted::Granted(attempt) => attempt,

@@ -1,6 +1,6 @@
 """A foreign client: Python's grpcio, with code that protoc makes from the proto files.
 
-Usage: client.py STUBS ADDRESS CREDENTIAL-FILE DATA DIGEST KEY PUBLIC-KEY TARGET
+Usage: client.py STUBS ADDRESS ADMINISTRATOR-CREDENTIAL TILL-CREDENTIAL DATA DIGEST KEY PUBLIC-KEY TARGET
 Registers the public key, uploads the configuration, issues a token and repeats the request, issues one of each kind and verifies
 it, changes a meter's key to that of the configuration TARGET; prints JSON.
 """
@@ -8,7 +8,7 @@ import json
 import sys
 import uuid
 
-stubs, address, credential_file, data, digest, key, public_key, target = sys.argv[1:]
+stubs, address, administrator_file, till_file, data, digest, key, public_key, target = sys.argv[1:]
 sys.path.insert(0, stubs)
 
 import grpc
@@ -23,7 +23,7 @@ def text(path):
         return file.read()
 
 
-metadata = [("authorization", "Bearer " + text(credential_file).strip())]
+administrator, till = ([("authorization", "Bearer " + text(file).strip())] for file in (administrator_file, till_file))
 channel = grpc.insecure_channel(address)
 keys = public_key_pb2_grpc.PublicKeyServiceStub(channel)
 configurations = configuration_pb2_grpc.ConfigurationServiceStub(channel)
@@ -32,11 +32,11 @@ tokens = token_pb2_grpc.TokenServiceStub(channel)
 with open(public_key, "rb") as file:
     keys.RegisterPublicKey(
         public_key_pb2.RegisterPublicKeyRequest(public_key=file.read(), display_name="foreign"),
-        metadata=metadata,
+        metadata=administrator,
     )
 uploaded = configurations.UploadConfiguration(
     configuration_pb2.UploadConfigurationRequest(data=text(data), digest=text(digest), key=text(key)),
-    metadata=metadata,
+    metadata=administrator,
 )
 request = token_pb2.IssueTokenRequest(
     configuration=uploaded.configuration.name,
@@ -44,8 +44,8 @@ request = token_pb2.IssueTokenRequest(
     request_id=str(uuid.uuid4()),
     electricity_credit=token_pb2.UnitCredit(decimal="10"),
 )
-first = tokens.IssueToken(request, metadata=metadata)
-again = tokens.IssueToken(request, metadata=metadata)
+first = tokens.IssueToken(request, metadata=till)
+again = tokens.IssueToken(request, metadata=till)
 
 meter = "47500150231"
 units, money = token_pb2.UnitCredit(decimal="1.5"), token_pb2.CurrencyCredit(decimal="-2.5")
@@ -72,7 +72,7 @@ kinds = {
 def look(digits):
     answer = tokens.VerifyToken(
         token_pb2.VerifyTokenRequest(token=digits, configuration=uploaded.configuration.name, meter=meter),
-        metadata=metadata,
+        metadata=till,
     )
     return token_pb2.VerifyTokenResponse.Result.Name(answer.result)
 
@@ -86,31 +86,31 @@ for kind, content in kinds.items():
             request_id=str(uuid.uuid4()),
             **{kind: content},
         ),
-        metadata=metadata,
+        metadata=till,
     )
     verified[kind] = look(issued.token)
 test = tokens.IssueToken(
     token_pb2.IssueTokenRequest(
         request_id=str(uuid.uuid4()), meter_test=token_pb2.MeterTest(all=token_pb2.AllTests())
     ),
-    metadata=metadata,
+    metadata=till,
 )
 verified["meter_test"] = look(test.token)
 
 configurations.AllowKeyChange(
     configuration_pb2.AllowKeyChangeRequest(source=uploaded.configuration.name, target=target),
-    metadata=metadata,
+    metadata=administrator,
 )
 change = tokens.IssueKeyChange(
     token_pb2.IssueKeyChangeRequest(
         source=uploaded.configuration.name, target=target, meter=meter, request_id=str(uuid.uuid4())
     ),
-    metadata=metadata,
+    metadata=till,
 )
 
 refused = None
 try:
-    tokens.IssueToken(token_pb2.IssueTokenRequest(), metadata=metadata)
+    tokens.IssueToken(token_pb2.IssueTokenRequest(), metadata=till)
 except grpc.RpcError as error:
     refused = {"code": error.code().name, "details": error.details()}
 try:

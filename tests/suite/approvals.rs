@@ -16,7 +16,8 @@ use vendkey::{
         AcceptRestoreRequest, AllowKeyChangeRequest, Approval, ApproveRequest, Configuration,
         EnableConfigurationRequest, GetApprovalRequest, GetServerKeyRequest, ListApprovalsRequest,
         ListConfigurationsRequest, ListPublicKeysRequest, LowerLastTidRequest, MeterSeed,
-        RegisterPublicKeyRequest, RejectRequest, SeedMetersRequest, approval::State,
+        RegisterPublicKeyRequest, RejectRequest, RestoreConfigurationRequest,
+        ScheduleDestroyConfigurationRequest, SeedMetersRequest, approval::State,
         configuration::State as ConfigurationState,
     },
 };
@@ -185,6 +186,17 @@ async fn an_act_waits_for_a_second_person_and_is_done_in_the_name_of_the_first()
     first.issue(ten_kwh(&uploaded)).await.unwrap();
 
     let other = first.uploaded(&mut asha, DKGA02).await;
+    let destroyed = ScheduleDestroyConfigurationRequest { name: uploaded.name.clone() };
+    let enabled = asha.configurations.schedule_destroy_configuration(destroyed).await.unwrap_err();
+    assert_ne!(reason(&enabled), "APPROVAL_PENDING", "only what is disabled is destroyed");
+    let destroyed = ScheduleDestroyConfigurationRequest { name: other.name.clone() };
+    let name = waiting(asha.configurations.schedule_destroy_configuration(destroyed.clone()).await);
+    assert_eq!(first.state_of(&other).await, ConfigurationState::Disabled);
+    assert_eq!(first.approve(&name).await.unwrap().state(), State::Done);
+    assert_eq!(first.state_of(&other).await, ConfigurationState::DestroyScheduled);
+    asha.configurations.schedule_destroy_configuration(destroyed).await.expect("scheduled already");
+    let restored = RestoreConfigurationRequest { name: other.name.clone() };
+    asha.configurations.restore_configuration(restored).await.expect("going back takes one person");
     let pair = AllowKeyChangeRequest { source: uploaded.name.clone(), target: other.name.clone() };
     let name = waiting(asha.configurations.allow_key_change(pair.clone()).await);
     assert_eq!(first.approve(&name).await.unwrap().state(), State::Done);
@@ -331,13 +343,10 @@ async fn a_last_tid_falls_when_two_persons_want_it() {
     assert_eq!(reason(&stuck), "TID_BEYOND_HORIZON");
 
     let lower = |last_tid| LowerLastTidRequest { meter_pan: meter_pan.clone(), base_date: 2014, last_tid };
-    let risen = first.ledger.lower_last_tid(lower(tid + 1_000_001)).await.unwrap_err();
-    assert_eq!(reason(&risen), "INVALID_FIELDS");
-    let name = waiting(first.ledger.lower_last_tid(lower(tid - 1)).await);
-    let failed = asha.approve(&name).await.unwrap();
-    assert_eq!(failed.state(), State::Failed);
-    assert!(failed.outcome.starts_with("TID_ISSUED"), "{}", failed.outcome);
-
+    // What cannot be done bothers nobody.
+    for (last_tid, why) in [(tid + 1_000_001, "INVALID_FIELDS"), (tid - 1, "TID_ISSUED")] {
+        assert_eq!(reason(&first.ledger.lower_last_tid(lower(last_tid)).await.unwrap_err()), why);
+    }
     let name = waiting(first.ledger.lower_last_tid(lower(tid)).await);
     assert!(asha.approval(&name).await.summary.contains(&meter_pan));
     assert_eq!(asha.approve(&name).await.unwrap().state(), State::Done);

@@ -34,7 +34,17 @@ async fn python_uploads_and_issues() {
     let address = server.endpoint.trim_start_matches("http://");
     let ran = Command::new("/usr/bin/python3")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/client.py"))
-        .args([&stubs, address, &home.text("credential"), &data, &digest, &key, &public_key, &target])
+        .args([
+            &stubs,
+            address,
+            &home.text("credential"),
+            &home.text("till"),
+            &data,
+            &digest,
+            &key,
+            &public_key,
+            &target,
+        ])
         .output()
         .unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));

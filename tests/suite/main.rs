@@ -8,6 +8,7 @@ mod conformance;
 mod crashing;
 mod custody;
 mod foreign;
+mod forgery;
 mod fuzzing;
 mod harness;
 mod healing;

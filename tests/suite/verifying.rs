@@ -171,7 +171,8 @@ async fn verification_is_no_forging_oracle() {
     assert_eq!(verify(&mut api, elsewhere).await.result(), Verdict::NotIssuedHere);
     let examined = VerifyTokenRequest { examine_foreign: true, ..looking_at(&stray(1), &configuration) };
     let status = api.tokens.verify_token(examined).await.unwrap_err();
-    assert_eq!(reason(&status), "POLICY_DENIES");
+    assert_eq!(reason(&status), "PERMISSION_DENIED");
+    assert!(status.message().contains("verify_foreign"), "{status}");
     let spaced =
         verify(&mut api, looking_at(&format!(" {} {} ", &token[..4], &token[4..]), &configuration)).await;
     assert_eq!(spaced.result(), Verdict::Valid);
@@ -180,8 +181,11 @@ async fn verification_is_no_forging_oracle() {
 #[tokio::test]
 async fn looks_into_foreign_tokens_are_limited_across_restarts() {
     let home = Home::new();
-    home.write_settings("[vending]\nverify_foreign = 'allow'\n");
     let server = Server::start(&home);
+    let till = String::from_utf8(server.vendkey(&home, &["client", "list", "--json"]).stdout).unwrap();
+    let till: serde_json::Value = serde_json::from_str(&till).unwrap();
+    let till = till["clients"][1]["name"].as_str().unwrap();
+    assert!(server.vendkey(&home, &["client", "update", till, "--allow", "verify_foreign"]).status.success());
     let mut api = server.api(&home).await;
     let configuration = api.configuration(DKGA04).await;
     let token = api.issue(ten_kwh(&configuration)).await.unwrap().token;

@@ -22,13 +22,12 @@ pub(super) struct KnownCaller {
     pub(super) client: i64,
     pub(super) credential: i64,
     pub(super) holder: CredentialHolder,
-    pub(super) limits: Limits,
 }
 
 impl KnownCaller {
     /// How much the client may issue.
     pub(super) fn limits(&self) -> &Limits {
-        &self.limits
+        &self.holder.client.limits
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn begin_import(connection: &Writing, new: &NewConfiguration) -> Resu
         ("signer", new.signer.to_string()),
         ("uploaded_by", new.uploaded_by.to_string()),
     ]);
-    connection.append_act("configuration.uploaded", &Actor::Local, new.now_ms, &details)?;
+    connection.append_act("configuration.uploaded", &new.actor, new.now_ms, &details)?;
     written(connection, new.id).map(Begun::Started)
 }
 

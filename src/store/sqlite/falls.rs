@@ -2,13 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::OptionalExtension as _;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::chain::Writing;
 use super::column::foreign;
 use super::ledger::{last_tid, pan};
 use crate::store::{Actor, LowerRefused, Seed, StoreError};
 use crate::sts::tid::Tid;
+
+/// The last TID as it is, if it may become this one.
+pub(super) fn lowerable(connection: &Connection, to: Seed) -> Result<Result<Tid, LowerRefused>, StoreError> {
+    let Seed { meter, base_date, tid } = to;
+    let Some(last) = last_tid(connection, meter, base_date)? else {
+        return Ok(Err(LowerRefused::MeterNotFound));
+    };
+    if last < tid {
+        return Ok(Err(LowerRefused::NotLower { last }));
+    }
+    let issued: Option<Tid> = connection
+        .prepare_cached(
+            "SELECT tid FROM issued_tokens WHERE pan = ?1 AND base_date = ?2 ORDER BY tid DESC LIMIT 1",
+        )?
+        .query_row((pan(meter)?, base_date.year()), |row| {
+            Tid::new(row.get(0)?).map_err(|_| foreign("issued_tokens.tid"))
+        })
+        .optional()?;
+    Ok(match issued.filter(|issued| *issued > tid) {
+        Some(issued) => Err(LowerRefused::Issued { issued }),
+        None => Ok(last),
+    })
+}
 
 /// Lowers a last TID and answers what it was.
 pub(super) fn lower(
@@ -17,24 +40,12 @@ pub(super) fn lower(
     actor: &Actor,
     now_ms: i64,
 ) -> Result<Result<Tid, LowerRefused>, StoreError> {
+    let was = match lowerable(writing, to)? {
+        Ok(was) if was > to.tid => was,
+        other => return Ok(other),
+    };
     let Seed { meter, base_date, tid } = to;
     let (pan, year) = (pan(meter)?, base_date.year());
-    let Some(was) = last_tid(writing, meter, base_date)? else { return Ok(Err(LowerRefused::MeterNotFound)) };
-    if was == tid {
-        return Ok(Ok(was));
-    }
-    if was < tid {
-        return Ok(Err(LowerRefused::NotLower { last: was }));
-    }
-    let issued: Option<Tid> = writing
-        .prepare_cached(
-            "SELECT tid FROM issued_tokens WHERE pan = ?1 AND base_date = ?2 ORDER BY tid DESC LIMIT 1",
-        )?
-        .query_row((pan, year), |row| Tid::new(row.get(0)?).map_err(|_| foreign("issued_tokens.tid")))
-        .optional()?;
-    if let Some(issued) = issued.filter(|issued| *issued > tid) {
-        return Ok(Err(LowerRefused::Issued { issued }));
-    }
     let client = match actor {
         Actor::Local => None,
         Actor::Client { client, .. } => Some(client.to_bytes()),

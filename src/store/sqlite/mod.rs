@@ -43,11 +43,12 @@ use self::readers::Readers;
 use self::sealed::{Reading, Seals};
 use super::{
     AcceptedRestore, Actor, AllowedKeyChange, Approval, ApprovalId, ApprovalRequested, ApprovalStep, Attempt,
-    Attempted, Begun, Client, ClientId, Configuration, ConfigurationError, ConfigurationId,
-    ConfigurationRefusal, Credential, CredentialHolder, ImportedFields, KeyChangePair, KeyChangePairError,
-    LedgerError, LowerRefused, NewAct, NewApproval, NewAttempt, NewClient, NewConfiguration, NewCredential,
-    NewPublicKey, NewToken, Page, PageRequest, Past, PublicKey, PublicKeyId, Recorded, Records, Registered,
-    SealReport, Sealer, Seed, Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow, Vote,
+    Attempted, Begun, Client, ClientAct, ClientChange, ClientError, ClientId, Configuration,
+    ConfigurationError, ConfigurationId, ConfigurationRefusal, Credential, CredentialChange,
+    CredentialHolder, ImportedFields, KeyChangePair, KeyChangePairError, LedgerError, LowerRefused, NewAct,
+    NewApproval, NewAttempt, NewClient, NewConfiguration, NewCredential, NewPublicKey, NewToken, Page,
+    PageRequest, Past, PublicKey, PublicKeyId, Recorded, Records, Registered, SealReport, Sealer, Seed,
+    Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow, Vote,
 };
 use crate::audit::{Hash, Head, RESTORE_ACCEPTED};
 use crate::crash;
@@ -168,6 +169,15 @@ impl SqliteStore {
             + 'static,
     {
         Ok(self.committer.submit(Class::Other, None, work).await??)
+    }
+
+    /// A write to a client or its credentials, which may be refused.
+    async fn write_client<T, F>(&self, work: F) -> Result<T, ClientError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Writing) -> Result<Result<T, ClientError>, StoreError> + Send + 'static,
+    {
+        self.committer.submit(Class::Other, None, work).await?
     }
 
     async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
@@ -305,8 +315,17 @@ impl Store for SqliteStore {
         self.write(move |c| public_keys::set_enabled(c, id, enabled, &actor, now_ms)).await
     }
 
-    async fn create_client(&self, new: NewClient) -> Result<Client, StoreError> {
-        self.write(move |c| clients::create(c, &new)).await
+    async fn create_client(&self, new: NewClient) -> Result<Client, ClientError> {
+        self.write_client(move |c| clients::create(c, &new)).await
+    }
+
+    async fn change_client(
+        &self,
+        id: ClientId,
+        change: ClientChange,
+        act: ClientAct,
+    ) -> Result<Client, ClientError> {
+        self.write_client(move |c| clients::change(c, id, &change, &act)).await
     }
 
     async fn client(&self, id: ClientId) -> Result<Option<Client>, StoreError> {
@@ -317,8 +336,26 @@ impl Store for SqliteStore {
         self.read(move |c| clients::list(c, page)).await
     }
 
-    async fn create_credential(&self, new: NewCredential) -> Result<Option<Credential>, StoreError> {
-        self.write(move |c| clients::create_credential(c, &new)).await
+    async fn create_credential(&self, new: NewCredential) -> Result<Credential, ClientError> {
+        self.write_client(move |c| clients::create_credential(c, &new)).await
+    }
+
+    async fn change_credential(
+        &self,
+        key_id: &str,
+        change: CredentialChange,
+        act: ClientAct,
+    ) -> Result<Credential, ClientError> {
+        let key_id = key_id.to_owned();
+        self.write_client(move |c| clients::change_credential(c, &key_id, change, &act)).await
+    }
+
+    async fn list_credentials(
+        &self,
+        client: ClientId,
+        page: PageRequest,
+    ) -> Result<Page<Credential>, StoreError> {
+        self.read(move |c| clients::credentials_of(c, client, page)).await
     }
 
     async fn credential(&self, key_id: &str) -> Result<Option<CredentialHolder>, StoreError> {
@@ -476,6 +513,10 @@ impl Store for SqliteStore {
             c.append_act(RESTORE_ACCEPTED, &accepted.actor, accepted.now_ms, &accepted.details)
         })
         .await
+    }
+
+    async fn may_lower_last_tid(&self, to: Seed) -> Result<Tid, LowerRefused> {
+        self.read(move |c| falls::lowerable(c, to)).await?
     }
 
     async fn lower_last_tid(&self, to: Seed, actor: Actor, now_ms: i64) -> Result<Tid, LowerRefused> {

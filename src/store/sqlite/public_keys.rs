@@ -37,7 +37,7 @@ pub(super) fn register(connection: &Writing, new: &NewPublicKey) -> Result<Regis
         ("fingerprint", hex::encode(new.fingerprint)),
         ("owner", new.owner.to_string()),
     ]);
-    connection.append_act("public_key.registered", &Actor::Local, new.now_ms, &details)?;
+    connection.append_act("public_key.registered", &new.actor, new.now_ms, &details)?;
     Ok(Registered::New(PublicKey {
         id: new.id,
         owner: new.owner,

@@ -21,10 +21,10 @@ use uuid::Uuid;
 use vendkey::api::v1::{
     Configuration, GetServerKeyRequest, IssueTokenRequest, IssuedToken, RegisterPublicKeyRequest, UnitCredit,
     UploadConfigurationRequest, UploadConfigurationResponse, approval_service_client::ApprovalServiceClient,
-    audit_service_client::AuditServiceClient, configuration_service_client::ConfigurationServiceClient,
-    issue_token_request::Content, ledger_service_client::LedgerServiceClient,
-    public_key_service_client::PublicKeyServiceClient, token_service_client::TokenServiceClient,
-    unit_credit::Amount,
+    audit_service_client::AuditServiceClient, client_service_client::ClientServiceClient,
+    configuration_service_client::ConfigurationServiceClient, issue_token_request::Content,
+    ledger_service_client::LedgerServiceClient, public_key_service_client::PublicKeyServiceClient,
+    token_service_client::TokenServiceClient, unit_credit::Amount,
 };
 
 use super::{Administrator, Blobs, DRN};
@@ -73,6 +73,14 @@ fn template() -> &'static Home {
         home.write_settings("");
         let setup = home.vendkey(&["setup", "--settings", &home.text("vendkey.toml")]);
         assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
+        // One that vends: the administrator does not.
+        let server = Server::start(&home);
+        let (endpoint, file) = (server.endpoint.clone(), home.text("till"));
+        let create =
+            ["client", "create", "till", "--preset", "till", "--allow", "manage,change_keys", "--out", &file];
+        let till = home.vendkey(&[&create[..], &["--endpoint", &endpoint]].concat());
+        assert!(till.status.success(), "{}", String::from_utf8_lossy(&till.stderr));
+        assert!(server.stop().success());
         home
     })
 }
@@ -114,18 +122,34 @@ impl Home {
         fs::write(self.path("vendkey.toml"), text).unwrap();
     }
 
-    /// The credential's text.
+    /// The administrator's credential.
     pub fn credential(&self) -> String {
-        fs::read_to_string(self.path("credential")).unwrap().trim().to_owned()
+        self.secret("credential")
+    }
+
+    /// The credential of one that vends: everything that issues and verifies.
+    pub fn till(&self) -> String {
+        self.secret("till")
+    }
+
+    /// The text of a credential's file.
+    pub fn secret(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap().trim().to_owned()
     }
 
     /// A command of the program in the environment of this home.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        // Who vends runs what vends, and asks for digits; the administrator all else.
+        let credential = match arguments {
+            ["token" | "bench", ..] | ["key-change", "issue", ..] => "till",
+            _ if arguments.contains(&"--digits") => "till",
+            _ => "credential",
+        };
         let mut command = Command::new(env!("CARGO_BIN_EXE_vendkey"));
         command
             .args(arguments)
             .env("SOFTHSM2_CONF", self.path("hsm/softhsm2.conf"))
-            .env("VENDKEY_CREDENTIAL_FILE", self.path("credential"))
+            .env("VENDKEY_CREDENTIAL_FILE", self.path(credential))
             .stdin(Stdio::null());
         command
     }
@@ -177,9 +201,15 @@ impl Server {
         Self { endpoint: endpoint.to_owned(), administration, child }
     }
 
-    /// The API with the home's credential.
+    /// The API as the administrator sees it, and the tokens as the till does.
     pub async fn api(&self, home: &Home) -> Api {
-        Api::connect(&self.endpoint, &home.credential()).await
+        let till = Api::connect(&self.endpoint, &home.till()).await;
+        Api { tokens: till.tokens, ..Api::connect(&self.endpoint, &home.credential()).await }
+    }
+
+    /// Runs a command that calls it.
+    pub fn vendkey(&self, home: &Home, arguments: &[&str]) -> Output {
+        home.command(arguments).env("VENDKEY_ENDPOINT", &self.endpoint).output().unwrap()
     }
 
     /// Waits for it to end by itself, as at a crash point; a server that goes on fails the test instead of stopping it.
@@ -225,12 +255,13 @@ impl Interceptor for Bearer {
 
 type Authorized = InterceptedService<Channel, Bearer>;
 
-/// The three services as one client sees them.
+/// The services as one client sees them.
 #[derive(Clone)]
 pub struct Api {
     pub configurations: ConfigurationServiceClient<Authorized>,
     pub public_keys: PublicKeyServiceClient<Authorized>,
     pub tokens: TokenServiceClient<Authorized>,
+    pub clients: ClientServiceClient<Authorized>,
     pub audit: AuditServiceClient<Authorized>,
     pub ledger: LedgerServiceClient<Authorized>,
     pub approvals: ApprovalServiceClient<Authorized>,
@@ -249,6 +280,7 @@ impl Api {
             configurations: ConfigurationServiceClient::new(service.clone()),
             public_keys: PublicKeyServiceClient::new(service.clone()),
             tokens: TokenServiceClient::new(service.clone()),
+            clients: ClientServiceClient::new(service.clone()),
             audit: AuditServiceClient::new(service.clone()),
             ledger: LedgerServiceClient::new(service.clone()),
             approvals: ApprovalServiceClient::new(service),

@@ -31,13 +31,21 @@ async fn first_configuration(store: &SqliteStore) -> Configuration {
 async fn child() {
     let folder = std::env::var(FOLDER).unwrap();
     let store = store_in(Path::new(&folder));
-    let new = NewClient { id: CLIENT, display_name: "a till".into(), role: Role::Vending, now_ms: NOW_MS };
+    let new = NewClient {
+        id: CLIENT,
+        display_name: "a till".into(),
+        rights: Rights::till(),
+        limits: Limits::default(),
+        actor: Actor::Local,
+        now_ms: NOW_MS,
+    };
     store.create_client(new).await.unwrap();
     let credential = NewCredential {
         key_id: CREDENTIAL.into(),
         client: CLIENT,
-        secret_sha256: [7; 32],
+        proof: Proof::Secret([7; 32]),
         expires_ms: None,
+        actor: Actor::Local,
         now_ms: NOW_MS,
     };
     store.create_credential(credential).await.unwrap();

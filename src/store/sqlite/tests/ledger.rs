@@ -103,8 +103,9 @@ async fn a_rotated_credential_doubles_nothing() {
     let second = NewCredential {
         key_id: "till-1-new".into(),
         client: scene.client,
-        secret_sha256: [8; 32],
+        proof: Proof::Secret([8; 32]),
         expires_ms: None,
+        actor: Actor::Local,
         now_ms: NOW_MS,
     };
     scene.store.create_credential(second).await.unwrap();

@@ -12,13 +12,15 @@ mod ledger;
 mod model;
 mod public_keys;
 mod seals;
+mod usage;
 
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
 use crate::store::{
-    Content, FinishedState, Listing, MaskedKey, Refused, Role, RowContent, SoftwareSealer, Warning,
+    Content, FinishedState, Limits, Listing, MaskedKey, Proof, Refused, Rights, RowContent, SoftwareSealer,
+    Warning,
 };
 use crate::sts::amount::UnitAmount;
 use crate::sts::attributes::{
@@ -88,16 +90,24 @@ fn open(folder: &TempDir) -> SqliteStore {
 
 async fn client(store: &SqliteStore, key_id: &str) -> ClientId {
     let id = ClientId::generate();
-    let new = NewClient { id, display_name: "a till".into(), role: Role::Vending, now_ms: NOW_MS };
+    let new = NewClient {
+        id,
+        display_name: "a till".into(),
+        rights: Rights::till(),
+        limits: Limits::default(),
+        actor: Actor::Local,
+        now_ms: NOW_MS,
+    };
     store.create_client(new).await.unwrap();
     let credential = NewCredential {
         key_id: key_id.into(),
         client: id,
-        secret_sha256: [7; 32],
+        proof: Proof::Secret([7; 32]),
         expires_ms: None,
+        actor: Actor::Local,
         now_ms: NOW_MS,
     };
-    store.create_credential(credential).await.unwrap().unwrap();
+    store.create_credential(credential).await.unwrap();
     id
 }
 
@@ -126,6 +136,7 @@ fn upload(fingerprint: u8) -> NewConfiguration {
         warnings: vec![Warning { code: "A_CODE".into(), message: "a \"message\"".into() }],
         signer: PublicKeyId::from_bytes([9; 16]),
         uploaded_by: ClientId::from_bytes([8; 16]),
+        actor: Actor::Local,
         now_ms: NOW_MS,
     }
 }

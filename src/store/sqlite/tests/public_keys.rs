@@ -14,6 +14,7 @@ fn key(fingerprint: u8) -> NewPublicKey {
         fingerprint: [fingerprint; 32],
         bits: 2_048,
         enabled: true,
+        actor: Actor::Local,
         now_ms: NOW_MS,
     }
 }

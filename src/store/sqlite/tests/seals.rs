@@ -80,6 +80,7 @@ async fn a_swapped_public_key_is_refused() {
         fingerprint: [1; 32],
         bits: 2_048,
         enabled: true,
+        actor: Actor::Local,
         now_ms: NOW_MS,
     };
     let id = key.id;

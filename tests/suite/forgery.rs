@@ -1,0 +1,121 @@
+//! Another hand writes to the database while the server runs: nothing that it wrote is believed.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tonic::Code;
+use vendkey::api::v1::{
+    Client, CreateClientRequest, CreateCredentialRequest, GetConfigurationRequest, Group, Limits,
+    ListEventsRequest, Rights,
+};
+
+use crate::harness::{Api, DKGA04, Home, Server, reason, ten_kwh};
+
+fn forge(home: &Home, sql: &str) {
+    let database = Connection::open(home.path("vendkey.db")).unwrap();
+    database.busy_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(database.execute(sql, ()).unwrap(), 1, "{sql}");
+}
+
+/// A client that may only verify, and its credential.
+async fn verifier(api: &mut Api) -> (Client, String) {
+    let rights = Rights { may_do: vec![Group::Verify.into()], ..Rights::default() };
+    let request = CreateClientRequest {
+        request_id: uuid::Uuid::now_v7().to_string(),
+        display_name: "verifier".to_owned(),
+        rights: Some(rights),
+        limits: Some(Limits::default()),
+    };
+    let client = api.clients.create_client(request).await.unwrap().into_inner();
+    let request = CreateCredentialRequest { client: client.name.clone(), ..Default::default() };
+    let secret = api.clients.create_credential(request).await.unwrap().into_inner().secret;
+    (client, secret)
+}
+
+/// Calls until what the server believed a moment ago is over.
+async fn until<T>(mut call: impl AsyncFnMut() -> Result<T, tonic::Status>, wanted: &str) {
+    let give_up = Instant::now() + Duration::from_secs(30);
+    loop {
+        let found = call().await.err().map(|status| reason(&status)).unwrap_or_default();
+        if found == wanted {
+            return;
+        }
+        assert!(Instant::now() < give_up, "{found} and not {wanted}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_raised_permission_and_a_lifted_limit_are_refused() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let configuration = api.configuration(DKGA04).await;
+    let (_, secret) = verifier(&mut api).await;
+    let mut thief = Api::connect(&server.endpoint, &secret).await;
+    assert_eq!(thief.issue(ten_kwh(&configuration)).await.unwrap_err().code(), Code::PermissionDenied);
+
+    forge(
+        &home,
+        "UPDATE clients SET rights = replace(rights, '\"verify\"', '\"vend\"') WHERE display_name = 'verifier'",
+    );
+    until(async || thief.issue(ten_kwh(&configuration)).await, "SEAL_BROKEN").await;
+
+    let mut till = Api::connect(&server.endpoint, &home.till()).await;
+    till.issue(ten_kwh(&configuration)).await.unwrap();
+    forge(&home, "UPDATE clients SET limits = replace(limits, 'null', '9') WHERE display_name = 'till'");
+    until(async || till.issue(ten_kwh(&configuration)).await, "SEAL_BROKEN").await;
+    // The others go on, and the record says what was found.
+    let give_up = Instant::now() + Duration::from_secs(60);
+    loop {
+        let request = ListEventsRequest { page_size: 1_000, ..Default::default() };
+        let events = api.audit.list_events(request).await.unwrap().into_inner().events;
+        if let Some(event) = events.iter().find(|event| event.kind == "rows.forged") {
+            assert!(event.record.contains("clients"), "{}", event.record);
+            break;
+        }
+        assert!(Instant::now() < give_up, "nothing is on record");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(home.log().contains("changed by another hand"));
+}
+
+#[tokio::test]
+async fn a_swapped_public_key_and_an_enabled_configuration_are_refused() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let configuration = api.configuration(DKGA04).await;
+    let administrator = api.administrator().await;
+    forge(&home, "UPDATE public_keys SET spki = zeroblob(length(spki)) WHERE number = 1");
+    let status = api.upload(&administrator.encrypt(DKGA04)).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::DataLoss, "SEAL_BROKEN"));
+
+    forge(&home, "UPDATE configurations SET kcv = x'000000'");
+    let request = GetConfigurationRequest { name: configuration.name.clone() };
+    let status = api.configurations.get_configuration(request).await.unwrap_err();
+    assert_eq!(reason(&status), "SEAL_BROKEN");
+    let mut till = Api::connect(&server.endpoint, &home.till()).await;
+    until(async || till.issue(ten_kwh(&configuration)).await, "SEAL_BROKEN").await;
+}
+
+#[tokio::test]
+async fn a_row_that_was_taken_out_stops_issuing() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let configuration = api.configuration(DKGA04).await;
+    assert!(server.stop().success());
+    forge(&home, "DELETE FROM public_keys WHERE number = 1");
+    let server = Server::start(&home);
+    let mut till = Api::connect(&server.endpoint, &home.till()).await;
+    let status = till.issue(ten_kwh(&configuration)).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::DataLoss, "SEAL_BROKEN"));
+    assert!(server.stop().success());
+    // An administrator has looked.
+    let sealed = home.vendkey(&["setup", "--seal-rows", "--settings", &home.text("vendkey.toml")]);
+    assert!(sealed.status.success());
+    let server = Server::start(&home);
+    let mut till = Api::connect(&server.endpoint, &home.till()).await;
+    till.issue(ten_kwh(&configuration)).await.unwrap();
+}
