@@ -28,6 +28,12 @@ pub(crate) fn method(path: &str) -> &'static str {
     METHODS.get(path).map_or(UNKNOWN, String::as_str)
 }
 
+/// The names of our own services.
+pub(crate) fn services() -> Vec<String> {
+    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap_or_default();
+    pool.services().map(|service| service.full_name().to_owned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

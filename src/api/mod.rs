@@ -33,7 +33,7 @@ pub use client::Clients;
 pub use configuration::Configurations;
 pub use four_eyes::FourEyes;
 pub use ledger::Ledger;
-pub(crate) use methods::method;
+pub(crate) use methods::{method, services};
 pub use public_key::PublicKeys;
 pub use reason::Reason;
 pub use refusal::{DOMAIN, Issued, Refusal};

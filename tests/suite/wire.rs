@@ -101,7 +101,7 @@ fn begin(
     let request = Request::post(format!("http://localhost{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .header("authorization", format!("Bearer {}", home.credential()))
+        .header("authorization", format!("Bearer {}", home.till()))
         .body(Body::new(Pieces(body)))
         .unwrap();
     let call = tokio::spawn(async move { channel.ready().await.unwrap().call(request).await.unwrap() });
@@ -254,7 +254,7 @@ async fn a_stream_takes_no_large_requests() {
 async fn whoever_does_not_take_answers_is_cut_off() {
     let (home, server) = with_settings("[wire]\nstream_idle_seconds = 1\n");
     let narrow = Endpoint::from_shared(server.endpoint.clone()).unwrap().initial_stream_window_size(1_000);
-    let mut greedy = Api::over(narrow.connect().await.unwrap(), &home.credential());
+    let mut greedy = Api::over(narrow.connect().await.unwrap(), &home.till());
     let (requests, receiver) = mpsc::channel(4);
     let mut answers = greedy.tokens.stream_tokens(ReceiverStream::new(receiver)).await.unwrap().into_inner();
     let sending = tokio::spawn(async move { while requests.send(meter_test()).await.is_ok() {} });
@@ -428,7 +428,7 @@ async fn metrics_count_and_name_nobody() {
         "vendkey_tokens_total{class=\"0\",subclass=\"0\",replay=\"no\"} 1\n",
         "vendkey_tokens_total{class=\"0\",subclass=\"0\",replay=\"yes\"} 1\n",
         "vendkey_refusals_total{reason=\"INVALID_FIELDS\"} 1\n",
-        "vendkey_connections{listener=\"main\"} 1\n",
+        "vendkey_connections{listener=\"main\"} 2\n",
         "vendkey_hsm_up 1\n",
         "vendkey_store_up 1\n",
     ] {
@@ -447,7 +447,8 @@ async fn administrators_have_a_listener_of_their_own() {
     let mut administrators = Api::connect(&administration, &home.credential()).await;
     let configuration = administrators.configuration(DKGA04).await;
     tills.issue(ten_kwh(&configuration)).await.unwrap();
-    let refused = administrators.issue(ten_kwh(&configuration)).await.unwrap_err();
+    let mut lost = Api::connect(&administration, &home.till()).await;
+    let refused = lost.issue(ten_kwh(&configuration)).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
     let listed = tills.configurations.list_configurations(ListConfigurationsRequest::default()).await;
     assert_eq!(listed.unwrap_err().code(), Code::Unimplemented);
