@@ -28,6 +28,8 @@ pub mod settings;
 
 pub mod vending;
 
+pub mod custody;
+
 pub mod api;
 
 pub mod server;

@@ -11,12 +11,14 @@ mod connection;
 mod credential;
 mod csv;
 mod destruction;
+mod inventory;
 mod key_change;
 mod ledger;
 mod meter;
 mod output;
 mod public_key;
 mod rights;
+mod rotate;
 mod selftest;
 mod serve;
 mod server_key;
@@ -83,6 +85,11 @@ enum Command {
     /// A meter in software: type tokens into it; for test keys
     #[command(subcommand)]
     Meter(meter::Command),
+    /// Exchange one of the server's own keys in the HSM; the server must be stopped
+    #[command(subcommand)]
+    Rotate(rotate::Command),
+    /// Compare what the HSM holds with what the database knows
+    Inventory(inventory::Arguments),
     /// Run the known-answer tests that the server runs before it serves
     Selftest(selftest::Arguments),
 }
@@ -110,6 +117,8 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => arguments.run(),
         Command::Conformance(arguments) => arguments.run(),
         Command::Meter(command) => command.run(),
+        Command::Rotate(command) => command.run(),
+        Command::Inventory(arguments) => arguments.run(),
         Command::Selftest(arguments) => arguments.run(),
     };
     match result {

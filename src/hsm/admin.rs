@@ -7,7 +7,7 @@ use super::error::HsmError;
 use super::import::{self, ImportedKey, KeyObject, fill_random};
 use super::keys::{KeyId, Role, VendingKey, VendingKeyMaterial};
 use super::module::Module;
-use super::own_keys::{self, ServerKey};
+use super::own_keys::{self, OwnKey, ROW_SEAL_DOMAIN, ServerKey};
 use super::probe::probe;
 use super::seat::Desk;
 use super::service::Hsm;
@@ -61,7 +61,7 @@ impl Hsm {
     /// # Errors
     /// [`HsmError::Busy`], [`HsmError::Unavailable`], [`HsmError::KeyMissing`].
     pub async fn server_key(&self) -> Result<ServerKey, HsmError> {
-        self.at_admin_desk(|desk, _| own_keys::server_key(desk, Role::Legacy)).await
+        self.public_key(Role::Legacy).await
     }
 
     /// The public half of the audit key, which verifies checkpoints.
@@ -69,7 +69,37 @@ impl Hsm {
     /// # Errors
     /// As [`Hsm::server_key`].
     pub async fn audit_public_key(&self) -> Result<ServerKey, HsmError> {
-        self.at_admin_desk(|desk, _| own_keys::server_key(desk, Role::Audit)).await
+        self.public_key(Role::Audit).await
+    }
+
+    async fn public_key(&self, role: Role) -> Result<ServerKey, HsmError> {
+        self.at_admin_desk(move |desk, _| {
+            let key = desk.own(role)?;
+            own_keys::server_key(desk, key)
+        })
+        .await
+    }
+
+    /// The server's own keys.
+    ///
+    /// # Errors
+    /// As [`Hsm::server_key`].
+    pub async fn own_keys(&self) -> Result<Vec<OwnKey>, HsmError> {
+        self.on_admin_thread(|module, _| {
+            let own = module.own_ids();
+            module.at_seat(SEAT, |desk| {
+                own.iter().map(|(role, id)| own_keys::described(desk, *role, *id)).collect()
+            })
+        })
+        .await
+    }
+
+    /// Looks at a configuration's key objects: attributes, unreadable values, a derivation; answers the check value, made anew.
+    ///
+    /// # Errors
+    /// [`HsmError::KeyMissing`], [`HsmError::KeyUntrusted`]; [`HsmError::Busy`], [`HsmError::Unavailable`].
+    pub async fn inspect_vending_key(&self, key: VendingKey) -> Result<[u8; 3], HsmError> {
+        self.at_admin_desk(move |desk, capabilities| import::inspect(desk, capabilities, key)).await
     }
 
     /// Opens a legacy upload: `wrapped_key` is the RSA-wrapped AES key, `data` the IV (16 bytes) and the AES-128-CBC ciphertext.
@@ -89,14 +119,18 @@ impl Hsm {
         .await
     }
 
-    /// HMAC-SHA-256 by the row-seal key over `domain`, a zero byte and `data`: a hash that only this token can make, so no
+    /// HMAC-SHA-256 by the fingerprint key over `domain`, a zero byte and `data`: a hash that only this token can make, so no
     /// test of guesses for whoever steals it. Secret data must be in memory that wipes itself.
     ///
     /// # Errors
     /// [`HsmError::Busy`], [`HsmError::Unavailable`].
     pub async fn fingerprint(&self, domain: &'static str, data: &[u8]) -> Result<[u8; 32], HsmError> {
         let data = SecretBytes::copy_of(data)?;
-        self.at_admin_desk(move |desk, _| own_keys::seal(desk, domain, &data)).await
+        self.at_admin_desk(move |desk, _| {
+            let key = desk.own(Role::Fingerprint)?;
+            own_keys::seal(desk, key, domain, &data)
+        })
+        .await
     }
 
     /// The seal of a row: HMAC-SHA-256 by the row-seal key. Blocks, so it is not for async code; has a thread of its own, so that it
@@ -108,7 +142,10 @@ impl Hsm {
         let message = message.to_vec();
         let (answer, answered) = flume::bounded(1);
         self.queue_seal(Box::new(move |module, _| {
-            let sealed = module.at_seat(SEAL_SEAT, |desk| own_keys::seal(desk, "row seal", &message));
+            let sealed = module.at_seat(SEAL_SEAT, |desk| {
+                let key = desk.own(Role::RowSeal)?;
+                own_keys::seal(desk, key, ROW_SEAL_DOMAIN, &message)
+            });
             let _ = answer.send(sealed);
         }))?;
         let patience = self.patience();
@@ -160,7 +197,11 @@ impl Hsm {
     /// [`HsmError::Busy`], [`HsmError::Unavailable`].
     pub async fn sign_checkpoint(&self, message: &[u8]) -> Result<Vec<u8>, HsmError> {
         let message = message.to_vec();
-        self.at_admin_desk(move |desk, _| own_keys::sign(desk, &message)).await
+        self.at_admin_desk(move |desk, _| {
+            let key = desk.own(Role::Audit)?;
+            own_keys::sign(desk, key, &message)
+        })
+        .await
     }
 
     /// A vending key as a session object, proved as an imported one: for vectors and demonstrations. It is gone when the
@@ -186,7 +227,7 @@ impl Hsm {
     /// [`HsmError::Busy`], [`HsmError::Unavailable`]; a failing test is an outcome.
     pub async fn selftest(&self) -> Result<Vec<SelfTest>, HsmError> {
         self.on_admin_thread(|module, at_start| {
-            let own_keys = module.row_seal_watched();
+            let own_keys = module.own_id(Role::RowSeal).is_some();
             let now = probe(module, SEAT, own_keys)?;
             let mut tests: Vec<SelfTest> = at_start
                 .rows()
@@ -203,7 +244,7 @@ impl Hsm {
                 tests.push(SelfTest {
                     name: "own keys".to_owned(),
                     outcome: match checked {
-                        Ok(()) => Ok("present, immutable, one usage each, unreadable".to_owned()),
+                        Ok(_) => Ok("present, immutable, one usage each, unreadable".to_owned()),
                         Err(error) => Err(error.to_string()),
                     },
                 });

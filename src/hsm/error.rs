@@ -55,6 +55,9 @@ pub enum HsmError {
     /// Keys of the server itself are missing: `vendkey setup` makes them.
     #[error("the token holds no {} key: run `vendkey setup`", Roles(.0))]
     NotSetUp(Vec<Role>),
+    /// The token holds two generations of one of the server's own keys.
+    #[error("a rotation of the {0} key did not end: run the same `vendkey rotate` again")]
+    RotationUnfinished(Role),
     /// A key object is gone.
     #[error("the token holds no {role} object {id}")]
     KeyMissing {

@@ -79,31 +79,17 @@ fn make(
 ) -> Result<ImportedKey, HsmError> {
     let clear = material.expose();
     let kind = material.kind();
-    let (key_type, usage, mechanism, value) = match kind {
-        KeyKind::Des => {
-            let form = capabilities.des_form()?;
-            (form.key_type(), Usage::Encrypt, des_mechanism(form), des_value(form, clear)?)
-        }
-        KeyKind::Des2 => {
-            let form = capabilities.des2_form()?;
-            (form.key_type(), Usage::Encrypt, des_mechanism(form), des_value(form, clear)?)
-        }
+    let value = match kind {
+        KeyKind::Des => des_value(capabilities.des_form()?, clear)?,
+        KeyKind::Des2 => des_value(capabilities.des2_form()?, clear)?,
         KeyKind::Hmac => {
             // The rest stays zero: HMAC pads with zeros anyway (RFC 2104 §2).
             let mut value = SecretBytes::zeroed(capabilities.hmac_form()?.len())?;
             value[..clear.len()].copy_from_slice(clear);
-            (KeyType::GENERIC_SECRET, Usage::Sign, MechanismType::SHA256_HMAC, value)
+            value
         }
     };
-    let template = KeyTemplate {
-        role: Role::VendingKey,
-        id,
-        key_type,
-        usage,
-        lifetime,
-        immutable: true,
-        mechanisms: allowed(capabilities, mechanism),
-    };
+    let template = key_template(capabilities, id, kind, lifetime)?;
     let object = match lifetime {
         Lifetime::Token => template::create(desk.session, &template, &value)?,
         Lifetime::Session => template::create(desk.keeper()?, &template, &value)?,
@@ -127,6 +113,61 @@ fn make(
     }
     prove(desk, capabilities, key, clear)?;
     Ok(ImportedKey { key, kcv })
+}
+
+/// What a vending key's object must look like.
+fn key_template(
+    capabilities: &Capabilities,
+    id: KeyId,
+    kind: KeyKind,
+    lifetime: Lifetime,
+) -> Result<KeyTemplate, HsmError> {
+    let des = |form: DesForm| (form.key_type(), Usage::Encrypt, des_mechanism(form));
+    let (key_type, usage, mechanism) = match kind {
+        KeyKind::Des => des(capabilities.des_form()?),
+        KeyKind::Des2 => des(capabilities.des2_form()?),
+        KeyKind::Hmac => (KeyType::GENERIC_SECRET, Usage::Sign, MechanismType::SHA256_HMAC),
+    };
+    let mechanisms = allowed(capabilities, mechanism);
+    Ok(KeyTemplate { role: Role::VendingKey, id, key_type, usage, lifetime, immutable: true, mechanisms })
+}
+
+/// Looks at a key that was imported before: attributes and unreadable values of its objects, and a derivation on the path of
+/// tokens, which fails where the row's mask does not fit. Answers the check value, made anew by the HSM.
+pub(super) fn inspect(
+    desk: &mut Desk<'_>,
+    capabilities: &Capabilities,
+    key: VendingKey,
+) -> Result<[u8; 3], HsmError> {
+    // Handles of the cache would not tell that an object is gone.
+    desk.alone()?;
+    desk.canary()?;
+    let kind = key.class.kind();
+    capabilities.serves(kind)?;
+    let object = the_object(desk, Role::VendingKey, key.id)?;
+    key_template(capabilities, key.id, kind, Lifetime::Token)?.check(desk.session, object)?;
+    if matches!(key.class, VendingKeyClass::Des { .. }) {
+        let mask = the_object(desk, Role::Mask, key.id)?;
+        let template = mask_template(allowed(capabilities, MechanismType::AES_CBC), key.id);
+        let settled =
+            KeyTemplate { usage: Usage::Decrypt, lifetime: Lifetime::Token, immutable: true, ..template };
+        settled.check(desk.session, mask)?;
+    }
+    let mut cells = SecretBytes::zeroed(2 * CELL)?;
+    for outcome in derive(desk, capabilities, &test_derivations(key)?.map(|(wanted, _)| wanted), &mut cells)?
+    {
+        outcome?;
+    }
+    check_value(desk, capabilities, kind, object)
+}
+
+/// The one object of a role and id, by a search.
+fn the_object(desk: &Desk<'_>, role: Role, id: KeyId) -> Result<ObjectHandle, HsmError> {
+    match *desk.find(role, id)?.as_slice() {
+        [object] => Ok(object),
+        [] => Err(HsmError::KeyMissing { role, id }),
+        ref several => Err(HsmError::KeyAmbiguous { role, id, count: several.len() }),
+    }
 }
 
 fn untrusted(id: KeyId, mismatch: Mismatch) -> HsmError {
@@ -181,31 +222,15 @@ fn prove(
     key: VendingKey,
     clear: &[u8],
 ) -> Result<(), HsmError> {
-    let mut random = [[0; DKGA04_MESSAGE_BYTES]; 2];
-    for message in &mut random {
-        fill_random(message)?;
-    }
-    let block = |message: &[u8; DKGA04_MESSAGE_BYTES]| {
-        let mut block = [0; 8];
-        block.copy_from_slice(&message[..8]);
-        block
-    };
-    let wanted = random.map(|message| {
-        let derivation = match key.class {
-            VendingKeyClass::Des { .. } => Derivation::Dkga02 { block: block(&message) },
-            VendingKeyClass::Des2 => Derivation::Dkga03 { block: block(&message) },
-            VendingKeyClass::Hmac => Derivation::Dkga04 { message, bits: KeyBits::Bits128 },
-        };
-        (key, derivation)
-    });
-    let mut cells = SecretBytes::zeroed(wanted.len() * CELL)?;
-    for outcome in derive(desk, capabilities, &wanted, &mut cells)? {
+    let tests = test_derivations(key)?;
+    let mut cells = SecretBytes::zeroed(tests.len() * CELL)?;
+    for outcome in derive(desk, capabilities, &tests.map(|(wanted, _)| wanted), &mut cells)? {
         outcome?;
     }
-    for (message, cell) in random.iter().zip(cells.chunks_exact(CELL)) {
+    for ((_, message), cell) in tests.iter().zip(cells.chunks_exact(CELL)) {
         let same = match key.class {
-            VendingKeyClass::Des { .. } => cell[..8] == reference::dkga02(clear, block(message))?[..],
-            VendingKeyClass::Des2 => cell[..8] == reference::dkga03(clear, block(message))?[..],
+            VendingKeyClass::Des { .. } => cell[..8] == reference::dkga02(clear, first_block(message))?[..],
+            VendingKeyClass::Des2 => cell[..8] == reference::dkga03(clear, first_block(message))?[..],
             VendingKeyClass::Hmac => cell[..16] == reference::hmac(clear, message)?[..16],
         };
         if !same {
@@ -213,6 +238,43 @@ fn prove(
         }
     }
     Ok(())
+}
+
+type Message = [u8; DKGA04_MESSAGE_BYTES];
+
+/// Two derivations of this key's kind, from random messages.
+fn test_derivations(key: VendingKey) -> Result<[((VendingKey, Derivation), Message); 2], HsmError> {
+    let mut random = [[0; DKGA04_MESSAGE_BYTES]; 2];
+    for message in &mut random {
+        fill_random(message)?;
+    }
+    Ok(random.map(|message| {
+        let derivation = match key.class {
+            VendingKeyClass::Des { .. } => Derivation::Dkga02 { block: first_block(&message) },
+            VendingKeyClass::Des2 => Derivation::Dkga03 { block: first_block(&message) },
+            VendingKeyClass::Hmac => Derivation::Dkga04 { message, bits: KeyBits::Bits128 },
+        };
+        ((key, derivation), message)
+    }))
+}
+
+fn first_block(message: &Message) -> [u8; 8] {
+    let mut block = [0; 8];
+    block.copy_from_slice(&message[..8]);
+    block
+}
+
+/// The form in which a mask key is born.
+fn mask_template(mechanisms: Vec<MechanismType>, id: KeyId) -> KeyTemplate {
+    KeyTemplate {
+        role: Role::Mask,
+        id,
+        key_type: KeyType::AES,
+        usage: Usage::EncryptAndDecrypt,
+        lifetime: Lifetime::Session,
+        immutable: false,
+        mechanisms,
+    }
 }
 
 /// A mask key for this configuration alone, and the pair VK|VK encrypted under it.
@@ -227,15 +289,7 @@ pub(super) fn make_mask(
     pair: &[u8],
     lifetime: Lifetime,
 ) -> Result<Mask, HsmError> {
-    let born = KeyTemplate {
-        role: Role::Mask,
-        id,
-        key_type: KeyType::AES,
-        usage: Usage::EncryptAndDecrypt,
-        lifetime: Lifetime::Session,
-        immutable: false,
-        mechanisms,
-    };
+    let born = mask_template(mechanisms, id);
     let mut attributes = born.attributes();
     attributes.push(Attribute::ValueLen(Ulong::new(32)));
     let newborn = desk.session.generate_key(&Mechanism::AesKeyGen, &attributes)?;

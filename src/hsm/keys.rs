@@ -42,8 +42,11 @@ pub enum Role {
     Legacy,
     /// The RSA key that signs audit checkpoints.
     Audit,
-    /// The HMAC key that seals rows and makes fingerprints.
+    /// The HMAC key that seals rows.
     RowSeal,
+    /// The HMAC key that makes fingerprints of uploads. Apart from the row-seal key, so that an upload is known for as long as the token
+    /// lives, whatever is rotated.
+    Fingerprint,
 }
 
 impl Role {
@@ -55,13 +58,14 @@ impl Role {
             Role::Legacy => "vendkey legacy server key",
             Role::Audit => "vendkey audit key",
             Role::RowSeal => "vendkey row-seal key",
+            Role::Fingerprint => "vendkey fingerprint key",
         }
     }
 
     /// CKA_CLASS of the object. Public halves of RSA keys have the same label and id, and no role: they are never used.
     pub(super) fn class(self) -> ObjectClass {
         match self {
-            Role::VendingKey | Role::Mask | Role::RowSeal => ObjectClass::SECRET_KEY,
+            Role::VendingKey | Role::Mask | Role::RowSeal | Role::Fingerprint => ObjectClass::SECRET_KEY,
             Role::Legacy | Role::Audit => ObjectClass::PRIVATE_KEY,
         }
     }
@@ -75,16 +79,37 @@ impl fmt::Display for Role {
             Role::Legacy => "legacy server",
             Role::Audit => "audit",
             Role::RowSeal => "row-seal",
+            Role::Fingerprint => "fingerprint",
         })
     }
 }
 
-/// CKA_IDs of the server's own keys: text, so that a person recognises them.
-pub(super) const LEGACY_ID: KeyId = KeyId(*b"vendkey:legacy\0\0");
-/// The audit key's.
-pub(super) const AUDIT_ID: KeyId = KeyId(*b"vendkey:audit\0\0\0");
-/// The row-seal key's.
-pub(super) const ROW_SEAL_ID: KeyId = KeyId(*b"vendkey:row-seal");
+impl Role {
+    /// CKA_ID of the first generation of one of the server's own keys: text, so that a person recognises it. Each later generation
+    /// has one more in the last byte.
+    fn first_id(self) -> Option<[u8; 16]> {
+        match self {
+            Role::Legacy => Some(*b"vendkey:legacy\0\0"),
+            Role::Audit => Some(*b"vendkey:audit\0\0\0"),
+            Role::RowSeal => Some(*b"vendkey:row-seal"),
+            Role::Fingerprint => Some(*b"vendkey:finger\0\0"),
+            Role::VendingKey | Role::Mask => None,
+        }
+    }
+
+    /// CKA_ID of a generation of one of the server's own keys; keys of configurations have none.
+    pub(super) fn own_id(self, generation: u8) -> Option<KeyId> {
+        let mut id = self.first_id()?;
+        id[15] = id[15].wrapping_add(generation);
+        Some(KeyId(id))
+    }
+
+    /// Which generation of an own key this is; None: no id of ours.
+    pub(super) fn generation(self, id: KeyId) -> Option<u8> {
+        let first = self.first_id()?;
+        (id.0[..15] == first[..15]).then(|| id.0[15].wrapping_sub(first[15]))
+    }
+}
 
 /// The public half of the DKGA02 trick: the vending key's ciphertext under the configuration's mask key.
 ///
@@ -212,9 +237,18 @@ mod tests {
     }
 
     #[test]
-    fn own_key_ids_differ() {
-        assert_ne!(LEGACY_ID, AUDIT_ID);
-        assert_ne!(AUDIT_ID, ROW_SEAL_ID);
-        assert_eq!(LEGACY_ID.to_string(), "76656e646b65793a6c65676163790000");
+    fn own_keys_have_an_id_for_each_generation() {
+        let own = [Role::Legacy, Role::Audit, Role::RowSeal, Role::Fingerprint];
+        let mut ids = std::collections::BTreeSet::new();
+        for role in own {
+            for generation in 0..=255 {
+                let id = role.own_id(generation).unwrap();
+                assert_eq!(role.generation(id), Some(generation));
+                assert!(ids.insert(id));
+            }
+        }
+        assert_eq!(Role::Legacy.own_id(0).unwrap().to_string(), "76656e646b65793a6c65676163790000");
+        assert_eq!(Role::Audit.generation(Role::Legacy.own_id(0).unwrap()), None);
+        assert_eq!(Role::VendingKey.own_id(0), None);
     }
 }

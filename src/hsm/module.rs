@@ -12,7 +12,8 @@ use tokio::sync::watch;
 
 use super::capabilities::{ModuleFacts, TokenFacts};
 use super::error::{Cure, HsmError, PinRefusal};
-use super::keys::KeyId;
+use super::keys::{KeyId, Role};
+use super::own_keys::OwnIds;
 use super::seat::{Access, Desk, Seat, Turn};
 use super::settings::{HsmSettings, TokenSelector, read_pin};
 
@@ -43,7 +44,8 @@ pub(super) struct Module {
     seats: Box<[Mutex<Seat>]>,
     health: watch::Sender<Health>,
     alarm: flume::Sender<()>,
-    row_seal_watched: AtomicBool,
+    /// The server's own keys; none on a token without them.
+    own: Mutex<OwnIds>,
     stopping: AtomicBool,
 }
 
@@ -77,7 +79,7 @@ impl Module {
             seats: seats.into_iter().map(|access| Mutex::new(Seat::new(access))).collect(),
             health: watch::Sender::new(Health::Well),
             alarm,
-            row_seal_watched: AtomicBool::new(false),
+            own: Mutex::default(),
             stopping: AtomicBool::new(false),
         };
         if let Some(seat) = module.seats.first() {
@@ -276,13 +278,19 @@ impl Module {
         lock(&self.destroyed).push(id);
     }
 
-    /// From now on the canary uses the row-seal key.
-    pub(super) fn watch_row_seal(&self) {
-        self.row_seal_watched.store(true, Ordering::Release);
+    /// From now on these are the server's own keys, and the canary uses the row-seal key among them.
+    pub(super) fn use_own_keys(&self, own: OwnIds) {
+        *lock(&self.own) = own;
     }
 
-    pub(super) fn row_seal_watched(&self) -> bool {
-        self.row_seal_watched.load(Ordering::Acquire)
+    /// The objects of all of the server's own keys.
+    pub(super) fn own_ids(&self) -> OwnIds {
+        lock(&self.own).clone()
+    }
+
+    /// The object of one of the server's own keys.
+    pub(super) fn own_id(&self, role: Role) -> Option<KeyId> {
+        lock(&self.own).get(&role).copied()
     }
 
     pub(super) fn health(&self) -> &watch::Sender<Health> {

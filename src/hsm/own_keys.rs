@@ -1,8 +1,10 @@
-//! The server's own keys: made once in the HSM by `setup`, checked at every start.
+//! The server's own keys: made once in the HSM by `setup`, checked at every start. `rotation` makes later generations.
+
+use std::collections::BTreeMap;
 
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{Attribute, AttributeType, KeyType};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
 use cryptoki::types::Ulong;
 use rsa::pkcs8::EncodePublicKey;
 use rsa::traits::PublicKeyParts;
@@ -11,7 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::capabilities::Capabilities;
 use super::error::HsmError;
-use super::keys::{AUDIT_ID, KeyId, LEGACY_ID, ROW_SEAL_ID, Role};
+use super::keys::{KeyId, Role};
+use super::reference;
 use super::seat::Desk;
 use super::template::{KeyTemplate, Lifetime, Usage};
 
@@ -27,7 +30,13 @@ pub struct ServerKey {
 }
 
 /// The keys that `setup` makes, in the order in which it makes them.
-const OWN: [Role; 3] = [Role::RowSeal, Role::Legacy, Role::Audit];
+const OWN: [Role; 4] = [Role::RowSeal, Role::Fingerprint, Role::Legacy, Role::Audit];
+
+/// The object of each own key that is used.
+pub(super) type OwnIds = BTreeMap<Role, KeyId>;
+
+/// Domain of the seals of rows among the HMACs of the row-seal key.
+pub(super) const ROW_SEAL_DOMAIN: &str = "row seal";
 
 /// Sizes of the RSA keys that `setup` makes, in bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,80 +62,97 @@ pub enum Provision {
     Found,
 }
 
-fn id_of(role: Role) -> KeyId {
-    match role {
-        Role::Legacy => LEGACY_ID,
-        Role::Audit => AUDIT_ID,
-        // The others have ids of their configurations.
-        Role::RowSeal | Role::VendingKey | Role::Mask => ROW_SEAL_ID,
-    }
-}
-
-fn template(role: Role, capabilities: &Capabilities) -> KeyTemplate {
+pub(super) fn template(role: Role, id: KeyId, capabilities: &Capabilities) -> KeyTemplate {
     let (key_type, usage, mechanisms) = match role {
         Role::Legacy => {
             (KeyType::RSA, Usage::Unwrap, vec![MechanismType::RSA_PKCS, MechanismType::RSA_PKCS_OAEP])
         }
         Role::Audit => (KeyType::RSA, Usage::Sign, vec![MechanismType::RSA_PKCS_PSS]),
-        Role::RowSeal | Role::VendingKey | Role::Mask => {
+        // The others are not made here.
+        Role::RowSeal | Role::Fingerprint | Role::VendingKey | Role::Mask => {
             (KeyType::GENERIC_SECRET, Usage::Sign, vec![MechanismType::SHA256_HMAC])
         }
     };
     let mechanisms = if capabilities.allowed_mechanisms.is_ok() { mechanisms } else { Vec::new() };
     let lifetime = Lifetime::Token;
-    KeyTemplate { role, id: id_of(role), key_type, usage, lifetime, immutable: true, mechanisms }
+    KeyTemplate { role, id, key_type, usage, lifetime, immutable: true, mechanisms }
 }
 
-/// Makes what is missing and checks what is there.
+/// Makes what is missing, checks what is there, and answers which objects are used.
 pub(super) fn provide(
     desk: &mut Desk<'_>,
     capabilities: &Capabilities,
     sizes: KeySizes,
-) -> Result<Vec<(Role, Provision)>, HsmError> {
+) -> Result<(OwnIds, Vec<(Role, Provision)>), HsmError> {
     desk.alone()?;
-    let mut report = Vec::new();
+    let (mut ids, mut report) = (OwnIds::new(), Vec::new());
     for role in OWN {
-        let template = template(role, capabilities);
-        let provision = match desk.find(role, template.id)?.len() {
-            0 => {
-                generate(desk, &template, sizes)?;
-                Provision::Created
+        let (id, provision) = match the_one(desk, role)? {
+            Some(id) => (id, Provision::Found),
+            None => {
+                let id = role.own_id(0).ok_or(HsmError::Nonsense("an own key without an id"))?;
+                generate(desk, &template(role, id, capabilities), sizes)?;
+                (id, Provision::Created)
             }
-            _ => Provision::Found,
         };
-        check(desk, &template)?;
+        check(desk, &template(role, id, capabilities))?;
+        ids.insert(role, id);
         report.push((role, provision));
     }
-    Ok(report)
+    Ok((ids, report))
 }
 
-/// Checks at start that all own keys are there, and are what they must be.
-pub(super) fn check_all(desk: &mut Desk<'_>, capabilities: &Capabilities) -> Result<(), HsmError> {
+/// Checks at start that all own keys are there, and are what they must be. Answers which objects are used.
+pub(super) fn check_all(desk: &mut Desk<'_>, capabilities: &Capabilities) -> Result<OwnIds, HsmError> {
     desk.alone()?;
-    let mut missing = Vec::new();
+    let (mut ids, mut missing) = (OwnIds::new(), Vec::new());
     for role in OWN {
-        if desk.find(role, id_of(role))?.is_empty() {
-            missing.push(role);
+        match the_one(desk, role)? {
+            Some(id) => drop(ids.insert(role, id)),
+            None => missing.push(role),
         }
     }
     if !missing.is_empty() {
         return Err(HsmError::NotSetUp(missing));
     }
-    OWN.iter().try_for_each(|role| check(desk, &template(*role, capabilities)))
+    ids.iter().try_for_each(|(role, id)| check(desk, &template(*role, *id, capabilities)))?;
+    Ok(ids)
 }
 
-fn check(desk: &mut Desk<'_>, template: &KeyTemplate) -> Result<(), HsmError> {
+/// The one generation of an own key that there is. Two mean that a rotation did not end: which one is right, only its end tells.
+fn the_one(desk: &Desk<'_>, role: Role) -> Result<Option<KeyId>, HsmError> {
+    match *generations(desk, role)?.as_slice() {
+        [] => Ok(None),
+        [(_, id)] => Ok(Some(id)),
+        _ => Err(HsmError::RotationUnfinished(role)),
+    }
+}
+
+/// The generations of an own key in the token, oldest first. For a turn alone.
+pub(super) fn generations(desk: &Desk<'_>, role: Role) -> Result<Vec<(u8, KeyId)>, HsmError> {
+    let mut found: Vec<(u8, KeyId)> = desk
+        .objects_of(role)?
+        .into_iter()
+        .filter_map(|(id, _)| id.and_then(|id| Some((role.generation(id)?, id))))
+        .collect();
+    found.sort_unstable();
+    // Several objects of one id are told when the key is used.
+    found.dedup();
+    Ok(found)
+}
+
+pub(super) fn check(desk: &mut Desk<'_>, template: &KeyTemplate) -> Result<(), HsmError> {
     let key = desk.handle(template.role, template.id)?;
     template.check(desk.session, key)?;
     template.check_born_inside(desk.session, key)
 }
 
-fn generate(desk: &Desk<'_>, template: &KeyTemplate, sizes: KeySizes) -> Result<(), HsmError> {
+pub(super) fn generate(desk: &Desk<'_>, template: &KeyTemplate, sizes: KeySizes) -> Result<(), HsmError> {
     let mut private = template.attributes();
     let bits = match template.role {
         Role::Legacy => sizes.legacy,
         Role::Audit => sizes.audit,
-        Role::RowSeal | Role::VendingKey | Role::Mask => {
+        Role::RowSeal | Role::Fingerprint | Role::VendingKey | Role::Mask => {
             private.push(Attribute::ValueLen(Ulong::new(32)));
             desk.session.generate_key(&Mechanism::GenericSecretKeyGen, &private)?;
             return Ok(());
@@ -151,8 +177,7 @@ fn generate(desk: &Desk<'_>, template: &KeyTemplate, sizes: KeySizes) -> Result<
 }
 
 /// The public key of a private key object, from its modulus and exponent.
-pub(super) fn public_key(desk: &mut Desk<'_>, role: Role) -> Result<RsaPublicKey, HsmError> {
-    let key = desk.handle(role, id_of(role))?;
+pub(super) fn public_key(desk: &Desk<'_>, key: ObjectHandle) -> Result<RsaPublicKey, HsmError> {
     let (mut modulus, mut exponent) = (None, None);
     for attribute in
         desk.session.get_attributes(key, &[AttributeType::Modulus, AttributeType::PublicExponent])?
@@ -170,17 +195,16 @@ pub(super) fn public_key(desk: &mut Desk<'_>, role: Role) -> Result<RsaPublicKey
 }
 
 /// The public key with its fingerprint.
-pub(super) fn server_key(desk: &mut Desk<'_>, role: Role) -> Result<ServerKey, HsmError> {
-    let key = public_key(desk, role)?;
+pub(super) fn server_key(desk: &Desk<'_>, key: ObjectHandle) -> Result<ServerKey, HsmError> {
+    let key = public_key(desk, key)?;
     let spki = key.to_public_key_der().map_err(|_| HsmError::Nonsense("an RSA key that has no encoding"))?;
     let spki_der = spki.into_vec();
     let fingerprint = hex::encode(Sha256::digest(&spki_der));
     Ok(ServerKey { spki_der, fingerprint, bits: key.n().bits() })
 }
 
-/// RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes, by the audit key.
-pub(super) fn sign(desk: &mut Desk<'_>, message: &[u8]) -> Result<Vec<u8>, HsmError> {
-    let key = desk.handle(Role::Audit, AUDIT_ID)?;
+/// RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes, by an audit key.
+pub(super) fn sign(desk: &Desk<'_>, key: ObjectHandle, message: &[u8]) -> Result<Vec<u8>, HsmError> {
     let parameters = PkcsPssParams {
         hash_alg: MechanismType::SHA256,
         mgf: PkcsMgfType::MGF1_SHA256,
@@ -189,9 +213,44 @@ pub(super) fn sign(desk: &mut Desk<'_>, message: &[u8]) -> Result<Vec<u8>, HsmEr
     Ok(desk.session.sign(&Mechanism::RsaPkcsPss(parameters), key, &Sha256::digest(message))?)
 }
 
-/// HMAC-SHA-256 by the row-seal key over `domain`, a zero byte, `data`. Domains hold no zero byte, so no two pairs collide.
-pub(super) fn seal(desk: &mut Desk<'_>, domain: &str, data: &[u8]) -> Result<[u8; 32], HsmError> {
-    let key = desk.handle(Role::RowSeal, ROW_SEAL_ID)?;
+/// HMAC-SHA-256 over `domain`, a zero byte, `data`. Domains hold no zero byte, so no two pairs collide.
+pub(super) fn seal(
+    desk: &Desk<'_>,
+    key: ObjectHandle,
+    domain: &str,
+    data: &[u8],
+) -> Result<[u8; 32], HsmError> {
     let message = zeroize::Zeroizing::new([domain.as_bytes(), &[0], data].concat());
     Ok(*desk.hmac(key, &message)?)
+}
+
+/// One of the server's own keys, as people compare it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnKey {
+    /// Which.
+    pub role: Role,
+    /// Its CKA_ID.
+    pub id: KeyId,
+    /// Counts up from 0 with each rotation.
+    pub generation: u8,
+    /// SHA-256 of the public key; of an HMAC key the key check value. Hexadecimal.
+    pub fingerprint: String,
+    /// The public key as SubjectPublicKeyInfo, DER; none of an HMAC key.
+    pub spki_der: Option<Vec<u8>>,
+}
+
+/// What is known of an own key.
+pub(super) fn described(desk: &mut Desk<'_>, role: Role, id: KeyId) -> Result<OwnKey, HsmError> {
+    let key = desk.handle(role, id)?;
+    let generation = role.generation(id).ok_or(HsmError::Nonsense("an own key without a generation"))?;
+    let (fingerprint, spki_der) = match role {
+        Role::Legacy | Role::Audit => {
+            let public = server_key(desk, key)?;
+            (public.fingerprint, Some(public.spki_der))
+        }
+        Role::RowSeal | Role::Fingerprint | Role::VendingKey | Role::Mask => {
+            (hex::encode(&desk.hmac(key, reference::KCV_MESSAGE)?[..3]), None)
+        }
+    };
+    Ok(OwnKey { role, id, generation, fingerprint, spki_der })
 }

@@ -204,7 +204,8 @@ fn try_unwrap(
     capabilities: &Capabilities,
     scheme: UnwrapScheme,
 ) -> Result<(), HsmError> {
-    let public = own_keys::public_key(desk, Role::Legacy)?;
+    let server_key = desk.own(Role::Legacy)?;
+    let public = own_keys::public_key(desk, server_key)?;
     let (mut key, iv, clear) = ([0; 16], [0x7e; 16], b"vendkey upload probe");
     import::fill_random(&mut key)?;
     let wrapped = match scheme {
@@ -223,8 +224,9 @@ fn try_unwrap(
 
 fn try_pss(desk: &mut Desk<'_>) -> Result<(), HsmError> {
     let message = b"vendkey audit probe";
-    let signature = own_keys::sign(desk, message)?;
-    let public = own_keys::public_key(desk, Role::Audit)?;
+    let key = desk.own(Role::Audit)?;
+    let signature = own_keys::sign(desk, key, message)?;
+    let public = own_keys::public_key(desk, key)?;
     let digest = Sha256::digest(message);
     right(
         signature.len() == public.size()

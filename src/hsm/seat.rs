@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, SessionState};
 
 use super::error::HsmError;
-use super::keys::{KeyId, ROW_SEAL_ID, Role};
+use super::keys::{KeyId, Role};
 use super::module::Module;
 
 /// What a seat's sessions may do to token objects.
@@ -157,6 +157,15 @@ impl Desk<'_> {
         }
     }
 
+    /// The handle of one of the server's own keys.
+    ///
+    /// # Errors
+    /// [`HsmError::NotSetUp`] on a module that was started without them; as [`Desk::handle`].
+    pub(super) fn own(&mut self, role: Role) -> Result<ObjectHandle, HsmError> {
+        let id = self.module.own_id(role).ok_or_else(|| HsmError::NotSetUp(vec![role]))?;
+        self.handle(role, id)
+    }
+
     /// Learns all handles before a token needs one: `find` is never on the path of a token.
     pub(super) fn warm(&mut self) -> Result<(), HsmError> {
         if self.handles.listed {
@@ -199,25 +208,39 @@ impl Desk<'_> {
     pub(super) fn key_objects(&self) -> Result<Vec<(Role, Option<KeyId>, ObjectHandle)>, HsmError> {
         let mut objects = Vec::new();
         for role in [Role::VendingKey, Role::Mask] {
-            let search = [Attribute::Class(role.class()), Attribute::Label(role.label().into())];
-            for handle in self.session.find_objects(&search)? {
-                // One that is destroyed by another process meanwhile has no attributes any more.
-                let attributes =
-                    self.session.get_attributes(handle, &[AttributeType::Id]).unwrap_or_default();
-                let id = attributes.into_iter().find_map(|attribute| match attribute {
-                    Attribute::Id(id) => id.try_into().ok().map(KeyId),
-                    _ => None,
-                });
-                objects.push((role, id, handle));
-            }
+            objects.extend(self.objects_of(role)?.into_iter().map(|(id, handle)| (role, id, handle)));
         }
         Ok(objects)
+    }
+
+    /// All key objects of a role; the id is None where it is no id of ours. For a turn alone.
+    pub(super) fn objects_of(&self, role: Role) -> Result<Vec<(Option<KeyId>, ObjectHandle)>, HsmError> {
+        let search = [Attribute::Class(role.class()), Attribute::Label(role.label().into())];
+        let described = |handle| {
+            // One that is destroyed by another process meanwhile has no attributes any more.
+            let attributes = self.session.get_attributes(handle, &[AttributeType::Id]).unwrap_or_default();
+            let id = attributes.into_iter().find_map(|attribute| match attribute {
+                Attribute::Id(id) => id.try_into().ok().map(KeyId),
+                _ => None,
+            });
+            (id, handle)
+        };
+        Ok(self.session.find_objects(&search)?.into_iter().map(described).collect())
     }
 
     /// All key objects of this role and id, without the cache. Scans the whole token. For a turn alone.
     pub(super) fn find(&self, role: Role, id: KeyId) -> Result<Vec<ObjectHandle>, HsmError> {
         Ok(self.session.find_objects(&[
             Attribute::Class(role.class()),
+            Attribute::Id(id.0.to_vec()),
+            Attribute::Label(role.label().into()),
+        ])?)
+    }
+
+    /// The public halves of an RSA key, which serve nothing. For a turn alone.
+    pub(super) fn public_halves(&self, role: Role, id: KeyId) -> Result<Vec<ObjectHandle>, HsmError> {
+        Ok(self.session.find_objects(&[
+            Attribute::Class(ObjectClass::PUBLIC_KEY),
             Attribute::Id(id.0.to_vec()),
             Attribute::Label(role.label().into()),
         ])?)
@@ -258,11 +281,11 @@ impl Desk<'_> {
     }
 
     /// One HMAC by the row-seal key, a *token* key: session keys survive a lost token and would hide it.
-    /// Without own keys in the token (`Module::watch_row_seal`), the session's state must do.
+    /// Of a module without own keys (`Module::use_own_keys`) the session's state must do.
     pub(super) fn canary(&mut self) -> Result<(), HsmError> {
         self.logged_in()?;
-        if self.module.row_seal_watched() {
-            let key = self.handle(Role::RowSeal, ROW_SEAL_ID)?;
+        if self.module.own_id(Role::RowSeal).is_some() {
+            let key = self.own(Role::RowSeal)?;
             self.hmac(key, b"vendkey canary")?;
         }
         Ok(())

@@ -86,8 +86,8 @@ impl Hsm {
         let module = Arc::new(module);
         let mut capabilities = probe(&module, admin::SEAT, false)?;
         if own_keys {
-            module.at_seat(admin::SEAT, |desk| own_keys::check_all(desk, &capabilities))?;
-            module.watch_row_seal();
+            let own = module.at_seat(admin::SEAT, |desk| own_keys::check_all(desk, &capabilities))?;
+            module.use_own_keys(own);
             capabilities = probe(&module, admin::SEAT, true)?;
         }
         let capabilities = Arc::new(capabilities);

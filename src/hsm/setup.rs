@@ -22,8 +22,8 @@ pub struct SetupReport {
     pub audit_key: ServerKey,
 }
 
-/// Makes the legacy server key (RSA, unwrap only), the audit key (RSA, PSS signatures only) and the row-seal key (32 bytes,
-/// HMAC only) in the token, and checks them. Safe to run again: what exists is checked and kept. Blocks for seconds (RSA
+/// Makes the legacy server key (RSA, unwrap only), the audit key (RSA, PSS signatures only) the row-seal key and
+/// the fingerprint key (32 bytes, HMAC only) in the token, and checks them. Safe to run again: what exists is checked and kept. Blocks for seconds (RSA
 /// key generation); not to be run by two processes at once, PKCS#11 knows no unique names.
 ///
 /// # Errors
@@ -32,11 +32,12 @@ pub fn setup(settings: &HsmSettings, sizes: KeySizes) -> Result<SetupReport, Hsm
     const SEAT: usize = 0;
     let (module, _) = Module::load(settings.clone(), [Access::ReadWrite])?;
     let before = probe(&module, SEAT, false)?;
-    let keys = module.at_seat(SEAT, |desk| own_keys::provide(desk, &before, sizes))?;
-    module.watch_row_seal();
+    let (own, keys) = module.at_seat(SEAT, |desk| own_keys::provide(desk, &before, sizes))?;
+    module.use_own_keys(own);
     let capabilities = probe(&module, SEAT, true)?;
     let (server_key, audit_key) = module.at_seat(SEAT, |desk| {
-        Ok((own_keys::server_key(desk, Role::Legacy)?, own_keys::server_key(desk, Role::Audit)?))
+        let (server_key, audit_key) = (desk.own(Role::Legacy)?, desk.own(Role::Audit)?);
+        Ok((own_keys::server_key(desk, server_key)?, own_keys::server_key(desk, audit_key)?))
     })?;
     Ok(SetupReport { capabilities, keys, server_key, audit_key })
 }

@@ -10,7 +10,7 @@ use cryptoki::types::Ulong;
 
 use super::capabilities::{Capabilities, UnwrapScheme};
 use super::error::{Cure, HsmError};
-use super::keys::{LEGACY_ID, Role};
+use super::keys::Role;
 use super::seat::Desk;
 use crate::secret::SecretBytes;
 
@@ -57,7 +57,7 @@ pub(super) fn open_legacy(
     }
     // The session ends afterwards whatever the outcome, and with it all keys and operations that a failure may leave in it.
     desk.close_after();
-    let server_key = desk.handle(Role::Legacy, LEGACY_ID)?;
+    let server_key = desk.own(Role::Legacy)?;
     let mut candidates = Vec::new();
     for scheme in schemes {
         candidates.extend(open_as(desk, scheme, server_key, wrapped, iv, ciphertext)?);

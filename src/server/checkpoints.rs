@@ -4,10 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,6 +17,7 @@ use tokio::{
 use crate::{
     access::Refusals,
     audit::{Checkpoint, SignedCheckpoint},
+    custody::checkpoint_file,
     hsm::{Hsm, HsmError},
     settings::StoreSettings,
     store::{Actor, NewAct, Past, SealReport, Store, StoreError},
@@ -71,11 +69,7 @@ pub(super) async fn examine(
     past: &Past,
 ) -> Result<(Option<Stop>, u64), CheckpointFailure> {
     let key = hsm.audit_public_key().await?.spki_der;
-    let kept = match fs::read_to_string(&settings.checkpoint_file) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error.into()),
-    };
+    let kept = checkpoint_file::read(&settings.checkpoint_file)?;
     if kept.is_none() && past.checkpoint.is_some() {
         tracing::warn!(file = %settings.checkpoint_file.display(), "the checkpoint file is missing: a restored database would not be noticed");
     }
@@ -232,20 +226,8 @@ impl Checkpoints {
         let text = checkpoint.signed(&self.key, signature).to_text();
         self.store.keep_checkpoint(self.number + 1, text.clone()).await?;
         self.number += 1;
-        write(&self.settings.checkpoint_file, &text)?;
+        checkpoint_file::write(&self.settings.checkpoint_file, &text)?;
         (self.position, self.made) = (head.position, Instant::now());
         Ok(())
     }
-}
-
-/// Replaces the file: after a power cut it is the old one or the new one.
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".new");
-    let mut new = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&name)?;
-    new.write_all(text.as_bytes())?;
-    new.sync_all()?;
-    fs::rename(&name, file)?;
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(folder)?.sync_all()
 }

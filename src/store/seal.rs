@@ -37,6 +37,13 @@ pub struct SealReport {
     pub roll_broken: bool,
 }
 
+impl SealReport {
+    /// Whether all is as the store left it.
+    pub fn is_sound(&self) -> bool {
+        self.forged.is_empty() && !self.roll_broken
+    }
+}
+
 /// A key in memory, for benchmarks and tests of the store alone.
 pub struct SoftwareSealer(pub [u8; 32]);
 

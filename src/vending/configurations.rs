@@ -56,7 +56,8 @@ pub(crate) fn kind_of(dkga: Dkga) -> Option<KeyKind> {
     }
 }
 
-fn vending_key(row: &Configuration) -> Option<VendingKey> {
+/// How a configuration's key is used, where the HSM keeps one.
+pub(crate) fn vending_key(row: &Configuration) -> Option<VendingKey> {
     if !row.is_servable() {
         return None;
     }

@@ -21,7 +21,7 @@ fn setup_is_safe_to_run_again() {
         let settings = rig.settings();
         assert!(matches!(
             Hsm::start(settings.clone()).unwrap_err(),
-            HsmError::NotSetUp(missing) if missing == [Role::RowSeal, Role::Legacy, Role::Audit]
+            HsmError::NotSetUp(missing) if missing == [Role::RowSeal, Role::Fingerprint, Role::Legacy, Role::Audit]
         ));
         let first = setup(&settings, SIZES).unwrap();
         assert!(first.keys.iter().all(|(_, provision)| *provision == Provision::Created));

@@ -18,13 +18,15 @@ async fn the_token_holds_no_key_that_can_be_read() {
     let listed = pkcs11_tool(&home, &["--list-objects", "--type", "secrkey"]);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let keys = listed.matches("Secret Key Object").count();
-    assert_eq!(keys, 4, "row seal, two vending keys, one mask:\n{listed}");
+    assert_eq!(keys, 5, "row seal, fingerprint, two vending keys, one mask:\n{listed}");
     // Those made in the HSM were never extractable; those brought in are not, though they once were elsewhere.
     assert!(!listed.replace("never extractable", "").contains("extractable"), "{listed}");
     assert_eq!(listed.matches("Access:     sensitive").count(), keys, "{listed}");
     let mut refused = 0;
     for id in listed.lines().filter_map(|line| line.trim().strip_prefix("ID:")) {
-        for label in ["vendkey vending key", "vendkey mask key", "vendkey row-seal key"] {
+        for label in
+            ["vendkey vending key", "vendkey mask key", "vendkey row-seal key", "vendkey fingerprint key"]
+        {
             let arguments = ["--read-object", "--type", "secrkey", "--id", id.trim(), "--label", label];
             let read = pkcs11_tool(&home, &arguments);
             let said = String::from_utf8_lossy(&read.stderr).into_owned();
@@ -39,7 +41,7 @@ async fn the_token_holds_no_key_that_can_be_read() {
         }
     }
     // The key and the mask of one configuration share an id, so it is listed twice.
-    assert_eq!(refused, 6, "{listed}");
+    assert_eq!(refused, 7, "{listed}");
     // A key that may be read is read: the refusals above mean something.
     let file = home.text("readable");
     fs::write(&file, [7; 16]).unwrap();

@@ -16,7 +16,7 @@ use super::usage::Usage;
 use crate::audit::{
     Act, ChainId, Entry, Hash, Head, KeyChangeBits, Line, Record, SaltSource, Subject, TokenEntry, TokenKind,
 };
-use crate::store::{Actor, Records, StoreError};
+use crate::store::{Actor, NewAct, Records, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::tid::Tid;
 
@@ -158,8 +158,7 @@ impl Writing {
         at_ms: i64,
         details: &BTreeMap<&'static str, String>,
     ) -> Result<(), StoreError> {
-        let details = serde_json::to_string(details)
-            .map_err(|error| StoreError::Defect { reason: error.to_string() })?;
+        let details = json(details)?;
         let (actor, credential) = match actor {
             Actor::Local => (None, None),
             Actor::Client { client, credential } => (Some(client.to_bytes()), Some(credential.clone())),
@@ -240,6 +239,28 @@ pub(super) fn seal_rows(writing: &Writing) -> Result<u64, StoreError> {
     writing.write_head()?;
     transaction.commit()?;
     Ok(sealed)
+}
+
+/// Seals the rows that decide by another key, on record, in a transaction of its own.
+pub(super) fn reseal_rows(writing: &Writing, act: &NewAct) -> Result<(), StoreError> {
+    let transaction = writing.unchecked_transaction()?;
+    let state = writing.state()?;
+    writing.seal_all(number(state.head.position)?)?;
+    append_once(writing, act)?;
+    writing.write_head()?;
+    Ok(transaction.commit()?)
+}
+
+/// Appends an act unless one of its kind with the same details is on record.
+pub(super) fn append_once(writing: &Writing, act: &NewAct) -> Result<(), StoreError> {
+    let there: bool = writing
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM acts WHERE kind = ?1 AND details = ?2)")?
+        .query_row((act.kind, json(&act.details)?), |row| row.get(0))?;
+    if there { Ok(()) } else { writing.append_act(act.kind, &act.actor, act.now_ms, &act.details) }
+}
+
+fn json(details: &BTreeMap<&'static str, String>) -> Result<String, StoreError> {
+    serde_json::to_string(details).map_err(|error| StoreError::Defect { reason: error.to_string() })
 }
 
 /// The head of the chain as it is committed.

@@ -57,6 +57,14 @@ pub enum OpenError {
         "the rows that decide bear no seals: if this database was made by a version without seals, run `vendkey setup --seal-rows`"
     )]
     Unsealed,
+    /// Rows that decide do not bear their seals, so they get no others.
+    #[error("rows that decide were changed by another hand: {}{}", .rows.join(", "), if *.taken_out_or_put_back { " (some were taken out or put back)" } else { "" })]
+    Forged {
+        /// By table and number.
+        rows: Vec<String>,
+        /// Whether some are missing, or are as they once were.
+        taken_out_or_put_back: bool,
+    },
     /// The chain or the seals of the database cannot be begun.
     #[error(transparent)]
     Chain(#[from] StoreError),

@@ -22,6 +22,7 @@ mod lock;
 mod migrations;
 mod public_keys;
 mod readers;
+mod reseal;
 mod sealed;
 #[cfg(test)]
 mod tests;
@@ -58,6 +59,7 @@ use crate::sts::tid::Tid;
 
 pub use committer::Statistics;
 pub use failure::OpenError;
+pub use reseal::{Resealing, all_configurations};
 
 /// How the store works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +142,14 @@ impl SqliteStore {
             Readers::start(readers.collect::<Result<_, OpenError>>()?, settings.queue).map_err(thread)?;
         let committer = Committer::start(writer, settings.queue, settings.batch).map_err(thread)?;
         Ok((Self { readers, committer, _lock: lock }, sealed))
+    }
+
+    /// Puts an act on record unless one of its kind with the same details is there.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn record_once(&self, act: NewAct) -> Result<(), StoreError> {
+        self.write(move |c| chain::append_once(c, &act)).await
     }
 
     /// How busy the committer was since the store was opened.

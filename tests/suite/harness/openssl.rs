@@ -48,6 +48,11 @@ impl Administrator {
         Self { dir }
     }
 
+    /// Encrypts to this key from now on; PEM.
+    pub fn use_server_key(&mut self, server_key: &str) {
+        fs::write(self.dir.path().join("server.pem"), server_key).unwrap();
+    }
+
     pub fn path(&self, name: &str) -> String {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }

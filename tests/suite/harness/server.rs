@@ -88,17 +88,18 @@ fn template() -> &'static Home {
 impl Home {
     /// A copy of a set-up home.
     pub fn new() -> Self {
+        template().copied()
+    }
+
+    /// A copy of this home in another place, token and all.
+    pub fn copied(&self) -> Self {
         let dir = scratch();
-        let copied = Command::new("cp")
-            .arg("-a")
-            .arg(template().dir.path().join("."))
-            .arg(dir.path())
-            .status()
-            .unwrap();
+        let copied =
+            Command::new("cp").arg("-a").arg(self.dir.path().join(".")).arg(dir.path()).status().unwrap();
         assert!(copied.success());
         let home = Self { dir };
         let conf = fs::read_to_string(home.path("hsm/softhsm2.conf")).unwrap();
-        let (from, to) = (template().dir.path().to_str().unwrap(), home.dir.path().to_str().unwrap());
+        let (from, to) = (self.dir.path().to_str().unwrap(), home.dir.path().to_str().unwrap());
         fs::write(home.path("hsm/softhsm2.conf"), conf.replace(from, to)).unwrap();
         home
     }

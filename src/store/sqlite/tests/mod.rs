@@ -7,6 +7,7 @@ mod configurations;
 // Release builds have no crash points.
 #[cfg(debug_assertions)]
 mod crashes;
+mod destruction;
 mod durability;
 mod ledger;
 mod model;

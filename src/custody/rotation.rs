@@ -1,0 +1,186 @@
+//! A new key in the place of one of the server's own, while no server runs.
+//!
+//! The order is the same for all: the new key is made; what rested on the old one is made to rest on the new one, on record; the old
+//! one is destroyed. While the token holds both, no server starts, and the same command goes on wherever it was cut off.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::checkpoint_file;
+use crate::{
+    audit::{Checkpoint, CheckpointError, SignedCheckpoint},
+    clock::{Clock as _, SystemClock},
+    crash,
+    hsm::{HsmError, KeySizes, OwnKey, OwnKeys, Role},
+    settings::{Settings, StoreSettings},
+    store::{
+        Actor, NewAct, NoSeal, Sealer, Store as _, StoreError,
+        sqlite::{OpenError, Resealing, SqliteSettings, SqliteStore},
+    },
+    vending::{Stop, behind},
+};
+
+/// A key that was exchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotated {
+    /// The one that is destroyed.
+    pub old: OwnKey,
+    /// The one in its place.
+    pub new: OwnKey,
+}
+
+/// Why a key is not exchanged. The same command again goes on where this one stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    /// There is no such rotation: keys of configurations are not exchanged, and the fingerprint key names uploads for ever.
+    #[error("the {0} key is not rotated")]
+    NotRotated(Role),
+    /// What no rotation leaves behind.
+    #[error("the token holds {1} generations of the {0} key: an operator must look")]
+    TooMany(Role, usize),
+    /// The HSM cannot be used.
+    #[error("the HSM: {0}")]
+    Hsm(#[from] HsmError),
+    /// The database cannot be used, or a server has it.
+    #[error("the store: {0}")]
+    Open(#[from] OpenError),
+    /// The store does not answer.
+    #[error("the store: {0}")]
+    Store(#[from] StoreError),
+    /// The last checkpoint is not what it should be.
+    #[error("the last checkpoint: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// The database lacks what the last checkpoint names.
+    #[error("{0}")]
+    Behind(Stop),
+    /// The checkpoint file cannot be read or written.
+    #[error("the checkpoint file: {0}")]
+    File(#[from] io::Error),
+}
+
+/// Exchanges one of the server's own keys. Takes the database for itself, so that no server runs meanwhile.
+///
+/// # Errors
+/// [`RotationError`].
+pub async fn rotate(settings: &Settings, role: Role, sizes: KeySizes) -> Result<Rotated, RotationError> {
+    let act = match role {
+        Role::Legacy => "server_key.rotated",
+        Role::Audit => "audit_key.rotated",
+        Role::RowSeal => "row_seal_key.rotated",
+        Role::Fingerprint | Role::VendingKey | Role::Mask => return Err(RotationError::NotRotated(role)),
+    };
+    let keys = Arc::new(OwnKeys::open(&settings.hsm)?);
+    // The database is taken before a key is made: while a server has it, nothing is begun.
+    let database = SqliteSettings::new(settings.store.path.clone());
+    if role == Role::RowSeal {
+        let database = Resealing::begin(database)?;
+        let rotated = two_generations(&keys, role, sizes)?;
+        let [old, new] = [&rotated.old, &rotated.new].map(|key| Arc::new(RowSealKey::of(&keys, key)));
+        database.reseal(old, new, &rotated.act(act))?;
+        return retire(&keys, rotated);
+    }
+    let seals = match keys.generations(Role::RowSeal)?.as_slice() {
+        [one] => Arc::new(RowSealKey::of(&keys, one)),
+        _ => return Err(HsmError::RotationUnfinished(Role::RowSeal).into()),
+    };
+    let store = SqliteStore::open(&database, seals)?;
+    let rotated = two_generations(&keys, role, sizes)?;
+    store.record_once(rotated.act(act)).await?;
+    crash::point("rotate-after-act");
+    if role == Role::Audit {
+        hand_over(&keys, &store, &settings.store, &rotated).await?;
+    }
+    retire(&keys, rotated)
+}
+
+/// The old key and the new one, which is made now unless a rotation that did not end has made it.
+fn two_generations(keys: &OwnKeys, role: Role, sizes: KeySizes) -> Result<Rotated, RotationError> {
+    let found = keys.generations(role)?;
+    match found.as_slice() {
+        [old] => {
+            let new = keys.renew(old, sizes)?;
+            crash::point("rotate-after-new-key");
+            Ok(Rotated { old: old.clone(), new })
+        }
+        [old, new] => Ok(Rotated { old: old.clone(), new: new.clone() }),
+        several => Err(RotationError::TooMany(role, several.len())),
+    }
+}
+
+fn retire(keys: &OwnKeys, rotated: Rotated) -> Result<Rotated, RotationError> {
+    crash::point("rotate-before-retire");
+    keys.retire(&rotated.old)?;
+    Ok(rotated)
+}
+
+/// Signs the head of the chain twice: by the old key, over the record that names the new one, and by the new key. Whoever trusts the
+/// old key can so follow to the new one.
+async fn hand_over(
+    keys: &OwnKeys,
+    store: &SqliteStore,
+    settings: &StoreSettings,
+    rotated: &Rotated,
+) -> Result<(), RotationError> {
+    let mut number = 0;
+    let head = store.chain_head().await?;
+    let kept = checkpoint_file::read(&settings.checkpoint_file)?;
+    for text in [kept, store.past().await?.checkpoint].into_iter().flatten() {
+        let signed = SignedCheckpoint::parse(&text)?;
+        signed.verify(spki(&rotated.old)).or_else(|_| signed.verify(spki(&rotated.new)))?;
+        let named = signed.checkpoint.head(head.chain).map_or(0, |head| head.position);
+        if let Some(stop) = behind(&signed.checkpoint, head, store.record_hash(named).await?) {
+            return Err(RotationError::Behind(stop));
+        }
+        number = number.max(signed.checkpoint.number);
+    }
+    for key in [&rotated.old, &rotated.new] {
+        number += 1;
+        let checkpoint = Checkpoint { number, at_ms: SystemClock.now_ms(), heads: vec![head] };
+        let signature = keys.sign_checkpoint(key, checkpoint.text(spki(key)).as_bytes())?;
+        let text = checkpoint.signed(spki(key), signature).to_text();
+        store.keep_checkpoint(number, text.clone()).await?;
+        crash::point("rotate-between-checkpoints");
+        checkpoint_file::write(&settings.checkpoint_file, &text)?;
+    }
+    Ok(())
+}
+
+fn spki(key: &OwnKey) -> &[u8] {
+    key.spki_der.as_deref().unwrap_or_default()
+}
+
+impl Rotated {
+    /// The act, the same whenever it is asked for but for its time, so that it is put on record once.
+    fn act(&self, kind: &'static str) -> NewAct {
+        let mut details = BTreeMap::from([
+            ("old", self.old.fingerprint.clone()),
+            ("new", self.new.fingerprint.clone()),
+            ("generation", self.new.generation.to_string()),
+        ]);
+        if self.old.role == Role::Audit {
+            // What the old key signed verifies as long as the record is kept.
+            details.insert("old_key", STANDARD.encode(spki(&self.old)));
+        }
+        NewAct { kind, actor: Actor::Local, details, now_ms: SystemClock.now_ms() }
+    }
+}
+
+/// A generation of the row-seal key as the store uses it.
+#[derive(Debug)]
+struct RowSealKey {
+    keys: Arc<OwnKeys>,
+    key: OwnKey,
+}
+
+impl RowSealKey {
+    fn of(keys: &Arc<OwnKeys>, key: &OwnKey) -> Self {
+        Self { keys: keys.clone(), key: key.clone() }
+    }
+}
+
+impl Sealer for RowSealKey {
+    fn seal(&self, message: &[u8]) -> Result<[u8; 32], NoSeal> {
+        self.keys.seal_row(&self.key, message).map_err(|error| NoSeal(error.to_string()))
+    }
+}

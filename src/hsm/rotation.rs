@@ -1,0 +1,114 @@
+//! The server's own keys while no server runs: their generations, a new one, the end of an old one.
+
+use super::capabilities::Capabilities;
+use super::error::HsmError;
+use super::import::destroy_objects;
+use super::keys::{KeyId, Role};
+use super::module::Module;
+use super::own_keys::{self, KeySizes, OwnKey, ROW_SEAL_DOMAIN};
+use super::probe::probe;
+use super::seat::{Access, Desk};
+use super::settings::HsmSettings;
+
+/// The only seat.
+const SEAT: usize = 0;
+
+/// The server's own keys in the token, for whoever rotates them. Everything blocks.
+#[derive(Debug)]
+pub struct OwnKeys {
+    module: Module,
+    capabilities: Capabilities,
+}
+
+impl OwnKeys {
+    /// Loads the module and logs in. No server of this token may run.
+    ///
+    /// # Errors
+    /// As [`Hsm::start`](super::Hsm::start).
+    pub fn open(settings: &HsmSettings) -> Result<OwnKeys, HsmError> {
+        let (module, _) = Module::load(settings.clone(), [Access::ReadWrite])?;
+        let capabilities = probe(&module, SEAT, false)?;
+        Ok(OwnKeys { module, capabilities })
+    }
+
+    /// The generations of a key, oldest first: one, and two while a rotation is under way. Each is checked to be what it must be.
+    ///
+    /// # Errors
+    /// [`HsmError::NotSetUp`], [`HsmError::KeyUntrusted`]; any other failure of the HSM.
+    pub fn generations(&self, role: Role) -> Result<Vec<OwnKey>, HsmError> {
+        let found = self.module.at_seat(SEAT, |desk| {
+            desk.alone()?;
+            own_keys::generations(desk, role)?
+                .into_iter()
+                .map(|(_, id)| self.checked(desk, role, id))
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        if found.is_empty() { Err(HsmError::NotSetUp(vec![role])) } else { Ok(found) }
+    }
+
+    /// Makes the generation after this one, unless it is there. RSA keys take seconds.
+    ///
+    /// # Errors
+    /// [`HsmError::KeyUntrusted`]; any other failure of the HSM.
+    pub fn renew(&self, old: &OwnKey, sizes: KeySizes) -> Result<OwnKey, HsmError> {
+        let role = old.role;
+        let id = role.own_id(old.generation.wrapping_add(1));
+        let id = id.ok_or(HsmError::Nonsense("no generations of this key"))?;
+        self.module.at_seat(SEAT, |desk| {
+            desk.alone()?;
+            // This may be done twice, when the session is lost behind the first time.
+            if desk.find(role, id)?.is_empty() {
+                own_keys::generate(desk, &own_keys::template(role, id, &self.capabilities), sizes)?;
+            }
+            self.checked(desk, role, id)
+        })
+    }
+
+    /// Destroys a generation, with its public half, and sees that it is gone.
+    ///
+    /// # Errors
+    /// Any failure of the HSM; the key may be there still.
+    pub fn retire(&self, key: &OwnKey) -> Result<(), HsmError> {
+        self.module.at_seat(SEAT, |desk| {
+            desk.alone()?;
+            destroy_objects(desk, key.role, key.id)?;
+            for public in desk.public_halves(key.role, key.id)? {
+                desk.session.destroy_object(public)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Signs a checkpoint as [`Hsm::sign_checkpoint`](super::Hsm::sign_checkpoint) does, by this generation of the audit key.
+    ///
+    /// # Errors
+    /// Any failure of the HSM.
+    pub fn sign_checkpoint(&self, key: &OwnKey, message: &[u8]) -> Result<Vec<u8>, HsmError> {
+        self.module.at_seat(SEAT, |desk| {
+            let handle = desk.handle(key.role, key.id)?;
+            own_keys::sign(desk, handle, message)
+        })
+    }
+
+    /// Seals a row as [`Hsm::seal_row`](super::Hsm::seal_row) does, by this generation of the row-seal key.
+    ///
+    /// # Errors
+    /// Any failure of the HSM.
+    pub fn seal_row(&self, key: &OwnKey, message: &[u8]) -> Result<[u8; 32], HsmError> {
+        self.module.at_seat(SEAT, |desk| {
+            let handle = desk.handle(key.role, key.id)?;
+            own_keys::seal(desk, handle, ROW_SEAL_DOMAIN, message)
+        })
+    }
+
+    fn checked(&self, desk: &mut Desk<'_>, role: Role, id: KeyId) -> Result<OwnKey, HsmError> {
+        own_keys::check(desk, &own_keys::template(role, id, &self.capabilities))?;
+        own_keys::described(desk, role, id)
+    }
+}
+
+impl Drop for OwnKeys {
+    fn drop(&mut self) {
+        self.module.shut_down();
+    }
+}

@@ -1,0 +1,96 @@
+//! The end of a configuration in the store.
+
+use super::*;
+use crate::store::ConfigurationState;
+
+fn refusal(result: Result<Configuration, ConfigurationError>) -> ConfigurationRefusal {
+    match result {
+        Err(ConfigurationError::Refused(refusal)) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn is(state: ConfigurationState) -> ConfigurationRefusal {
+    ConfigurationRefusal::WrongState { state }
+}
+
+#[tokio::test]
+async fn the_way_to_the_end_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let id = imported(&store, 1).await.id;
+    let schedule = |at| store.schedule_destruction(id, at, Actor::Local, NOW_MS);
+    assert_eq!(refusal(schedule(NOW_MS + 50).await), is(ConfigurationState::Enabled));
+    store.set_configuration_enabled(id, false, Actor::Local, NOW_MS).await.unwrap();
+    let scheduled = schedule(NOW_MS + 50).await.unwrap();
+    assert_eq!(scheduled.destroy_ms, Some(NOW_MS + 50));
+    assert_eq!(schedule(NOW_MS + 99).await, Ok(scheduled), "it keeps its time");
+    assert_eq!(store.due_destructions(NOW_MS + 49).await, Ok(vec![]));
+    assert_eq!(
+        refusal(store.begin_destruction(id, NOW_MS + 49).await),
+        is(ConfigurationState::DestroyScheduled)
+    );
+    let restored = store.restore_configuration(id, Actor::Local, NOW_MS + 49).await.unwrap();
+    assert_eq!((restored.state, restored.destroy_ms), (ConfigurationState::Disabled, None));
+    assert_eq!(store.due_destructions(NOW_MS + 50).await, Ok(vec![]));
+    assert_eq!(refusal(store.begin_destruction(id, NOW_MS + 50).await), is(ConfigurationState::Disabled));
+
+    schedule(NOW_MS + 50).await.unwrap();
+    assert_eq!(store.due_destructions(NOW_MS + 50).await, Ok(vec![id]));
+    assert_eq!(
+        refusal(store.finish_destruction(id, NOW_MS + 50).await),
+        is(ConfigurationState::DestroyScheduled)
+    );
+    let begun = store.begin_destruction(id, NOW_MS + 50).await.unwrap();
+    assert!(begun.destroy_begun && begun.mask.is_some());
+    // The clock goes back: what was begun is ended all the same, and never taken back.
+    assert_eq!(store.due_destructions(NOW_MS).await, Ok(vec![id]));
+    assert_eq!(store.begin_destruction(id, NOW_MS).await, Ok(begun));
+    let late = store.restore_configuration(id, Actor::Local, NOW_MS).await;
+    assert_eq!(refusal(late), is(ConfigurationState::Destroyed));
+    let gone = store.finish_destruction(id, NOW_MS + 60).await.unwrap();
+    assert_eq!((gone.state, gone.mask, gone.kcv), (ConfigurationState::Destroyed, None, Some([1, 2, 3])));
+    assert_eq!(gone.destroy_ms, Some(NOW_MS + 60));
+    assert_eq!(store.finish_destruction(id, NOW_MS + 70).await, Ok(gone));
+    assert_eq!(store.due_destructions(i64::MAX).await, Ok(vec![]));
+    for refused in [
+        store.restore_configuration(id, Actor::Local, NOW_MS).await,
+        schedule(NOW_MS).await,
+        store.set_configuration_enabled(id, true, Actor::Local, NOW_MS).await,
+        store.begin_destruction(id, NOW_MS).await,
+    ] {
+        assert_eq!(refusal(refused), is(ConfigurationState::Destroyed));
+    }
+    assert!(store.verify_seals().await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn another_row_seal_key_takes_rows_with_seals_alone() {
+    let scene = Scene::new().await;
+    let Scene { folder, store, .. } = scene;
+    drop(store);
+    let settings = SqliteSettings::new(folder.path().join("vendkey.db"));
+    let key = |byte| -> Arc<dyn Sealer> { Arc::new(SoftwareSealer([byte; 32])) };
+    let act = NewAct {
+        kind: "row_seal_key.rotated",
+        actor: Actor::Local,
+        details: BTreeMap::from([("new", "n".to_owned())]),
+        now_ms: NOW_MS,
+    };
+    let reseal = |old, new| Resealing::begin(settings.clone()).unwrap().reseal(key(old), key(new), &act);
+    assert!(matches!(reseal(90, 91), Err(OpenError::Forged { .. })), "the old key is another");
+    reseal(1, 91).unwrap();
+    // Again, as after a crash: done already, and on record once.
+    reseal(1, 91).unwrap();
+    let (store, sealed) = SqliteStore::open_and_seal(&settings, key(91)).unwrap();
+    assert_eq!(sealed, 0);
+    assert!(store.verify_seals().await.unwrap().is_sound());
+    let records = store.records(0, 1_000, false).await.unwrap();
+    let acts = records.lines.iter().filter(|line| line.to_json().contains("row_seal_key.rotated")).count();
+    assert_eq!(acts, 1);
+    drop(store);
+    let database = rusqlite::Connection::open(&settings.path).unwrap();
+    database.execute("UPDATE clients SET display_name = 'mine'", ()).unwrap();
+    drop(database);
+    assert!(matches!(reseal(91, 92), Err(OpenError::Forged { rows, .. }) if rows == ["clients 1"]));
+}
