@@ -78,7 +78,7 @@ fn record_alone(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Le
 
 /// Records a token, finds its first record, or says why not. A refusal comes before anything is written.
 pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Refused>, StoreError> {
-    let Some(caller) = writing.caller(new.client, &new.credential)? else {
+    let Some(caller) = writing.caller(new.client, &new.credential, new.now_ms)? else {
         return Ok(Err(Refused::CredentialNotEnabled));
     };
 
