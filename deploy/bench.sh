@@ -54,6 +54,9 @@ YAML
 dkga04=$(upload 04 abababababababab949494949494949401234567)
 dkga02=$(upload 02 0123456789abcdef)
 
+say "a till"
+vendkey client create bench --preset till --out "$home/till" >/dev/null
+
 say "measuring"
-vendkey bench --dkga04 "$dkga04" --dkga02 "$dkga02" --settings "$home/vendkey.toml" --server-pid "$server" \
+vendkey bench --credential-file "$home/till" --dkga04 "$dkga04" --dkga02 "$dkga02" --settings "$home/vendkey.toml" --server-pid "$server" \
     ${FILL:+--fill "$FILL"} --seconds "${SECONDS_EACH:-5}" --clients "${CLIENTS:-64}" --report "$target/bench.json"

@@ -55,6 +55,10 @@ say "uploads it: the vending key goes into the HSM"
 show "$vendkey" configuration upload --data data --digest digest --key key
 configuration=$("$vendkey" configuration list --json | sed -n 's/.*"name": "\(configurations[^"]*\)".*/\1/p')
 
+say "creates a till: administrators do not vend"
+show "$vendkey" client create "demo till" --preset till --limit electricity_credit.per_day=20000 --out till.credential
+export VENDKEY_CREDENTIAL_FILE=$home/till.credential
+
 say "a vending platform asks for 25.5 kWh for meter 47500150231"
 request=$(cat /proc/sys/kernel/random/uuid)
 issue=(token issue --configuration "$configuration" --meter 47500150231 --electricity 25.5 --request-id "$request")

@@ -17,6 +17,7 @@ start
 trap 'kill "$server" 2>/dev/null || true' EXIT
 trap 'exit 0' INT TERM
 client_environment
+[ -e "$home/till" ] || vendkey client create till --preset till --allow manage,change_keys --out "$home/till"
 cat >"$home/env" <<ENV
 export VENDKEY_ENDPOINT='$VENDKEY_ENDPOINT'
 export VENDKEY_CREDENTIAL_FILE='$VENDKEY_CREDENTIAL_FILE'
@@ -30,8 +31,9 @@ In a second terminal:
   . $home/env
   vendkey server-key
   vendkey configuration list
-  vendkey token issue --help
+  vendkey token issue --credential-file $home/till --help
 
+The credential in use is the administrator's, who does not vend; $home/till is that of a till.
 The log is $home/server.log. Ctrl-C stops the server; 'make run' goes on with the same token and database.
 HELP
 wait "$server"

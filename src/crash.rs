@@ -19,7 +19,7 @@
 //! | `destroy-after-keys` | the HSM holds nothing any more, the row does not say so |
 //! | `rotate-after-new-key` | the HSM holds the new key beside the old one, nothing rests on it |
 //! | `rotate-after-act` | the rotation is on record (of the server key and the audit key) |
-//! | `rotate-between-checkpoints` | the old audit key's last checkpoint is in the database, the file has the one before |
+//! | `rotate-between-checkpoints` | the old audit key's last checkpoint is in the file, the database has the one before |
 //! | `rotate-before-retire` | everything rests on the new key, the old one is there |
 
 /// The environment variable that names the point at which to die.

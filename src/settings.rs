@@ -89,6 +89,8 @@ pub struct AccessSettings {
     pub approvals: u32,
     /// How long an act waits for them.
     pub approval_expiry: Duration,
+    /// Which multiple of a client's usual tokens of a day raises an alarm.
+    pub alarm_pace: u32,
 }
 
 /// What the log says and how.
@@ -365,7 +367,12 @@ impl<'a> Reader<'a> {
         let approvals = self.within("access.approvals", 1, 1..=9);
         let approval_expiry =
             self.duration("access.approval_expiry", APPROVAL_EXPIRY, Duration::from_secs(1)..=LONGEST_EXPIRY);
-        Some(AccessSettings { approvals: approvals?, approval_expiry: approval_expiry? })
+        let alarm_pace = self.within("access.alarm_pace", 5, 2..=1_000);
+        Some(AccessSettings {
+            approvals: approvals?,
+            approval_expiry: approval_expiry?,
+            alarm_pace: alarm_pace?,
+        })
     }
 
     /// A time such as `72h` or `30m`.

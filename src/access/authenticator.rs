@@ -99,6 +99,16 @@ impl Authenticator {
         }
     }
 
+    /// A caller as he is now, by the credential that he proved before.
+    ///
+    /// # Errors
+    /// As for a new call.
+    pub async fn renewed(&self, caller: &Caller) -> Result<Caller, AccessError> {
+        let known = self.known(&caller.key_id).await?;
+        let known = known.filter(|known| known.caller.client == caller.client);
+        self.in_force(&*known.ok_or_else(|| refused(&caller.key_id, "gone"))?)
+    }
+
     async fn by_secret(&self, header: Option<&[u8]>) -> Result<Caller, AccessError> {
         let presented: Credential = header
             .and_then(|value| std::str::from_utf8(value).ok())

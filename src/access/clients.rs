@@ -117,7 +117,11 @@ impl Clients {
         change: &ClientChange,
     ) -> Result<Client, ClientsError> {
         let old = self.client(id).await?;
-        if let ClientChange::Replace { version, rights, limits, .. } = change {
+        if let ClientChange::Replace { version, display_name, rights, limits } = change {
+            if (display_name, rights, limits) == (&old.display_name, &old.rights, &old.limits) {
+                // Done already, as by a call that is repeated.
+                return Ok(old);
+            }
             if *version != old.version {
                 return Err(ClientError::Changed { found: old.version }.into());
             }

@@ -35,6 +35,16 @@ pub enum Denied {
     Own,
 }
 
+impl Denied {
+    /// The one group that is missing, where it is one.
+    pub fn missing(&self) -> Option<Group> {
+        match self {
+            Self::Group(group) | Self::Grant(group) => Some(*group),
+            _ => None,
+        }
+    }
+}
+
 fn names(groups: &[Group]) -> String {
     groups.iter().map(|group| format!("`{group}`")).collect::<Vec<_>>().join(", ")
 }

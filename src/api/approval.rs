@@ -49,7 +49,7 @@ impl Approvals {
     /// Takes a vote, and does the act if it was the last one missing.
     async fn vote(&self, caller: &Caller, word: Word) -> Result<Approval, Refusal> {
         let found = self.find(word.id).await?;
-        if !self.four_eyes.may_do(caller.client, &found.method).await? {
+        if !self.four_eyes.counts(caller.client, &found).await? {
             return Err(Refusal::new(Reason::PermissionDenied, "who may not do it may not decide about it"));
         }
         let before = found.votes.iter().any(|v| v.client == caller.client && v.approves == word.approves);

@@ -105,7 +105,7 @@ impl Acts {
             self.alarm(granted, &Actor::Local).await;
             return Err(Refusal::from(refused).into());
         }
-        let allowed = self.four_eyes.may_do(granted.requester, &granted.method).await;
+        let allowed = self.four_eyes.counts(granted.requester, granted).await;
         if !allowed.map_err(Refusal::from)? {
             let text = "the client that asked for it is disabled, or may not do it any more";
             return Err(Refusal::new(Reason::PermissionDenied, text).into());

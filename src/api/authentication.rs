@@ -22,36 +22,43 @@ use crate::access::{
 #[derive(Clone)]
 pub struct AuthenticationLayer(Arc<Door>);
 
-/// What decides about a call.
-struct Door {
+/// What decides about a call, and goes on deciding about calls that hold many requests.
+pub(super) struct Door {
     authenticator: Arc<Authenticator>,
-    pace: Arc<Pace>,
+    /// Requests of clients whose pace is limited.
+    pace: Attempts,
     refusals: Arc<Refusals>,
 }
 
 impl AuthenticationLayer {
     /// A layer that asks this authenticator and notes what is refused.
     pub fn new(authenticator: Arc<Authenticator>, refusals: Arc<Refusals>) -> Self {
-        Self(Arc::new(Door { authenticator, pace: Arc::default(), refusals }))
-    }
-}
-
-/// How fast clients may ask.
-#[derive(Default)]
-pub(super) struct Pace(Attempts);
-
-impl Pace {
-    /// Counts a request of a client, or refuses it.
-    pub(super) fn take(&self, caller: &Caller) -> Result<(), Refusal> {
-        let Some(limit) = caller.limits.requests_per_second() else { return Ok(()) };
-        self.0.take(caller.client, Rate::per_second(limit), Instant::now()).map_err(|wait| {
-            let text = format!("requests_per_second: this client may send {limit} in a second");
-            Refusal::new(Reason::RequestsLimited, text).retry_after(wait)
-        })
+        Self(Arc::new(Door { authenticator, pace: Attempts::default(), refusals }))
     }
 }
 
 impl Door {
+    /// Counts a request of a client, or refuses it.
+    pub(super) fn take(&self, caller: &Caller) -> Result<(), Refusal> {
+        let Some(limit) = caller.limits.requests_per_second() else { return Ok(()) };
+        self.pace.take(caller.client, Rate::per_second(limit), Instant::now()).map_err(|wait| {
+            let text = format!("requests_per_second: this client may send {limit} in a second");
+            Refusal::new(Reason::RequestsLimited, text)
+                .metadata("limit", "requests_per_second")
+                .retry_after(wait)
+        })
+    }
+
+    /// The caller as he is now: a stream may outlive his rights.
+    pub(super) async fn renewed(&self, caller: &Caller) -> Result<Caller, AccessError> {
+        self.authenticator.renewed(caller).await
+    }
+
+    /// Notes that one of many requests was refused.
+    pub(super) fn note(&self, caller: &Caller, method: &str, reason: &str) {
+        self.refusals.note(Some(caller), method, reason);
+    }
+
     /// Who calls, if he may.
     async fn pass(
         &self,
@@ -64,7 +71,6 @@ impl Door {
         let found = self.authenticator.authenticate(header.as_ref().map(|value| value.as_bytes()), peer);
         let caller = found.await.map_err(|error| (None, error.into()))?;
         let passed = self
-            .pace
             .take(&caller)
             .and_then(|()| need.met_by(&caller).map_err(|denied: Denied| Refusal::from(denied)));
         match passed {
@@ -121,8 +127,7 @@ where
                 Ok(caller) => {
                     request.extensions_mut().insert(caller.clone());
                     // For calls that hold many requests, each with an outcome of its own.
-                    request.extensions_mut().insert(door.refusals.clone());
-                    request.extensions_mut().insert(door.pace.clone());
+                    request.extensions_mut().insert(door.clone());
                     (Some(caller), inner.call(request).await?)
                 }
                 Err((caller, refusal)) => (caller, Status::from(refusal).into_http()),

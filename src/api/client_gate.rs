@@ -1,7 +1,8 @@
 //! Which acts on clients take more than one person, and what they would do, in words.
 //!
-//! Whatever makes somebody an administrator, or lets anybody do more than before. A new client that may do anything is such an act:
-//! otherwise whoever may not raise a till's limit alone would make a till without one.
+//! Whatever lets anybody do more than before. A new client that may do anything is such an act: otherwise whoever may not raise a till's
+//! limit alone would make a till without one. So is a credential of another client that vends or administers: it gives all that
+//! its client may do, and administrators do not vend.
 
 use super::{client::Clients, refusal::Refusal};
 use crate::{
@@ -58,8 +59,8 @@ impl Clients {
     /// What enabling a client would do.
     pub(super) async fn enabling(&self, caller: &Caller, id: ClientId) -> Result<Option<String>, Refusal> {
         let client = self.acts().may_revive(caller, id).await?;
-        let waits = !client.enabled && client.rights.is_administrator();
-        Ok(waits.then(|| format!("enable administrator {}", in_words(&client))))
+        let waits = !client.enabled && matters(&client.rights);
+        Ok(waits.then(|| format!("enable client {}", in_words(&client))))
     }
 
     /// What one more credential would do.
@@ -69,7 +70,7 @@ impl Clients {
         order: &CredentialOrder,
     ) -> Result<Option<String>, Refusal> {
         let client = self.acts().may_revive(caller, order.client).await?;
-        if client.id == caller.client || !client.rights.is_administrator() {
+        if client.id == caller.client || !matters(&client.rights) {
             return Ok(None);
         }
         let key_id = match &order.proof {
@@ -82,7 +83,7 @@ impl Clients {
             }
         };
         let known = self.acts().store().credential(key_id.as_str()).await?;
-        Ok(known.is_none().then(|| format!("give administrator {} credential {key_id}", in_words(&client))))
+        Ok(known.is_none().then(|| format!("give client {} credential {key_id}", in_words(&client))))
     }
 
     /// What bringing a credential back, or letting it live longer, would do.
@@ -93,15 +94,20 @@ impl Clients {
         change: CredentialChange,
     ) -> Result<Option<String>, Refusal> {
         let Some(holder) = self.acts().revived(caller, key_id, change).await? else { return Ok(None) };
-        let waits = holder.id != caller.client && holder.rights.is_administrator();
+        let waits = holder.id != caller.client && matters(&holder.rights);
         Ok(waits.then(|| {
             let what = match change {
                 CredentialChange::Enabled(_) => "enable",
                 CredentialChange::Expires(_) => "put off the end of",
             };
-            format!("{what} credential {key_id} of administrator {}", in_words(&holder))
+            format!("{what} credential {key_id} of client {}", in_words(&holder))
         }))
     }
+}
+
+/// Whether a client decides about keys and clients, or makes tokens.
+fn matters(rights: &Rights) -> bool {
+    rights.is_administrator() || rights.may_do().iter().any(|group| group.is_vending())
 }
 
 fn in_words(client: &Client) -> String {

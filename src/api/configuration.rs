@@ -15,7 +15,7 @@ use super::{
     v1::{self, configuration::State, configuration_service_server::ConfigurationService},
 };
 use crate::{
-    access::{Attempts, Rate},
+    access::{Attempts, Caller, Rate},
     envelope::{Blobs, PublicKey},
     store::{Configuration, ConfigurationId, ConfigurationState, KeyChangePair, Listing, PageRequest},
     sts::attributes::Attributes,
@@ -37,7 +37,8 @@ impl Configurations {
     }
 
     /// What enabling a configuration would do. Whether it can be enabled at all is looked at when it is done, and before.
-    async fn enabling(&self, id: ConfigurationId) -> Result<Option<String>, Refusal> {
+    async fn enabling(&self, caller: &Caller, id: ConfigurationId) -> Result<Option<String>, Refusal> {
+        self.vending.reach(caller, &[id]).await?;
         let row = self.vending.store().configuration(id).await?.ok_or_else(|| not_found(id))?;
         match row.state {
             ConfigurationState::Enabled => return Ok(None),
@@ -49,7 +50,8 @@ impl Configurations {
     }
 
     /// What scheduling a destruction would do.
-    async fn destroying(&self, id: ConfigurationId) -> Result<Option<String>, Refusal> {
+    async fn destroying(&self, caller: &Caller, id: ConfigurationId) -> Result<Option<String>, Refusal> {
+        self.vending.reach(caller, &[id]).await?;
         let row = self.vending.store().configuration(id).await?.ok_or_else(|| not_found(id))?;
         match row.state {
             ConfigurationState::DestroyScheduled => Ok(None),
@@ -98,7 +100,9 @@ impl ConfigurationService for Configurations {
         let most = caller.limits.uploads_per_minute().unwrap_or(self.uploads_per_minute);
         self.uploads.take(caller.client, Rate::per_minute(most), Instant::now()).map_err(|wait| {
             let text = format!("uploads_per_minute: this client may try {most} in a minute");
-            Refusal::new(Reason::UploadsLimited, text).retry_after(wait)
+            Refusal::new(Reason::UploadsLimited, text)
+                .metadata("limit", "uploads_per_minute")
+                .retry_after(wait)
         })?;
         let blobs = Blobs { data: data.as_bytes(), digest: digest.as_bytes(), key: key.as_bytes() };
         let uploaded = self.vending.upload(&caller, &blobs, validate_only).await.map_err(Refusal::from)?;
@@ -156,7 +160,7 @@ impl ConfigurationService for Configurations {
     ) -> Result<Response<v1::Configuration>, Status> {
         let caller = caller(&request)?;
         let id = parse_name(&request.get_ref().name)?;
-        self.four_eyes.pass(&request, method::ENABLE_CONFIGURATION, self.enabling(id)).await?;
+        self.four_eyes.pass(&request, method::ENABLE_CONFIGURATION, self.enabling(&caller, id)).await?;
         let changed = self.vending.set_enabled(&caller, id, true).await.map_err(Refusal::from)?;
         Ok(Response::new(shown(&changed)))
     }
@@ -177,7 +181,7 @@ impl ConfigurationService for Configurations {
     ) -> Result<Response<v1::Configuration>, Status> {
         let caller = caller(&request)?;
         let id = parse_name(&request.get_ref().name)?;
-        self.four_eyes.pass(&request, method::DESTROY_CONFIGURATION, self.destroying(id)).await?;
+        self.four_eyes.pass(&request, method::DESTROY_CONFIGURATION, self.destroying(&caller, id)).await?;
         let changed = self.vending.schedule_destruction(&caller, id).await.map_err(Refusal::from)?;
         Ok(Response::new(shown(&changed)))
     }

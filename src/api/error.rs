@@ -32,7 +32,11 @@ impl From<AccessError> for Refusal {
 
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
-        Self::new(Reason::PermissionDenied, denied.to_string())
+        let refusal = Self::new(Reason::PermissionDenied, denied.to_string());
+        match denied.missing() {
+            Some(group) => refusal.metadata("permission", group.as_str()),
+            None => refusal,
+        }
     }
 }
 

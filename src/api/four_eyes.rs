@@ -10,7 +10,7 @@ use crate::{
     access::{Caller, approval, need},
     clock::Clock,
     settings::AccessSettings,
-    store::{Approval, ApprovalId, ApprovalRequested, Client, ClientId, NewApproval, Store, StoreError},
+    store::{Approval, ApprovalId, ApprovalRequested, ClientId, NewApproval, Store, StoreError},
 };
 
 /// The acts that wait, by the call that does them. Nothing else is ever done from what is stored: [`Acts`](super::Acts) does these.
@@ -30,13 +30,13 @@ pub(super) mod method {
     pub(crate) const CREATE_CLIENT: &str = "/vendkey.v1.ClientService/CreateClient";
     /// Raises a permission or a limit.
     pub(crate) const UPDATE_CLIENT: &str = "/vendkey.v1.ClientService/UpdateClient";
-    /// Brings an administrator back.
+    /// Brings a client back that vends or administers.
     pub(crate) const ENABLE_CLIENT: &str = "/vendkey.v1.ClientService/EnableClient";
-    /// Gives another administrator one more credential.
+    /// Gives such a client one more credential.
     pub(crate) const CREATE_CREDENTIAL: &str = "/vendkey.v1.ClientService/CreateCredential";
-    /// Brings a credential of another administrator back.
+    /// Brings a credential of such a client back.
     pub(crate) const ENABLE_CREDENTIAL: &str = "/vendkey.v1.ClientService/EnableCredential";
-    /// Lets a credential of another administrator live longer.
+    /// Lets a credential of such a client live longer.
     pub(crate) const SET_CREDENTIAL_EXPIRY: &str = "/vendkey.v1.ClientService/SetCredentialExpiry";
     /// Goes on with a restored database.
     pub(crate) const ACCEPT_RESTORE: &str = "/vendkey.v1.LedgerService/AcceptRestore";
@@ -148,18 +148,23 @@ impl FourEyes {
     pub(super) async fn missing(&self, waiting: &Approval) -> Result<u32, StoreError> {
         let mut counted = HashSet::new();
         for person in approval::persons(waiting) {
-            if self.may_do(person, &waiting.method).await? {
+            if self.counts(person, waiting).await? {
                 counted.insert(person);
             }
         }
         Ok(approval::missing(waiting, self.needed(), |person| counted.contains(&person)))
     }
 
-    /// Whether a client is enabled and may make this call itself.
-    pub(super) async fn may_do(&self, client: ClientId, method: &str) -> Result<bool, StoreError> {
-        let client = self.store.client(client).await?;
-        let admits = |client: &Client| need(method).is_some_and(|need| need.admits(&client.rights));
-        Ok(client.is_some_and(|client| client.enabled && admits(&client)))
+    /// Whether a person counts now: the client is enabled, may make this call itself, and its rights are about all that the requester's
+    /// are about, whatever part of that the act is about.
+    pub(super) async fn counts(&self, person: ClientId, waiting: &Approval) -> Result<bool, StoreError> {
+        let Some(client) = self.store.client(person).await? else { return Ok(false) };
+        let admits = need(&waiting.method).is_some_and(|need| need.admits(&client.rights));
+        if !client.enabled || !admits || person == waiting.requester {
+            return Ok(client.enabled && admits);
+        }
+        let requester = self.store.client(waiting.requester).await?;
+        Ok(requester.is_some_and(|requester| !requester.rights.widens(&client.rights)))
     }
 
     /// Who asked, as the handler of the call is to see him. `None`: disabled since.

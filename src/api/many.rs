@@ -5,19 +5,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prost::Message as _;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Extensions, Status, Streaming};
 
 use super::{
-    authentication::Pace,
+    authentication::Door,
     reason::Reason,
     refusal::{Issued, Refusal},
     token::{self, Parsed},
     v1::{self, token_result::Result as Outcome},
 };
 use crate::{
-    access::{Caller, Refusals},
+    access::{AccessError, Caller},
     vending::{Asked, IssueOrder, RecordedOrders, Vending},
 };
 
@@ -25,6 +26,8 @@ use crate::{
 pub(super) const MOST: usize = 1_000;
 /// How many requests of a stream share a commit at most.
 const CHUNK: usize = 512;
+/// The largest request of a stream, in bytes: whoever sends larger ones wants the server's memory, and no token.
+const LARGEST: usize = 16_384;
 /// How many chunks of a stream may be on record and wait for the HSM.
 const AHEAD: usize = 2;
 
@@ -32,26 +35,32 @@ const AHEAD: usize = 2;
 #[derive(Clone)]
 pub(super) struct Asking {
     pub(super) caller: Caller,
-    pace: Option<Arc<Pace>>,
-    refusals: Option<Arc<Refusals>>,
+    door: Option<Arc<Door>>,
     method: &'static str,
 }
 
 impl Asking {
     /// From the extensions of a call.
     pub(super) fn new(caller: Caller, extensions: &Extensions, method: &'static str) -> Self {
-        let (pace, refusals) = (extensions.get::<Arc<Pace>>(), extensions.get::<Arc<Refusals>>());
-        Self { caller, pace: pace.cloned(), refusals: refusals.cloned(), method }
+        Self { caller, door: extensions.get::<Arc<Door>>().cloned(), method }
+    }
+
+    /// The same with the caller as he is now.
+    async fn renewed(&self) -> Result<Self, AccessError> {
+        match &self.door {
+            Some(door) => Ok(Self { caller: door.renewed(&self.caller).await?, ..self.clone() }),
+            None => Ok(self.clone()),
+        }
     }
 
     /// Counts one request, as a single call would count.
     fn take(&self) -> Result<(), Refusal> {
-        self.pace.as_ref().map_or(Ok(()), |pace| pace.take(&self.caller))
+        self.door.as_ref().map_or(Ok(()), |door| door.take(&self.caller))
     }
 
     fn refused(&self, request_id: String, refusal: Refusal) -> v1::TokenResult {
-        if let Some(refusals) = &self.refusals {
-            refusals.note(Some(&self.caller), self.method, refusal.reason().text());
+        if let Some(door) = &self.door {
+            door.note(&self.caller, self.method, refusal.reason().text());
         }
         v1::TokenResult { request_id, result: Some(Outcome::Refusal(refusal.into())) }
     }
@@ -97,6 +106,10 @@ pub(super) fn stream(
             // Whole messages count, not bytes: a client that trickles holds no stream open.
             let next = timeout(idle, inbound.message()).await.unwrap_or_else(|_| Err(ended_idle()));
             match next {
+                Ok(Some(next)) if next.encoded_len() > LARGEST => {
+                    let _ = broken.send(Err(too_large())).await;
+                    return;
+                }
                 Ok(Some(next)) => {
                     if request.send(next).await.is_err() {
                         return;
@@ -110,11 +123,20 @@ pub(super) fn stream(
             }
         }
     });
-    let (recording, recorder) = (vending.clone(), asking.clone());
+    let (recording, recorder, ended) = (vending.clone(), asking.clone(), answers.clone());
     tokio::spawn(async move {
         let mut waiting = Vec::with_capacity(CHUNK);
         while requests.recv_many(&mut waiting, CHUNK).await > 0 {
-            let recorded = record(&recording, &recorder, std::mem::take(&mut waiting), None).await;
+            let requests = std::mem::take(&mut waiting);
+            // A stream may last for days: its caller may have lost rights, or the credential its force.
+            let recorded = match recorder.renewed().await {
+                Ok(recorder) => record(&recording, &recorder, requests, None).await,
+                Err(error) => {
+                    let refusal = Refusal::from(error).issued(Issued::Maybe);
+                    let _ = ended.send(Err(refusal.into())).await;
+                    return;
+                }
+            };
             if chunk.send(recorded).await.is_err() {
                 return;
             }
@@ -130,6 +152,11 @@ pub(super) fn stream(
         }
     });
     ReceiverStream::new(answered)
+}
+
+fn too_large() -> Status {
+    let fault = ("request".to_owned(), format!("at most {LARGEST} bytes are expected"));
+    Refusal::fields(Reason::InvalidFields, vec![fault]).issued(Issued::Maybe).into()
 }
 
 /// Whatever came before has its answer, unless the HSM was slower than the client was idle.

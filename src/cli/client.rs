@@ -176,7 +176,7 @@ impl Create {
             let credential = credential::create_into(&mut client, holder, &file, json).await?;
             // The client was the reply: a script reads one message.
             if !json {
-                println!("credential    {} (written to {}, mode 600)", credential.name, file.display());
+                println!("credential      {} (written to {}, mode 600)", credential.name, file.display());
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod approval;
 mod audit;
+mod backup;
 mod bench;
 mod capabilities;
 mod client;
@@ -88,6 +89,8 @@ enum Command {
     /// Exchange one of the server's own keys in the HSM; the server must be stopped
     #[command(subcommand)]
     Rotate(rotate::Command),
+    /// Copy the database and its checkpoint, beside the running server
+    Backup(backup::Arguments),
     /// Compare what the HSM holds with what the database knows
     Inventory(inventory::Arguments),
     /// Run the known-answer tests that the server runs before it serves
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Conformance(arguments) => arguments.run(),
         Command::Meter(command) => command.run(),
         Command::Rotate(command) => command.run(),
+        Command::Backup(arguments) => arguments.run(),
         Command::Inventory(arguments) => arguments.run(),
         Command::Selftest(arguments) => arguments.run(),
     };

@@ -30,8 +30,8 @@ use crate::{
 #[command(after_help = "Example: vendkey setup --settings vendkey.toml --credential-file credential
   vendkey setup --settings vendkey.toml --administrator asha=asha.credential --administrator ben=ben.credential
 
-Creates in the HSM what is missing of: the server key that opens uploads (RSA-4096), the audit key (RSA-3072) and the
-row-seal key; the database; and administrators, whose credentials are written to files of mode 600. They administer and may
+Creates in the HSM what is missing of: the server key that opens uploads (RSA-4096), the audit key (RSA-3072), the
+row-seal key and the fingerprint key; the database; and administrators, whose credentials are written to files of mode 600. They administer and may
 grant everything, but do not vend: `vendkey client create` makes a till. With access.approvals = N there must be N of them.")]
 pub(super) struct Arguments {
     /// The settings file

@@ -139,9 +139,9 @@ async fn hand_over(
         let checkpoint = Checkpoint { number, at_ms: SystemClock.now_ms(), heads: vec![head] };
         let signature = keys.sign_checkpoint(key, checkpoint.text(spki(key)).as_bytes())?;
         let text = checkpoint.signed(spki(key), signature).to_text();
-        store.keep_checkpoint(number, text.clone()).await?;
-        crash::point("rotate-between-checkpoints");
         checkpoint_file::write(&settings.checkpoint_file, &text)?;
+        crash::point("rotate-between-checkpoints");
+        store.keep_checkpoint(number, text).await?;
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ use crate::{
     audit::{Checkpoint, SignedCheckpoint},
     custody::checkpoint_file,
     hsm::{Hsm, HsmError},
+    metrics,
     settings::StoreSettings,
     store::{Actor, NewAct, Past, SealReport, Store, StoreError},
     vending::{Gate, Stop, behind},
@@ -70,9 +71,7 @@ pub(super) async fn examine(
 ) -> Result<(Option<Stop>, u64), CheckpointFailure> {
     let key = hsm.audit_public_key().await?.spki_der;
     let kept = checkpoint_file::read(&settings.checkpoint_file)?;
-    if kept.is_none() && past.checkpoint.is_some() {
-        tracing::warn!(file = %settings.checkpoint_file.display(), "the checkpoint file is missing: a restored database would not be noticed");
-    }
+    let missing = kept.is_none() && past.checkpoint.is_some();
     let (mut stop, mut number) = (None, 0);
     for text in [kept.as_ref(), past.checkpoint.as_ref()].into_iter().flatten() {
         let signed = SignedCheckpoint::parse(text).and_then(|signed| signed.verify(&key).map(|()| signed));
@@ -88,6 +87,11 @@ pub(super) async fn examine(
         let named = checkpoint.head(head.chain).map_or(0, |head| head.position);
         let found = store.record_hash(named).await?;
         stop = stop.or_else(|| behind(&checkpoint, head, found));
+        // As after a restore from a backup: nobody can tell whether the database has forgotten tokens.
+        if missing {
+            let reason = "the checkpoint file is missing".to_owned();
+            stop = stop.or(Some(Stop::BehindCheckpoint { reason, position: named }));
+        }
     }
     Ok((stop, number))
 }
@@ -162,6 +166,7 @@ impl Checkpoints {
         }
         if !report.forged.is_empty() || report.roll_broken {
             let rows = report.forged.join(", ");
+            metrics::alarm("rows_forged", "");
             tracing::error!(
                 rows,
                 taken_out_or_put_back = report.roll_broken,
@@ -191,6 +196,7 @@ impl Checkpoints {
         }
         if let Some(stop) = &stop {
             tracing::error!(%stop, "nothing is issued");
+            metrics::alarm("issuing_stopped", "");
             let act = NewAct {
                 kind: "issuing.stopped",
                 actor: Actor::Local,
@@ -224,9 +230,10 @@ impl Checkpoints {
         let checkpoint = Checkpoint { number: self.number + 1, at_ms: self.gate.now_ms(), heads: vec![head] };
         let signature = self.hsm.sign_checkpoint(checkpoint.text(&self.key).as_bytes()).await?;
         let text = checkpoint.signed(&self.key, signature).to_text();
-        self.store.keep_checkpoint(self.number + 1, text.clone()).await?;
-        self.number += 1;
+        // The file first: that it is missing beside a database with checkpoints then always means something.
         checkpoint_file::write(&self.settings.checkpoint_file, &text)?;
+        self.number += 1;
+        self.store.keep_checkpoint(self.number, text).await?;
         (self.position, self.made) = (head.position, Instant::now());
         Ok(())
     }

@@ -87,7 +87,10 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     }
     let hsm = Hsm::start(settings.hsm.clone())?;
     tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
-    let store = sqlite::SqliteSettings::new(settings.store.path.clone());
+    let store = sqlite::SqliteSettings {
+        alarm_pace: settings.access.alarm_pace,
+        ..sqlite::SqliteSettings::new(settings.store.path.clone())
+    };
     let store: Arc<dyn Store> = Arc::new(sqlite::SqliteStore::open(&store, Arc::new(hsm.clone()))?);
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

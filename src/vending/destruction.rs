@@ -33,6 +33,7 @@ impl Vending {
         caller: &Caller,
         id: ConfigurationId,
     ) -> Result<Configuration, EnableError> {
+        self.reach(caller, &[id]).await?;
         let now_ms = self.gate.pass().map_err(EnableError::Stopped)?;
         let destroy_ms = now_ms.saturating_add(self.policy.destroy_delay_ms());
         let scheduled = self.store.schedule_destruction(id, destroy_ms, caller.actor(), now_ms).await;
@@ -48,6 +49,7 @@ impl Vending {
         caller: &Caller,
         id: ConfigurationId,
     ) -> Result<Configuration, EnableError> {
+        self.reach(caller, &[id]).await?;
         let restored = self.store.restore_configuration(id, caller.actor(), self.clock.now_ms()).await;
         restored.map_err(|error| EnableError::of(id, error))
     }

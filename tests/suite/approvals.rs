@@ -10,15 +10,18 @@ use rusqlite::Connection;
 use serde_json::Value;
 use tonic::Status;
 use tonic_types::StatusExt as _;
+use uuid::Uuid;
 use vendkey::{
     access::Credential,
     api::v1::{
-        AcceptRestoreRequest, AllowKeyChangeRequest, Approval, ApproveRequest, Configuration,
-        EnableConfigurationRequest, GetApprovalRequest, GetServerKeyRequest, ListApprovalsRequest,
+        AcceptRestoreRequest, AllowKeyChangeRequest, Approval, ApproveRequest, Client, Configuration,
+        CreateClientRequest, CreateCredentialRequest, DisableClientRequest, DisableCredentialRequest,
+        EnableClientRequest, EnableConfigurationRequest, EnableCredentialRequest, GetApprovalRequest,
+        GetServerKeyRequest, Group, HeldSecret, Limits, ListApprovalsRequest, ListClientsRequest,
         ListConfigurationsRequest, ListPublicKeysRequest, LowerLastTidRequest, MeterSeed,
-        RegisterPublicKeyRequest, RejectRequest, RestoreConfigurationRequest,
-        ScheduleDestroyConfigurationRequest, SeedMetersRequest, approval::State,
-        configuration::State as ConfigurationState,
+        RegisterPublicKeyRequest, RejectRequest, RestoreConfigurationRequest, Rights,
+        ScheduleDestroyConfigurationRequest, SeedMetersRequest, UpdateClientRequest, approval::State,
+        configuration::State as ConfigurationState, create_credential_request::Proof,
     },
 };
 
@@ -26,46 +29,23 @@ use crate::harness::{Administrator, Api, DKGA02, DKGA04, Home, Server, reason, t
 
 const TWO: &str = "[access]\napprovals = 2\n";
 
-/// Lets another hand write to the database while no server runs, and seals what it wrote.
-fn written(home: &Home, sql: &str) {
-    Connection::open(home.path("vendkey.db")).unwrap().execute_batch(sql).unwrap();
-    sealed(home);
-}
-
-fn sealed(home: &Home) {
-    let sealed = home.vendkey(&["setup", "--seal-rows", "--settings", &home.text("vendkey.toml")]);
-    assert!(sealed.status.success(), "{}", said(&sealed));
-}
-
-/// A home where acts take several persons, with this many administrators more than the first. Their credentials are files.
+/// A home where acts take several persons, with these administrators beside the first. Their credentials are files.
 fn home(settings: &str, more: &[&str]) -> Home {
     let home = Home::new();
     home.write_settings(settings);
-    for (number, name) in more.iter().enumerate() {
-        let credential = Credential::generate().unwrap();
-        fs::write(home.path(name), &*credential.expose()).unwrap();
-        let sql = format!(
-            "INSERT INTO clients (id, display_name, role, enabled, created_ms, updated_ms)
-             VALUES (x'{:032x}', '{name}', 'administrator', 1, 0, 0);
-             INSERT INTO credentials (key_id, client, secret_sha256, enabled, created_ms)
-             VALUES ('{}', last_insert_rowid(), x'{}', 1, 0)",
-            number + 1,
-            credential.key_id(),
-            hex::encode(credential.hash().0),
-        );
-        written(&home, &sql);
+    let mut arguments = vec!["setup".to_owned(), "--settings".to_owned(), home.text("vendkey.toml")];
+    for name in more {
+        arguments.extend(["--administrator".to_owned(), format!("{name}={}", home.text(name))]);
     }
+    let setup = home.vendkey(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(setup.status.success(), "{}", said(&setup));
     home
 }
 
+/// The API as an administrator sees it; the till's tokens.
 async fn api(home: &Home, server: &Server, credential: &str) -> Api {
-    let credential = fs::read_to_string(home.path(credential)).unwrap();
-    Api::connect(&server.endpoint, credential.trim()).await
-}
-
-fn disable(home: &Home, name: &str) {
-    let changed = format!("UPDATE clients SET enabled = 0 WHERE display_name = '{name}'");
-    written(home, &changed);
+    let till = Api::connect(&server.endpoint, &home.till()).await;
+    Api { tokens: till.tokens, ..Api::connect(&server.endpoint, &home.secret(credential)).await }
 }
 
 fn said(output: &Output) -> String {
@@ -121,6 +101,12 @@ impl Api {
         let name = waiting(self.configurations.enable_configuration(enabling(&configuration)).await);
         assert_eq!(other.approve(&name).await.unwrap().state(), State::Done);
         configuration
+    }
+
+    /// The client of this name.
+    async fn client(&mut self, display_name: &str) -> Client {
+        let all = self.clients.list_clients(ListClientsRequest::default()).await.unwrap().into_inner();
+        all.clients.into_iter().find(|client| client.display_name == display_name).unwrap()
     }
 
     async fn state_of(&mut self, configuration: &Configuration) -> ConfigurationState {
@@ -203,6 +189,117 @@ async fn an_act_waits_for_a_second_person_and_is_done_in_the_name_of_the_first()
     asha.configurations.allow_key_change(pair).await.expect("allowed already");
 }
 
+/// A request for a client that may do this.
+fn creating(display_name: &str, groups: &[Group]) -> CreateClientRequest {
+    CreateClientRequest {
+        request_id: Uuid::now_v7().to_string(),
+        display_name: display_name.to_owned(),
+        rights: Some(Rights {
+            may_do: groups.iter().map(|group| (*group).into()).collect(),
+            ..Rights::default()
+        }),
+        limits: None,
+    }
+}
+
+/// A request for a credential whose secret its holder made.
+fn held(client: &Client, made: &Credential) -> CreateCredentialRequest {
+    let (key_id, secret_sha256) = (made.key_id().to_string(), hex::encode(made.hash().0));
+    CreateCredentialRequest {
+        client: client.name.clone(),
+        proof: Some(Proof::HeldSecret(HeldSecret { key_id, secret_sha256 })),
+        expire_time: None,
+    }
+}
+
+#[tokio::test]
+async fn whoever_gets_more_gets_it_from_two_persons() {
+    let home = home(TWO, &["asha"]);
+    let server = Server::start(&home);
+    let mut first = api(&home, &server, "credential").await;
+    let mut asha = api(&home, &server, "asha").await;
+    for (name, groups) in [("dara", &[Group::Clients][..]), ("kiosk", &[Group::Vend])] {
+        let request = creating(name, groups);
+        let approval = waiting(first.clients.create_client(request.clone()).await);
+        let summary = asha.approval(&approval).await.summary;
+        assert!(summary.contains(&format!("{name:?}")) && summary.contains("limits: none"), "{summary}");
+        let done = asha.approve(&approval).await.unwrap();
+        let made = first.clients.create_client(request).await.unwrap().into_inner();
+        assert_eq!((done.state(), done.outcome), (State::Done, made.name));
+    }
+    first.clients.create_client(creating("shelf", &[])).await.expect("who may do nothing needs nobody");
+
+    // A secret that is made later could be shown to nobody.
+    let dara = first.client("dara").await;
+    let shown = CreateCredentialRequest { client: dara.name.clone(), ..Default::default() };
+    assert_eq!(reason(&first.clients.create_credential(shown).await.unwrap_err()), "INVALID_FIELDS");
+    let credential = Credential::generate().unwrap();
+    let approval = waiting(first.clients.create_credential(held(&dara, &credential)).await);
+    fs::write(home.path("dara"), &*credential.expose()).unwrap();
+    let mut hers = api(&home, &server, "dara").await;
+    let listed = hers.clients.list_clients(ListClientsRequest::default()).await;
+    assert_eq!(reason(&listed.unwrap_err()), "CREDENTIAL_REFUSED", "not yet");
+    asha.approve(&approval).await.unwrap();
+    hers.clients.list_clients(ListClientsRequest::default()).await.unwrap();
+    hers.clients.create_credential(held(&dara, &Credential::generate().unwrap())).await.expect("one's own");
+
+    // Nor may who can do it, but not there.
+    let mut request = creating("ben", &[Group::Configurations, Group::PublicKeys]);
+    request.rights.as_mut().unwrap().supply_groups = vec!["999999".to_owned()];
+    let approval = waiting(first.clients.create_client(request).await);
+    asha.approve(&approval).await.unwrap();
+    let (ben, credential_of_ben) = (first.client("ben").await, Credential::generate().unwrap());
+    let approval = waiting(first.clients.create_credential(held(&ben, &credential_of_ben)).await);
+    asha.approve(&approval).await.unwrap();
+    let mut ben = Api::connect(&server.endpoint, &credential_of_ben.expose()).await;
+    let configuration = first.uploaded(&mut asha, DKGA04).await;
+    let outside = ben.configurations.enable_configuration(enabling(&configuration)).await;
+    assert_eq!(reason(&outside.unwrap_err()), "PERMISSION_DENIED");
+    let destroyed = ScheduleDestroyConfigurationRequest { name: configuration.name.clone() };
+    let outside = ben.configurations.schedule_destroy_configuration(destroyed).await;
+    assert_eq!(reason(&outside.unwrap_err()), "PERMISSION_DENIED");
+    let approval = waiting(first.configurations.enable_configuration(enabling(&configuration)).await);
+    assert_eq!(reason(&ben.approve(&approval).await.unwrap_err()), "PERMISSION_DENIED");
+
+    // Who may not do it himself may not decide about it.
+    let (_, _, key) = first.ask_for_key().await;
+    assert_eq!(reason(&hers.approve(&key).await.unwrap_err()), "PERMISSION_DENIED");
+    let mut till = Api::connect(&server.endpoint, &home.till()).await;
+    assert_eq!(reason(&till.approve(&key).await.unwrap_err()), "PERMISSION_DENIED");
+    assert_eq!(asha.approval(&key).await.missing, 1);
+
+    // Whoever makes the secret of a till could vend with it.
+    let kiosk = first.client("kiosk").await;
+    let credential_of_kiosk = Credential::generate().unwrap();
+    let approval = waiting(first.clients.create_credential(held(&kiosk, &credential_of_kiosk)).await);
+    assert_eq!(asha.reject(&approval).await.unwrap().state(), State::Rejected);
+    let limited = |client: &Client, tokens_per_day| UpdateClientRequest {
+        name: client.name.clone(),
+        etag: client.etag.clone(),
+        display_name: client.display_name.clone(),
+        rights: client.rights.clone(),
+        limits: Some(Limits { tokens_per_day, ..Limits::default() }),
+    };
+    let lower = first.clients.update_client(limited(&kiosk, Some(10))).await;
+    let kiosk = lower.expect("taking away takes one person").into_inner();
+    let approval = waiting(first.clients.update_client(limited(&kiosk, Some(11))).await);
+    let summary = asha.approval(&approval).await.summary;
+    assert!(summary.ends_with("limits: 11 tokens per day, instead of 10 tokens per day"), "{summary}");
+    assert_eq!(asha.approve(&approval).await.unwrap().state(), State::Done);
+    assert_eq!(first.client("kiosk").await.limits.unwrap().tokens_per_day, Some(11));
+
+    // Out at once, back with two.
+    first.clients.disable_client(DisableClientRequest { name: dara.name.clone() }).await.unwrap();
+    let back = waiting(first.clients.enable_client(EnableClientRequest { name: dara.name.clone() }).await);
+    assert!(!first.client("dara").await.enabled);
+    assert_eq!(asha.approve(&back).await.unwrap().state(), State::Done);
+    assert!(first.client("dara").await.enabled);
+    let name = format!("credentials/{}", credential.key_id());
+    first.clients.disable_credential(DisableCredentialRequest { name: name.clone() }).await.unwrap();
+    let back = waiting(first.clients.enable_credential(EnableCredentialRequest { name }).await);
+    assert_eq!(asha.approve(&back).await.unwrap().state(), State::Done);
+}
+
 #[tokio::test]
 async fn one_word_against_it_ends_it() {
     let home = home(TWO, &["asha"]);
@@ -253,11 +350,9 @@ async fn persons_who_were_disabled_do_not_count() {
     let (_, _, by_asha) = asha.ask_for_key().await;
     assert_eq!(asha.approve(&by_first).await.unwrap().missing, 1);
     assert_eq!(first.approve(&by_asha).await.unwrap().missing, 1);
-    server.stop();
-    disable(&home, "asha");
-
-    let server = Server::start(&home);
     let mut ben = api(&home, &server, "ben").await;
+    let asha = ben.client("asha").await;
+    ben.clients.disable_client(DisableClientRequest { name: asha.name }).await.unwrap();
     let voted = ben.approve(&by_first).await.unwrap();
     assert_eq!((voted.state(), voted.missing), (State::Pending, 1), "her vote does not count any more");
     // What she asked for is not done in her name, however many are for it.
@@ -294,7 +389,8 @@ async fn content_that_was_changed_in_the_database_is_not_done() {
     assert_eq!(reason(&asha.approve(&name).await.unwrap_err()), "SEAL_BROKEN");
     server.stop();
     // Even under a good seal: whoever sealed it did not look.
-    sealed(&home);
+    let sealed = home.vendkey(&["setup", "--seal-rows", "--settings", &home.text("vendkey.toml")]);
+    assert!(sealed.status.success(), "{}", said(&sealed));
     let server = Server::start(&home);
     let mut asha = api(&home, &server, "asha").await;
     assert_eq!(reason(&asha.approve(&name).await.unwrap_err()), "APPROVAL_CONTENT_CHANGED");

@@ -296,7 +296,7 @@ async fn a_full_disk_is_said_and_heals() {
         eprintln!("skipped: no leave to mount a small tmpfs");
         return;
     };
-    for file in ["vendkey.db", "vendkey.db-wal", "vendkey.db-shm"] {
+    for file in ["vendkey.db", "vendkey.db-wal", "vendkey.db-shm", "vendkey.db.checkpoint"] {
         let _ = fs::copy(home.path(file), small.join(file));
     }
     let path = small.join("vendkey.db");

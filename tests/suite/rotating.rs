@@ -7,7 +7,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use vendkey::api::v1::{GetCheckpointRequest, GetServerKeyRequest};
+use vendkey::api::v1::{AcceptRestoreRequest, GetCheckpointRequest, GetServerKeyRequest};
 
 use crate::harness::{DKGA02, DKGA04, Home, Server, key_objects, pkcs11_tool, reason, ten_kwh};
 
@@ -297,16 +297,34 @@ async fn a_backup_of_token_and_database_vends_the_same_digits() {
     for yaml in [DKGA02, DKGA04] {
         let configuration = api.upload(&administrator.encrypt(yaml)).await.unwrap().configuration.unwrap();
         let request = ten_kwh(&configuration);
-        kept.push((request.clone(), api.issue(request).await.unwrap().token));
+        kept.push((configuration, request.clone(), api.issue(request).await.unwrap()));
     }
+    // Beside the server, which goes on.
+    let backup = ["backup", "--settings", &home.text("vendkey.toml"), "--out", &home.text("backup")];
+    let made = home.vendkey(&backup);
+    assert!(made.status.success(), "{}", said(&made));
+    assert!(!home.vendkey(&backup).status.success(), "nothing is overwritten");
+    let lost = api.issue(ten_kwh(&kept[0].0)).await.unwrap();
     assert!(server.stop().success());
+
+    // Another machine: the token and the database from the backup, and no checkpoint.
     let restored = home.copied();
     drop(home);
-    assert!(inventory(&restored, &[]).status.success());
+    for side in ["", "-wal", "-shm", ".checkpoint"] {
+        let _ = fs::remove_file(restored.path(&format!("vendkey.db{side}")));
+    }
+    fs::copy(restored.path("backup/vendkey.db"), restored.path("vendkey.db")).unwrap();
+    let found = inventory(&restored, &[]);
+    assert!(found.status.success(), "{}", said(&found));
     let server = Server::start(&restored);
     let mut api = server.api(&restored).await;
-    for (request, token) in kept {
-        let again = api.issue(request).await.unwrap();
-        assert_eq!((again.token, again.replay), (token, true));
+    for (_, request, token) in &kept {
+        let again = api.issue(request.clone()).await.unwrap();
+        assert_eq!((&again.token, again.replay), (&token.token, true));
     }
+    let refused = api.issue(ten_kwh(&kept[0].0)).await.unwrap_err();
+    assert_eq!(reason(&refused), "LEDGER_BEHIND_CHECKPOINT", "what came after the backup is forgotten");
+    api.ledger.accept_restore(AcceptRestoreRequest {}).await.unwrap();
+    let next = api.issue(ten_kwh(&kept[0].0)).await.unwrap();
+    assert!(next.tid.unwrap().value > lost.tid.unwrap().value + 1_000, "beyond whatever was forgotten");
 }

@@ -56,11 +56,12 @@ impl Authority {
 }
 
 impl Writing {
-    /// The caller, unless the credential is another client's, or one of both is disabled.
+    /// The caller, unless the credential is another client's or has ended, or one of both is disabled.
     pub(super) fn caller(
         &self,
         client: ClientId,
         credential: &str,
+        now_ms: i64,
     ) -> Result<Option<Arc<KnownCaller>>, StoreError> {
         let authority = self.authority();
         authority.refresh();
@@ -75,7 +76,8 @@ impl Writing {
         };
         Ok(known.filter(|known| {
             let CredentialHolder { credential, client: holder } = &known.holder;
-            holder.id == client && holder.enabled && credential.enabled
+            let in_time = credential.expires_ms.is_none_or(|end| end > now_ms);
+            holder.id == client && holder.enabled && credential.enabled && in_time
         }))
     }
 

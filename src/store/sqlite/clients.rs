@@ -68,6 +68,12 @@ pub(super) fn change(
                 .execute((enabled, act.now_ms, number))?;
             if *enabled { "client.enabled" } else { "client.disabled" }
         }
+        // Done already, as by a call that is repeated.
+        ClientChange::Replace { version: _, display_name, rights, limits }
+            if (display_name, rights, limits) == (&known.display_name, &known.rights, &known.limits) =>
+        {
+            return Ok(Ok(known));
+        }
         ClientChange::Replace { version, .. } if *version != known.version => {
             return Ok(Err(ClientError::Changed { found: known.version }));
         }

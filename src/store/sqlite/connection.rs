@@ -82,6 +82,22 @@ pub(super) fn open_copier(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// Copies a database as it is at one moment, beside whoever has it open, into a file that must not exist. Blocking.
+///
+/// # Errors
+/// What the system or SQLite says; half a copy is left then.
+pub fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
+    let io = |error| OpenError::Io { path: to.to_owned(), error };
+    // SQLite fills an empty file: so it is nobody else's to read from the start.
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(io)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(from, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+    File::open(to).and_then(|file| file.sync_all()).map_err(io)?;
+    File::open(folder_of(to)).and_then(|folder| folder.sync_all()).map_err(io)
+}
+
 /// A connection for queries. The database exists: the writer was opened before.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

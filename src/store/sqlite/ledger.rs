@@ -62,7 +62,7 @@ pub(super) fn record_all(
 /// It needs no savepoint, which would cost as much as the row: what is refused comes before the row or with it and leaves nothing, and
 /// a failure after the row spoils the transaction.
 pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Refused>, StoreError> {
-    let Some(caller) = writing.caller(new.client, &new.credential)? else {
+    let Some(caller) = writing.caller(new.client, &new.credential, new.now_ms)? else {
         return Ok(Err(Refused::CredentialNotEnabled));
     };
     // A replay comes before every other rule: a token that was promised is answered again, whatever changed since.

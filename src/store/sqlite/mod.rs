@@ -60,6 +60,7 @@ use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
 
 pub use committer::Statistics;
+pub use connection::copy;
 pub use failure::OpenError;
 pub use reseal::{Resealing, all_configurations};
 

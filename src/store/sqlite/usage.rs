@@ -167,6 +167,7 @@ pub(super) fn book(
     let client = &caller.holder.client;
     for (limit, text) in alarms {
         tracing::warn!(client = %client.id, limit, "{text}");
+        crate::metrics::alarm(if limit == "pace" { "pace" } else { "limit" }, client.id);
         let details = BTreeMap::from([("client", client.id.to_string()), ("limit", limit), ("text", text)]);
         writing.append_act("limit.alarm", &Actor::Local, now_ms, &details)?;
     }

@@ -84,6 +84,8 @@ async fn two_administrators_do_not_overwrite_each_other() {
     let changed = store.change_client(id, replace("first"), act(0)).await.unwrap();
     assert_eq!((changed.display_name.as_str(), &changed.rights), ("first", &Rights::auditor()));
     assert!(changed.version > read.version);
+    let again = store.change_client(id, replace("first"), act(0)).await;
+    assert_eq!(again, Ok(changed.clone()), "what is done already is no change");
     let second = store.change_client(id, replace("second"), act(0)).await;
     assert_eq!(second, Err(ClientError::Changed { found: changed.version }));
     assert_eq!(store.client(id).await, Ok(Some(changed)));

@@ -109,6 +109,17 @@ async fn a_rotated_credential_doubles_nothing() {
         now_ms: NOW_MS,
     };
     scene.store.create_credential(second).await.unwrap();
+    let ended = NewCredential {
+        key_id: "till-1-ended".into(),
+        client: scene.client,
+        proof: Proof::Secret([9; 32]),
+        expires_ms: Some(NOW_MS),
+        actor: Actor::Local,
+        now_ms: NOW_MS,
+    };
+    scene.store.create_credential(ended).await.unwrap();
+    let late = NewToken { credential: "till-1-ended".into(), ..scene.credit(1, meter(0), 100) };
+    assert_eq!(refused(scene.store.record_token(late).await), Refused::CredentialNotEnabled);
     let again = NewToken { credential: "till-1-new".into(), ..scene.credit(1, meter(0), 100) };
     assert_eq!(scene.store.record_token(again).await, Ok(Recorded::Replay(first.row().clone())));
 }

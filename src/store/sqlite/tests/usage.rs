@@ -129,7 +129,7 @@ async fn what_is_refused_or_taken_back_is_not_counted() {
             configuration: scene.configuration,
             meter: meter(0),
             base_date: BaseDate::Y2014,
-            window: TidWindow { earliest: tid(100), ken: KeyExpiry(0), horizon: tid(200) },
+            window: TidWindow { earliest: tid(100), ken: KeyExpiry(255), horizon: tid(99) },
             payload: payload(),
             rnd: Rnd::try_from(5).unwrap(),
         },

@@ -1,0 +1,48 @@
+//! `vendkey backup`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::output::{self, Failure};
+use crate::{custody::checkpoint_file, settings::Settings, store::sqlite};
+
+#[derive(Args)]
+#[command(after_help = "Example: vendkey backup --settings vendkey.toml --out /backup/2026-11-22
+
+Copies the last checkpoint and then the database, as it is at one moment; the server may run. Back up the HSM's token after that, by \
+your module's own means: so it holds every key that the copied database names. Both together are worth as much as the server.")]
+pub(super) struct Arguments {
+    /// The settings file
+    #[arg(long, env = "VENDKEY_SETTINGS", value_name = "FILE")]
+    settings: PathBuf,
+    /// A folder, made if missing; nothing in it is overwritten
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let settings = Settings::load(&self.settings).map_err(|error| Failure::usage(error.to_string()))?;
+        let failure = |error| Failure::file("--out", &self.out, &error);
+        std::fs::create_dir_all(&self.out).map_err(failure)?;
+        let (database, checkpoint) = (self.out.join("vendkey.db"), self.out.join("vendkey.db.checkpoint"));
+        // First: a checkpoint that is newer than its database says that records were lost.
+        let kept = checkpoint_file::read(&settings.store.checkpoint_file).map_err(|error| {
+            Failure::file("store.checkpoint_file", &settings.store.checkpoint_file, &error)
+        })?;
+        sqlite::copy(&settings.store.path, &database).map_err(|error| Failure::text(error.to_string()))?;
+        let checkpoint = match kept {
+            Some(text) => {
+                checkpoint_file::write(&checkpoint, &text).map_err(failure)?;
+                checkpoint.display().to_string()
+            }
+            None => "none yet".to_owned(),
+        };
+        println!(
+            "{}\nNow back up the HSM's token.",
+            output::fields([("database", database.display().to_string()), ("checkpoint", checkpoint)])
+        );
+        Ok(())
+    }
+}
