@@ -272,7 +272,7 @@ async fn a_new_certificate_is_taken_up_under_load() {
 fn serial(endpoint: &str) -> String {
     let (_, said) = s_client(endpoint, &["-alpn", "h2"]);
     let from = said.find("-----BEGIN").unwrap();
-    String::from_utf8(openssl(&["x509", "-noout", "-serial"], said[from..].as_bytes())).unwrap()
+    String::from_utf8(openssl(&["x509", "-noout", "-serial"], &said.as_bytes()[from..])).unwrap()
 }
 
 #[tokio::test]
