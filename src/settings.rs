@@ -164,14 +164,14 @@ struct Reader<'a> {
 }
 
 /// How long a scheduled destruction can be taken back unless the settings say otherwise.
-const DESTROY_DELAY: Duration = Duration::from_hours(168);
+const DESTROY_DELAY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// And at most.
-const LONGEST_DELAY: Duration = Duration::from_hours(24 * 365);
+const LONGEST_DELAY: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A long weekend.
-const APPROVAL_EXPIRY: Duration = Duration::from_hours(72);
+const APPROVAL_EXPIRY: Duration = Duration::from_secs(72 * 3600);
 /// Four weeks: what nobody approved by then was forgotten.
-const LONGEST_EXPIRY: Duration = Duration::from_hours(24 * 28);
+const LONGEST_EXPIRY: Duration = Duration::from_secs(28 * 24 * 3600);
 
 /// The prefix of overriding variables; the client's own variables have no double underscore.
 const PREFIX: &str = "VENDKEY_";
@@ -473,7 +473,7 @@ mod tests {
             parse(&format!("{GOOD}[vending]\ndestroy_delay = '{text}'\n"), &[])
                 .map(|s| s.vending.destroy_delay)
         };
-        assert_eq!(parse(GOOD, &[]).unwrap().vending.destroy_delay, Duration::from_hours(168));
+        assert_eq!(parse(GOOD, &[]).unwrap().vending.destroy_delay, Duration::from_secs(7 * 24 * 3600));
         assert_eq!(delay("0s").unwrap(), Duration::ZERO);
         assert_eq!(delay("36h").unwrap(), Duration::from_hours(36));
         for bad in ["", "7", "-1h", "8761h"] {
