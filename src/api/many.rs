@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prost::Message as _;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Extensions, Status, Streaming};
@@ -25,6 +26,8 @@ use crate::{
 pub(super) const MOST: usize = 1_000;
 /// How many requests of a stream share a commit at most.
 const CHUNK: usize = 512;
+/// The largest request of a stream, in bytes: whoever sends larger ones wants the server's memory, and no token.
+const LARGEST: usize = 16_384;
 /// How many chunks of a stream may be on record and wait for the HSM.
 const AHEAD: usize = 2;
 
@@ -103,6 +106,10 @@ pub(super) fn stream(
             // Whole messages count, not bytes: a client that trickles holds no stream open.
             let next = timeout(idle, inbound.message()).await.unwrap_or_else(|_| Err(ended_idle()));
             match next {
+                Ok(Some(next)) if next.encoded_len() > LARGEST => {
+                    let _ = broken.send(Err(too_large())).await;
+                    return;
+                }
                 Ok(Some(next)) => {
                     if request.send(next).await.is_err() {
                         return;
@@ -145,6 +152,11 @@ pub(super) fn stream(
         }
     });
     ReceiverStream::new(answered)
+}
+
+fn too_large() -> Status {
+    let fault = ("request".to_owned(), format!("at most {LARGEST} bytes are expected"));
+    Refusal::fields(Reason::InvalidFields, vec![fault]).issued(Issued::Maybe).into()
 }
 
 /// Whatever came before has its answer, unless the HSM was slower than the client was idle.

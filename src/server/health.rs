@@ -1,6 +1,6 @@
 //! What `grpc.health.v1` says: SERVING only while the HSM and the store are well.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
@@ -9,6 +9,7 @@ use tokio::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    access::methods,
     clock::Clock,
     hsm::{Health, Hsm},
     metrics,
@@ -18,16 +19,6 @@ use crate::{
 
 /// How often the store is asked.
 const STORE_PROBE: Duration = Duration::from_secs(5);
-
-/// The services whose health is that of the whole; the empty name is the server.
-const SERVICES: [&str; 6] = [
-    "",
-    "vendkey.v1.AuditService",
-    "vendkey.v1.ConfigurationService",
-    "vendkey.v1.LedgerService",
-    "vendkey.v1.PublicKeyService",
-    "vendkey.v1.TokenService",
-];
 
 /// How long the store may take to write a row.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
@@ -40,6 +31,12 @@ async fn probed(store: &dyn Store, now_ms: i64) -> Option<String> {
     }
 }
 
+/// Our own services.
+fn services() -> BTreeSet<&'static str> {
+    let ours = methods().iter().filter_map(|(method, _)| method.strip_prefix('/')?.split('/').next());
+    ours.filter(|service| service.starts_with("vendkey.")).collect()
+}
+
 /// Keeps the report true until the task is ended; `ready` hears when the first word was said.
 pub(super) async fn watch(
     reporter: HealthReporter,
@@ -50,6 +47,7 @@ pub(super) async fn watch(
     ready: oneshot::Sender<()>,
 ) {
     let mut ready = Some(ready);
+    let services = services();
     let mut health = hsm.health();
     let mut probe = interval(STORE_PROBE);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -73,7 +71,9 @@ pub(super) async fn watch(
         if serving != Some(ill.is_none()) {
             serving = Some(ill.is_none());
             let status = if ill.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
-            for service in SERVICES {
+            // The empty name is the server.
+            reporter.set_service_status("", status).await;
+            for &service in &services {
                 reporter.set_service_status(service, status).await;
             }
         }

@@ -15,7 +15,11 @@ use sha2::Digest as _;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::harness::{Api, Authority, DKGA04, Home, Server, Validity, openssl, ten_kwh};
+use vendkey::api::v1::{
+    ListClientsRequest, client_service_client::ClientServiceClient, token_service_client::TokenServiceClient,
+};
+
+use crate::harness::{Api, Authority, DKGA04, Home, Server, Validity, openssl, reason, ten_kwh};
 
 fn port(endpoint: &str) -> &str {
     endpoint.rsplit(':').next().unwrap()
@@ -35,6 +39,11 @@ async fn reach(
     let channel = endpoint.tls_config(tls).unwrap().connect().await.map_err(|error| format!("{error:?}"))?;
     let called = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
     called.map(|_| channel).map_err(|status| format!("{status:?}"))
+}
+
+/// The API over one connection as administrator and till.
+fn both(home: &Home, channel: Channel) -> Api {
+    Api { tokens: Api::over(channel.clone(), &home.till()).tokens, ..Api::over(channel, &home.credential()) }
 }
 
 /// Whether openssl's client comes through with these options, and what it says.
@@ -118,7 +127,7 @@ async fn clients_must_prove_themselves_where_that_is_required() {
         assert!(reached.is_err(), "{what} was let in");
     }
     let channel = reach(&server.endpoint, &ca, Some(&good)).await.unwrap();
-    let mut api = Api::over(channel, &home.credential());
+    let mut api = both(&home, channel);
     let configuration = api.configuration(DKGA04).await;
     api.issue(ten_kwh(&configuration)).await.unwrap();
 
@@ -142,6 +151,56 @@ async fn clients_must_prove_themselves_where_that_is_required() {
 }
 
 #[tokio::test]
+async fn a_certificate_stands_for_a_credential() {
+    let home = Home::new();
+    let clients = Authority::new(&home, "clients");
+    let (server, authority) = served(&home, "client_auth = 'optional'\nclient_ca_file = 'clients.pem'\n");
+    let ca = authority.certificate();
+    let identity = clients.sign(&home, "till", &Validity::Good);
+    let plain = reach(&server.endpoint, &ca, None).await.unwrap();
+    let configuration = both(&home, plain.clone()).configuration(DKGA04).await;
+
+    let endpoint = format!("https://localhost:{}", port(&server.endpoint));
+    let run = |arguments: &[&str]| {
+        let mut command = home.command(arguments);
+        let done =
+            command.env("VENDKEY_ENDPOINT", &endpoint).env("VENDKEY_CA", home.path("authority.pem")).output();
+        let done = done.unwrap();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let till: serde_json::Value =
+        serde_json::from_str(&run(&["client", "create", "till 9", "--preset", "till", "--json"])).unwrap();
+    let issue = async |identity: Option<&Identity>| {
+        let channel = reach(&server.endpoint, &ca, identity).await.unwrap();
+        TokenServiceClient::new(channel).issue_token(ten_kwh(&configuration)).await
+    };
+    assert_eq!(reason(&issue(Some(&identity)).await.unwrap_err()), "CREDENTIAL_REFUSED");
+    let name = "uri:urn:vendkey-test:till";
+    run(&["credential", "create", till["name"].as_str().unwrap(), "--certificate", name]);
+    // What was refused a moment ago is asked for again.
+    issue(Some(&identity)).await.unwrap();
+    assert_eq!(reason(&issue(None).await.unwrap_err()), "CREDENTIAL_MISSING");
+
+    // The command needs no credential beside it, and the certificate gives no more than the client has.
+    let listed = home
+        .command(&["configuration", "list", "--endpoint", &endpoint, "--ca", &home.text("authority.pem")])
+        .args(["--client-certificate", &home.text("till.pem"), "--client-key", &home.text("till.key")])
+        .env_remove("VENDKEY_CREDENTIAL_FILE")
+        .output()
+        .unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let channel = reach(&server.endpoint, &ca, Some(&identity)).await.unwrap();
+    let denied = ClientServiceClient::new(channel).list_clients(ListClientsRequest::default()).await;
+    assert_eq!(reason(&denied.unwrap_err()), "PERMISSION_DENIED");
+    run(&["credential", "disable", &format!("credentials/{name}")]);
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while issue(Some(&identity)).await.is_ok() {
+        assert!(Instant::now() < give_up, "a disabled certificate is let in");
+    }
+}
+
+#[tokio::test]
 async fn clients_may_prove_themselves_where_that_is_optional() {
     let home = Home::new();
     let clients = Authority::new(&home, "clients");
@@ -161,7 +220,7 @@ async fn a_new_certificate_is_taken_up_under_load() {
     let (server, authority) = served(&home, "");
     let ca = authority.certificate();
     let channel = reach(&server.endpoint, &ca, None).await.unwrap();
-    let mut api = Api::over(channel, &home.credential());
+    let mut api = both(&home, channel);
     let configuration = api.configuration(DKGA04).await;
 
     let enough = Arc::new(AtomicBool::new(false));
@@ -213,7 +272,7 @@ async fn a_new_certificate_is_taken_up_under_load() {
 fn serial(endpoint: &str) -> String {
     let (_, said) = s_client(endpoint, &["-alpn", "h2"]);
     let from = said.find("-----BEGIN").unwrap();
-    String::from_utf8(openssl(&["x509", "-noout", "-serial"], said[from..].as_bytes())).unwrap()
+    String::from_utf8(openssl(&["x509", "-noout", "-serial"], &said.as_bytes()[from..])).unwrap()
 }
 
 #[tokio::test]

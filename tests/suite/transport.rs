@@ -49,7 +49,7 @@ async fn health_needs_none_and_says_serving() {
     let home = Home::new();
     let server = Server::start(&home);
     let channel = Endpoint::from_shared(server.endpoint.clone()).unwrap().connect().await.unwrap();
-    for service in ["", "vendkey.v1.TokenService", "vendkey.v1.ConfigurationService"] {
+    for service in ["", "vendkey.v1.TokenService", "vendkey.v1.ClientService", "vendkey.v1.ApprovalService"] {
         assert_eq!(health(channel.clone(), service).await, ServingStatus::Serving, "{service}");
     }
 }

@@ -71,6 +71,11 @@ async fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// What must come about in time.
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it comes in time")
+}
+
 /// A body that is sent piece by piece, and not to its end.
 struct Pieces(mpsc::Receiver<Vec<u8>>);
 
@@ -96,7 +101,7 @@ fn begin(
     let request = Request::post(format!("http://localhost{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .header("authorization", format!("Bearer {}", home.credential()))
+        .header("authorization", format!("Bearer {}", home.till()))
         .body(Body::new(Pieces(body)))
         .unwrap();
     let call = tokio::spawn(async move { channel.ready().await.unwrap().call(request).await.unwrap() });
@@ -162,11 +167,11 @@ async fn slow_clients_hold_nobody_and_are_shown_out() {
         api.issue(ten_kwh(&configuration)).await.unwrap();
     }
     for (_pieces, call) in halves {
-        let status = status(&call.await.unwrap());
+        let status = status(&within(call).await.unwrap());
         assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "REQUEST_TOO_SLOW"));
         assert_eq!(issued(&status), "no");
     }
-    assert_eq!(reason(&status(&trickled.await.unwrap())), "REQUEST_TOO_SLOW");
+    assert_eq!(reason(&status(&within(trickled).await.unwrap())), "REQUEST_TOO_SLOW");
     trickling.abort();
     for connection in silent {
         closed(connection);
@@ -197,7 +202,7 @@ async fn a_stream_that_idles_is_ended_with_a_reason() {
     requests.send(meter_test()).await.unwrap();
     let answer = answers.message().await.unwrap().unwrap();
     assert!(matches!(answer.result, Some(token_result::Result::Token(_))), "{answer:?}");
-    let status = answers.message().await.unwrap_err();
+    let status = within(answers.message()).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "STREAM_IDLE"));
     assert_eq!(issued(&status), "maybe");
 
@@ -224,22 +229,38 @@ async fn a_stream_that_idles_is_ended_with_a_reason() {
             }
         }
     };
-    let trailers = tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    let trailers = within(ended).await;
     assert_eq!(reason(&Status::from_header_map(&trailers).unwrap()), "STREAM_IDLE");
     trickling.abort();
+}
+
+#[tokio::test]
+async fn a_stream_takes_no_large_requests() {
+    let (home, server) = with_settings("");
+    let mut api = server.api(&home).await;
+    let mut large = meter_test();
+    large.configuration = "x".repeat(20_000);
+    let requests = ReceiverStream::new({
+        let (requests, receiver) = mpsc::channel(4);
+        requests.send(large).await.unwrap();
+        receiver
+    });
+    let mut answers = api.tokens.stream_tokens(requests).await.unwrap().into_inner();
+    let status = within(answers.message()).await.unwrap_err();
+    assert_eq!(reason(&status), "INVALID_FIELDS");
 }
 
 #[tokio::test]
 async fn whoever_does_not_take_answers_is_cut_off() {
     let (home, server) = with_settings("[wire]\nstream_idle_seconds = 1\n");
     let narrow = Endpoint::from_shared(server.endpoint.clone()).unwrap().initial_stream_window_size(1_000);
-    let mut greedy = Api::over(narrow.connect().await.unwrap(), &home.credential());
+    let mut greedy = Api::over(narrow.connect().await.unwrap(), &home.till());
     let (requests, receiver) = mpsc::channel(4);
     let mut answers = greedy.tokens.stream_tokens(ReceiverStream::new(receiver)).await.unwrap().into_inner();
     let sending = tokio::spawn(async move { while requests.send(meter_test()).await.is_ok() {} });
     until("a cut", || home.log().contains("answers were not taken")).await;
     sending.abort();
-    while let Ok(answer) = answers.message().await {
+    while let Ok(answer) = within(answers.message()).await {
         assert!(answer.is_some(), "the stream ended in order");
     }
 }
@@ -407,7 +428,7 @@ async fn metrics_count_and_name_nobody() {
         "vendkey_tokens_total{class=\"0\",subclass=\"0\",replay=\"no\"} 1\n",
         "vendkey_tokens_total{class=\"0\",subclass=\"0\",replay=\"yes\"} 1\n",
         "vendkey_refusals_total{reason=\"INVALID_FIELDS\"} 1\n",
-        "vendkey_connections{listener=\"main\"} 1\n",
+        "vendkey_connections{listener=\"main\"} 2\n",
         "vendkey_hsm_up 1\n",
         "vendkey_store_up 1\n",
     ] {
@@ -426,7 +447,8 @@ async fn administrators_have_a_listener_of_their_own() {
     let mut administrators = Api::connect(&administration, &home.credential()).await;
     let configuration = administrators.configuration(DKGA04).await;
     tills.issue(ten_kwh(&configuration)).await.unwrap();
-    let refused = administrators.issue(ten_kwh(&configuration)).await.unwrap_err();
+    let mut lost = Api::connect(&administration, &home.till()).await;
+    let refused = lost.issue(ten_kwh(&configuration)).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
     let listed = tills.configurations.list_configurations(ListConfigurationsRequest::default()).await;
     assert_eq!(listed.unwrap_err().code(), Code::Unimplemented);
