@@ -164,14 +164,14 @@ struct Reader<'a> {
 }
 
 /// How long a scheduled destruction can be taken back unless the settings say otherwise.
-const DESTROY_DELAY: Duration = Duration::from_hours(168);
+const DESTROY_DELAY: Duration = Duration::from_secs(168 * 3_600);
 /// And at most.
-const LONGEST_DELAY: Duration = Duration::from_hours(24 * 365);
+const LONGEST_DELAY: Duration = Duration::from_secs(365 * 86_400);
 
 /// A long weekend.
-const APPROVAL_EXPIRY: Duration = Duration::from_hours(72);
+const APPROVAL_EXPIRY: Duration = Duration::from_secs(72 * 3_600);
 /// Four weeks: what nobody approved by then was forgotten.
-const LONGEST_EXPIRY: Duration = Duration::from_hours(24 * 28);
+const LONGEST_EXPIRY: Duration = Duration::from_secs(28 * 86_400);
 
 /// The prefix of overriding variables; the client's own variables have no double underscore.
 const PREFIX: &str = "VENDKEY_";
@@ -473,9 +473,9 @@ mod tests {
             parse(&format!("{GOOD}[vending]\ndestroy_delay = '{text}'\n"), &[])
                 .map(|s| s.vending.destroy_delay)
         };
-        assert_eq!(parse(GOOD, &[]).unwrap().vending.destroy_delay, Duration::from_hours(168));
+        assert_eq!(parse(GOOD, &[]).unwrap().vending.destroy_delay, DESTROY_DELAY);
         assert_eq!(delay("0s").unwrap(), Duration::ZERO);
-        assert_eq!(delay("36h").unwrap(), Duration::from_hours(36));
+        assert_eq!(delay("36h").unwrap(), Duration::from_secs(36 * 3_600));
         for bad in ["", "7", "-1h", "8761h"] {
             assert!(delay(bad).is_err(), "{bad}");
         }
@@ -484,10 +484,10 @@ mod tests {
     #[test]
     fn approvals_and_their_time() {
         let access = parse(GOOD, &[]).unwrap().access;
-        assert_eq!((access.approvals, access.approval_expiry), (1, Duration::from_hours(72)));
+        assert_eq!((access.approvals, access.approval_expiry), (1, APPROVAL_EXPIRY));
         let access = parse(&format!("{GOOD}[access]\napprovals = 2\napproval_expiry = '1h 30m'\n"), &[]);
         let access = access.unwrap().access;
-        assert_eq!((access.approvals, access.approval_expiry), (2, Duration::from_mins(90)));
+        assert_eq!((access.approvals, access.approval_expiry), (2, Duration::from_secs(5_400)));
         for bad in ["approvals = 0", "approvals = 10", "approval_expiry = '0s'", "approval_expiry = '-1h'"] {
             assert!(parse(&format!("{GOOD}[access]\n{bad}\n"), &[]).is_err(), "{bad}");
         }

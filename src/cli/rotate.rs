@@ -14,11 +14,14 @@ use crate::{
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// The key that opens uploads: whoever uploads must fetch the new one
-    ServerKey(Arguments),
+    #[command(name = "server-key")]
+    Server(Arguments),
     /// The key that signs checkpoints of the audit chain
-    AuditKey(Arguments),
+    #[command(name = "audit-key")]
+    Audit(Arguments),
     /// The key that seals the rows that decide
-    RowSealKey(Arguments),
+    #[command(name = "row-seal-key")]
+    RowSeal(Arguments),
 }
 
 #[derive(Args)]
@@ -36,9 +39,9 @@ pub(super) struct Arguments {
 impl Command {
     pub(super) fn run(self) -> Result<(), Failure> {
         let (role, arguments) = match self {
-            Self::ServerKey(arguments) => (Role::Legacy, arguments),
-            Self::AuditKey(arguments) => (Role::Audit, arguments),
-            Self::RowSealKey(arguments) => (Role::RowSeal, arguments),
+            Self::Server(arguments) => (Role::Legacy, arguments),
+            Self::Audit(arguments) => (Role::Audit, arguments),
+            Self::RowSeal(arguments) => (Role::RowSeal, arguments),
         };
         let settings =
             Settings::load(&arguments.settings).map_err(|error| Failure::usage(error.to_string()))?;

@@ -242,8 +242,11 @@ fn prove(
 
 type Message = [u8; DKGA04_MESSAGE_BYTES];
 
+/// A derivation with the message that it is made from.
+type Test = ((VendingKey, Derivation), Message);
+
 /// Two derivations of this key's kind, from random messages.
-fn test_derivations(key: VendingKey) -> Result<[((VendingKey, Derivation), Message); 2], HsmError> {
+fn test_derivations(key: VendingKey) -> Result<[Test; 2], HsmError> {
     let mut random = [[0; DKGA04_MESSAGE_BYTES]; 2];
     for message in &mut random {
         fill_random(message)?;

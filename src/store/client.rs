@@ -50,6 +50,7 @@ pub struct Client {
 
 /// A change to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "made once for a call and never kept")]
 pub enum ClientChange {
     /// Replaces what is not fixed, if the client is still as it was read.
     Replace {

@@ -105,7 +105,7 @@ impl Seals {
 fn message(table: Table, row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
     let statement: &rusqlite::Statement<'_> = row.as_ref();
     let mut columns: Vec<(&str, ValueRef<'_>)> = Vec::with_capacity(statement.column_count());
-    for (index, name) in statement.column_names().into_iter().enumerate() {
+    for (index, name) in statement.column_names().enumerate() {
         if name != "seal" {
             columns.push((name, row.get_ref(index)?));
         }
