@@ -176,13 +176,6 @@ CREATE UNIQUE INDEX issued_tokens_by_request ON issued_tokens (client, request_i
 -- No two tokens of one meter share a TID: whatever the committer may get wrong, the database refuses.
 CREATE UNIQUE INDEX issued_tokens_by_meter ON issued_tokens (pan, base_date, tid) WHERE pan IS NOT NULL;
 
--- Whatever is deleted from the ledger, the last TID of its meter stays.
-CREATE TRIGGER issued_tokens_leave_their_tid BEFORE DELETE ON issued_tokens WHEN old.tid IS NOT NULL
-BEGIN
-    INSERT INTO meters (pan, base_date, last_tid) VALUES (old.pan, old.base_date, old.tid)
-    ON CONFLICT DO UPDATE SET last_tid = excluded.last_tid WHERE excluded.last_tid > last_tid;
-END;
-
 -- One row: what the health probe last wrote, which shows that the store takes writes.
 CREATE TABLE heartbeat (
     one   INTEGER PRIMARY KEY CHECK (one = 1),

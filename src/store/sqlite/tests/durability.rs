@@ -119,7 +119,12 @@ async fn no_digits_of_a_request_reach_the_log_of_a_failure() {
     let scene = Scene::new().await;
     let result = scene
         .store
-        .write(|c| Ok(c.execute("INSERT INTO meters VALUES (600727111111111153, 2014, 99999999)", [])?))
+        .write(|c| {
+            Ok(c.execute(
+                "INSERT INTO meters (pan, base_date, last_tid) VALUES (600727111111111153, 2014, 99999999)",
+                [],
+            )?)
+        })
         .await;
     let Err(StoreError::Defect { reason }) = result else { panic!("{result:?}") };
     assert!(!reason.contains("6007271111"), "{reason}");
