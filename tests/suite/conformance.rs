@@ -49,7 +49,7 @@ fn every_published_vector_passes_through_the_hsm() {
     assert!(page.contains(&format!("{vectors} passed, 0 failed, 0 skipped")) && page.contains("SoftHSM"));
 
     // The session objects are gone with the process.
-    assert_eq!(crate::harness::key_objects(&home), 1, "the row-seal key alone");
+    assert_eq!(crate::harness::key_objects(&home), 2, "the row-seal key and the fingerprint key alone");
 }
 
 #[test]

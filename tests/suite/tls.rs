@@ -151,6 +151,22 @@ async fn clients_must_prove_themselves_where_that_is_required() {
 }
 
 #[tokio::test]
+async fn a_connection_ends_with_the_certificate_that_opened_it() {
+    let home = Home::new();
+    let clients = Authority::new(&home, "clients");
+    let (server, authority) = served(&home, "client_auth = 'required'\nclient_ca_file = 'clients.pem'\n");
+    let identity = clients.sign(&home, "till", &Validity::Seconds(15));
+    let channel = reach(&server.endpoint, &authority.certificate(), Some(&identity)).await.unwrap();
+    let mut open = HealthClient::new(channel);
+    let give_up = Instant::now() + Duration::from_secs(60);
+    // The client connects again by itself, and is refused.
+    while open.check(HealthCheckRequest::default()).await.is_ok() {
+        assert!(Instant::now() < give_up, "the connection goes on with an expired certificate");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_stands_for_a_credential() {
     let home = Home::new();
     let clients = Authority::new(&home, "clients");

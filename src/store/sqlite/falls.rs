@@ -21,7 +21,10 @@ pub(super) fn lowerable(connection: &Connection, to: Seed) -> Result<Result<Tid,
     }
     let issued: Option<Tid> = connection
         .prepare_cached(
-            "SELECT tid FROM issued_tokens WHERE pan = ?1 AND base_date = ?2 ORDER BY tid DESC LIMIT 1",
+            "SELECT tid FROM issued_tokens WHERE pan = ?1 AND base_date = ?2
+             UNION ALL SELECT deleted_tid FROM meters
+             WHERE pan = ?1 AND base_date = ?2 AND deleted_tid IS NOT NULL
+             ORDER BY 1 DESC LIMIT 1",
         )?
         .query_row((pan(meter)?, base_date.year()), |row| {
             Tid::new(row.get(0)?).map_err(|_| foreign("issued_tokens.tid"))

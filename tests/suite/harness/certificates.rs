@@ -12,10 +12,11 @@ pub struct Authority {
     name: String,
 }
 
-/// From long ago, and until long hence or long ago too.
+/// From long ago, and until long hence, long ago too, or soon.
 pub enum Validity {
     Good,
     Expired,
+    Seconds(u32),
 }
 
 const CURVE: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
@@ -59,8 +60,12 @@ impl Authority {
         let made = ["req", "-subj", &subject, "-addext", &names, "-keyout", &key, "-out", &request];
         openssl(&[&made[..], &CURVE[..]].concat(), b"");
         let end = match validity {
-            Validity::Good => "20491231000000Z",
-            Validity::Expired => "20200201000000Z",
+            Validity::Good => "20491231000000Z".to_owned(),
+            Validity::Expired => "20200201000000Z".to_owned(),
+            Validity::Seconds(left) => {
+                let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs((*left).into());
+                end.strftime("%Y%m%d%H%M%SZ").to_string()
+            }
         };
         let certificate = self.text(&format!("{name}.pem"));
         let (config, own, own_key) = (self.text("config"), self.text("certificate"), self.text("key"));
@@ -82,7 +87,7 @@ impl Authority {
                 "-startdate",
                 "20200101000000Z",
                 "-enddate",
-                end,
+                &end,
             ],
             b"",
         );

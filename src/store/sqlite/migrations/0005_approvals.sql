@@ -50,8 +50,8 @@ CREATE TABLE approval_votes (
     UNIQUE (approval, client)
 ) STRICT;
 
--- The last TID of a meter falls in one case: several persons decided it. The fall is written down here first, and no TID of a row of the
--- ledger may lie above it, so that none is given twice.
+-- The last TID of a meter falls in one case: several persons decided it. The fall is written down here first, and no TID that a token
+-- had may lie above it, so that none is given twice.
 CREATE TABLE meter_falls (
     number     INTEGER PRIMARY KEY,
     pan        INTEGER NOT NULL,
@@ -67,6 +67,17 @@ CREATE TABLE meter_falls (
 
 CREATE UNIQUE INDEX meter_falls_open ON meter_falls (open) WHERE open = 1;
 
+-- The highest TID of a row that was deleted from the ledger: no token shows any more that it was given.
+ALTER TABLE meters ADD COLUMN deleted_tid INTEGER CHECK (deleted_tid BETWEEN 0 AND 16777215);
+
+CREATE TRIGGER deleted_tokens_bind_their_meter BEFORE DELETE ON issued_tokens WHEN old.tid IS NOT NULL
+BEGIN
+    INSERT INTO meters (pan, base_date, last_tid, deleted_tid) VALUES (old.pan, old.base_date, old.tid, old.tid)
+    ON CONFLICT DO UPDATE SET
+        last_tid = max(last_tid, excluded.last_tid),
+        deleted_tid = max(coalesce(deleted_tid, 0), excluded.deleted_tid);
+END;
+
 DROP TRIGGER meters_never_fall;
 
 CREATE TRIGGER meters_never_fall BEFORE UPDATE OF last_tid ON meters
@@ -78,8 +89,8 @@ BEGIN
 END;
 
 CREATE TRIGGER meters_never_fall_below_their_tokens BEFORE UPDATE OF last_tid ON meters
-WHEN new.last_tid < old.last_tid AND EXISTS (
-    SELECT 1 FROM issued_tokens WHERE pan = old.pan AND base_date = old.base_date AND tid > new.last_tid)
+WHEN new.last_tid < old.last_tid AND (new.last_tid < old.deleted_tid OR EXISTS (
+    SELECT 1 FROM issued_tokens WHERE pan = old.pan AND base_date = old.base_date AND tid > new.last_tid))
 BEGIN
     SELECT RAISE(ABORT, 'the last TID of a meter never falls below one that was given');
 END;

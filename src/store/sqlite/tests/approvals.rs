@@ -224,6 +224,11 @@ async fn a_last_tid_falls_to_the_last_token_and_no_further() {
         panic!("not new")
     };
     assert_eq!(tid_of(&next), 5_001, "no TID is given twice");
+    // What the ledger has forgotten was given all the same.
+    scene.store.write(|c| Ok(c.execute("DELETE FROM issued_tokens", [])?)).await.unwrap();
+    scene.store.seed_last_tids(vec![seed(9_000)], Actor::Local, NOW_MS).await.unwrap();
+    assert_eq!(lower(5_000).await, Err(LowerRefused::Issued { issued: tid(5_001) }));
+    assert_eq!(lower(5_001).await, Ok(tid(9_000)));
 }
 
 #[tokio::test]
