@@ -9,6 +9,7 @@ mod issue;
 mod key_change;
 mod policy;
 mod restore;
+mod together;
 mod verify;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use issue::{Asked, IssueOrder, IssuedToken, MeterNumber, RecordedOrders};
 pub use key_change::{IssuedKeyChange, KeyChangeOrder};
 pub use policy::Policy;
 pub use restore::RestoreError;
+pub use together::Together;
 pub use verify::{Verdict, Verified, VerifyOrder, section_fields};
 
 use crate::{
