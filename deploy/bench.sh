@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures a server of its own on SoftHSM: everything lies in target/bench-home, on a disk and not in memory.
-# SECONDS_EACH=5, CLIENTS=64, TLS=1 in the environment change it. The figures go to target/bench.json too.
+# SECONDS_EACH=5, CLIENTS=64, TLS=1, FILL=ROWS in the environment change it. The figures go to target/bench.json too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
@@ -59,4 +59,4 @@ vendkey client create bench --preset till --out "$home/till" >/dev/null
 
 say "measuring"
 vendkey bench --credential-file "$home/till" --dkga04 "$dkga04" --dkga02 "$dkga02" --settings "$home/vendkey.toml" --server-pid "$server" \
-    --seconds "${SECONDS_EACH:-5}" --clients "${CLIENTS:-64}" --report "$target/bench.json"
+    ${FILL:+--fill "$FILL"} --seconds "${SECONDS_EACH:-5}" --clients "${CLIENTS:-64}" --report "$target/bench.json"

@@ -28,19 +28,20 @@ use crate::{
         meter::{Drn, MeterError, MeterPan},
         token::{Display, Payload},
     },
-    vending::{Asked, IssueOrder, IssuedToken, MeterNumber, Vending},
+    vending::{Asked, IssueOrder, IssuedToken, MeterNumber, Together, Vending},
 };
 
 /// The service.
 pub struct Tokens {
     vending: Arc<Vending>,
+    together: Together,
     stream_idle: Duration,
 }
 
 impl Tokens {
     /// Over the acts. A stream on which nothing comes for `stream_idle` is ended.
     pub fn new(vending: Arc<Vending>, stream_idle: Duration) -> Self {
-        Self { vending, stream_idle }
+        Self { together: Together::start(vending.clone()), vending, stream_idle }
     }
 }
 
@@ -80,7 +81,7 @@ impl TokenService for Tokens {
         match parse(request, deadline)? {
             Parsed::Sequenced(order) => {
                 let asked = order.asked;
-                let issued = self.vending.issue(&caller, order).await.map_err(Refusal::from)?;
+                let issued = self.together.issue(&caller, order).await.map_err(Refusal::from)?;
                 Ok(Response::new(sequenced(&issued, asked, finer)?))
             }
             Parsed::Display { request_id, display } => {

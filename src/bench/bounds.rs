@@ -1,7 +1,11 @@
 //! What the machine itself can do: HSM operations and durable rows, without the service around them.
 
 use std::{
-    sync::Arc,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -9,7 +13,9 @@ use uuid::Uuid;
 
 use super::{BenchError, meters::Meters};
 use crate::{
-    hsm::{Hsm, HsmSettings, KeyKind, MOST_DECODER_KEYS, VendingKeyMaterial},
+    hsm::{
+        Hsm, HsmSettings, KeyId, KeyKind, MOST_DECODER_KEYS, VendingKey, VendingKeyClass, VendingKeyMaterial,
+    },
     settings::Settings,
     store::{
         Actor, Begun, ClientId, ConfigurationId, Content, FinishedState, ImportedFields, Limits, NewClient,
@@ -22,7 +28,7 @@ use crate::{
             Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry, KeyRevision, KeyType, TariffIndex,
         },
         derivation::Derivation,
-        meter::MeterPan,
+        meter::{Iin, MeterPan},
         tid::{Tid, TidWindow},
         token::{Payload, Rnd, Service},
     },
@@ -31,9 +37,32 @@ use crate::{
 /// HMACs of one job, which are as many calls.
 const CALLS: usize = 128;
 
-/// Derivations in a second: DKGA04 by HMAC, and DKGA02 in batches. The keys are of this run alone.
-pub(super) async fn hsm(settings: &HsmSettings, window: Duration) -> Result<(f64, f64), BenchError> {
+/// Derivations in a second.
+pub(super) struct HsmRates {
+    /// HMACs by the vending key of the service's own configuration, which lies in the token.
+    pub(super) token_hmac: Option<f64>,
+    /// HMACs by a key that lies in memory as long as its session.
+    pub(super) session_hmac: f64,
+    /// DKGA02 in batches.
+    pub(super) des: f64,
+}
+
+/// Measures what the HSM can do. Keys that are not `dkga04`'s are of this run alone.
+pub(super) async fn hsm(
+    settings: &HsmSettings,
+    dkga04: Option<&str>,
+    window: Duration,
+) -> Result<HsmRates, BenchError> {
     let hsm = Hsm::start(settings.clone())?;
+    let token_hmac = match dkga04 {
+        None => None,
+        Some(name) => {
+            let id = name.strip_prefix("configurations/").unwrap_or(name);
+            let id: ConfigurationId = id.parse().map_err(fault)?;
+            let key = VendingKey { id: KeyId(id.to_bytes()), class: VendingKeyClass::Hmac };
+            Some(derivations(&hsm, key, derivation(Dkga::Dkga04)?, CALLS, window).await?)
+        }
+    };
     let mut rates = [0.0; 2];
     for (rate, (dkga, kind, length, at_once)) in rates
         .iter_mut()
@@ -49,16 +78,32 @@ pub(super) async fn hsm(settings: &HsmSettings, window: Duration) -> Result<(f64
             VendingKeyMaterial::from_slice(kind, &key[..length]).map_err(crate::hsm::HsmError::from)?;
         let Some(material) = material else { continue };
         let session = hsm.import_session_key(material).await?;
-        let derivation = derivation(dkga)?;
-        let wanted: Vec<_> = (0..at_once).map(|_| (session.key(), derivation)).collect();
-        let (start, mut done) = (Instant::now(), 0);
+        *rate = derivations(&hsm, session.key(), derivation(dkga)?, at_once, window).await?;
+    }
+    hsm.stop();
+    let [session_hmac, des] = rates;
+    Ok(HsmRates { token_hmac, session_hmac, des })
+}
+
+/// So many at once, again and again, and twice, so that the HSM's thread never waits for the next.
+async fn derivations(
+    hsm: &Hsm,
+    key: VendingKey,
+    derivation: Derivation,
+    at_once: usize,
+    window: Duration,
+) -> Result<f64, BenchError> {
+    let wanted = vec![(key, derivation); at_once];
+    let start = Instant::now();
+    let derive = async || {
+        let mut done = 0;
         while start.elapsed() < window {
             done += hsm.with_decoder_keys(hsm.try_reserve()?, wanted.clone(), |keys| keys.len()).await?;
         }
-        *rate = done as f64 / start.elapsed().as_secs_f64();
-    }
-    hsm.stop();
-    Ok((rates[0], rates[1]))
+        Ok::<_, BenchError>(done)
+    };
+    let (one, other) = tokio::try_join!(derive(), derive())?;
+    Ok((one + other) as f64 / start.elapsed().as_secs_f64())
 }
 
 fn fault(error: impl std::fmt::Display) -> BenchError {
@@ -88,8 +133,16 @@ fn derivation(dkga: Dkga) -> Result<Derivation, BenchError> {
 /// Rows of one commit, as a stream makes them.
 const ROWS: usize = 512;
 
-/// Durable rows in a second, chain included, in a new database on the same disk as the server's.
-pub(super) async fn ledger(settings: &Settings, window: Duration) -> Result<f64, BenchError> {
+/// Meters of the database that is measured.
+const POPULATION: u64 = 2_000_000;
+
+/// Durable rows in a second, chain included, in a new database on the same disk as the server's; and once more when it has grown by
+/// so many rows, if that is asked for.
+pub(super) async fn ledger(
+    settings: &Settings,
+    window: Duration,
+    fill: Option<u64>,
+) -> Result<(f64, Option<f64>), BenchError> {
     let path = settings.store.path.with_extension("bench");
     let remove = || {
         for side in ["", "-wal", "-shm", ".lock"] {
@@ -100,68 +153,102 @@ pub(super) async fn ledger(settings: &Settings, window: Duration) -> Result<f64,
         }
     };
     remove();
-    let sealer = Arc::new(SoftwareSealer([7; 32]));
-    let rate = rows(&SqliteStore::open(&SqliteSettings::new(&path), sealer).map_err(fault)?, window).await;
+    let rates = rates(&path, window, fill).await;
     remove();
-    rate
+    rates
 }
 
-async fn rows(store: &SqliteStore, window: Duration) -> Result<f64, BenchError> {
-    let now_ms = 1_795_298_400_000;
-    let (client, credential) = (ClientId::generate(), "bench".to_owned());
-    let new = NewClient {
-        id: client,
-        display_name: credential.clone(),
-        rights: Rights::till(),
-        limits: Limits::default(),
-        actor: Actor::Local,
-        now_ms,
-    };
-    store.create_client(new).await.map_err(fault)?;
-    let key = NewCredential {
-        key_id: credential.clone(),
-        client,
-        proof: Proof::Secret([0; 32]),
-        expires_ms: None,
-        actor: Actor::Local,
-        now_ms,
-    };
-    store.create_credential(key).await.map_err(fault)?;
-    let attributes = attributes(Dkga::Dkga04)?;
-    let configuration = NewConfiguration {
-        id: ConfigurationId::generate(),
-        fingerprint: [1; 32],
-        display_name: credential.clone(),
-        attributes,
-        key_length: 20,
-        unservable: Vec::new(),
-        warnings: Vec::new(),
-        signer: PublicKeyId::generate(),
-        uploaded_by: client,
-        actor: Actor::Local,
-        now_ms,
-    };
-    let (Begun::Started(row) | Begun::Resumed(row) | Begun::Existing(row)) =
-        store.begin_import(configuration).await.map_err(fault)?;
-    let fields = ImportedFields { kcv: Some([0; 3]), mask: None, state: FinishedState::Enabled };
-    store.finish_import(row.id, fields, Actor::Local, now_ms).await.map_err(fault)?;
-    let tid = |value| Tid::new(value).map_err(fault);
-    let window_of_tids =
-        TidWindow { earliest: tid(6_000_000)?, ken: KeyExpiry(255), horizon: tid(6_001_440)? };
-    let meters = Meters::new();
-    let token = || {
-        let meter = MeterPan::parse(&meters.next(), attributes.iin).map_err(fault)?;
-        Ok(NewToken {
+async fn rates(path: &Path, window: Duration, fill: Option<u64>) -> Result<(f64, Option<f64>), BenchError> {
+    let sealer = Arc::new(SoftwareSealer([7; 32]));
+    let store = SqliteStore::open(&SqliteSettings::new(path), sealer).map_err(fault)?;
+    let rows = Rows::new(&store).await?;
+    let empty = rows.record(&store, Until::Time(window)).await?;
+    let Some(fill) = fill else { return Ok((empty, None)) };
+    rows.record(&store, Until::Rows(fill)).await?;
+    let full = rows.record(&store, Until::Time(window)).await?;
+    Ok((empty, Some(full)))
+}
+
+/// When to stop.
+#[derive(Clone, Copy)]
+enum Until {
+    Time(Duration),
+    Rows(u64),
+}
+
+/// What rows need to exist.
+struct Rows {
+    client: ClientId,
+    configuration: ConfigurationId,
+    iin: Iin,
+    window: TidWindow,
+    meters: Meters,
+}
+
+const CREDENTIAL: &str = "bench";
+const NOW_MS: i64 = 1_795_298_400_000;
+
+impl Rows {
+    async fn new(store: &SqliteStore) -> Result<Self, BenchError> {
+        let (client, now_ms) = (ClientId::generate(), NOW_MS);
+        let new = NewClient {
+            id: client,
+            display_name: CREDENTIAL.to_owned(),
+            rights: Rights::till(),
+            limits: Limits::default(),
+            actor: Actor::Local,
+            now_ms,
+        };
+        store.create_client(new).await.map_err(fault)?;
+        let key = NewCredential {
+            key_id: CREDENTIAL.to_owned(),
             client,
-            credential: credential.clone(),
+            proof: Proof::Secret([0; 32]),
+            expires_ms: None,
+            actor: Actor::Local,
+            now_ms,
+        };
+        store.create_credential(key).await.map_err(fault)?;
+        let attributes = attributes(Dkga::Dkga04)?;
+        let configuration = NewConfiguration {
+            id: ConfigurationId::generate(),
+            fingerprint: [1; 32],
+            display_name: CREDENTIAL.to_owned(),
+            attributes,
+            key_length: 20,
+            unservable: Vec::new(),
+            warnings: Vec::new(),
+            signer: PublicKeyId::generate(),
+            uploaded_by: client,
+            actor: Actor::Local,
+            now_ms,
+        };
+        let (Begun::Started(row) | Begun::Resumed(row) | Begun::Existing(row)) =
+            store.begin_import(configuration).await.map_err(fault)?;
+        let fields = ImportedFields { kcv: Some([0; 3]), mask: None, state: FinishedState::Enabled };
+        store.finish_import(row.id, fields, Actor::Local, now_ms).await.map_err(fault)?;
+        let tid = |value| Tid::new(value).map_err(fault);
+        Ok(Self {
+            client,
+            configuration: row.id,
+            iin: attributes.iin,
+            window: TidWindow { earliest: tid(6_000_000)?, ken: KeyExpiry(255), horizon: tid(6_001_440)? },
+            meters: Meters::of(POPULATION),
+        })
+    }
+
+    fn token(&self) -> Result<NewToken, BenchError> {
+        Ok(NewToken {
+            client: self.client,
+            credential: CREDENTIAL.to_owned(),
             request_id: Uuid::now_v7(),
             request_hash: [0; 32],
-            now_ms,
+            now_ms: NOW_MS,
             content: Content::Sequenced {
-                configuration: row.id,
-                meter,
+                configuration: self.configuration,
+                meter: MeterPan::parse(&self.meters.next(), self.iin).map_err(fault)?,
                 base_date: BaseDate::Y2014,
-                window: window_of_tids,
+                window: self.window,
                 payload: Payload::Credit {
                     service: Service::Electricity,
                     amount: UnitAmount::from_code(100),
@@ -171,20 +258,27 @@ async fn rows(store: &SqliteStore, window: Duration) -> Result<f64, BenchError> 
             requests_from_ms: 0,
             deadline: None,
         })
-    };
-    let start = Instant::now();
-    let record = async || {
-        let mut done = 0_usize;
-        while start.elapsed() < window {
-            let tokens = (0..ROWS).map(|_| token()).collect::<Result<Vec<_>, BenchError>>()?;
-            for recorded in store.record_tokens(tokens).await {
-                recorded.map_err(fault)?;
-                done += 1;
+    }
+
+    /// Rows in a second.
+    async fn record(&self, store: &SqliteStore, until: Until) -> Result<f64, BenchError> {
+        let (start, done) = (Instant::now(), AtomicU64::new(0));
+        let go_on = || match until {
+            Until::Time(window) => start.elapsed() < window,
+            Until::Rows(rows) => done.load(Ordering::Relaxed) < rows,
+        };
+        let record = async || {
+            while go_on() {
+                let tokens = (0..ROWS).map(|_| self.token()).collect::<Result<Vec<_>, BenchError>>()?;
+                for recorded in store.record_tokens(tokens).await {
+                    recorded.map_err(fault)?;
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
             }
-        }
-        Ok::<_, BenchError>(done)
-    };
-    // Two, so that the committer never waits for the next rows.
-    let (one, other) = tokio::try_join!(record(), record())?;
-    Ok((one + other) as f64 / start.elapsed().as_secs_f64())
+            Ok::<_, BenchError>(())
+        };
+        // Two, so that the committer never waits for the next rows.
+        tokio::try_join!(record(), record())?;
+        Ok(done.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
+    }
 }

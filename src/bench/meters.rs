@@ -1,20 +1,38 @@
 //! Made-up meters: so many that none runs ahead of the clock.
+//!
+//! They come scattered, as customers do: meters in the order of their numbers would write to the same pages of an index again and again,
+//! and flatter the ledger.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Gives meters one after another: 11 digits with their check digit.
-pub(super) struct Meters(AtomicU64);
+pub(super) struct Meters {
+    next: AtomicU64,
+    population: u64,
+}
 
 impl Meters {
-    /// Starting anywhere, so that runs differ.
+    /// Out of all numbers that there are, starting anywhere, so that runs differ.
     pub(super) fn new() -> Self {
-        Self(AtomicU64::new(uuid::Uuid::new_v4().as_u64_pair().1 % 9_000_000_000))
+        Self { next: AtomicU64::new(uuid::Uuid::new_v4().as_u64_pair().1), population: 10_000_000_000 }
+    }
+
+    /// Out of so many, which come again and again.
+    pub(super) fn of(population: u64) -> Self {
+        Self { population: population.clamp(1, 10_000_000_000), ..Self::new() }
     }
 
     pub(super) fn next(&self) -> String {
-        let number = self.0.fetch_add(1, Ordering::Relaxed) % 10_000_000_000;
+        let number = scatter(self.next.fetch_add(1, Ordering::Relaxed)) % self.population;
         format!("{number:010}{}", check_digit(number))
     }
+}
+
+/// Neighbours far apart: the last step of splitmix64.
+fn scatter(number: u64) -> u64 {
+    let number = (number ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    number ^ number >> 31
 }
 
 /// Luhn (STS facts §1): from the right every other digit counts twice, beginning with the last.

@@ -24,6 +24,8 @@ pub struct Plan {
     pub window: Duration,
     /// Clients that call one token at a time.
     pub clients: usize,
+    /// How many rows the ledger gets before its bound is measured once more.
+    pub fill: Option<u64>,
     /// The server's process.
     pub server_pid: Option<u32>,
 }
@@ -33,6 +35,8 @@ pub struct Plan {
 pub struct Report {
     /// In the order in which they were measured.
     pub figures: Vec<Figure>,
+    /// The server's memory before any load.
+    pub server_memory_idle_mib: Option<f64>,
     /// The server's memory at the end.
     pub server_memory_mib: Option<f64>,
     /// The most that it ever had.
@@ -74,7 +78,8 @@ pub enum BenchError {
 }
 
 const RPC: &str = "an RPC that does nothing";
-const HMAC: &str = "raw HSM, HMAC (DKGA04)";
+const HMAC: &str = "raw HSM, HMAC by a key of the token (DKGA04)";
+const SESSION_HMAC: &str = "raw HSM, HMAC by a key of a session";
 const DES: &str = "raw HSM, DES and mask (DKGA02)";
 const ROWS: &str = "raw durable ledger rows";
 
@@ -84,11 +89,20 @@ const ROWS: &str = "raw durable ledger rows";
 /// [`BenchError`]: a run in which anything is refused has no figures.
 pub async fn run(plan: &Plan, settings: Option<&Settings>) -> Result<Report, BenchError> {
     let mut figures = Figures(Vec::new());
+    let memory = |line| plan.server_pid.and_then(|pid| memory_mib(pid, line));
+    let server_memory_idle_mib = memory("VmRSS:");
     if let Some(settings) = settings {
-        let (hmac, des) = bounds::hsm(&settings.hsm, plan.window).await?;
-        figures.add(HMAC, hmac, None, None);
-        figures.add(DES, des, None, None);
-        figures.add(ROWS, bounds::ledger(settings, plan.window).await?, None, None);
+        let rates = bounds::hsm(&settings.hsm, plan.dkga04.as_deref(), plan.window).await?;
+        if let Some(hmac) = rates.token_hmac {
+            figures.add(HMAC, hmac, None, None);
+        }
+        figures.add(SESSION_HMAC, rates.session_hmac, None, None);
+        figures.add(DES, rates.des, None, None);
+        let (empty, full) = bounds::ledger(settings, plan.window, plan.fill).await?;
+        figures.add(ROWS, empty, None, None);
+        if let Some((full, fill)) = full.zip(plan.fill) {
+            figures.add(&format!("the same on top of {fill} rows"), full, Some(ROWS), None);
+        }
     }
     let nothing = load::nothing(plan).await?;
     figures.add(RPC, nothing.rate, None, Some(nothing.latency));
@@ -104,8 +118,8 @@ pub async fn run(plan: &Plan, settings: Option<&Settings>) -> Result<Report, Ben
         let stream = load::stream(plan, configuration).await?;
         figures.add(&format!("stream, {name}"), stream, Some(bound), None);
     }
-    let memory = |line| plan.server_pid.and_then(|pid| memory_mib(pid, line));
     Ok(Report {
+        server_memory_idle_mib,
         server_memory_mib: memory("VmRSS:"),
         server_memory_peak_mib: memory("VmHWM:"),
         figures: figures.0,

@@ -36,6 +36,9 @@ pub(super) struct Arguments {
     /// Settings of the server's HSM and disk: measures their own bounds too
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
+    /// Measures the disk's bound once more on top of so many rows
+    #[arg(long, value_name = "ROWS", requires = "settings")]
+    fill: Option<u64>,
     /// The server's process: its memory is read too
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
@@ -81,6 +84,7 @@ impl Arguments {
             dkga02: self.dkga02.clone(),
             window: Duration::from_secs(self.seconds.max(1)),
             clients: self.clients.max(1),
+            fill: self.fill,
             server_pid: self.server_pid,
         };
         bench::run(&plan, settings.as_ref()).await.map_err(|error| Failure::text(error.to_string()))
@@ -104,7 +108,8 @@ fn table(report: &Report) -> String {
     let table = output::table(["work", "per second", "beside", "share", "ms: p50 / p99 / p99.9"], rows);
     let memory = report.server_memory_mib.map(|mib| {
         format!(
-            "\nthe server's memory: {mib:.0} MiB, at most {:.0} MiB",
+            "\nthe server's memory: {:.0} MiB idle, {mib:.0} MiB now, at most {:.0} MiB",
+            report.server_memory_idle_mib.unwrap_or(mib),
             report.server_memory_peak_mib.unwrap_or(mib)
         )
     });

@@ -17,6 +17,10 @@ use crate::sts::derivation::Derivation;
 /// Decoder keys that a worker's locked page holds, hence the most that one job may ask for.
 pub const MOST_DECODER_KEYS: usize = 1024;
 
+/// HMACs that are answered together at most: waking one caller after another costs more than an HMAC, and answers that come
+/// together travel together, but none should wait for long.
+const HMACS_AT_ONCE: usize = 16;
+
 /// A place in the bounded vending queue, taken before anything is committed. Given back when dropped.
 #[derive(Debug)]
 #[must_use = "a place is taken for a job"]
@@ -41,7 +45,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// HMACs cost a call each, so batching them would only delay the first.
+    /// HMACs cost a call each.
     fn wants_hmac(&self) -> bool {
         self.wanted.iter().any(|(_, derivation)| matches!(derivation, Derivation::Dkga04 { .. }))
     }
@@ -74,31 +78,42 @@ impl Worker {
     /// Serves until the queue is closed.
     pub(super) fn run(mut self) {
         while let Ok(first) = self.queue.recv() {
-            let (singles, batch, left_over) = self.drain(first);
+            let (hmacs, batch, left_over) = self.drain(first);
             self.serve(batch);
-            for job in singles.into_iter().chain(left_over) {
-                self.serve(vec![job]);
+            for jobs in hmacs {
+                self.serve(jobs);
             }
+            self.serve(left_over.into_iter().collect());
         }
     }
 
-    /// Takes what waits, a fair share where several workers take: (jobs to do one by one, jobs to do as one batch, a job
-    /// that no longer fits the page with the others).
-    fn drain(&self, first: Job) -> (Vec<Job>, Vec<Job>, Option<Job>) {
+    /// Takes what waits, a fair share where several workers take: (HMACs in groups, jobs to do as one batch, a job that no
+    /// longer fits the page with the others).
+    fn drain(&self, first: Job) -> (Vec<Vec<Job>>, Vec<Job>, Option<Job>) {
         let fair = self.queue.len().div_ceil(self.workers.max(1));
-        let (mut singles, mut batch, mut keys) = (Vec::new(), Vec::new(), 0);
+        let (mut hmacs, mut batch, mut keys): (Vec<Vec<Job>>, _, _) = (Vec::new(), Vec::new(), 0);
+        let mut room = 0;
         for job in std::iter::once(first).chain(self.queue.try_iter().take(fair)) {
             if job.wants_hmac() {
-                singles.push(job);
+                match hmacs.last_mut().filter(|_| job.wanted.len() <= room) {
+                    Some(group) => {
+                        room -= job.wanted.len();
+                        group.push(job);
+                    }
+                    None => {
+                        room = HMACS_AT_ONCE.saturating_sub(job.wanted.len());
+                        hmacs.push(vec![job]);
+                    }
+                }
                 continue;
             }
             keys += job.wanted.len();
             if keys > MOST_DECODER_KEYS {
-                return (singles, batch, Some(job));
+                return (hmacs, batch, Some(job));
             }
             batch.push(job);
         }
-        (singles, batch, None)
+        (hmacs, batch, None)
     }
 
     /// Derives for all jobs at once and finishes each.

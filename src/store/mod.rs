@@ -241,6 +241,7 @@ pub trait Store: Send + Sync {
         &self,
         pair: KeyChangePair,
         by: ClientId,
+        actor: Actor,
         now_ms: i64,
     ) -> Result<AllowedKeyChange, KeyChangePairError>;
 
@@ -271,7 +272,7 @@ pub trait Store: Send + Sync {
     async fn seed_last_tids(&self, seeds: Vec<Seed>, actor: Actor, now_ms: i64) -> Result<u64, StoreError>;
 
     /// Records tokens as [`Store::record_token`] does, in this order, with one commit for all. The answers are in the same order.
-    /// The first one's deadline is that of all.
+    /// Each has its own deadline.
     async fn record_tokens(&self, new: Vec<NewToken>) -> Vec<Result<Recorded, LedgerError>>;
 
     /// Rows of the ledger that fit a filter, after a row.

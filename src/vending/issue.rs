@@ -79,6 +79,13 @@ pub struct RecordedOrders {
     jobs: Vec<Job>,
 }
 
+impl RecordedOrders {
+    /// Which of them are on record.
+    pub(super) fn on_record(&self) -> impl Iterator<Item = bool> + '_ {
+        self.slots.iter().map(Result::is_ok)
+    }
+}
+
 /// What becomes an [`IssuedToken`].
 #[derive(Debug)]
 struct Slot {
@@ -102,7 +109,8 @@ const JOB_OF_CALLS: usize = 128;
 const JOB_OF_BLOCKS: usize = crate::hsm::MOST_DECODER_KEYS;
 
 /// An order that passed the rules.
-struct Ready {
+#[derive(Debug)]
+pub(super) struct Ready {
     known: Arc<Known>,
     new: NewToken,
 }
@@ -138,31 +146,7 @@ impl Vending {
             slots.push(slot);
             ready.push(order);
         }
-        let mut jobs = self.reserve(&mut slots, &mut ready);
-
-        let (mut places, mut new) = (Vec::new(), Vec::new());
-        for (place, order) in ready.iter_mut().enumerate() {
-            if let Some(Ready { known, new: token }) = order.take() {
-                places.push((place, known));
-                new.push(token);
-            }
-        }
-        let mut answered = vec![false; orders.len()];
-        let recorded = if new.is_empty() { Vec::new() } else { self.store.record_tokens(new).await };
-        for ((place, known), recorded) in places.into_iter().zip(recorded) {
-            // The ledger looked for an earlier row before it refused.
-            answered[place] = !matches!(recorded, Err(LedgerError::Store(_)));
-            slots[place] = match recorded {
-                Ok(Recorded::New(row)) => Ok(Slot { row, known, replay: false, token: None }),
-                Ok(Recorded::Replay(row)) => Ok(Slot { row, known, replay: true, token: None }),
-                Err(error) => Err(error.into()),
-            };
-        }
-        for job in &mut jobs {
-            job.orders.retain(|order| slots[*order].is_ok());
-        }
-        jobs.retain(|job| !job.orders.is_empty());
-
+        let (RecordedOrders { mut slots, mut jobs }, answered) = self.record_checked(slots, ready).await;
         // What is refused now may have been issued before: a retry gets its token whatever changed since.
         for (place, order) in orders.iter().enumerate() {
             if answered[place] || slots[place].is_ok() {
@@ -185,8 +169,46 @@ impl Vending {
                 }
             }
         }
-        crash::point("issue-after-record");
         RecordedOrders { slots, jobs }
+    }
+
+    /// Records orders that passed the rules. Says of each whether the ledger had the last word: it looks for an earlier row before it
+    /// refuses, what else refuses does not.
+    pub(super) async fn record_ready(&self, ready: Vec<Ready>) -> (RecordedOrders, Vec<bool>) {
+        let slots = ready.iter().map(|_| Err(IssueError::Fault("an order was not recorded"))).collect();
+        self.record_checked(slots, ready.into_iter().map(Some).collect()).await
+    }
+
+    async fn record_checked(
+        &self,
+        mut slots: Vec<Result<Slot, IssueError>>,
+        mut ready: Vec<Option<Ready>>,
+    ) -> (RecordedOrders, Vec<bool>) {
+        let mut jobs = self.reserve(&mut slots, &mut ready);
+
+        let (mut places, mut new) = (Vec::new(), Vec::new());
+        for (place, order) in ready.iter_mut().enumerate() {
+            if let Some(Ready { known, new: token }) = order.take() {
+                places.push((place, known));
+                new.push(token);
+            }
+        }
+        let mut answered = vec![false; ready.len()];
+        let recorded = if new.is_empty() { Vec::new() } else { self.store.record_tokens(new).await };
+        for ((place, known), recorded) in places.into_iter().zip(recorded) {
+            answered[place] = !matches!(recorded, Err(LedgerError::Store(_)));
+            slots[place] = match recorded {
+                Ok(Recorded::New(row)) => Ok(Slot { row, known, replay: false, token: None }),
+                Ok(Recorded::Replay(row)) => Ok(Slot { row, known, replay: true, token: None }),
+                Err(error) => Err(error.into()),
+            };
+        }
+        for job in &mut jobs {
+            job.orders.retain(|order| slots[*order].is_ok());
+        }
+        jobs.retain(|job| !job.orders.is_empty());
+        crash::point("issue-after-record");
+        (RecordedOrders { slots, jobs }, answered)
     }
 
     /// The second half: encrypts the blocks of the rows. Dropping it half-way loses nothing but answers.
@@ -302,7 +324,7 @@ impl Vending {
     }
 
     /// Checks every rule that needs no ledger.
-    async fn check(&self, caller: &Caller, order: &IssueOrder) -> Result<Ready, IssueError> {
+    pub(super) async fn check(&self, caller: &Caller, order: &IssueOrder) -> Result<Ready, IssueError> {
         let known = self.known(order.configuration).await?;
         let meter = order.meter.pan(&known)?;
         caller.may_issue(TokenKind::of(&order.asked.payload))?;

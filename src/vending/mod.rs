@@ -9,6 +9,7 @@ mod issue;
 mod key_change;
 mod policy;
 mod restore;
+mod together;
 mod verify;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use issue::{Asked, IssueOrder, IssuedToken, MeterNumber, RecordedOrders};
 pub use key_change::{IssuedKeyChange, KeyChangeOrder};
 pub use policy::Policy;
 pub use restore::RestoreError;
+pub use together::Together;
 pub use verify::{Verdict, Verified, VerifyOrder, section_fields};
 
 use crate::{
@@ -107,7 +109,7 @@ impl Vending {
         caller: &Caller,
         pair: KeyChangePair,
     ) -> Result<AllowedKeyChange, KeyChangePairError> {
-        self.store.allow_key_change(pair, caller.client, self.clock.now_ms()).await
+        self.store.allow_key_change(pair, caller.client, caller.actor(), self.clock.now_ms()).await
     }
 
     /// Takes that back; says whether it was allowed.

@@ -109,6 +109,11 @@ impl Writing {
         self.authority.forget();
     }
 
+    /// Takes back the record that was appended last, whose row was not written.
+    pub(super) fn take_back_record(&self, before: State) {
+        self.state.set(Some(before));
+    }
+
     /// The state, read if need be.
     pub(super) fn state(&self) -> Result<State, StoreError> {
         if let Some(state) = self.state.get() {

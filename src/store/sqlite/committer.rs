@@ -1,9 +1,11 @@
 //! The committer: one thread that writes, and writes whatever waits in one transaction.
 //!
 //! A commit costs one sync of the disk whether it holds one command or five hundred, so commands that come in during
-//! a sync share the next. A request that comes alone waits for nobody. Each command runs in a savepoint of its own: a
-//! refusal takes back only itself. A failure of the database as a whole takes back all, and everybody is told.
+//! a sync share the next. A request that comes alone waits for nobody. Each command but those of the ledger, which write
+//! with one statement, runs in a savepoint of its own: a refusal takes back only itself. A failure of the database as a
+//! whole, or a panic, takes back all, and everybody is told.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -14,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::chain::Writing;
 use super::failure::{Stage, spoils_transaction, store_error};
+use super::log::Log;
 use crate::crash;
 use crate::metrics;
 use crate::store::{Outcome, StoreError};
@@ -21,10 +24,10 @@ use crate::store::{Outcome, StoreError};
 /// What a command answers: its result or a refusal of its own type, or a failure of the store.
 type Answer<T, R> = Result<Result<T, R>, StoreError>;
 
-/// Which crash points surround the commit of a command.
+/// How a command stands in its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// It writes to the ledger.
+    /// It records tokens, and leaves nothing of what it refuses: no savepoint. The ledger's crash points surround its commit.
     Ledger,
     /// Anything else.
     Other,
@@ -58,12 +61,23 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread with its connection. `queue` commands may wait; rows for which `batch` is enough share a transaction.
-    pub(super) fn start(connection: Writing, queue: usize, batch: usize) -> std::io::Result<Self> {
+    /// Starts the thread with its connection, and the log of the database if there is one to tend. `queue` commands may wait;
+    /// rows for which `batch` is enough share a transaction.
+    pub(super) fn start(
+        connection: Writing,
+        log: Option<Log>,
+        queue: usize,
+        batch: usize,
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = flume::bounded(queue.max(1));
         let statistics = Arc::new(Statistics::default());
-        let writer =
-            Writer { connection, queue: receiver, batch: batch.max(1), statistics: Arc::clone(&statistics) };
+        let writer = Writer {
+            log,
+            connection,
+            queue: receiver,
+            batch: batch.max(1),
+            statistics: Arc::clone(&statistics),
+        };
         let thread = std::thread::Builder::new().name("committer".into()).spawn(move || writer.run())?;
         Ok(Self { queue: Some(sender), thread: Some(thread), statistics })
     }
@@ -196,6 +210,8 @@ where
 }
 
 struct Writer {
+    /// Ends before the connection: the last one to close tidies up the log.
+    log: Option<Log>,
     connection: Writing,
     queue: Receiver<Box<dyn Command>>,
     batch: usize,
@@ -219,8 +235,12 @@ impl Writer {
                     self.roll_back();
                 }
             }
+            let committed = failure.is_none() && !done.is_empty();
             for command in done.drain(..) {
                 command.answer(failure.as_ref());
+            }
+            if let Some(log) = self.log.as_ref().filter(|_| committed) {
+                log.tend(&self.connection);
             }
         }
     }
@@ -264,13 +284,22 @@ impl Writer {
     }
 
     fn execute(&self, command: &mut dyn Command) -> Result<(), StoreError> {
+        if command.class() == Class::Ledger {
+            return self.guarded(command).map(|_| ());
+        }
         let mark = self.connection.mark();
         self.statement("SAVEPOINT command", Stage::Before)?;
-        if !command.execute(&self.connection)? {
+        if !self.guarded(command)? {
             self.statement("ROLLBACK TO command", Stage::Before)?;
             self.connection.go_back(mark);
         }
         self.statement("RELEASE command", Stage::Before)
+    }
+
+    /// Runs it. Nobody knows what one that panicked has left, so its whole transaction is taken back; the thread goes on.
+    fn guarded(&self, command: &mut dyn Command) -> Result<bool, StoreError> {
+        catch_unwind(AssertUnwindSafe(|| command.execute(&self.connection)))
+            .unwrap_or_else(|_| Err(StoreError::Defect { reason: "a command of the store panicked".into() }))
     }
 
     fn statement(&self, sql: &str, stage: Stage) -> Result<(), StoreError> {
@@ -305,7 +334,7 @@ mod tests {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE t (x INTEGER UNIQUE)").unwrap();
         let seals = Arc::new(Seals::new(Arc::new(SoftwareSealer([1; 32]))));
-        Committer::start(Writing::new(Reading::new(connection, seals), 5), queue, batch).unwrap()
+        Committer::start(Writing::new(Reading::new(connection, seals), 5), None, queue, batch).unwrap()
     }
 
     fn insert(x: i64) -> impl FnOnce(&Writing) -> Answer<usize, ()> + Send {
@@ -395,6 +424,27 @@ mod tests {
         assert_eq!(full.await, Err(failure));
         assert_eq!(committer.submit(Class::Other, None, count).await, Ok(Ok(0)));
         assert_eq!(committer.submit(Class::Other, None, insert(1)).await, Ok(Ok(1)));
+    }
+
+    #[tokio::test]
+    async fn a_panic_takes_back_its_transaction_and_the_thread_goes_on() {
+        for class in [Class::Other, Class::Ledger] {
+            let committer = committer(64, 64);
+            let (release, first) = hold(&committer);
+            let before = committer.submit(Class::Other, None, insert(1));
+            let panicking = committer.submit(class, None, |connection| {
+                connection.execute("INSERT INTO t VALUES (2)", [])?;
+                panic!("played");
+                #[expect(unreachable_code, reason = "it says the types")]
+                Ok(Ok::<(), ()>(()))
+            });
+            drop(release);
+            for answer in [first.await, panicking.await, before.await.map(|found| found.map(drop))] {
+                assert!(matches!(answer, Err(StoreError::Defect { .. })), "{answer:?}");
+            }
+            assert_eq!(committer.submit(Class::Other, None, count).await, Ok(Ok(0)));
+            assert_eq!(committer.submit(Class::Other, None, insert(1)).await, Ok(Ok(1)));
+        }
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
@@ -36,13 +37,23 @@ fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
+/// What holds for every connection.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    // Plans do not depend on what is bound. Otherwise many statements would be compiled again at every use, which costs more
+    // than what they do.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    // Rows come from a file that others could have written: no functions in the schema, no trust in it.
+    connection.pragma_update(None, "trusted_schema", false)
+}
+
 /// The one connection that writes.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     // No URI names and no creating: the path is a path, and create() has made the file.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    prepare(&connection)?;
 
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
@@ -54,11 +65,20 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     // Deleted rows leave no bytes behind in the file.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // Rows come from a file that others could have written: no functions in the schema, no trust in it.
-    connection.pragma_update(None, "trusted_schema", false)?;
     // 16 MiB: the upper pages of all indexes of a big ledger.
     connection.pragma_update(None, "cache_size", -16_384)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+    // `log` copies.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    Ok(connection)
+}
+
+/// The connection that copies the log into the database file, and does nothing else.
+pub(super) fn open_copier(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    prepare(&connection)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     Ok(connection)
 }
 
@@ -82,10 +102,8 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
 pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    prepare(&connection)?;
     connection.pragma_update(None, "query_only", true)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cache_size", -8_192)?;
     Ok(connection)
 }

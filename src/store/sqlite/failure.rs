@@ -155,3 +155,11 @@ pub(super) fn spoils_transaction(error: &StoreError) -> bool {
         | StoreError::Defect { .. } => false,
     }
 }
+
+/// The same failure as one of the whole transaction: something was written before it that must not stay.
+pub(super) fn spoiling(error: StoreError) -> StoreError {
+    match spoils_transaction(&error) {
+        true => error,
+        false => StoreError::Unavailable { reason: error.to_string(), outcome: Outcome::NotDone },
+    }
+}

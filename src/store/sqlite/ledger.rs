@@ -3,13 +3,15 @@
 //! The rules are in the order of `record`; everything runs inside the committer's transaction, so no other request can
 //! come between a look and a write.
 
+use std::time::Instant;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use uuid::Uuid;
 
 use super::authority::KnownCaller;
 use super::chain::{State, Writing};
 use super::column::{coded, coded_or_null, foreign};
-use super::failure::spoils_transaction;
+use super::failure::{spoiling, spoils_transaction};
 use super::usage;
 use crate::audit::{Hash, KeyChangeBits, TokenEntry, TokenKind};
 use crate::store::{
@@ -35,84 +37,64 @@ const SELECT: &str = "
     LEFT JOIN configurations f ON f.number = t.configuration
     LEFT JOIN configurations g ON g.number = t.target";
 
-/// Records tokens in this order, each as [`record`] does.
-///
-/// Savepoints of their own would cost more than the rows, so there is one for all. A failure that concerns one token alone, which
-/// only a damaged row can cause, takes all back, and they are tried again one by one.
+/// Records tokens in this order, each as [`record`] does and by its own deadline. What concerns one of them alone does not hold up
+/// the others.
 pub(super) fn record_all(
     writing: &Writing,
     new: &[NewToken],
 ) -> Result<Vec<Result<Recorded, LedgerError>>, StoreError> {
-    let mark = writing.mark();
-    writing.prepare_cached("SAVEPOINT tokens")?.execute([])?;
-    let found: Result<Vec<_>, StoreError> =
-        new.iter().map(|new| Ok(record(writing, new)?.map_err(LedgerError::from))).collect();
-    let found = match found {
-        Err(error) if !spoils_transaction(&error) => {
-            writing.prepare_cached("ROLLBACK TO tokens")?.execute([])?;
-            writing.go_back(mark);
-            new.iter().map(|new| record_alone(writing, new)).collect()
+    let now = Instant::now();
+    let recorded = |new: &NewToken| {
+        if new.deadline.is_some_and(|deadline| deadline <= now) {
+            return Ok(Err(StoreError::DeadlinePassed.into()));
         }
-        found => found,
-    }?;
-    writing.prepare_cached("RELEASE tokens")?.execute([])?;
-    Ok(found)
-}
-
-/// Records one token in a savepoint of its own.
-fn record_alone(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, LedgerError>, StoreError> {
-    let mark = writing.mark();
-    writing.prepare_cached("SAVEPOINT token")?.execute([])?;
-    let found = match record(writing, new) {
-        Ok(found) => found.map_err(LedgerError::from),
-        Err(error) if spoils_transaction(&error) => return Err(error),
-        Err(error) => Err(error.into()),
+        match record(writing, new) {
+            Ok(found) => Ok(found.map_err(LedgerError::from)),
+            Err(error) if spoils_transaction(&error) => Err(error),
+            Err(error) => Ok(Err(error.into())),
+        }
     };
-    if found.is_err() {
-        writing.prepare_cached("ROLLBACK TO token")?.execute([])?;
-        writing.go_back(mark);
-    }
-    writing.prepare_cached("RELEASE token")?.execute([])?;
-    Ok(found)
+    new.iter().map(recorded).collect()
 }
 
-/// Records a token, finds its first record, or says why not. A refusal comes before anything is written.
+/// Records a token, finds its first record, or says why not.
+///
+/// It needs no savepoint, which would cost as much as the row: what is refused comes before the row or with it and leaves nothing, and
+/// a failure after the row spoils the transaction.
 pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Refused>, StoreError> {
     let Some(caller) = writing.caller(new.client, &new.credential, new.now_ms)? else {
         return Ok(Err(Refused::CredentialNotEnabled));
     };
-
     // A replay comes before every other rule: a token that was promised is answered again, whatever changed since.
-    if let Some(row) = of_request_number(writing, caller.client, new.request_id)? {
-        return Ok(if row.request_hash != new.request_hash {
-            Err(Refused::RequestIdReused { sequence: row.sequence })
-        } else if row.issued_ms < new.requests_from_ms {
-            Err(Refused::RequestIdTooOld)
-        } else {
-            Ok(Recorded::Replay(row))
-        });
-    }
+    let refused = |refused| Ok(earlier(writing, &caller, new)?.unwrap_or(Err(refused)));
+
     let state = writing.state()?;
     let from_ms = new.requests_from_ms.max(state.requests_from_ms);
     if request_made_ms(new.request_id).is_some_and(|made_ms| made_ms < from_ms) {
-        return Ok(Err(Refused::RequestIdTooOld));
+        return refused(Refused::RequestIdTooOld);
     }
-
     let charge = match usage::admit(writing, &caller, &new.content, new.now_ms)? {
         Ok(charge) => charge,
-        Err(met) => return Ok(Err(met.into())),
+        Err(met) => return refused(met.into()),
     };
     let finished = match finish(writing, &state, new.content.clone())? {
         Ok(finished) => finished,
-        Err(refused) => return Ok(Err(refused)),
+        Err(why) => return refused(why),
     };
     let pan = finished.content.meter().map(|meter| meter.to_string());
     let (sequence, hash) =
         writing.append_token(new.now_ms, pan.as_deref(), &new.request_hash, |subject| {
             entry(new, &finished.content, subject)
         })?;
-    insert(writing, &caller, new, &finished, sequence, hash)?;
-    usage::book(writing, &caller, charge, new.now_ms)?;
+    // Most requests are new: the index that keeps them apart is asked once, by the row itself.
+    let written = insert(writing, &caller, new, &finished, sequence, hash);
+    if written != Ok(true) {
+        writing.take_back_record(state);
+        written?;
+        let lost = || StoreError::Defect { reason: "a request is on record and has no row".into() };
+        return earlier(writing, &caller, new)?.ok_or_else(lost);
+    }
+    usage::book(writing, &caller, charge, new.now_ms).map_err(spoiling)?;
     let sequence = Sequence::new(sequence)
         .ok_or_else(|| StoreError::Defect { reason: "a ledger row has no positive number".into() })?;
     Ok(Ok(Recorded::New(TokenRow {
@@ -124,6 +106,27 @@ pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorde
         issued_ms: new.now_ms,
         content: finished.content,
     })))
+}
+
+/// What the request came to before, if it is on record.
+fn earlier(
+    connection: &Connection,
+    caller: &KnownCaller,
+    new: &NewToken,
+) -> Result<Option<Result<Recorded, Refused>>, StoreError> {
+    let row = connection
+        .prepare_cached(&format!("{SELECT} WHERE t.client = ?1 AND t.request_id = ?2"))?
+        .query_row((caller.client, new.request_id.as_bytes()), read)
+        .optional()?;
+    Ok(row.map(|row| {
+        if row.request_hash != new.request_hash {
+            Err(Refused::RequestIdReused { sequence: row.sequence })
+        } else if row.issued_ms < new.requests_from_ms {
+            Err(Refused::RequestIdTooOld)
+        } else {
+            Ok(Recorded::Replay(row))
+        }
+    }))
 }
 
 /// The row as its record says it.
@@ -205,22 +208,36 @@ pub(super) fn key_changes(
     Ok(rows)
 }
 
+/// The last TID of a meter: the highest of its rows, or the one that is kept apart from rows.
 pub(super) fn last_tid(
     connection: &Connection,
     meter: MeterPan,
     base_date: BaseDate,
 ) -> Result<Option<Tid>, StoreError> {
-    Ok(connection
-        .prepare_cached("SELECT last_tid FROM meters WHERE pan = ?1 AND base_date = ?2")?
-        .query_row((pan(meter)?, base_date.year()), |row| read_tid(row, 0, "meters.last_tid"))
-        .optional()?)
+    let mut statement = connection.prepare_cached(
+        "SELECT (SELECT tid FROM issued_tokens WHERE pan = ?1 AND base_date = ?2 ORDER BY tid DESC LIMIT 1),
+                (SELECT last_tid FROM meters WHERE pan = ?1 AND base_date = ?2)",
+    )?;
+    Ok(statement.query_row((pan(meter)?, base_date.year()), |row| {
+        let tid = |index, what| match row.get::<_, Option<u32>>(index)? {
+            Some(value) => Tid::new(value).map(Some).map_err(|_| foreign(what)),
+            None => Ok(None),
+        };
+        Ok(tid(0, "issued_tokens.tid")?.max(tid(1, "meters.last_tid")?))
+    })?)
 }
 
 /// Raises the last TIDs of meters, never lowers one, and answers how many rose.
 pub(super) fn seed_last_tids(connection: &Connection, seeds: &[Seed]) -> Result<u64, StoreError> {
     let mut raised = 0;
     for Seed { meter, base_date, tid } in seeds {
-        if raise_last_tid(connection, *meter, *base_date, *tid)? {
+        if last_tid(connection, *meter, *base_date)? < Some(*tid) {
+            connection
+                .prepare_cached(
+                    "INSERT INTO meters (pan, base_date, last_tid) VALUES (?1, ?2, ?3)
+                     ON CONFLICT DO UPDATE SET last_tid = excluded.last_tid",
+                )?
+                .execute((pan(*meter)?, base_date.year(), tid.value()))?;
             raised += 1;
         }
     }
@@ -323,38 +340,6 @@ fn before_time(connection: &Connection, time_ms: i64) -> Result<i64, StoreError>
     Ok(low)
 }
 
-fn raise_last_tid(
-    connection: &Connection,
-    meter: MeterPan,
-    base_date: BaseDate,
-    tid: Tid,
-) -> Result<bool, StoreError> {
-    let changed = connection
-        .prepare_cached(
-            "INSERT INTO meters (pan, base_date, last_tid) VALUES (?1, ?2, ?3)
-             ON CONFLICT (pan, base_date) DO UPDATE SET last_tid = excluded.last_tid
-             WHERE excluded.last_tid > last_tid",
-        )?
-        .execute((pan(meter)?, base_date.year(), tid.value()))?;
-    Ok(changed > 0)
-}
-
-fn of_request_number(
-    connection: &Connection,
-    client: i64,
-    request_id: Uuid,
-) -> Result<Option<TokenRow>, StoreError> {
-    // Most requests are new: the look that finds nothing touches the index only.
-    let sequence: Option<i64> = connection
-        .prepare_cached("SELECT sequence FROM issued_tokens WHERE client = ?1 AND request_id = ?2")?
-        .query_row((client, request_id.into_bytes()), |row| row.get(0))
-        .optional()?;
-    match sequence.and_then(Sequence::new) {
-        Some(sequence) => get(connection, sequence),
-        None => Ok(None),
-    }
-}
-
 /// Content that is ready to be written, with the numbers of its configurations.
 struct Finished {
     content: RowContent,
@@ -394,7 +379,6 @@ fn finish(
                 Ok(tid) => tid,
                 Err(refusal) => return Ok(Err(refusal.into())),
             };
-            raise_last_tid(connection, meter, base_date, tid)?;
             let block = payload.block(rnd, tid);
             let rnd = payload.carries_rnd().then_some(rnd);
             RowContent::Sequenced { configuration, meter, base_date, tid, rnd, block }
@@ -427,6 +411,7 @@ fn enabled_configuration(writing: &Writing, id: ConfigurationId) -> Result<Resul
     })
 }
 
+/// Writes the row, unless the request has one.
 fn insert(
     connection: &Connection,
     caller: &KnownCaller,
@@ -434,7 +419,7 @@ fn insert(
     finished: &Finished,
     sequence: i64,
     hash: Hash,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let meter = finished.content.meter().map(pan).transpose()?;
     let (kind, base_date, tid, rnd, block, roll_over, transfer_sgc) = match &finished.content {
         RowContent::Sequenced { base_date, tid, rnd, block, .. } => {
@@ -446,12 +431,13 @@ fn insert(
         }
     };
     // By place and not by name: looking names up would cost as much as the row.
-    connection
+    let rows = connection
         .prepare_cached(
             "INSERT INTO issued_tokens (
                  sequence, client, credential, request_id, request_hash, configuration, issued_ms, kind,
                  pan, base_date, tid, rnd, class, block, target, roll_over, transfer_sgc, hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+             ON CONFLICT (client, request_id) DO NOTHING",
         )?
         .execute(params![
             sequence,
@@ -473,7 +459,7 @@ fn insert(
             transfer_sgc,
             hash.0,
         ])?;
-    Ok(())
+    Ok(rows > 0)
 }
 
 /// The 18 digits as a number: a fourth of the room, and ordered alike.

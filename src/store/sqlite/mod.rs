@@ -19,6 +19,7 @@ mod falls;
 mod key_changes;
 mod ledger;
 mod lock;
+mod log;
 mod migrations;
 mod public_keys;
 mod readers;
@@ -40,6 +41,7 @@ use uuid::Uuid;
 use self::chain::Writing;
 use self::committer::{Class, Committer};
 use self::lock::ProcessLock;
+use self::log::Log;
 use self::readers::Readers;
 use self::sealed::{Reading, Seals};
 use super::{
@@ -141,7 +143,9 @@ impl SqliteStore {
             .map(|_| Ok(Reading::new(connection::open_reader(path)?, Arc::clone(&seals))));
         let readers =
             Readers::start(readers.collect::<Result<_, OpenError>>()?, settings.queue).map_err(thread)?;
-        let committer = Committer::start(writer, settings.queue, settings.batch).map_err(thread)?;
+        let log = Log::start(connection::open_copier(path)?).map_err(thread)?;
+        let committer =
+            Committer::start(writer, Some(log), settings.queue, settings.batch).map_err(thread)?;
         Ok((Self { readers, committer, _lock: lock }, sealed))
     }
 
@@ -412,9 +416,10 @@ impl Store for SqliteStore {
         &self,
         pair: KeyChangePair,
         by: ClientId,
+        actor: Actor,
         now_ms: i64,
     ) -> Result<AllowedKeyChange, KeyChangePairError> {
-        self.write(move |c| key_changes::allow(c, pair, by, now_ms)).await?
+        self.write(move |c| key_changes::allow(c, pair, by, &actor, now_ms)).await?
     }
 
     async fn key_change_allowed(&self, pair: KeyChangePair) -> Result<bool, StoreError> {
@@ -465,10 +470,9 @@ impl Store for SqliteStore {
         {
             return vec![self.record_token(one).await];
         }
-        let deadline = new.first().and_then(|first| first.deadline);
         let recorded = self
             .committer
-            .submit_many::<_, Infallible, _>(Class::Ledger, count, deadline, move |c| {
+            .submit_many::<_, Infallible, _>(Class::Ledger, count, None, move |c| {
                 ledger::record_all(c, &new).map(Ok)
             })
             .await;

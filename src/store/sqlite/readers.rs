@@ -1,5 +1,6 @@
 //! The readers: a few threads with read-only connections for queries, beside the committer and never in its way.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
 use flume::{Sender, TrySendError};
@@ -44,7 +45,10 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         let query: Query = Box::new(move |connection| {
             if !reply.is_closed() {
-                let _ = reply.send(query(connection));
+                // A query that panics leaves nothing: the thread and its connection go on.
+                let found = catch_unwind(AssertUnwindSafe(|| query(connection)))
+                    .unwrap_or_else(|_| Err(StoreError::Defect { reason: "a query panicked".into() }));
+                let _ = reply.send(found);
             }
         });
         self.queue.as_ref().ok_or_else(|| closed.clone())?.try_send(query).map_err(|error| match error {
@@ -61,5 +65,25 @@ impl Drop for Readers {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::SoftwareSealer;
+    use crate::store::sqlite::sealed::Seals;
+
+    #[tokio::test]
+    async fn a_panic_is_said_and_the_thread_goes_on() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let seals = Arc::new(Seals::new(Arc::new(SoftwareSealer([1; 32]))));
+        let readers = Readers::start(vec![Reading::new(connection, seals)], 4).unwrap();
+        let panicking: Result<(), _> = readers.query(|_| panic!("played")).await;
+        assert!(matches!(panicking, Err(StoreError::Defect { .. })), "{panicking:?}");
+        let found = readers.query(|c| Ok(c.query_row("SELECT 7", [], |row| row.get(0))?)).await;
+        assert_eq!(found, Ok(7));
     }
 }

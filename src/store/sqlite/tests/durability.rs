@@ -119,8 +119,32 @@ async fn no_digits_of_a_request_reach_the_log_of_a_failure() {
     let scene = Scene::new().await;
     let result = scene
         .store
-        .write(|c| Ok(c.execute("INSERT INTO meters VALUES (600727111111111153, 2014, 99999999)", [])?))
+        .write(|c| {
+            Ok(c.execute(
+                "INSERT INTO meters (pan, base_date, last_tid) VALUES (600727111111111153, 2014, 99999999)",
+                [],
+            )?)
+        })
         .await;
     let Err(StoreError::Defect { reason }) = result else { panic!("{result:?}") };
     assert!(!reason.contains("6007271111"), "{reason}");
+}
+
+#[tokio::test]
+async fn the_log_is_copied_beside_the_commits_and_begins_anew() {
+    let scene = Scene::new().await;
+    let outside = connection::open_copier(&scene.folder.path().join("vendkey.db")).unwrap();
+    let mut longest = 0;
+    for _ in 0..2_000 {
+        // Some fifty pages.
+        let insert = "INSERT INTO checkpoints (text) VALUES (hex(randomblob(100000)))";
+        scene.store.write(|c| Ok(c.execute(insert, [])?)).await.unwrap();
+        let length = log::length(&outside).unwrap();
+        if length.pages < longest {
+            assert!(longest >= 3_000, "it began anew after {longest} pages");
+            return;
+        }
+        longest = length.pages;
+    }
+    panic!("the log only grew");
 }

@@ -231,9 +231,12 @@ async fn a_key_change_names_both_configurations_and_no_key() {
     let refusal = refused(scene.store.record_token(change(1, target)).await);
     assert_eq!(refusal, Refused::KeyChangeNotAllowed { source_id: configuration, target });
     let pair = KeyChangePair { source: configuration, target };
-    let allowed = scene.store.allow_key_change(pair, scene.client, NOW_MS).await.unwrap();
+    let allowed = scene.store.allow_key_change(pair, scene.client, Actor::Local, NOW_MS).await.unwrap();
     assert_eq!((allowed.pair, allowed.allowed_by), (pair, scene.client));
-    assert_eq!(scene.store.allow_key_change(pair, scene.client, NOW_MS + 1).await, Ok(allowed.clone()));
+    assert_eq!(
+        scene.store.allow_key_change(pair, scene.client, Actor::Local, NOW_MS + 1).await,
+        Ok(allowed.clone())
+    );
     assert_eq!(scene.store.list_key_changes(PageRequest::first()).await.unwrap().items, [allowed]);
     let Ok(Recorded::New(row)) = scene.store.record_token(change(1, target)).await else { panic!("not new") };
     let expected = RowContent::KeyChange {
@@ -274,6 +277,56 @@ async fn seeding_only_raises() {
         let Err(StoreError::Defect { reason }) = result else { panic!("{forgery} was done") };
         assert!(reason.contains("the last TID of a meter"), "{reason}");
     }
+}
+
+#[tokio::test]
+async fn deleting_rows_forgets_no_last_tid() {
+    let scene = Scene::new().await;
+    let last = async || scene.store.last_tid(meter(0), BaseDate::Y2014).await.unwrap();
+    for request in 1..4 {
+        scene.store.record_token(scene.credit(request, meter(0), 100)).await.unwrap();
+    }
+    let delete = async |sql: &'static str| scene.store.write(move |c| Ok(c.execute(sql, [])?)).await.unwrap();
+    delete("DELETE FROM issued_tokens WHERE tid = 102").await;
+    assert_eq!(last().await, Some(tid(102)));
+    // An older row goes after a newer one.
+    delete("DELETE FROM issued_tokens").await;
+    assert_eq!(last().await, Some(tid(102)));
+    let recorded = scene.store.record_token(scene.credit(9, meter(0), 100)).await.unwrap();
+    assert_eq!(tid_of(recorded.row()), 103);
+    let seed = Seed { meter: meter(0), base_date: BaseDate::Y2014, tid: tid(103) };
+    assert_eq!(scene.store.seed_last_tids(vec![seed], Actor::Local, NOW_MS).await, Ok(0), "a row tells it");
+}
+
+#[tokio::test]
+async fn a_batch_holds_replays_and_refusals_beside_new_tokens() {
+    let scene = Scene::new().await;
+    let first = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
+    let stranger = NewToken { credential: "nobody".into(), ..scene.credit(5, meter(0), 100) };
+    let reused = NewToken { request_hash: [0; 32], ..scene.credit(1, meter(0), 100) };
+    let late = NewToken { deadline: Some(Instant::now()), ..scene.credit(7, meter(0), 100) };
+    let found = scene
+        .store
+        .record_tokens(vec![
+            late,
+            scene.credit(1, meter(0), 100),
+            scene.credit(2, meter(0), 100),
+            stranger,
+            reused,
+            scene.credit(2, meter(0), 100),
+            scene.credit(3, meter(1), 100),
+        ])
+        .await;
+    assert_eq!(found[0], Err(StoreError::DeadlinePassed.into()));
+    let found = &found[1..];
+    assert_eq!(found[0], Ok(Recorded::Replay(first.row().clone())));
+    let Ok(Recorded::New(second)) = &found[1] else { panic!("{:?}", found[1]) };
+    assert_eq!(found[2], Err(Refused::CredentialNotEnabled.into()));
+    assert_eq!(found[3], Err(Refused::RequestIdReused { sequence: first.row().sequence }.into()));
+    assert_eq!(found[4], Ok(Recorded::Replay(second.clone())), "twice in one batch");
+    let Ok(Recorded::New(third)) = &found[5] else { panic!("{:?}", found[5]) };
+    assert_eq!(third.sequence.value(), second.sequence.value() + 1, "what is refused takes no number");
+    assert_eq!(rows(&scene.store).await, 3);
 }
 
 #[tokio::test]
