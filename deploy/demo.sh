@@ -56,7 +56,7 @@ show "$vendkey" configuration upload --data data --digest digest --key key
 configuration=$("$vendkey" configuration list --json | sed -n 's/.*"name": "\(configurations[^"]*\)".*/\1/p')
 
 say "creates a till: administrators do not vend"
-show "$vendkey" client create "demo till" --preset till --limit electricity_credit.per_day=20000 --out till.credential
+show "$vendkey" client create demo-till --preset till --limit electricity_credit.per_day=20000 --out till.credential
 export VENDKEY_CREDENTIAL_FILE=$home/till.credential
 
 say "a vending platform asks for 25.5 kWh for meter 47500150231"

@@ -140,4 +140,17 @@ mod tests {
         let ours = known.iter().filter(|method| method.starts_with("/vendkey.")).cloned().collect();
         assert_eq!(served, ours);
     }
+
+    #[test]
+    fn what_changes_anything_needs_a_permission() {
+        let reads = |method: &str| {
+            let name = method.rsplit('/').next().unwrap_or_default();
+            name.starts_with("Get") || name.starts_with("List")
+        };
+        for (method, need) in METHODS.iter().filter(|(method, _)| method.starts_with("/vendkey.")) {
+            let permits = matches!(need, Need::Group(_) | Need::AnyOf([_, ..]));
+            assert!(permits || reads(method), "{method} is open to every client");
+            assert_ne!(*need, Need::Open, "{method} needs no credential");
+        }
+    }
 }

@@ -241,6 +241,7 @@ pub trait Store: Send + Sync {
         &self,
         pair: KeyChangePair,
         by: ClientId,
+        actor: Actor,
         now_ms: i64,
     ) -> Result<AllowedKeyChange, KeyChangePairError>;
 

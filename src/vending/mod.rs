@@ -107,7 +107,7 @@ impl Vending {
         caller: &Caller,
         pair: KeyChangePair,
     ) -> Result<AllowedKeyChange, KeyChangePairError> {
-        self.store.allow_key_change(pair, caller.client, self.clock.now_ms()).await
+        self.store.allow_key_change(pair, caller.client, caller.actor(), self.clock.now_ms()).await
     }
 
     /// Takes that back; says whether it was allowed.

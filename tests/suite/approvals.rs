@@ -324,6 +324,33 @@ async fn one_word_against_it_ends_it() {
 }
 
 #[tokio::test]
+async fn two_last_votes_at_once_do_it_once() {
+    let home = home(TWO, &["asha", "ben"]);
+    let server = Server::start(&home);
+    let mut first = api(&home, &server, "credential").await;
+    let (mut asha, mut ben) = (api(&home, &server, "asha").await, api(&home, &server, "ben").await);
+    for _ in 0..5 {
+        let (_, _, name) = first.ask_for_key().await;
+        let (hers, his) = tokio::join!(asha.approve(&name), ben.approve(&name));
+        // Whoever came second finds it being done, or done.
+        let answers = [hers, his].map(|answer| {
+            answer.map_or_else(|status| reason(&status), |voted| voted.state().as_str_name().to_owned())
+        });
+        assert!(answers.iter().any(|answer| answer == "DONE"), "{answers:?}");
+        let known = ["DONE", "APPROVED", "APPROVAL_ENDED"];
+        assert!(answers.iter().all(|answer| known.contains(&answer.as_str())), "{answers:?}");
+    }
+    assert!(server.stop().success());
+    let database = Connection::open(home.path("vendkey.db")).unwrap();
+    for kind in ["approval.granted", "approval.done", "public_key.registered"] {
+        let count: i64 = database
+            .query_row("SELECT count(*) FROM acts WHERE kind = ?1", [kind], |row| row.get(0))
+            .unwrap();
+        assert_eq!(count, 5, "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn time_ends_what_nobody_approved() {
     let home = home(&format!("{TWO}approval_expiry = '1s'\n"), &["asha"]);
     let server = Server::start(&home);

@@ -23,6 +23,7 @@ pub(super) fn allow(
     connection: &Writing,
     pair: KeyChangePair,
     by: ClientId,
+    actor: &Actor,
     now_ms: i64,
 ) -> Result<Result<AllowedKeyChange, KeyChangePairError>, StoreError> {
     for id in [pair.source, pair.target] {
@@ -48,7 +49,7 @@ pub(super) fn allow(
             ("source", pair.source.to_string()),
             ("target", pair.target.to_string()),
         ]);
-        connection.append_act("key_change.allowed", &Actor::Local, now_ms, &details)?;
+        connection.append_act("key_change.allowed", actor, now_ms, &details)?;
     }
     let (_, allowed) = connection
         .prepare_cached(&format!("{SELECT} WHERE s.id = ?1 AND t.id = ?2"))?

@@ -416,9 +416,10 @@ impl Store for SqliteStore {
         &self,
         pair: KeyChangePair,
         by: ClientId,
+        actor: Actor,
         now_ms: i64,
     ) -> Result<AllowedKeyChange, KeyChangePairError> {
-        self.write(move |c| key_changes::allow(c, pair, by, now_ms)).await?
+        self.write(move |c| key_changes::allow(c, pair, by, &actor, now_ms)).await?
     }
 
     async fn key_change_allowed(&self, pair: KeyChangePair) -> Result<bool, StoreError> {

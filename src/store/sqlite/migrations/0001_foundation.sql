@@ -73,8 +73,8 @@ CREATE TABLE configurations (
     CHECK (state <> 'ENABLED' OR (servable = 1 AND kcv IS NOT NULL))
 ) STRICT;
 
--- The last TIDs that no row of the ledger tells: seeded ones, and those of rows that were deleted. A meter's last TID is the
--- highest of its rows and of this, for ever. pan is the 18 digits as a number.
+-- The last TID of every meter that ever got one, for ever: whatever is deleted from the ledger, this stays.
+-- pan is the 18 digits as a number.
 CREATE TABLE meters (
     pan       INTEGER NOT NULL CHECK (pan BETWEEN 0 AND 999999999999999999),
     base_date INTEGER NOT NULL,

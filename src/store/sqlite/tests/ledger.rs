@@ -231,9 +231,12 @@ async fn a_key_change_names_both_configurations_and_no_key() {
     let refusal = refused(scene.store.record_token(change(1, target)).await);
     assert_eq!(refusal, Refused::KeyChangeNotAllowed { source_id: configuration, target });
     let pair = KeyChangePair { source: configuration, target };
-    let allowed = scene.store.allow_key_change(pair, scene.client, NOW_MS).await.unwrap();
+    let allowed = scene.store.allow_key_change(pair, scene.client, Actor::Local, NOW_MS).await.unwrap();
     assert_eq!((allowed.pair, allowed.allowed_by), (pair, scene.client));
-    assert_eq!(scene.store.allow_key_change(pair, scene.client, NOW_MS + 1).await, Ok(allowed.clone()));
+    assert_eq!(
+        scene.store.allow_key_change(pair, scene.client, Actor::Local, NOW_MS + 1).await,
+        Ok(allowed.clone())
+    );
     assert_eq!(scene.store.list_key_changes(PageRequest::first()).await.unwrap().items, [allowed]);
     let Ok(Recorded::New(row)) = scene.store.record_token(change(1, target)).await else { panic!("not new") };
     let expected = RowContent::KeyChange {
