@@ -17,6 +17,7 @@ mod healing;
 mod history;
 mod issuing;
 mod ledger;
+mod limits;
 mod many;
 mod meter;
 mod rotating;
