@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::authority::Authority;
 use super::column::foreign;
-use super::sealed::Reading;
+use super::sealed::{Reading, Roll};
 use super::usage::Usage;
 use crate::audit::{
     Act, ChainId, Entry, Hash, Head, KeyChangeBits, Line, Record, SaltSource, Subject, TokenEntry, TokenKind,
@@ -55,8 +55,7 @@ pub(super) struct Writing {
     state: Cell<Option<State>>,
     authority: Authority,
     usage: Usage,
-    /// Whether the roll of sealed rows must be written anew.
-    deciding_rows_changed: Cell<bool>,
+    roll: Roll,
 }
 
 impl Deref for Writing {
@@ -74,7 +73,7 @@ impl Writing {
             state: Cell::new(None),
             authority: Authority::default(),
             usage: Usage::new(alarm_pace),
-            deciding_rows_changed: Cell::new(false),
+            roll: Roll::default(),
         }
     }
 
@@ -88,10 +87,15 @@ impl Writing {
         &self.usage
     }
 
+    /// What is known of the roll of sealed rows.
+    pub(super) fn roll(&self) -> &Roll {
+        &self.roll
+    }
+
     /// Notes that a row that decides was written or deleted.
     pub(super) fn deciding_rows_changed(&self) {
         self.authority.forget();
-        self.deciding_rows_changed.set(true);
+        self.roll.note_change();
     }
 
     /// What to go back to when a savepoint is taken back.
@@ -103,7 +107,10 @@ impl Writing {
     pub(super) fn go_back(&self, mark: Option<State>) {
         match mark {
             Some(state) => self.usage.go_back(state.booked),
-            None => self.usage.forget(),
+            None => {
+                self.usage.forget();
+                self.roll.forget_change();
+            }
         }
         self.state.set(mark);
         self.authority.forget();
@@ -127,7 +134,7 @@ impl Writing {
     /// Writes the head if records were appended, and the roll if rows that decide changed. The last statements of a transaction.
     pub(super) fn write_head(&self) -> Result<(), StoreError> {
         self.write_usage()?;
-        if self.deciding_rows_changed.replace(false) {
+        if self.roll.must_be_written() {
             self.write_roll(number(self.state()?.head.position)?)?;
         }
         let Some(mut state) = self.state.get().filter(|state| state.changed) else { return Ok(()) };

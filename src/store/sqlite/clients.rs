@@ -231,8 +231,9 @@ pub(super) fn credentials_of(
 
 /// How many clients can give every right back, with a credential that counts.
 fn keepers(connection: &Reading, now_ms: i64) -> Result<u32, StoreError> {
+    // A forged row keeps nothing, and must not be in the way of those who act against its forger.
     let able: HashSet<i64> = connection
-        .all(
+        .sound(
             Table::Credentials,
             "enabled = 1 AND (expires_ms IS NULL OR expires_ms > ?1)",
             [now_ms],
@@ -241,7 +242,7 @@ fn keepers(connection: &Reading, now_ms: i64) -> Result<u32, StoreError> {
         .into_iter()
         .collect();
     let clients = connection
-        .all(Table::Clients, "enabled = 1", (), |row| Ok((number(row)?, read_client(row)?.rights)))?;
+        .sound(Table::Clients, "enabled = 1", (), |row| Ok((number(row)?, read_client(row)?.rights)))?;
     let keepers = clients.iter().filter(|(number, rights)| rights.keeps_the_keys() && able.contains(number));
     Ok(u32::try_from(keepers.count()).unwrap_or(u32::MAX))
 }

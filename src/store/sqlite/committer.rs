@@ -287,6 +287,7 @@ impl Writer {
         if command.class() == Class::Ledger {
             return self.guarded(command).map(|_| ());
         }
+        self.connection.heed_other_hands();
         let mark = self.connection.mark();
         self.statement("SAVEPOINT command", Stage::Before)?;
         if !self.guarded(command)? {

@@ -175,3 +175,30 @@ async fn another_hsms_seals_are_none() {
     assert!(forged(scene.store.configuration(configuration).await));
     assert!(scene.store.verify_seals().await.unwrap().roll_broken);
 }
+
+#[tokio::test]
+async fn a_forged_client_is_not_in_the_way_of_disabling_another() {
+    let scene = Scene::new().await;
+    let other = client(&scene.store, "till-2").await;
+    let scene = scene.tampered("UPDATE clients SET display_name = 'mine' WHERE number = 1").await;
+    let act = ClientAct { actor: Actor::Local, now_ms: NOW_MS, keepers: 0 };
+    let changed = scene.store.change_client(other, ClientChange::Enabled(false), act).await.unwrap();
+    assert!(!changed.enabled);
+    // What is left of the forgery stays refused.
+    assert!(forged(scene.store.client(scene.client).await));
+}
+
+#[tokio::test]
+async fn what_another_hand_took_out_is_not_made_good_by_the_next_change() {
+    let scene = Scene::new().await;
+    let other = Connection::open(scene.folder.path().join("vendkey.db")).unwrap();
+    client(&scene.store, "till-2").await;
+    assert_eq!(other.execute("DELETE FROM credentials WHERE key_id = 'till-2'", ()).unwrap(), 1);
+    scene.store.set_configuration_enabled(scene.configuration, false, Actor::Local, NOW_MS).await.unwrap();
+    assert!(scene.store.verify_seals().await.unwrap().roll_broken);
+    scene.store.set_configuration_enabled(scene.configuration, true, Actor::Local, NOW_MS).await.unwrap();
+    let scene = scene.reopen();
+    assert!(scene.store.verify_seals().await.unwrap().roll_broken);
+    scene.store.set_configuration_enabled(scene.configuration, false, Actor::Local, NOW_MS).await.unwrap();
+    assert!(scene.store.verify_seals().await.unwrap().roll_broken);
+}
