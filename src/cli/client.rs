@@ -28,7 +28,7 @@ pub(super) enum Command {
     /// Create a till, an administrator or an auditor
     Create(Create),
     /// List the clients
-    List(List),
+    List(Connection),
     /// Show one client with its rights and limits
     Show(Named),
     /// Change a client's name, rights or limits
@@ -87,12 +87,6 @@ pub(super) struct Create {
 }
 
 #[derive(Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Args)]
 pub(super) struct Named {
     /// clients/{uuid}
     name: String,
@@ -122,7 +116,7 @@ impl Command {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Create(create) => create.run().await,
-            Self::List(List { connection }) => list(&connection).await,
+            Self::List(connection) => list(&connection).await,
             Self::Show(Named { name, connection }) => {
                 let mut client = ClientServiceClient::new(connection.open().await?);
                 let reply = client.get_client(GetClientRequest { name }).await;

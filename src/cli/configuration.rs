@@ -32,7 +32,7 @@ pub(super) enum Command {
     /// Upload the three blobs
     Upload(Upload),
     /// List the configurations
-    List(List),
+    List(Connection),
     /// Show one configuration
     Show(Named),
     /// Let tokens be issued again
@@ -87,12 +87,6 @@ pub(super) struct Upload {
 }
 
 #[derive(Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Args)]
 pub(super) struct Named {
     /// configurations/{uuid}
     name: String,
@@ -105,7 +99,7 @@ impl Command {
         match self {
             Self::Encrypt(encrypt) => encrypt.run(),
             Self::Upload(upload) => super::calling(upload.run()),
-            Self::List(List { connection }) => super::calling(list(&connection)),
+            Self::List(connection) => super::calling(list(&connection)),
             Self::Show(Named { name, connection }) => super::calling(async move {
                 let mut client = ConfigurationServiceClient::new(connection.open().await?);
                 let reply = client.get_configuration(GetConfigurationRequest { name }).await;

@@ -23,7 +23,7 @@ pub(super) enum Command {
     /// Forbid it again
     Forbid(Pair),
     /// List the allowed pairs
-    List(List),
+    List(Connection),
 }
 
 #[derive(Args)]
@@ -64,12 +64,6 @@ pub(super) struct Pair {
     connection: Connection,
 }
 
-#[derive(Args)]
-pub(super) struct List {
-    #[command(flatten)]
-    connection: Connection,
-}
-
 impl Command {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
@@ -92,7 +86,7 @@ impl Command {
                     if reply.was_allowed { "forbidden" } else { "it had not been allowed" }.to_owned()
                 })
             }
-            Self::List(List { connection }) => list(&connection).await,
+            Self::List(connection) => list(&connection).await,
         }
     }
 }

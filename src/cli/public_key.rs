@@ -18,7 +18,7 @@ pub(super) enum Command {
     /// Register the public key that signs your uploads
     Register(Register),
     /// List the registered keys
-    List(List),
+    List(Connection),
     /// Accept uploads signed with a key again
     Enable(Named),
     /// Refuse uploads signed with a key from now on
@@ -35,12 +35,6 @@ pub(super) struct Register {
     /// What to call it; the file's name if not given
     #[arg(long)]
     name: Option<String>,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Args)]
-pub(super) struct List {
     #[command(flatten)]
     connection: Connection,
 }
@@ -66,7 +60,7 @@ impl Command {
                     client.register_public_key(request).await.map_err(Failure::refused(connection.json))?;
                 output::show(connection.json, reply.get_ref(), described)
             }
-            Self::List(List { connection }) => list(&connection).await,
+            Self::List(connection) => list(&connection).await,
             Self::Enable(Named { name, connection }) => {
                 let mut client = PublicKeyServiceClient::new(connection.open().await?);
                 let reply = client
