@@ -9,6 +9,7 @@ use std::ops::Deref;
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::SqliteSettings;
 use super::authority::Authority;
 use super::column::foreign;
 use super::sealed::{Reading, Roll};
@@ -56,6 +57,7 @@ pub(super) struct Writing {
     authority: Authority,
     usage: Usage,
     roll: Roll,
+    merge_from: usize,
 }
 
 impl Deref for Writing {
@@ -67,13 +69,14 @@ impl Deref for Writing {
 }
 
 impl Writing {
-    pub(super) fn new(connection: Reading, alarm_pace: u32) -> Self {
+    pub(super) fn new(connection: Reading, settings: &SqliteSettings) -> Self {
         Self {
             connection,
             state: Cell::new(None),
             authority: Authority::default(),
-            usage: Usage::new(alarm_pace),
+            usage: Usage::new(settings.alarm_pace),
             roll: Roll::default(),
+            merge_from: settings.merge_from,
         }
     }
 
@@ -85,6 +88,11 @@ impl Writing {
     /// What clients were given today.
     pub(super) fn usage(&self) -> &Usage {
         &self.usage
+    }
+
+    /// How many of the newest rows are enough to be merged.
+    pub(super) fn merge_from(&self) -> usize {
+        self.merge_from
     }
 
     /// What is known of the roll of sealed rows.
@@ -110,6 +118,7 @@ impl Writing {
             None => {
                 self.usage.forget();
                 self.roll.forget_change();
+                self.newest().doubt();
             }
         }
         self.state.set(mark);

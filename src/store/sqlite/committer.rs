@@ -272,11 +272,15 @@ impl Writer {
         if !begun {
             return Ok(());
         }
+        if ledger {
+            self.connection.merge_newest()?;
+        }
         self.connection.write_head()?;
         if ledger {
             crash::point("ledger-before-commit");
         }
         self.statement("COMMIT", Stage::Commit)?;
+        self.connection.newest().committed();
         if ledger {
             crash::point("ledger-after-commit");
         }
@@ -319,6 +323,10 @@ impl Writer {
         {
             tracing::error!(%error, "the store cannot roll back");
         }
+        // Before anybody hears of the failure and looks. If it fails, the next token will do it.
+        if let Err(error) = self.connection.know_newest() {
+            tracing::debug!(%error, "the newest rows could not be read");
+        }
     }
 }
 
@@ -329,13 +337,15 @@ mod tests {
 
     use super::*;
     use crate::store::SoftwareSealer;
+    use crate::store::sqlite::SqliteSettings;
     use crate::store::sqlite::sealed::{Reading, Seals};
 
     fn committer(queue: usize, batch: usize) -> Committer {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE t (x INTEGER UNIQUE)").unwrap();
         let seals = Arc::new(Seals::new(Arc::new(SoftwareSealer([1; 32]))));
-        Committer::start(Writing::new(Reading::new(connection, seals), 5), None, queue, batch).unwrap()
+        let reading = Reading::new(connection, seals, Arc::default());
+        Committer::start(Writing::new(reading, &SqliteSettings::new("")), None, queue, batch).unwrap()
     }
 
     fn insert(x: i64) -> impl FnOnce(&Writing) -> Answer<usize, ()> + Send {

@@ -2,35 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension as _};
-
 use super::chain::Writing;
-use super::column::foreign;
-use super::ledger::{last_tid, pan};
+use super::meters::{highest_issued, last_tid, pan};
+use super::sealed::Reading;
 use crate::store::{Actor, LowerRefused, Seed, StoreError};
 use crate::sts::tid::Tid;
 
 /// The last TID as it is, if it may become this one.
-pub(super) fn lowerable(connection: &Connection, to: Seed) -> Result<Result<Tid, LowerRefused>, StoreError> {
+pub(super) fn lowerable(reading: &Reading, to: Seed) -> Result<Result<Tid, LowerRefused>, StoreError> {
     let Seed { meter, base_date, tid } = to;
-    let Some(last) = last_tid(connection, meter, base_date)? else {
+    let Some(last) = last_tid(reading, meter, base_date)? else {
         return Ok(Err(LowerRefused::MeterNotFound));
     };
     if last < tid {
         return Ok(Err(LowerRefused::NotLower { last }));
     }
-    let issued: Option<Tid> = connection
-        .prepare_cached(
-            "SELECT tid FROM issued_tokens WHERE pan = ?1 AND base_date = ?2
-             UNION ALL SELECT deleted_tid FROM meters
-             WHERE pan = ?1 AND base_date = ?2 AND deleted_tid IS NOT NULL
-             ORDER BY 1 DESC LIMIT 1",
-        )?
-        .query_row((pan(meter)?, base_date.year()), |row| {
-            Tid::new(row.get(0)?).map_err(|_| foreign("issued_tokens.tid"))
-        })
-        .optional()?;
-    Ok(match issued.filter(|issued| *issued > tid) {
+    Ok(match highest_issued(reading, meter, base_date)?.filter(|issued| *issued > tid) {
         Some(issued) => Err(LowerRefused::Issued { issued }),
         None => Ok(last),
     })
@@ -43,6 +30,7 @@ pub(super) fn lower(
     actor: &Actor,
     now_ms: i64,
 ) -> Result<Result<Tid, LowerRefused>, StoreError> {
+    writing.know_newest()?;
     let was = match lowerable(writing, to)? {
         Ok(was) if was > to.tid => was,
         other => return Ok(other),

@@ -5,18 +5,20 @@
 
 use std::time::Instant;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement, ToSql, named_params, params};
 use uuid::Uuid;
 
 use super::authority::KnownCaller;
 use super::chain::{State, Writing};
 use super::column::{coded, coded_or_null, foreign};
 use super::failure::{spoiling, spoils_transaction};
+use super::meters::{each_row_of, last_tid, pan, rows_of_tid};
+use super::sealed::Reading;
 use super::usage;
 use crate::audit::{Hash, KeyChangeBits, TokenEntry, TokenKind};
 use crate::store::{
     ClientId, ConfigurationId, ConfigurationState, Content, LedgerError, NewToken, Recorded, Refused,
-    RowContent, Seed, Sequence, StoreError, TokenFilter, TokenPage, TokenRow, request_made_ms,
+    RowContent, Sequence, StoreError, TokenFilter, TokenPage, TokenRow, request_made_ms,
 };
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -77,6 +79,7 @@ pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorde
         Ok(charge) => charge,
         Err(met) => return refused(met.into()),
     };
+    writing.know_newest()?;
     let finished = match finish(writing, &state, new.content.clone())? {
         Ok(finished) => finished,
         Err(why) => return refused(why),
@@ -94,6 +97,7 @@ pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorde
         let lost = || StoreError::Defect { reason: "a request is on record and has no row".into() };
         return earlier(writing, &caller, new)?.ok_or_else(lost);
     }
+    writing.add_newest(sequence, &finished.content).map_err(spoiling)?;
     usage::book(writing, &caller, charge, new.now_ms).map_err(spoiling)?;
     let sequence = Sequence::new(sequence)
         .ok_or_else(|| StoreError::Defect { reason: "a ledger row has no positive number".into() })?;
@@ -184,15 +188,23 @@ pub(super) fn of_request(
 }
 
 pub(super) fn of_tid(
-    connection: &Connection,
+    reading: &Reading,
     meter: MeterPan,
     base_date: BaseDate,
     tid: Tid,
 ) -> Result<Option<TokenRow>, StoreError> {
-    Ok(connection
-        .prepare_cached(&format!("{SELECT} WHERE t.pan = ?1 AND t.base_date = ?2 AND t.tid = ?3"))?
-        .query_row((pan(meter)?, base_date.year(), tid.value()), read)
-        .optional()?)
+    for sequence in rows_of_tid(reading, meter, base_date, tid)? {
+        let row = reading
+            .prepare_cached(&format!(
+                "{SELECT} WHERE t.sequence = ?1 AND t.pan = ?2 AND t.base_date = ?3 AND t.tid = ?4"
+            ))?
+            .query_row((sequence.value(), pan(meter)?, base_date.year(), tid.value()), read)
+            .optional()?;
+        if row.is_some() {
+            return Ok(row);
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn key_changes(
@@ -208,97 +220,95 @@ pub(super) fn key_changes(
     Ok(rows)
 }
 
-/// The last TID of a meter: the highest of its rows, or the one that is kept apart from rows.
-pub(super) fn last_tid(
-    connection: &Connection,
-    meter: MeterPan,
-    base_date: BaseDate,
-) -> Result<Option<Tid>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT (SELECT tid FROM issued_tokens WHERE pan = ?1 AND base_date = ?2 ORDER BY tid DESC LIMIT 1),
-                (SELECT last_tid FROM meters WHERE pan = ?1 AND base_date = ?2)",
-    )?;
-    Ok(statement.query_row((pan(meter)?, base_date.year()), |row| {
-        let tid = |index, what| match row.get::<_, Option<u32>>(index)? {
-            Some(value) => Tid::new(value).map(Some).map_err(|_| foreign(what)),
-            None => Ok(None),
-        };
-        Ok(tid(0, "issued_tokens.tid")?.max(tid(1, "meters.last_tid")?))
-    })?)
-}
-
-/// Raises the last TIDs of meters, never lowers one, and answers how many rose.
-pub(super) fn seed_last_tids(connection: &Connection, seeds: &[Seed]) -> Result<u64, StoreError> {
-    let mut raised = 0;
-    for Seed { meter, base_date, tid } in seeds {
-        if last_tid(connection, *meter, *base_date)? < Some(*tid) {
-            connection
-                .prepare_cached(
-                    "INSERT INTO meters (pan, base_date, last_tid) VALUES (?1, ?2, ?3)
-                     ON CONFLICT DO UPDATE SET last_tid = excluded.last_tid",
-                )?
-                .execute((pan(*meter)?, base_date.year(), tid.value()))?;
-            raised += 1;
-        }
-    }
-    Ok(raised)
-}
-
 /// Rows that fit a filter, after a row, in the order of the ledger.
 pub(super) fn list(
-    connection: &Connection,
+    reading: &Reading,
     filter: &TokenFilter,
     after: Option<Sequence>,
     size: u32,
 ) -> Result<TokenPage, StoreError> {
     let mut from = after.map_or(0, Sequence::value);
     if let Some(from_ms) = filter.from_ms {
-        from = from.max(before_time(connection, from_ms)?);
+        from = from.max(before_time(reading, from_ms)?);
     }
-    let select = if filter.meter.is_some() {
-        // The index of meters finds these few; their order is not the ledger's.
-        format!(
-            "{SELECT} WHERE t.pan = :pan AND t.sequence > :from AND {CONDITIONS} ORDER BY t.sequence LIMIT :size"
-        )
-    } else {
-        format!(
-            "{SELECT} WHERE :pan IS NULL AND t.sequence > :from AND t.sequence <= :from + {LOOK}
-             AND {CONDITIONS} ORDER BY t.sequence LIMIT :size"
-        )
-    };
-    let (class, subclass) = filter.class.unzip();
-    let mut statement = connection.prepare_cached(&select)?;
-    let rows: Vec<TokenRow> = statement
-        .query_map(
-            named_params! {
-                ":pan": filter.meter.map(pan).transpose()?,
-                ":from": from,
-                ":client": filter.client.map(ClientId::to_bytes),
-                ":configuration": filter.configuration.map(ConfigurationId::to_bytes),
-                ":class": class,
-                ":subclass": subclass.flatten(),
-                ":from_ms": filter.from_ms,
-                ":until_ms": filter.until_ms,
-                ":size": size,
-            },
-            read,
-        )?
-        .collect::<Result<_, _>>()?;
-    let last: i64 = connection
+    match filter.meter {
+        Some(meter) => list_of_meter(reading, filter, meter, from, size),
+        None => list_of_all(reading, filter, from, size),
+    }
+}
+
+fn list_of_meter(
+    reading: &Reading,
+    filter: &TokenFilter,
+    meter: MeterPan,
+    from: i64,
+    size: u32,
+) -> Result<TokenPage, StoreError> {
+    let pan = pan(meter)?;
+    let mut page = TokenPage { rows: Vec::new(), next: None };
+    let mut statement = reading
+        .prepare_cached(&format!("{SELECT} WHERE t.sequence = :from AND t.pan = :pan AND {CONDITIONS}"))?;
+    each_row_of(reading, meter, from, |sequence| {
+        // Full, and one more to come: only then there is a next page.
+        if page.rows.len() >= size as usize {
+            page.next = page.rows.last().map(|row: &TokenRow| row.sequence);
+            return Ok(false);
+        }
+        let row =
+            with_conditions(&mut statement, filter, &[(":pan", &pan), (":from", &sequence.value())])?.pop();
+        page.rows.extend(row);
+        Ok(true)
+    })?;
+    Ok(page)
+}
+
+fn list_of_all(
+    reading: &Reading,
+    filter: &TokenFilter,
+    from: i64,
+    size: u32,
+) -> Result<TokenPage, StoreError> {
+    let mut statement = reading.prepare_cached(&format!(
+        "{SELECT} WHERE t.sequence > :from AND t.sequence <= :from + {LOOK}
+         AND {CONDITIONS} ORDER BY t.sequence LIMIT :size"
+    ))?;
+    let rows = with_conditions(&mut statement, filter, &[(":from", &from), (":size", &size)])?;
+    let last: i64 = reading
         .prepare_cached("SELECT coalesce(max(sequence), 0) FROM issued_tokens")?
         .query_row([], |row| row.get(0))?;
     let seen = match rows.last() {
         Some(row) if rows.len() >= size as usize => row.sequence.value(),
-        _ if filter.meter.is_some() => last,
         _ => from.saturating_add(LOOK),
     };
     // Behind the end of the time that was asked for nothing more can come.
     let past = match filter.until_ms {
-        Some(until_ms) => seen > before_time(connection, until_ms.saturating_add(2 * DISORDER_MS))?,
+        Some(until_ms) => seen > before_time(reading, until_ms.saturating_add(2 * DISORDER_MS))?,
         None => false,
     };
     let next = if seen >= last || past { None } else { Sequence::new(seen) };
     Ok(TokenPage { rows, next })
+}
+
+/// The rows of a statement whose conditions are those of a filter.
+fn with_conditions(
+    statement: &mut Statement<'_>,
+    filter: &TokenFilter,
+    others: &[(&str, &dyn ToSql)],
+) -> Result<Vec<TokenRow>, StoreError> {
+    let (class, subclass) = filter.class.unzip();
+    let mut params: Vec<(&str, &dyn ToSql)> = others.to_vec();
+    let client = filter.client.map(ClientId::to_bytes);
+    let configuration = filter.configuration.map(ConfigurationId::to_bytes);
+    let subclass = subclass.flatten();
+    params.extend_from_slice(named_params! {
+        ":client": client,
+        ":configuration": configuration,
+        ":class": class,
+        ":subclass": subclass,
+        ":from_ms": filter.from_ms,
+        ":until_ms": filter.until_ms,
+    });
+    Ok(statement.query_map(params.as_slice(), read)?.collect::<Result<_, _>>()?)
 }
 
 /// How many rows a page looks at where no index helps: bounds what a rare filter costs a reader.
@@ -460,11 +470,6 @@ fn insert(
             hash.0,
         ])?;
     Ok(rows > 0)
-}
-
-/// The 18 digits as a number: a fourth of the room, and ordered alike.
-pub(super) fn pan(meter: MeterPan) -> Result<i64, StoreError> {
-    meter.as_str().parse().map_err(|_| StoreError::Defect { reason: "a meter number is no number".into() })
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<TokenRow> {

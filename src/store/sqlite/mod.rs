@@ -20,7 +20,9 @@ mod key_changes;
 mod ledger;
 mod lock;
 mod log;
+mod meters;
 mod migrations;
+mod newest;
 mod public_keys;
 mod readers;
 mod reseal;
@@ -42,6 +44,7 @@ use self::chain::Writing;
 use self::committer::{Class, Committer};
 use self::lock::ProcessLock;
 use self::log::Log;
+use self::newest::Newest;
 use self::readers::Readers;
 use self::sealed::{Reading, Seals};
 use super::{
@@ -77,12 +80,14 @@ pub struct SqliteSettings {
     pub readers: usize,
     /// Which multiple of a client's usual tokens of a day raises an alarm.
     pub alarm_pace: u32,
+    /// How many of the newest rows are kept in memory before they are merged into the tables of meters.
+    pub merge_from: usize,
 }
 
 impl SqliteSettings {
     /// The usual settings for a database at this path.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), queue: 4_096, batch: 2_048, readers: 2, alarm_pace: 5 }
+        Self { path: path.into(), queue: 4_096, batch: 2_048, readers: 2, alarm_pace: 5, merge_from: 131_072 }
     }
 }
 
@@ -129,7 +134,10 @@ impl SqliteStore {
             .map_err(OpenError::Randomness)?;
         chain::create(&writer, id, salt_source)?;
         let (roll, rows) = sealed::roll_and_rows(&writer)?;
-        let writer = Writing::new(Reading::new(writer, Arc::clone(&seals)), settings.alarm_pace);
+        let newest = Arc::<Newest>::default();
+        let reading = |connection| Reading::new(connection, Arc::clone(&seals), Arc::clone(&newest));
+        let writer = Writing::new(reading(writer), settings);
+        writer.know_newest()?;
         let mut sealed = 0;
         if seal_rows || !roll {
             if rows && !seal_rows {
@@ -139,8 +147,7 @@ impl SqliteStore {
         }
 
         let thread = |error| OpenError::Io { path: path.clone(), error };
-        let readers = (0..settings.readers.max(1))
-            .map(|_| Ok(Reading::new(connection::open_reader(path)?, Arc::clone(&seals))));
+        let readers = (0..settings.readers.max(1)).map(|_| Ok(reading(connection::open_reader(path)?)));
         let readers =
             Readers::start(readers.collect::<Result<_, OpenError>>()?, settings.queue).map_err(thread)?;
         let log = Log::start(connection::open_copier(path)?).map_err(thread)?;
@@ -448,12 +455,12 @@ impl Store for SqliteStore {
     }
 
     async fn last_tid(&self, meter: MeterPan, base_date: BaseDate) -> Result<Option<Tid>, StoreError> {
-        self.read(move |c| ledger::last_tid(c, meter, base_date)).await
+        self.read(move |c| meters::last_tid(c, meter, base_date)).await
     }
 
     async fn seed_last_tids(&self, seeds: Vec<Seed>, actor: Actor, now_ms: i64) -> Result<u64, StoreError> {
         self.write(move |c| {
-            let raised = ledger::seed_last_tids(c, &seeds)?;
+            let raised = meters::seed_last_tids(c, &seeds)?;
             let details =
                 BTreeMap::from([("meters", seeds.len().to_string()), ("raised", raised.to_string())]);
             c.append_act("meters.seeded", &actor, now_ms, &details)?;

@@ -80,7 +80,7 @@ mod tests {
     async fn a_panic_is_said_and_the_thread_goes_on() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         let seals = Arc::new(Seals::new(Arc::new(SoftwareSealer([1; 32]))));
-        let readers = Readers::start(vec![Reading::new(connection, seals)], 4).unwrap();
+        let readers = Readers::start(vec![Reading::new(connection, seals, Arc::default())], 4).unwrap();
         let panicking: Result<(), _> = readers.query(|_| panic!("played")).await;
         assert!(matches!(panicking, Err(StoreError::Defect { .. })), "{panicking:?}");
         let found = readers.query(|c| Ok(c.query_row("SELECT 7", [], |row| row.get(0))?)).await;

@@ -42,13 +42,14 @@ impl Resealing {
         if !forged.is_empty() || roll_broken {
             return Err(OpenError::Forged { rows: forged, taken_out_or_put_back: roll_broken });
         }
-        let writing = Writing::new(Reading::new(writer, Arc::new(Seals::new(new))), self.settings.alarm_pace);
+        let seals = Arc::new(Seals::new(new));
+        let writing = Writing::new(Reading::new(writer, seals, Arc::default()), &self.settings);
         Ok(chain::reseal_rows(&writing, act)?)
     }
 }
 
 fn look(path: &Path, sealer: Arc<dyn Sealer>) -> Result<SealReport, OpenError> {
-    let reading = Reading::new(connection::open_reader(path)?, Arc::new(Seals::new(sealer)));
+    let reading = Reading::new(connection::open_reader(path)?, Arc::new(Seals::new(sealer)), Arc::default());
     Ok(reading.verify()?)
 }
 
@@ -57,7 +58,7 @@ fn look(path: &Path, sealer: Arc<dyn Sealer>) -> Result<SealReport, OpenError> {
 /// # Errors
 /// [`OpenError`]; a row that does not bear its seal.
 pub fn all_configurations(path: &Path, sealer: Arc<dyn Sealer>) -> Result<Vec<Configuration>, OpenError> {
-    let reading = Reading::new(connection::open_reader(path)?, Arc::new(Seals::new(sealer)));
+    let reading = Reading::new(connection::open_reader(path)?, Arc::new(Seals::new(sealer)), Arc::default());
     let rows = reading.all(Table::Configurations, "1 ORDER BY number", (), configurations::read)?;
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }

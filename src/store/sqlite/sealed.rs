@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::chain::Writing;
+use super::newest::Newest;
 use crate::store::{SealReport, Sealer, StoreError};
 
 /// The tables under seal.
@@ -168,6 +169,7 @@ impl Roll {
 pub(super) struct Reading {
     connection: Connection,
     seals: Arc<Seals>,
+    newest: Arc<Newest>,
 }
 
 impl Deref for Reading {
@@ -179,8 +181,13 @@ impl Deref for Reading {
 }
 
 impl Reading {
-    pub(super) fn new(connection: Connection, seals: Arc<Seals>) -> Self {
-        Self { connection, seals }
+    pub(super) fn new(connection: Connection, seals: Arc<Seals>, newest: Arc<Newest>) -> Self {
+        Self { connection, seals, newest }
+    }
+
+    /// The newest rows of the ledger by meter.
+    pub(super) fn newest(&self) -> &Newest {
+        &self.newest
     }
 
     /// The sealed row that a condition finds, if there is one.

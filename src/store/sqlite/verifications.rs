@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::chain::Writing;
-use super::ledger::pan;
+use super::meters::pan;
 use crate::store::Actor;
 use crate::store::StoreError;
 use crate::store::verification::{

@@ -330,18 +330,14 @@ async fn a_batch_holds_replays_and_refusals_beside_new_tokens() {
 }
 
 #[tokio::test]
-async fn the_database_itself_refuses_a_double() {
+async fn the_database_itself_refuses_a_second_row_of_a_request() {
     let scene = Scene::new().await;
     scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
-    for (change, what) in [("request_id = zeroblob(16)", "TID"), ("tid = 7", "request id")] {
-        let sql = format!(
-            "CREATE TEMP TABLE copy AS SELECT * FROM issued_tokens; UPDATE copy SET sequence = 77, {change};
-             INSERT INTO issued_tokens SELECT * FROM copy"
-        );
-        let result = scene.store.write(move |c| Ok(c.execute_batch(&sql)?)).await;
-        let Err(StoreError::Defect { reason }) = result else { panic!("a second {what} was written") };
-        assert!(reason.contains("UNIQUE constraint failed"), "{reason}");
-    }
+    let sql = "CREATE TEMP TABLE copy AS SELECT * FROM issued_tokens; UPDATE copy SET sequence = 77, tid = 7;
+               INSERT INTO issued_tokens SELECT * FROM copy";
+    let result = scene.store.write(move |c| Ok(c.execute_batch(sql)?)).await;
+    let Err(StoreError::Defect { reason }) = result else { panic!("a second row was written") };
+    assert!(reason.contains("UNIQUE constraint failed"), "{reason}");
     assert_eq!(rows(&scene.store).await, 1);
 }
 

@@ -10,6 +10,7 @@ mod crashes;
 mod destruction;
 mod durability;
 mod ledger;
+mod meters;
 mod model;
 mod public_keys;
 mod seals;
@@ -85,8 +86,10 @@ fn sealer() -> Arc<SoftwareSealer> {
     Arc::new(SoftwareSealer([1; 32]))
 }
 
+/// Rows are merged from three on, so that most tests have some on the disk and some in memory.
 fn open(folder: &TempDir) -> SqliteStore {
-    SqliteStore::open(&SqliteSettings::new(folder.path().join("vendkey.db")), sealer()).unwrap()
+    let settings = SqliteSettings { merge_from: 3, ..SqliteSettings::new(folder.path().join("vendkey.db")) };
+    SqliteStore::open(&settings, sealer()).unwrap()
 }
 
 async fn client(store: &SqliteStore, key_id: &str) -> ClientId {

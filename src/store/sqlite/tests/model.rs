@@ -30,6 +30,8 @@ enum Act {
         minute: u32,
     },
     Enable(bool),
+    /// Requests that may share the transaction of something that fails.
+    Fail(Vec<Ask>),
     Reopen,
 }
 
@@ -52,6 +54,7 @@ fn act() -> impl Strategy<Value = Act> {
         8 => vec(ask(), 1..6).prop_map(Act::Ask),
         2 => (0..3_usize, 1_430_u32..1_450).prop_map(|(meter, minute)| Act::Seed { meter, minute }),
         1 => any::<bool>().prop_map(Act::Enable),
+        1 => vec(ask(), 1..4).prop_map(Act::Fail),
         1 => Just(Act::Reopen),
     ]
 }
@@ -128,6 +131,20 @@ fn answer(result: Result<Recorded, LedgerError>) -> Answer {
     }
 }
 
+/// All are queued before the committer is awaited, so that they may share a transaction.
+fn submit(
+    scene: &Scene,
+    clients: [ClientId; 2],
+    asks: &[Ask],
+) -> Vec<impl Future<Output = Result<Result<Recorded, Refused>, StoreError>> + use<>> {
+    let submit = |ask: &Ask| {
+        let new = new_token(scene, clients, *ask);
+        let work = move |c: &Writing| super::super::ledger::record(c, &new);
+        scene.store.committer.submit(Class::Ledger, None, work)
+    };
+    asks.iter().map(submit).collect()
+}
+
 async fn play(acts: Vec<Act>) {
     let mut scene = Scene::new().await;
     let clients = [scene.client, client(&scene.store, CREDENTIALS[1]).await];
@@ -135,18 +152,26 @@ async fn play(acts: Vec<Act>) {
     for act in acts {
         match act {
             Act::Ask(asks) => {
-                // All are queued before the committer is awaited, so that they may share a transaction.
-                let waiting: Vec<_> = asks
-                    .iter()
-                    .map(|ask| {
-                        let new = new_token(&scene, clients, *ask);
-                        let work = move |c: &Writing| super::super::ledger::record(c, &new);
-                        scene.store.committer.submit(Class::Ledger, None, work)
-                    })
-                    .collect();
+                let waiting = submit(&scene, clients, &asks);
                 for (ask, waiting) in asks.into_iter().zip(waiting) {
                     let found = waiting.await.map_err(LedgerError::from).and_then(|found| Ok(found?));
                     assert_eq!(answer(found), model.ask(ask), "{ask:?}");
+                }
+            }
+            Act::Fail(asks) => {
+                let waiting = submit(&scene, clients, &asks);
+                let failure = StoreError::Full { outcome: Outcome::NotDone };
+                let said = failure.clone();
+                let failing = scene.store.write::<(), _>(move |_| Err(said)).await;
+                assert_eq!(failing, Err(failure.clone()));
+                for (ask, waiting) in asks.into_iter().zip(waiting) {
+                    match waiting.await {
+                        // It came before the failure, or it was taken back.
+                        Ok(found) => {
+                            assert_eq!(answer(found.map_err(LedgerError::from)), model.ask(ask), "{ask:?}")
+                        }
+                        Err(error) => assert_eq!(error, failure),
+                    }
                 }
             }
             Act::Seed { meter: index, minute } => {
