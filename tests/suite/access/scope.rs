@@ -6,8 +6,8 @@ use uuid::Uuid;
 use vendkey::api::v1::{
     AllowKeyChangeRequest, BatchIssueTokensRequest, Configuration, DisableConfigurationRequest,
     GetConfigurationRequest, GetIssuedTokenRequest, Group, IssueKeyChangeRequest, ListConfigurationsRequest,
-    ListIssuedTokensRequest, Rights, TokenKind, UnitCredit, VerifyTokenRequest, get_issued_token_request::By,
-    issue_token_request::Content, token_result, unit_credit::Amount,
+    ListIssuedTokensRequest, ListKeyChangePairsRequest, Rights, TokenKind, UnitCredit, VerifyTokenRequest,
+    get_issued_token_request::By, issue_token_request::Content, token_result, unit_credit::Amount,
 };
 
 use super::{as_client, denied, rights};
@@ -89,6 +89,53 @@ async fn rights_are_about_configurations_supply_groups_and_kinds() {
     denied(&local.configurations.disable_configuration(disable(&theirs)).await.unwrap_err(), &theirs.name);
     let pair = AllowKeyChangeRequest { source: mine.name.clone(), target: theirs.name.clone() };
     denied(&local.configurations.allow_key_change(pair).await.unwrap_err(), &theirs.name);
+}
+
+/// The pairs that a client sees, page by page.
+async fn pairs(api: &mut Api) -> Vec<(String, String)> {
+    let (mut seen, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListKeyChangePairsRequest { page_size: 1, page_token };
+        let page = api.configurations.list_key_change_pairs(request).await.unwrap().into_inner();
+        seen.extend(page.pairs.into_iter().map(|pair| (pair.source, pair.target)));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return seen;
+        }
+    }
+}
+
+#[tokio::test]
+async fn pairs_are_seen_where_both_configurations_are_in_the_scope() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let (mine, theirs) = two(&mut api).await;
+    let next = api.configuration(&DKGA04.replace("key_revision_no: 1", "key_revision_no: 2")).await;
+    let pair = |source: &Configuration, target: &Configuration| (source.name.clone(), target.name.clone());
+    let (inside, out, into) = (pair(&mine, &next), pair(&mine, &theirs), pair(&theirs, &mine));
+    for (source, target) in [&out, &inside, &into] {
+        let allow = AllowKeyChangeRequest { source: source.clone(), target: target.clone() };
+        api.configurations.allow_key_change(allow).await.unwrap();
+    }
+    let changes = || rights(&[Group::ChangeKeys]);
+    let by_names = Rights { configurations: vec![mine.name.clone(), next.name.clone()], ..changes() };
+    let by_group = Rights { supply_groups: vec!["123456".to_owned()], ..changes() };
+    let by_both = Rights { configurations: vec![theirs.name.clone()], ..by_group.clone() };
+    let one = Rights { configurations: vec![mine.name.clone()], ..changes() };
+    let administers = Rights { may_do: vec![Group::Configurations.into()], ..by_group.clone() };
+    let all = vec![out, inside.clone(), into];
+    for (scope, seen) in [
+        (changes(), all.clone()),
+        (by_names, vec![inside.clone()]),
+        (by_group, vec![inside.clone()]),
+        (by_both, all),
+        (one, Vec::new()),
+        (administers, vec![inside]),
+    ] {
+        let mut client = as_client(&server, &mut api, scope.clone()).await;
+        assert_eq!(pairs(&mut client).await, seen, "{scope:?}");
+    }
 }
 
 #[tokio::test]
