@@ -40,7 +40,7 @@ pin_file = "hsm/pin"
 [store]
 path = "vendkey.db"
 TOML
-    say "the server's keys in the HSM, the database, the first credential"
+    say "the server's keys in the HSM, the database, the first administrator"
     show "$vendkey" setup --settings "$home/vendkey.toml" --credential-file "$home/credential"
 }
 

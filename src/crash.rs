@@ -1,7 +1,8 @@
-//! Named places where a test may ask the process to die.
+//! Named places where a test may ask the process to die, or to stand still.
 //!
 //! A crash test starts the server with `VENDKEY_CRASH_AT=<name>` and looks at what is left after the process was
-//! killed exactly there. Release builds compile every point to nothing.
+//! killed exactly there. With `VENDKEY_HOLD_AT=<name>=<named pipe>` it stops there until the test lets it go on. Release
+//! builds compile every point to nothing.
 //!
 //! | name | where |
 //! | --- | --- |
@@ -25,12 +26,16 @@
 /// The environment variable that names the point at which to die.
 pub const CRASH_AT: &str = "VENDKEY_CRASH_AT";
 
-/// Kills this process with SIGKILL if a test asked for it at this point. Nothing in release builds.
+/// The environment variable that names the point at which to stand still, and a named pipe: `name=path`.
+pub const HOLD_AT: &str = "VENDKEY_HOLD_AT";
+
+/// Kills this process with SIGKILL, or holds this thread, if a test asked for it at this point. Nothing in release builds.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
     use std::sync::OnceLock;
     static WANTED: OnceLock<Option<String>> = OnceLock::new();
 
+    hold(name);
     if WANTED.get_or_init(|| std::env::var(CRASH_AT).ok()).as_deref() == Some(name) {
         // SIGKILL and not abort(): no handler, no destructor and no buffer may tidy up, as in a power cut.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
@@ -38,6 +43,30 @@ pub fn point(name: &str) {
             std::thread::park();
         }
     }
+}
+
+/// Opening a named pipe tells the other end that the point is reached; its closing lets the thread go on. Held once: who comes
+/// later passes.
+#[cfg(debug_assertions)]
+fn hold(name: &str) {
+    use std::sync::{Mutex, OnceLock, PoisonError};
+    static WANTED: OnceLock<Mutex<Option<String>>> = OnceLock::new();
+
+    let wanted = WANTED.get_or_init(|| Mutex::new(std::env::var(HOLD_AT).ok()));
+    let pipe = {
+        let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = |wanted: &mut String| wanted.split_once('=').is_some_and(|(point, _)| point == name);
+        wanted.take_if(here)
+    };
+    if let Some((_, pipe)) = pipe.as_deref().and_then(|pipe| pipe.split_once('=')) {
+        let _ = std::fs::read(pipe);
+    }
+}
+
+/// How many commands may wait for the store, if a test asked for so few. Never in release builds.
+pub fn store_queue() -> Option<usize> {
+    let wanted = cfg!(debug_assertions).then(|| std::env::var("VENDKEY_STORE_QUEUE").ok()).flatten();
+    wanted.and_then(|wanted| wanted.parse().ok())
 }
 
 /// The environment variable that names what is to fail.

@@ -19,7 +19,7 @@ use crate::{
     envelope::{Blobs, PublicKey},
     store::{Configuration, ConfigurationId, ConfigurationState, KeyChangePair, Listing, PageRequest},
     sts::attributes::Attributes,
-    vending::{Unusable, Vending},
+    vending::{EnableError, Unusable, Vending},
 };
 
 /// The service.
@@ -73,6 +73,15 @@ impl Configurations {
             return Ok(None);
         }
         Ok(Some(format!("allow key changes from {source} to {target}")))
+    }
+
+    /// Whether both configurations of a pair are in the caller's scope.
+    async fn sees(&self, caller: &Caller, pair: KeyChangePair) -> Result<bool, Refusal> {
+        match self.vending.reach(caller, &[pair.source, pair.target]).await {
+            Ok(()) => Ok(true),
+            Err(EnableError::Denied(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What an uploader must be told who cannot use his configuration yet.
@@ -225,12 +234,19 @@ impl ConfigurationService for Configurations {
         &self,
         request: Request<v1::ListKeyChangePairsRequest>,
     ) -> Result<Response<v1::ListKeyChangePairsResponse>, Status> {
+        let caller = caller(&request)?;
         let v1::ListKeyChangePairsRequest { page_size, page_token } = request.into_inner();
         let page =
             PageRequest::new(Listing::KeyChangePairs, page_size, &page_token).map_err(Refusal::from)?;
         let page = self.vending.store().list_key_changes(page).await.map_err(Refusal::from)?;
+        let mut pairs = Vec::with_capacity(page.items.len());
+        for allowed in &page.items {
+            if self.sees(&caller, allowed.pair).await? {
+                pairs.push(key_change::pair_shown(allowed));
+            }
+        }
         Ok(Response::new(v1::ListKeyChangePairsResponse {
-            pairs: page.items.iter().map(key_change::pair_shown).collect(),
+            pairs,
             next_page_token: page.next.map(|token| token.to_string()).unwrap_or_default(),
         }))
     }

@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use clap::Args;
+use tokio_rustls::rustls::{self, AlertDescription, PeerIncompatible, crypto::ring};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -81,6 +82,7 @@ impl Connection {
             )));
         }
         if shown.starts_with("https://") {
+            offer_tls_1_3_alone();
             let mut tls = ClientTlsConfig::new().with_enabled_roots();
             if let Some(file) = &self.ca {
                 let pem = fs::read(file).map_err(|error| Failure::file("--ca", file, &error))?;
@@ -96,6 +98,11 @@ impl Connection {
             return Err(Failure::usage("--client-certificate needs an endpoint with https://".to_owned()));
         }
         let channel = endpoint.connect().await.map_err(|error| {
+            if lacks_tls_1_3(&error) {
+                return Failure::text(format!(
+                    "no connection to {shown}: the other side does not speak TLS 1.3; is --endpoint the address of `vendkey serve`?"
+                ));
+            }
             Failure::text(format!(
                 "no connection to {shown}: {}; is `vendkey serve` running, and is --endpoint its address?",
                 chain(&error)
@@ -135,6 +142,39 @@ impl Connection {
         value.set_sensitive(true);
         Ok(Bearer(Some(value)))
     }
+}
+
+/// tonic offers every version that the process's provider has cipher suites for, and lets nobody choose otherwise. The first call
+/// of the process decides; nothing else here sets a provider.
+fn offer_tls_1_3_alone() {
+    let mut provider = ring::default_provider();
+    provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+    let _ = provider.install_default();
+}
+
+/// Whether a connection failed because the server wants an older TLS.
+fn lacks_tls_1_3(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // An io::Error does not name what it holds as its source.
+        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = match held {
+            Some(held) => held.downcast_ref::<rustls::Error>(),
+            None => error.downcast_ref::<rustls::Error>(),
+        };
+        if let Some(tls) = tls {
+            return matches!(
+                tls,
+                rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+                    | rustls::Error::PeerIncompatible(
+                        PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+                            | PeerIncompatible::ServerDoesNotSupportTls12Or13
+                    )
+            );
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// Whether the address is this machine's own.

@@ -37,6 +37,7 @@ use crate::{
     access::{Authenticator, Clients, Refusals},
     api::{self, Acts, AuthenticationLayer, Configurations, FourEyes, Ledger, PublicKeys},
     clock::{Clock, SystemClock},
+    crash,
     hsm::{Hsm, HsmError},
     selftest,
     settings::Settings,
@@ -87,9 +88,11 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     }
     let hsm = Hsm::start(settings.hsm.clone())?;
     tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
+    let usual = sqlite::SqliteSettings::new(settings.store.path.clone());
     let store = sqlite::SqliteSettings {
         alarm_pace: settings.access.alarm_pace,
-        ..sqlite::SqliteSettings::new(settings.store.path.clone())
+        queue: crash::store_queue().unwrap_or(usual.queue),
+        ..usual
     };
     let store: Arc<dyn Store> = Arc::new(sqlite::SqliteStore::open(&store, Arc::new(hsm.clone()))?);
     let ended = tokio::runtime::Builder::new_multi_thread()

@@ -4,6 +4,7 @@
 
 mod access;
 mod approvals;
+mod busy;
 mod command_line;
 mod conformance;
 mod crashing;

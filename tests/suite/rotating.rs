@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    os::unix::process::ExitStatusExt as _,
     process::Output,
     time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
+use rustix::process::Signal;
 use vendkey::api::v1::{AcceptRestoreRequest, GetCheckpointRequest, GetServerKeyRequest};
 
 use crate::harness::{DKGA02, DKGA04, Home, Server, key_objects, pkcs11_tool, reason, ten_kwh};
@@ -32,6 +34,13 @@ fn private_keys(home: &Home, label: &str) -> Vec<String> {
         .filter_map(|object| object.lines().find_map(|line| line.trim().strip_prefix("ID:")))
         .map(|id| id.trim().to_owned())
         .collect()
+}
+
+/// How many rotations are on record.
+fn rotations(home: &Home) -> u32 {
+    let database = Connection::open(home.path("vendkey.db")).unwrap();
+    let count = "SELECT count(*) FROM acts WHERE kind LIKE '%key.rotated'";
+    database.query_row(count, (), |row| row.get(0)).unwrap()
 }
 
 /// Exports the chain into this folder of the home, and says what a verification says of it.
@@ -159,11 +168,7 @@ async fn a_rotation_that_dies_is_ended_by_the_same_command() {
             );
             let rotated = rotate(&home, key);
             assert!(rotated.status.success(), "{key} {point}: {}", said(&rotated));
-            let database = Connection::open(home.path("vendkey.db")).unwrap();
-            let acts: u32 = database
-                .query_row("SELECT count(*) FROM acts WHERE kind LIKE '%key.rotated'", (), |row| row.get(0))
-                .unwrap();
-            assert_eq!(acts, turn, "{key} {point}: on record once");
+            assert_eq!(rotations(&home), turn, "{key} {point}: on record once");
         }
         let server = Server::start(&home);
         let mut api = server.api(&home).await;
@@ -173,6 +178,61 @@ async fn a_rotation_that_dies_is_ended_by_the_same_command() {
         let sound = verified(&home, "after", "after");
         assert!(sound.status.success() && said(&sound).contains("nothing is wrong"), "{}", said(&sound));
     }
+}
+
+/// RSA-4096 takes its time in SoftHSM, so one rotation dies at every point, each time further on.
+#[tokio::test]
+async fn a_new_server_key_survives_every_death_on_its_way() {
+    const LABEL: &str = "vendkey legacy server key";
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let mut administrator = api.administrator().await;
+    let blobs = administrator.encrypt(DKGA04);
+    let configuration = api.upload(&blobs).await.unwrap().configuration.unwrap();
+    let request = ten_kwh(&configuration);
+    let token = api.issue(request.clone()).await.unwrap().token;
+    assert!(server.stop().success());
+    let old = private_keys(&home, LABEL);
+    let mut two = Vec::new();
+    for (point, acts) in
+        [("rotate-after-new-key", 0), ("rotate-after-act", 1), ("rotate-before-retire", 1), ("", 1)]
+    {
+        let rotation = home
+            .command(&["rotate", "server-key", "--settings", &home.text("vendkey.toml")])
+            .env("VENDKEY_CRASH_AT", point)
+            .output()
+            .unwrap();
+        let died = (!point.is_empty()).then_some(Signal::KILL.as_raw());
+        assert_eq!(rotation.status.signal(), died, "{point}: {}", said(&rotation));
+        assert_eq!(rotations(&home), acts, "{point}: on record once");
+        let keys = private_keys(&home, LABEL);
+        if point.is_empty() {
+            assert!(rotation.status.success(), "{}", said(&rotation));
+            assert!(keys.len() == 1 && keys != old && two.contains(&keys[0]), "{keys:?}");
+            break;
+        }
+        let refused = home.vendkey(&["serve", "--settings", &home.text("vendkey.toml")]);
+        assert!(
+            !refused.status.success() && said(&refused).contains("did not end"),
+            "{point}: {}",
+            said(&refused)
+        );
+        assert!(keys.len() == 2 && keys.contains(&old[0]), "{point}: {keys:?}");
+        assert!(two.is_empty() || two == keys, "{point}: goes on with the key that it made");
+        two = keys;
+    }
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    assert_eq!(api.issue(request).await.unwrap().token, token);
+    assert_eq!(reason(&api.upload(&blobs).await.unwrap_err()), "ENVELOPE_INVALID");
+    let key = api.configurations.get_server_key(GetServerKeyRequest {}).await.unwrap().into_inner();
+    administrator.use_server_key(&key.public_key_pem);
+    let again = api.upload(&administrator.encrypt(DKGA04)).await.unwrap();
+    assert!(again.existing && again.configuration.unwrap().name == configuration.name);
+    exported(&home, &server, "after");
+    let sound = verified(&home, "after", "after");
+    assert!(sound.status.success() && said(&sound).contains("nothing is wrong"), "{}", said(&sound));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -94,6 +95,42 @@ async fn nothing_but_tls_1_3_with_h2() {
     reach(&server.endpoint, &authority.certificate(), None).await.unwrap();
     let other = Authority::new(&home, "other");
     reach(&server.endpoint, &other.certificate(), None).await.unwrap_err();
+}
+
+#[test]
+fn our_own_client_speaks_nothing_older() {
+    let home = Home::new();
+    let authority = Authority::new(&home, "authority");
+    authority.sign(&home, "server", &Validity::Good);
+    let mut old = Command::new("openssl")
+        .args(["s_server", "-tls1_2", "-accept", "127.0.0.1:0", "-alpn", "h2"])
+        .args(["-cert", &home.text("server.pem"), "-key", &home.text("server.key")])
+        // It ends with its input.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(old.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let port = lines.find_map(|line| Some(line.strip_prefix("ACCEPT 127.0.0.1:")?.to_owned())).unwrap();
+    let mut list = home
+        .command(&["configuration", "list", "--endpoint", &format!("https://localhost:{port}")])
+        .args(["--ca", &home.text(&authority.file())])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Where they agree on a version, it waits for an answer for ever.
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while list.try_wait().unwrap().is_none() && Instant::now() < give_up {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = list.kill();
+    let refused = list.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("the other side does not speak TLS 1.3"), "{said}");
+    assert_eq!(refused.status.code(), Some(1));
+    old.kill().unwrap();
+    old.wait().unwrap();
 }
 
 #[tokio::test]
