@@ -63,12 +63,6 @@ fn hold(name: &str) {
     }
 }
 
-/// How many commands may wait for the store, if a test asked for so few. Never in release builds.
-pub fn store_queue() -> Option<usize> {
-    let wanted = cfg!(debug_assertions).then(|| std::env::var("VENDKEY_STORE_QUEUE").ok()).flatten();
-    wanted.and_then(|wanted| wanted.parse().ok())
-}
-
 /// The environment variable that names what is to fail.
 pub const FAIL_AT: &str = "VENDKEY_FAIL_AT";
 

@@ -57,6 +57,8 @@ pub struct ServerSettings {
 pub struct StoreSettings {
     /// The SQLite file.
     pub path: PathBuf,
+    /// How many requests may wait for the ledger.
+    pub queue: usize,
     /// Where the last checkpoint of the chain is kept, apart from the database.
     pub checkpoint_file: PathBuf,
     /// A checkpoint is made when so much time has passed since the last one, in seconds, and there is anything new.
@@ -328,6 +330,7 @@ impl<'a> Reader<'a> {
 
     fn store(&mut self) -> Option<StoreSettings> {
         let path = self.required("store.path", "vendkey.db").map(|path| self.path(&path));
+        let queue = self.within("store.queue", 4_096, 1..=1_000_000);
         let checkpoint_file = self.text("store.checkpoint_file").map(|file| self.path(&file));
         let checkpoint_seconds = self.within("store.checkpoint_seconds", 10, 1..=3_600);
         let checkpoint_records = self.within("store.checkpoint_records", 100_000, 1..=10_000_000);
@@ -340,6 +343,7 @@ impl<'a> Reader<'a> {
         Some(StoreSettings {
             checkpoint_file: checkpoint_file.unwrap_or_else(beside),
             path,
+            queue: queue? as usize,
             checkpoint_seconds: checkpoint_seconds?,
             checkpoint_records: checkpoint_records?,
         })

@@ -37,7 +37,6 @@ use crate::{
     access::{Authenticator, Clients, Refusals},
     api::{self, Acts, AuthenticationLayer, Configurations, FourEyes, Ledger, PublicKeys},
     clock::{Clock, SystemClock},
-    crash,
     hsm::{Hsm, HsmError},
     selftest,
     settings::Settings,
@@ -88,11 +87,10 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     }
     let hsm = Hsm::start(settings.hsm.clone())?;
     tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
-    let usual = sqlite::SqliteSettings::new(settings.store.path.clone());
     let store = sqlite::SqliteSettings {
         alarm_pace: settings.access.alarm_pace,
-        queue: crash::store_queue().unwrap_or(usual.queue),
-        ..usual
+        queue: settings.store.queue,
+        ..sqlite::SqliteSettings::new(settings.store.path.clone())
     };
     let store: Arc<dyn Store> = Arc::new(sqlite::SqliteStore::open(&store, Arc::new(hsm.clone()))?);
     let ended = tokio::runtime::Builder::new_multi_thread()

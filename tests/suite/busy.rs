@@ -134,7 +134,7 @@ async fn a_full_queue_of_the_hsm_refuses_before_anything_is_written() {
 #[tokio::test]
 async fn a_full_queue_of_the_ledger_refuses_and_writes_nothing() {
     let home = Home::new();
-    let server = held(&home, &[("VENDKEY_STORE_QUEUE", "8")]);
+    let server = held(&home, &[("VENDKEY_STORE__QUEUE", "8")]);
     let mut api = server.api(&home).await;
     let configuration = api.configuration(DKGA04).await;
     let channel = Endpoint::from_shared(server.endpoint.clone()).unwrap().connect().await.unwrap();
