@@ -1,6 +1,8 @@
 //! What the machine itself can do: HSM operations and durable rows, without the service around them.
 
 use std::{
+    fs::OpenOptions,
+    os::unix::fs::FileExt as _,
     path::Path,
     sync::{
         Arc,
@@ -11,7 +13,11 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{BenchError, meters::Meters};
+use super::{
+    BenchError,
+    load::{Measured, latency},
+    meters::Meters,
+};
 use crate::{
     hsm::{
         Hsm, HsmSettings, KeyId, KeyKind, MOST_DECODER_KEYS, VendingKey, VendingKeyClass, VendingKeyMaterial,
@@ -128,6 +134,37 @@ fn derivation(dkga: Dkga) -> Result<Derivation, BenchError> {
     let attributes = attributes(dkga)?;
     let meter = MeterPan::parse("47500150231", attributes.iin).map_err(fault)?;
     Derivation::new(&attributes, &meter).map_err(fault)
+}
+
+/// Bytes of a small commit: what is written before a sync.
+const COMMIT: usize = 16 * 1024;
+
+/// Writes and syncs on the database's disk, one after another, into a file that has its length, as the log of a database has: no token is
+/// answered sooner than one of them takes.
+pub(super) fn disk(settings: &Settings, window: Duration) -> std::io::Result<Measured> {
+    let path = settings.store.path.with_extension("bench-sync");
+    let syncs = syncs(&path, window);
+    // What is not there need not go.
+    let _ = std::fs::remove_file(path);
+    syncs
+}
+
+fn syncs(path: &Path, window: Duration) -> std::io::Result<Measured> {
+    const PLACES: u64 = 256;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    let commit = [7; COMMIT];
+    for place in 0..PLACES {
+        file.write_all_at(&commit, place * COMMIT as u64)?;
+    }
+    file.sync_all()?;
+    let (start, mut times) = (Instant::now(), Vec::new());
+    while start.elapsed() < window {
+        let began = Instant::now();
+        file.write_all_at(&commit, times.len() as u64 % PLACES * COMMIT as u64)?;
+        file.sync_data()?;
+        times.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
+    }
+    Ok(Measured { rate: times.len() as f64 / start.elapsed().as_secs_f64(), latency: latency(times) })
 }
 
 /// Rows of one commit, as a stream makes them.

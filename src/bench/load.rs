@@ -170,8 +170,8 @@ fn issued(result: &TokenResult) -> Result<(), Status> {
     }
 }
 
-/// Clients that each call again when they were answered, or when the pace says. A paced call is timed from when it was due, so that
-/// a slow answer is not hidden by the calls that it held up.
+/// Clients that each call again when they were answered, or when the pace says. A paced call that the one before held up is timed from when
+/// it was due, so that a slow answer is not hidden; any other from when it is sent, since timers wake a millisecond late.
 async fn loops<C: Call>(
     plan: &Plan,
     work: &str,
@@ -188,16 +188,18 @@ async fn loops<C: Call>(
         running.spawn(async move {
             let (mut count, mut times) = (0, Vec::new());
             loop {
-                if pause.is_some() {
+                let mut began = Instant::now();
+                if pause.is_some() && began < due {
                     tokio::time::sleep_until(due.into()).await;
-                } else {
-                    due = Instant::now();
+                    began = Instant::now();
+                } else if pause.is_some() {
+                    began = due;
                 }
-                if due >= end {
+                if began >= end {
                     return Ok::<_, Status>((count, times));
                 }
                 count += client.call().await?;
-                times.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
+                times.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
                 due += pause.unwrap_or_default();
             }
         });
@@ -220,7 +222,8 @@ fn settled<T>(work: &str, ended: Result<Result<T, Status>, tokio::task::JoinErro
     }
 }
 
-fn latency(mut micros: Vec<u32>) -> Latency {
+/// The percentiles of times in microseconds.
+pub(super) fn latency(mut micros: Vec<u32>) -> Latency {
     micros.sort_unstable();
     let at = |thousandths: usize| {
         let index = (micros.len() * thousandths / 1_000).min(micros.len().saturating_sub(1));

@@ -81,6 +81,7 @@ const RPC: &str = "an RPC that does nothing";
 const HMAC: &str = "raw HSM, HMAC by a key of the token (DKGA04)";
 const SESSION_HMAC: &str = "raw HSM, HMAC by a key of a session";
 const DES: &str = "raw HSM, DES and mask (DKGA02)";
+const SYNC: &str = "a sync of the disk";
 const ROWS: &str = "raw durable ledger rows";
 
 /// Measures everything that the plan allows.
@@ -98,6 +99,9 @@ pub async fn run(plan: &Plan, settings: Option<&Settings>) -> Result<Report, Ben
         }
         figures.add(SESSION_HMAC, rates.session_hmac, None, None);
         figures.add(DES, rates.des, None, None);
+        let syncs =
+            bounds::disk(settings, plan.window).map_err(|error| BenchError::Ledger(error.to_string()))?;
+        figures.add(SYNC, syncs.rate, None, Some(syncs.latency));
         let (empty, full) = bounds::ledger(settings, plan.window, plan.fill).await?;
         figures.add(ROWS, empty, None, None);
         if let Some((full, fill)) = full.zip(plan.fill) {
