@@ -83,6 +83,7 @@ const SESSION_HMAC: &str = "raw HSM, HMAC by a key of a session";
 const DES: &str = "raw HSM, DES and mask (DKGA02)";
 const SYNC: &str = "a sync of the disk";
 const ROWS: &str = "raw durable ledger rows";
+const EMPTY_ROWS: &str = "the same in new ledgers, by turns with a grown one";
 
 /// Measures everything that the plan allows.
 ///
@@ -102,10 +103,11 @@ pub async fn run(plan: &Plan, settings: Option<&Settings>) -> Result<Report, Ben
         let syncs =
             bounds::disk(settings, plan.window).map_err(|error| BenchError::Ledger(error.to_string()))?;
         figures.add(SYNC, syncs.rate, None, Some(syncs.latency));
-        let (empty, full) = bounds::ledger(settings, plan.window, plan.fill).await?;
+        let (empty, grown) = bounds::ledger(settings, plan.window, plan.fill).await?;
         figures.add(ROWS, empty, None, None);
-        if let Some((full, fill)) = full.zip(plan.fill) {
-            figures.add(&format!("the same on top of {fill} rows"), full, Some(ROWS), None);
+        if let Some((grown, fill)) = grown.zip(plan.fill) {
+            figures.add(EMPTY_ROWS, grown.empty, None, None);
+            figures.add(&format!("the same on top of {fill} rows"), grown.on_top, Some(EMPTY_ROWS), None);
         }
     }
     let nothing = load::nothing(plan).await?;

@@ -32,8 +32,6 @@ pub enum TidError {
 pub struct Tid(u32);
 
 impl Tid {
-    /// The lowest.
-    pub const FIRST: Self = Self(0);
     /// The highest.
     pub const LAST: Self = Self(LAST);
 

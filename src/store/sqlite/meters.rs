@@ -163,7 +163,7 @@ impl Writing {
                 "SELECT sequence, pan, base_date, tid FROM issued_tokens WHERE sequence > ?1 AND pan IS NOT NULL",
             )?
             .query_map([up_to], entry)?
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         self.newest().know(rows, last_run + 1);
         Ok(())
     }

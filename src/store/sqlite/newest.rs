@@ -5,9 +5,8 @@
 //! disk in the order of meters (`meters.rs`), bit by bit, beside the rows that come meanwhile. Nothing is lost with the memory: the
 //! rows themselves are on the disk, and tell it again at the next start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
-use std::ops::RangeInclusive;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::sts::attributes::BaseDate;
@@ -20,11 +19,6 @@ pub(super) struct Entry {
     /// None: a token without a TID.
     pub(super) tid: Option<(BaseDate, Tid)>,
     pub(super) sequence: i64,
-}
-
-/// All rows of a meter from one TID to another.
-fn between(pan: i64, first: Option<(BaseDate, Tid)>, last: Option<(BaseDate, Tid)>) -> RangeInclusive<Entry> {
-    Entry { pan, tid: first, sequence: i64::MIN }..=Entry { pan, tid: last, sequence: i64::MAX }
 }
 
 /// What is merged next.
@@ -64,16 +58,33 @@ pub(super) fn minute(base_date: BaseDate, tid: Tid) -> i64 {
 /// A run that is being written.
 #[derive(Debug)]
 struct Merging {
-    rows: BTreeSet<Entry>,
+    rows: Rows,
     run: Run,
     /// The last row of it that is on the disk.
     after: Option<Entry>,
 }
 
+/// Rows in the order of meters, and the last TID of each meter among them, which every token asks for.
+#[derive(Debug, Default)]
+struct Rows {
+    ordered: BTreeSet<Entry>,
+    last: HashMap<(i64, BaseDate), Tid>,
+}
+
+impl Rows {
+    fn add(&mut self, row: Entry) {
+        if let Some((base_date, tid)) = row.tid {
+            let last = self.last.entry((row.pan, base_date)).or_insert(tid);
+            *last = tid.max(*last);
+        }
+        self.ordered.insert(row);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Memory {
     /// Rows that are in no run and not being merged.
-    growing: BTreeSet<Entry>,
+    growing: Rows,
     merging: Option<Merging>,
     /// Rows that came since the last commit.
     added: usize,
@@ -86,8 +97,12 @@ struct Memory {
 }
 
 impl Memory {
-    fn sets(&self) -> impl Iterator<Item = &BTreeSet<Entry>> {
+    fn rows(&self) -> impl Iterator<Item = &Rows> {
         std::iter::once(&self.growing).chain(self.merging.as_ref().map(|merging| &merging.rows))
+    }
+
+    fn last_tid(&self, pan: i64, base_date: BaseDate) -> Option<Tid> {
+        self.rows().filter_map(|rows| rows.last.get(&(pan, base_date))).max().copied()
     }
 }
 
@@ -115,50 +130,56 @@ impl Newest {
     }
 
     /// What the database says: the rows behind its last whole run, and the number of the next.
-    pub(super) fn know(&self, rows: BTreeSet<Entry>, next_run: i64) {
-        *self.write() = Memory { growing: rows, known: true, next_run, ..Memory::default() };
+    pub(super) fn know(&self, rows: impl IntoIterator<Item = Entry>, next_run: i64) {
+        let mut growing = Rows::default();
+        rows.into_iter().for_each(|row| growing.add(row));
+        *self.write() = Memory { growing, known: true, next_run, ..Memory::default() };
     }
 
-    /// Adds a row that the transaction writes. `false`: another row has its TID.
+    /// Adds a row that the transaction writes. `false`: its meter has this TID or a later one.
     #[must_use]
     pub(super) fn add(&self, row: Entry) -> bool {
         let mut memory = self.write();
-        let same = between(row.pan, row.tid, row.tid);
-        if row.tid.is_some() && memory.sets().any(|set| set.range(same.clone()).next().is_some()) {
+        if row.tid.is_some_and(|(base_date, tid)| memory.last_tid(row.pan, base_date) >= Some(tid)) {
             return false;
         }
         memory.added += 1;
-        memory.growing.insert(row)
+        memory.growing.add(row);
+        true
     }
 
     /// The highest TID of a meter's rows here.
     pub(super) fn last_tid(&self, pan: i64, base_date: BaseDate) -> Option<Tid> {
-        let rows = between(pan, Some((base_date, Tid::FIRST)), Some((base_date, Tid::LAST)));
-        let memory = self.read();
-        let last = |set: &BTreeSet<Entry>| set.range(rows.clone()).next_back().copied();
-        memory.sets().filter_map(last).filter_map(|row| row.tid).map(|(_, tid)| tid).max()
+        self.read().last_tid(pan, base_date)
     }
 
     /// The rows of a meter here.
     pub(super) fn of_meter(&self, pan: i64) -> Vec<Entry> {
-        let rows = between(pan, None, Some((BaseDate::Y2035, Tid::LAST)));
+        let all = Entry { pan, tid: None, sequence: i64::MIN }..=Entry {
+            pan,
+            tid: Some((BaseDate::Y2035, Tid::LAST)),
+            sequence: i64::MAX,
+        };
         let memory = self.read();
-        memory.sets().flat_map(|set| set.range(rows.clone())).copied().collect()
+        memory.rows().flat_map(|rows| rows.ordered.range(all.clone())).copied().collect()
     }
 
     /// What the transaction should merge: about as many rows as it has added, so that a run is whole before the next begins. `None`
     /// while there are fewer than `enough`.
     pub(super) fn part(&self, enough: usize) -> Option<Part> {
         let mut memory = self.write();
-        if memory.merging.is_none() && memory.growing.len() >= enough.max(1) {
+        if memory.merging.is_none() && memory.growing.ordered.len() >= enough.max(1) {
             let rows = std::mem::take(&mut memory.growing);
-            let run = Run { up_to: rows.iter().map(|row| row.sequence).max()?, minutes: minutes(&rows) };
+            let run = Run {
+                up_to: rows.ordered.iter().map(|row| row.sequence).max()?,
+                minutes: minutes(&rows.ordered),
+            };
             memory.merging = Some(Merging { rows, run, after: None });
         }
         let most = memory.added + memory.added / 4 + 1;
         let merging = memory.merging.as_ref()?;
         let behind = merging.after.map_or(Unbounded, Excluded);
-        let mut rest = merging.rows.range((behind, Unbounded)).copied();
+        let mut rest = merging.rows.ordered.range((behind, Unbounded)).copied();
         let rows: Vec<Entry> = rest.by_ref().take(most).collect();
         let ends = rest.next().is_none().then_some(merging.run);
         let last = *rows.last()?;

@@ -129,12 +129,12 @@ async fn rows_that_were_taken_back_are_nobodys() {
 }
 
 #[test]
-fn the_memory_refuses_a_second_row_of_a_tid() {
+fn the_memory_refuses_a_tid_that_is_not_the_next() {
     let newest = Newest::default();
-    newest.know(Default::default(), 1);
+    newest.know([], 1);
     let row = |sequence, minute| Entry { pan: 7, tid: Some((BaseDate::Y2014, tid(minute))), sequence };
     assert!(newest.add(row(1, 100)) && newest.add(row(2, 101)));
-    assert!(!newest.add(row(3, 100)));
+    assert!(!newest.add(row(3, 101)) && !newest.add(row(3, 100)));
     let part = newest.part(1).unwrap();
     assert_eq!(part.rows, [row(1, 100), row(2, 101)]);
     newest.committed();
