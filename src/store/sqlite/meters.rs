@@ -1,17 +1,14 @@
-//! What the ledger knows by meter: the last TID of each, for ever, and its rows.
-//!
-//! Both lie in tables that are written in the order of meters (`meters`, and `tokens_by_meter` run by run), and for the newest rows
-//! in memory (`newest.rs`). Readers look into the memory first: a row that leaves it is on the disk by then.
+//! The last TID of every meter, for ever: in a table that is written in the order of meters, and for the newest rows in memory
+//! (`newest.rs`) until they are merged into it.
 
-use std::collections::BTreeSet;
-
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{OptionalExtension as _, Row};
 
 use super::chain::Writing;
 use super::column::{coded_or_null, foreign};
-use super::newest::{Entry, Part, Run, minute};
+use super::newest::Entry;
+use super::runs;
 use super::sealed::Reading;
-use crate::store::{RowContent, Seed, Sequence, StoreError};
+use crate::store::{RowContent, Seed, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
@@ -45,15 +42,11 @@ pub(super) fn highest_issued(
     let pan = pan(meter)?;
     let newest = reading.newest().last_tid(pan, base_date);
     let merged: Option<u32> = reading
-        .prepare_cached(
-            "SELECT max(tid) FROM (
-                 SELECT (SELECT t.tid FROM tokens_by_meter t
-                         WHERE t.run = r.run AND t.pan = ?1 AND t.base_date = ?2 ORDER BY t.tid DESC LIMIT 1) AS tid
-                 FROM token_runs r
-                 UNION ALL SELECT deleted_tid FROM meters WHERE pan = ?1 AND base_date = ?2)",
-        )?
-        .query_row((pan, base_date.year()), |row| row.get(0))?;
-    Ok(newest.max(known_tid(merged, "tokens_by_meter.tid")?))
+        .prepare_cached("SELECT given_tid FROM meters WHERE pan = ?1 AND base_date = ?2")?
+        .query_row((pan, base_date.year()), |row| row.get(0))
+        .optional()?
+        .flatten();
+    Ok(newest.max(known_tid(merged, "meters.given_tid")?))
 }
 
 fn known_tid(tid: Option<u32>, what: &'static str) -> Result<Option<Tid>, StoreError> {
@@ -66,81 +59,16 @@ pub(super) fn seed_last_tids(writing: &Writing, seeds: &[Seed]) -> Result<u64, S
     let mut raised = 0;
     for Seed { meter, base_date, tid } in seeds {
         if last_tid(writing, *meter, *base_date)? < Some(*tid) {
-            raise(writing, pan(*meter)?, *base_date, *tid)?;
+            writing
+                .prepare_cached(
+                    "INSERT INTO meters (pan, base_date, last_tid) VALUES (?1, ?2, ?3)
+                     ON CONFLICT DO UPDATE SET last_tid = excluded.last_tid",
+                )?
+                .execute((pan(*meter)?, base_date.year(), tid.value()))?;
             raised += 1;
         }
     }
     Ok(raised)
-}
-
-fn raise(connection: &Connection, pan: i64, base_date: BaseDate, tid: Tid) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "INSERT INTO meters (pan, base_date, last_tid) VALUES (?1, ?2, ?3)
-             ON CONFLICT DO UPDATE SET last_tid = excluded.last_tid WHERE excluded.last_tid > last_tid",
-        )?
-        .execute((pan, base_date.year(), tid.value()))?;
-    Ok(())
-}
-
-/// The rows that may be those of a meter's TID: newest ones that were taken back, or deleted ones, may be among them.
-pub(super) fn rows_of_tid(
-    reading: &Reading,
-    meter: MeterPan,
-    base_date: BaseDate,
-    tid: Tid,
-) -> Result<BTreeSet<Sequence>, StoreError> {
-    let pan = pan(meter)?;
-    let newest = reading.newest().of_meter(pan).into_iter();
-    let newest = newest.filter(|row| row.tid == Some((base_date, tid))).map(|row| row.sequence);
-    let mut statement = reading.prepare_cached(
-        "SELECT t.sequence FROM token_runs r CROSS JOIN tokens_by_meter t ON t.run = r.run
-         WHERE ?4 BETWEEN r.first_minute AND r.last_minute AND t.pan = ?1 AND t.base_date = ?2 AND t.tid = ?3",
-    )?;
-    let wanted = (pan, base_date.year(), tid.value(), minute(base_date, tid));
-    let merged = statement.query_map(wanted, |row| row.get::<_, i64>(0))?;
-    merged.chain(newest.map(Ok)).map(|sequence| sequenced(sequence?)).collect()
-}
-
-/// Calls with the rows of a meter after one, in the order of the ledger, for as long as it is answered `true`. Rows may come that were
-/// taken back or deleted.
-pub(super) fn each_row_of(
-    reading: &Reading,
-    meter: MeterPan,
-    after: i64,
-    mut take: impl FnMut(Sequence) -> Result<bool, StoreError>,
-) -> Result<(), StoreError> {
-    let pan = pan(meter)?;
-    let newest: BTreeSet<i64> = reading.newest().of_meter(pan).into_iter().map(|row| row.sequence).collect();
-    let mut seen = after;
-    let mut offer = |rows: BTreeSet<i64>| -> Result<bool, StoreError> {
-        for sequence in rows {
-            if sequence > seen {
-                seen = sequence;
-                if !take(sequenced(sequence)?)? {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    };
-    let mut of_run = reading.prepare_cached(
-        "SELECT sequence FROM tokens_by_meter WHERE run = ?1 AND pan = ?2 AND sequence > ?3",
-    )?;
-    let mut runs = reading.prepare_cached("SELECT run FROM token_runs WHERE up_to > ?1 ORDER BY run")?;
-    let mut runs = runs.query([after])?;
-    while let Some(run) = runs.next()? {
-        let run: i64 = run.get(0)?;
-        let rows = of_run.query_map((run, pan, after), |row| row.get(0))?.collect::<Result<_, _>>()?;
-        if !offer(rows)? {
-            return Ok(());
-        }
-    }
-    offer(newest).map(drop)
-}
-
-fn sequenced(sequence: i64) -> Result<Sequence, StoreError> {
-    Sequence::new(sequence).ok_or_else(|| foreign("tokens_by_meter.sequence").into())
 }
 
 impl Writing {
@@ -184,29 +112,21 @@ impl Writing {
 
     /// Merges some of the newest rows into the tables, if there are enough of them. `Newest::committed` must follow the commit.
     pub(super) fn merge_newest(&self) -> Result<(), StoreError> {
-        let Some(Part { number, rows, ends }) = self.newest().part(self.merge_from()) else { return Ok(()) };
-        // A run that was begun before a crash holds some of them.
-        let mut insert = self.prepare_cached(
-            "INSERT INTO tokens_by_meter (run, pan, base_date, tid, sequence) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO NOTHING",
+        let Some(part) = self.newest().part(self.merge_from()) else { return Ok(()) };
+        runs::write(self, &part)?;
+        let mut raise = self.prepare_cached(
+            "INSERT INTO meters (pan, base_date, last_tid, given_tid) VALUES (?1, ?2, ?3, ?3)
+             ON CONFLICT DO UPDATE SET last_tid = max(last_tid, excluded.last_tid),
+                 given_tid = max(coalesce(given_tid, 0), excluded.given_tid)",
         )?;
-        for (index, Entry { pan, tid, sequence }) in rows.iter().enumerate() {
-            let (year, value) = tid.map_or((0, 0), |(base_date, tid)| (base_date.year(), tid.value()));
-            insert.execute((number, pan, year, value, sequence))?;
+        for (index, Entry { pan, tid, .. }) in part.rows.iter().enumerate() {
             // Of a meter's rows under a base date the last one has the highest TID.
-            let next = rows.get(index + 1).filter(|next| next.pan == *pan).and_then(|next| next.tid);
+            let next = part.rows.get(index + 1).filter(|next| next.pan == *pan).and_then(|next| next.tid);
             if let Some((base_date, tid)) = tid
                 && next.is_none_or(|(next, _)| next != *base_date)
             {
-                raise(self, *pan, *base_date, *tid)?;
+                raise.execute((pan, base_date.year(), tid.value()))?;
             }
-        }
-        if let Some(Run { up_to, minutes }) = ends {
-            let (first, last) = minutes.unzip();
-            self.prepare_cached(
-                "INSERT INTO token_runs (run, up_to, first_minute, last_minute) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute((number, up_to, first, last))?;
         }
         Ok(())
     }

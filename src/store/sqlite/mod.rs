@@ -26,6 +26,7 @@ mod newest;
 mod public_keys;
 mod readers;
 mod reseal;
+mod runs;
 mod sealed;
 #[cfg(test)]
 mod tests;

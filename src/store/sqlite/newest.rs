@@ -26,6 +26,8 @@ pub(super) struct Entry {
 pub(super) struct Part {
     /// The run's number.
     pub(super) number: i64,
+    /// Whether it is the first of its run.
+    pub(super) first: bool,
     /// In order, behind those of the part before.
     pub(super) rows: Vec<Entry>,
     /// Whether it is the last of its run, which then holds all rows up to this one.
@@ -181,11 +183,12 @@ impl Newest {
         let behind = merging.after.map_or(Unbounded, Excluded);
         let mut rest = merging.rows.ordered.range((behind, Unbounded)).copied();
         let rows: Vec<Entry> = rest.by_ref().take(most).collect();
+        let first = merging.after.is_none();
         let ends = rest.next().is_none().then_some(merging.run);
         let last = *rows.last()?;
         let number = memory.next_run;
         memory.progress = Some((last, ends.is_some()));
-        Some(Part { number, rows, ends })
+        Some(Part { number, first, rows, ends })
     }
 
     /// The transaction is committed.

@@ -80,13 +80,16 @@ async fn a_database_from_before_knows_its_meters() {
     let seed = Seed { meter: meter(1), base_date: BaseDate::Y2014, tid: tid(5) };
     scene.store.seed_last_tids(vec![seed], Actor::Local, NOW_MS).await.unwrap();
     // As the version before had it.
-    let before = "DROP TRIGGER meters_are_never_forgotten; DELETE FROM meters;
-         DROP TRIGGER meters_never_fall_below_their_tokens; DROP TABLE token_runs; DROP TABLE tokens_by_meter;
+    let approvals = include_str!("../migrations/0005_approvals.sql");
+    let triggers = approvals.split_once("DROP TRIGGER meters_never_fall;").unwrap().1;
+    let before = format!(
+        "DROP TRIGGER meters_are_never_forgotten; DROP TRIGGER meters_never_fall; DELETE FROM meters;
+         DROP TABLE token_runs; DROP TABLE token_run_parts; ALTER TABLE meters RENAME COLUMN given_tid TO deleted_tid;
          DROP INDEX key_changes_by_meter; DELETE FROM schema_migrations WHERE version = 8;
-         CREATE TRIGGER meters_never_fall_below_their_tokens BEFORE UPDATE OF last_tid ON meters
-         WHEN new.last_tid < old.last_tid BEGIN SELECT RAISE(ABORT, 'before'); END;
-         CREATE UNIQUE INDEX issued_tokens_by_meter ON issued_tokens (pan, base_date, tid) WHERE pan IS NOT NULL;";
-    scene.store.write(|c| Ok(c.execute_batch(before)?)).await.unwrap();
+         CREATE UNIQUE INDEX issued_tokens_by_meter ON issued_tokens (pan, base_date, tid) WHERE pan IS NOT NULL;
+         {triggers}"
+    );
+    scene.store.write(move |c| Ok(c.execute_batch(&before)?)).await.unwrap();
     let scene = scene.reopen();
     check(&scene, &rows).await;
     let runs: (i64, i64) = scene
