@@ -170,9 +170,6 @@ fn syncs(path: &Path, window: Duration) -> std::io::Result<Measured> {
 /// Rows of one commit, as a stream makes them.
 const ROWS: usize = 512;
 
-/// Meters of the database that is measured.
-const POPULATION: u64 = 2_000_000;
-
 /// How often an empty and a full ledger take turns.
 const TURNS: usize = 3;
 
@@ -305,7 +302,7 @@ impl Rows {
             configuration: row.id,
             iin: attributes.iin,
             window: TidWindow { earliest: tid(6_000_000)?, ken: KeyExpiry(255), horizon: tid(6_001_440)? },
-            meters: Meters::of(POPULATION),
+            meters: Meters::new(),
         })
     }
 

@@ -1,7 +1,10 @@
 //! Load: closed loops of clients, a paced one, batches and streams.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -130,8 +133,9 @@ pub(super) async fn batch(plan: &Plan, configuration: &str) -> Result<Measured, 
     loops(plan, "batch", (0..BATCHES).map(client), None).await
 }
 
-/// Streams, each kept full.
-pub(super) async fn stream(plan: &Plan, configuration: &str) -> Result<f64, BenchError> {
+/// Streams, each kept full, until there are at least so many tokens.
+pub(super) async fn stream(plan: &Plan, configuration: &str, least: u64) -> Result<f64, BenchError> {
+    let sent = Arc::new(AtomicU64::new(0));
     let meters = Arc::new(Meters::new());
     let start = Instant::now();
     let end = start + plan.window;
@@ -139,9 +143,10 @@ pub(super) async fn stream(plan: &Plan, configuration: &str) -> Result<f64, Benc
     for client in 0..STREAMS {
         let mut tokens = TokenServiceClient::new(plan.channels[client % plan.channels.len()].clone());
         let (sender, receiver) = tokio::sync::mpsc::channel(UNDER_WAY);
-        let (meters, configuration) = (meters.clone(), configuration.to_owned());
+        let (meters, configuration, sent) = (meters.clone(), configuration.to_owned(), sent.clone());
         tokio::spawn(async move {
-            while Instant::now() < end && sender.send(order(&meters, &configuration)).await.is_ok() {}
+            let go_on = || sent.fetch_add(1, Ordering::Relaxed) < least || Instant::now() < end;
+            while go_on() && sender.send(order(&meters, &configuration)).await.is_ok() {}
         });
         streams.spawn(async move {
             let mut results = tokens.stream_tokens(ReceiverStream::new(receiver)).await?.into_inner();

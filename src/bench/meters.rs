@@ -1,4 +1,4 @@
-//! Made-up meters: so many that none runs ahead of the clock.
+//! Made-up meters: as many as a large utility has, so that none runs far ahead of the clock.
 //!
 //! They come scattered, as customers do: meters in the order of their numbers would write to the same pages of an index again and again,
 //! and flatter the ledger.
@@ -8,22 +8,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Gives meters one after another: 11 digits with their check digit.
 pub(super) struct Meters {
     next: AtomicU64,
-    population: u64,
 }
 
-impl Meters {
-    /// Out of all numbers that there are, starting anywhere, so that runs differ.
-    pub(super) fn new() -> Self {
-        Self { next: AtomicU64::new(uuid::Uuid::new_v4().as_u64_pair().1), population: 10_000_000_000 }
-    }
+const POPULATION: u64 = 2_000_000;
 
-    /// Out of so many, which come again and again.
-    pub(super) fn of(population: u64) -> Self {
-        Self { population: population.clamp(1, 10_000_000_000), ..Self::new() }
+impl Meters {
+    /// Starting anywhere, so that runs differ.
+    pub(super) fn new() -> Self {
+        Self { next: AtomicU64::new(uuid::Uuid::new_v4().as_u64_pair().1) }
     }
 
     pub(super) fn next(&self) -> String {
-        let number = scatter(self.next.fetch_add(1, Ordering::Relaxed)) % self.population;
+        let number = scatter(self.next.fetch_add(1, Ordering::Relaxed)) % POPULATION;
         format!("{number:010}{}", check_digit(number))
     }
 }

@@ -24,7 +24,7 @@ pub struct Plan {
     pub window: Duration,
     /// Clients that call one token at a time.
     pub clients: usize,
-    /// How many rows the ledger gets before its bound is measured once more.
+    /// How many rows a ledger gets before its bound, and a stream, are measured once more.
     pub fill: Option<u64>,
     /// The server's process.
     pub server_pid: Option<u32>,
@@ -121,8 +121,13 @@ pub async fn run(plan: &Plan, settings: Option<&Settings>) -> Result<Report, Ben
         figures.add(&format!("unary at half load, {name}"), half.rate, None, Some(half.latency));
         let batch = load::batch(plan, configuration).await?;
         figures.add(&format!("batch, {name}"), batch.rate, Some(bound), Some(batch.latency));
-        let stream = load::stream(plan, configuration).await?;
+        let stream = load::stream(plan, configuration, 0).await?;
         figures.add(&format!("stream, {name}"), stream, Some(bound), None);
+    }
+    if let Some((fill, configuration)) = plan.fill.zip(plan.dkga02.as_ref()) {
+        load::stream(plan, configuration, fill).await?;
+        let full = load::stream(plan, configuration, 0).await?;
+        figures.add(&format!("stream, DKGA02, on top of {fill} tokens"), full, Some("stream, DKGA02"), None);
     }
     Ok(Report {
         server_memory_idle_mib,
