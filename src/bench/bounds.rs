@@ -173,6 +173,9 @@ const ROWS: usize = 512;
 /// How often an empty and a full ledger take turns.
 const TURNS: usize = 3;
 
+/// Rows that a new database gets before it is measured: enough that it merges them, as any does from then on.
+const NEW: u64 = 200_000;
+
 /// Durable rows in a second, chain included, on the same disk as the server's: in a new database; and, if that is asked for, on top of
 /// so many rows, and in new databases by turns with it, since machines are faster at one time than at another.
 pub(super) async fn ledger(
@@ -180,15 +183,16 @@ pub(super) async fn ledger(
     window: Duration,
     fill: Option<u64>,
 ) -> Result<(f64, Option<Grown>), BenchError> {
-    let (_, empty) = Database::measure(settings, "bench-empty", Until::Time(window)).await?;
-    let Some(fill) = fill else { return Ok((empty, None)) };
-    let (full, _) = Database::measure(settings, "bench-full", Until::Rows(fill)).await?;
+    let empty = async || Database::with(settings, "bench-empty", NEW).await?.rate(window).await;
+    let alone = empty().await?;
+    let Some(fill) = fill else { return Ok((alone, None)) };
+    let full = Database::with(settings, "bench-full", fill).await?;
     let (mut on_top, mut beside) = (0.0, 0.0);
     for _ in 0..TURNS {
-        on_top += full.rows.record(&full.store, Until::Time(window)).await?;
-        beside += Database::measure(settings, "bench-empty", Until::Time(window)).await?.1;
+        on_top += full.rate(window).await?;
+        beside += empty().await?;
     }
-    Ok((empty, Some(Grown { on_top: on_top / TURNS as f64, empty: beside / TURNS as f64 })))
+    Ok((alone, Some(Grown { on_top: on_top / TURNS as f64, empty: beside / TURNS as f64 })))
 }
 
 /// Rows in a second, measured by turns.
@@ -217,15 +221,20 @@ impl Drop for Files {
 }
 
 impl Database {
-    /// Makes it beside the server's and records rows.
-    async fn measure(settings: &Settings, name: &str, until: Until) -> Result<(Self, f64), BenchError> {
+    /// Makes it beside the server's, with so many rows.
+    async fn with(settings: &Settings, name: &str, rows: u64) -> Result<Self, BenchError> {
         let path = settings.store.path.with_extension(name);
         remove(&path);
         let sealer = Arc::new(SoftwareSealer([7; 32]));
         let store = SqliteStore::open(&SqliteSettings::new(&path), sealer).map_err(fault)?;
         let database = Self { rows: Rows::new(&store).await?, store, _files: Files(path) };
-        let rate = database.rows.record(&database.store, until).await?;
-        Ok((database, rate))
+        database.rows.record(&database.store, Until::Rows(rows)).await?;
+        Ok(database)
+    }
+
+    /// Rows in a second.
+    async fn rate(&self, window: Duration) -> Result<f64, BenchError> {
+        self.rows.record(&self.store, Until::Time(window)).await
     }
 }
 
