@@ -11,6 +11,7 @@
 //! | `issue-after-record` | the row is durable, its token does not exist |
 //! | `issue-after-derivation` | the decoder key is in its page, nothing is encrypted |
 //! | `issue-before-answer` | the token exists, nobody has been told |
+//! | `key-change-after-record` | the row of a key-change set is durable, its tokens do not exist |
 //! | `import-after-begin` | a configuration is IMPORTING, its key is not in the HSM yet |
 //! | `approval-before-act` | enough persons approved, the act is not begun |
 //! | `approval-after-act` | the act is done, its approval does not say so |

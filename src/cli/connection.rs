@@ -21,7 +21,7 @@ pub(super) struct Connection {
     /// The server, http://HOST:PORT or https://HOST:PORT
     #[arg(long, env = "VENDKEY_ENDPOINT", default_value = "http://127.0.0.1:7443", global = true)]
     endpoint: String,
-    /// File with the credential that `vendkey setup` wrote
+    /// File with a credential, as `vendkey setup` and `vendkey client create` write it
     #[arg(long, env = "VENDKEY_CREDENTIAL_FILE", value_name = "FILE", global = true)]
     credential_file: Option<PathBuf>,
     /// PEM file of the authority that signed the server's certificate

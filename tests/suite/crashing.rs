@@ -1,6 +1,9 @@
 //! kill -9 at named points: nothing is lost, nothing is doubled.
 
-use vendkey::api::v1::{ListConfigurationsRequest, ListIssuedTokensRequest, configuration::State};
+use vendkey::api::v1::{
+    AllowKeyChangeRequest, Configuration, IssueKeyChangeRequest, ListConfigurationsRequest,
+    ListIssuedTokensRequest, configuration::State,
+};
 
 use crate::harness::{Api, DKGA02, DKGA04, Home, Server, key_objects, ten_kwh};
 
@@ -33,6 +36,35 @@ async fn a_lost_answer_is_answered_with_the_token_of_its_row() {
         let names: Vec<&str> = listed.get_ref().tokens.iter().map(|token| token.name.as_str()).collect();
         assert_eq!(names, [retry.name.as_str(), next.name.as_str()], "{point}");
     }
+}
+
+#[tokio::test]
+async fn a_lost_key_change_is_answered_with_the_set_of_its_row() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let next = DKGA04.replace("key_revision_no: 1", "key_revision_no: 2");
+    let (source, target) = (api.configuration(DKGA04).await.name, api.configuration(&next).await.name);
+    let pair = AllowKeyChangeRequest { source: source.clone(), target: target.clone() };
+    api.configurations.allow_key_change(pair).await.unwrap();
+    drop(server);
+    let mut server = Server::start_with(&home, &[("VENDKEY_CRASH_AT", "key-change-after-record")]);
+    let change = IssueKeyChangeRequest {
+        source,
+        target,
+        meter: ten_kwh(&Configuration::default()).meter,
+        request_id: uuid::Uuid::now_v7().to_string(),
+        transfer_sgc: false,
+    };
+    server.api(&home).await.tokens.issue_key_change(change.clone()).await.unwrap_err();
+    server.wait();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let retry = api.tokens.issue_key_change(change.clone()).await.unwrap().into_inner();
+    assert!(retry.replay);
+    assert_eq!(api.tokens.issue_key_change(change).await.unwrap().into_inner(), retry);
+    let listed = api.tokens.list_issued_tokens(ListIssuedTokensRequest::default()).await.unwrap();
+    assert_eq!(listed.get_ref().tokens.len(), 1);
 }
 
 #[tokio::test]
