@@ -193,13 +193,14 @@ async fn loops<C: Call>(
         running.spawn(async move {
             let (mut count, mut times) = (0, Vec::new());
             loop {
-                let mut began = Instant::now();
-                if pause.is_some() && began < due {
-                    tokio::time::sleep_until(due.into()).await;
-                    began = Instant::now();
-                } else if pause.is_some() {
-                    began = due;
-                }
+                let began = if pause.is_some() && Instant::now() >= due {
+                    due
+                } else {
+                    if pause.is_some() {
+                        tokio::time::sleep_until(due.into()).await;
+                    }
+                    Instant::now()
+                };
                 if began >= end {
                     return Ok::<_, Status>((count, times));
                 }

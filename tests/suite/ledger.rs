@@ -10,11 +10,11 @@ use std::{
 use rusqlite::Connection;
 use uuid::Uuid;
 use vendkey::api::v1::{
-    AcceptClockRequest, AcceptRestoreRequest, AllTests, GetLedgerStateRequest, IssueTokenRequest,
-    ListIssuedTokensRequest, MeterTest, issue_token_request::Content, meter_test,
+    AcceptClockRequest, AcceptRestoreRequest, GetLedgerStateRequest, IssueTokenRequest,
+    ListIssuedTokensRequest,
 };
 
-use crate::harness::{Api, DKGA04, DRN, Home, Server, reason, ten_kwh};
+use crate::harness::{Api, DKGA04, DRN, Home, Server, meter_test, reason, ten_kwh};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -146,16 +146,6 @@ async fn a_restored_database_stops_until_it_is_accepted() {
         "{}",
         said(&found)
     );
-}
-
-/// A token of class 1 under a new request id.
-fn meter_test() -> IssueTokenRequest {
-    let test = Some(meter_test::Test::All(AllTests {}));
-    IssueTokenRequest {
-        request_id: Uuid::now_v7().to_string(),
-        content: Some(Content::MeterTest(MeterTest { test, ..MeterTest::default() })),
-        ..IssueTokenRequest::default()
-    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The tables of the ledger: issued tokens, and the last TID of every meter.
+//! The table of issued tokens. What is known by meter is in `meters` and `runs`.
 //!
 //! The rules are in the order of `record`; everything runs inside the committer's transaction, so no other request can
 //! come between a look and a write.
@@ -208,14 +208,19 @@ pub(super) fn of_tid(
     Ok(None)
 }
 
+/// Served by the small index of key changes, and never by a walk over the ledger.
+pub(super) fn newest_key_changes() -> String {
+    format!(
+        "{SELECT} WHERE t.pan = ?1 AND t.kind = {KEY_CHANGE} AND f.id = ?2 ORDER BY t.sequence DESC LIMIT 8"
+    )
+}
+
 pub(super) fn key_changes(
     connection: &Connection,
     meter: MeterPan,
     configuration: ConfigurationId,
 ) -> Result<Vec<TokenRow>, StoreError> {
-    let mut statement = connection.prepare_cached(&format!(
-        "{SELECT} WHERE t.pan = ?1 AND t.kind = {KEY_CHANGE} AND f.id = ?2 ORDER BY t.sequence DESC LIMIT 8"
-    ))?;
+    let mut statement = connection.prepare_cached(&newest_key_changes())?;
     let rows =
         statement.query_map((pan(meter)?, configuration.to_bytes()), read)?.collect::<Result<_, _>>()?;
     Ok(rows)

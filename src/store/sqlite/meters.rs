@@ -24,13 +24,8 @@ pub(super) fn last_tid(
     meter: MeterPan,
     base_date: BaseDate,
 ) -> Result<Option<Tid>, StoreError> {
-    let pan = pan(meter)?;
-    let newest = reading.newest().last_tid(pan, base_date);
-    let merged: Option<u32> = reading
-        .prepare_cached("SELECT last_tid FROM meters WHERE pan = ?1 AND base_date = ?2")?
-        .query_row((pan, base_date.year()), |row| row.get(0))
-        .optional()?;
-    Ok(newest.max(known_tid(merged, "meters.last_tid")?))
+    let merged = "SELECT last_tid FROM meters WHERE pan = ?1 AND base_date = ?2";
+    highest(reading, meter, base_date, merged)
 }
 
 /// The highest TID that a token of the meter had, whatever was seeded.
@@ -39,18 +34,27 @@ pub(super) fn highest_issued(
     meter: MeterPan,
     base_date: BaseDate,
 ) -> Result<Option<Tid>, StoreError> {
-    let pan = pan(meter)?;
-    let newest = reading.newest().last_tid(pan, base_date);
-    let merged: Option<u32> = reading
-        .prepare_cached("SELECT given_tid FROM meters WHERE pan = ?1 AND base_date = ?2")?
-        .query_row((pan, base_date.year()), |row| row.get(0))
-        .optional()?
-        .flatten();
-    Ok(newest.max(known_tid(merged, "meters.given_tid")?))
+    let merged = "SELECT given_tid FROM meters WHERE pan = ?1 AND base_date = ?2";
+    highest(reading, meter, base_date, merged)
 }
 
-fn known_tid(tid: Option<u32>, what: &'static str) -> Result<Option<Tid>, StoreError> {
-    Ok(tid.map(|tid| Tid::new(tid).map_err(|_| foreign(what))).transpose()?)
+/// The highest TID of the newest rows and of what a query finds in the table.
+fn highest(
+    reading: &Reading,
+    meter: MeterPan,
+    base_date: BaseDate,
+    merged: &'static str,
+) -> Result<Option<Tid>, StoreError> {
+    let pan = pan(meter)?;
+    // A row that leaves the memory is on the disk by then: so the memory comes first.
+    let newest = reading.newest().last_tid(pan, base_date);
+    let found = reading
+        .prepare_cached(merged)?
+        .query_row((pan, base_date.year()), |row| row.get::<_, Option<u32>>(0))
+        .optional()?
+        .flatten();
+    let merged = found.map(Tid::new).transpose().map_err(|_| foreign("a TID in meters"))?;
+    Ok(newest.max(merged))
 }
 
 /// Raises the last TIDs of meters, never lowers one, and answers how many rose.

@@ -2,7 +2,7 @@
 //!
 //! Customers come scattered: an index of meters on the disk would be written in a place of its own for every token, and cost more the
 //! longer the ledger is. So the newest rows are kept here, and once there are enough of them they are merged into the tables of the
-//! disk in the order of meters (`meters.rs`), bit by bit, beside the rows that come meanwhile. Nothing is lost with the memory: the
+//! disk in the order of meters (`meters.rs`, `runs.rs`), bit by bit, beside the rows that come meanwhile. Nothing is lost with the memory: the
 //! rows themselves are on the disk, and tell it again at the next start.
 
 use std::collections::{BTreeSet, HashMap};

@@ -57,8 +57,8 @@ pub(super) fn each_row_of(
     let mut seen = after;
     let mut offer = |rows: Vec<Entry>| -> Result<bool, StoreError> {
         let sequences: BTreeSet<i64> = rows.into_iter().map(|row| row.sequence).collect();
-        for sequence in sequences.into_iter().filter(|sequence| *sequence > after) {
-            // Once more if it left the memory meanwhile.
+        for sequence in sequences {
+            // One that left the memory meanwhile is in a run too.
             if sequence > seen {
                 seen = sequence;
                 if !take(sequenced(sequence)?)? {

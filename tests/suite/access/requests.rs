@@ -3,14 +3,10 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use uuid::Uuid;
-use vendkey::api::v1::{
-    AllTests, BatchIssueTokensRequest, DisableClientRequest, Group, IssueTokenRequest, Limits, MeterTest,
-    issue_token_request::Content, meter_test, token_result,
-};
+use vendkey::api::v1::{BatchIssueTokensRequest, DisableClientRequest, Group, Limits, token_result};
 
 use super::{create, credential, rights, update};
-use crate::harness::{Api, DKGA04, Home, Server, reason, ten_kwh};
+use crate::harness::{Api, DKGA04, Home, Server, meter_test, reason, ten_kwh};
 
 #[tokio::test]
 async fn requests_have_a_pace() {
@@ -37,16 +33,6 @@ async fn requests_have_a_pace() {
     assert!(refused.iter().all(|one| one.reason == "REQUESTS_LIMITED" && one.retry_after_ms > 0));
     // Others are not held up.
     api.issue(ten_kwh(&configuration)).await.unwrap();
-}
-
-/// As many as one likes: it carries no identifier.
-fn meter_test() -> IssueTokenRequest {
-    let test = Some(meter_test::Test::All(AllTests {}));
-    IssueTokenRequest {
-        request_id: Uuid::now_v7().to_string(),
-        content: Some(Content::MeterTest(MeterTest { test, ..MeterTest::default() })),
-        ..IssueTokenRequest::default()
-    }
 }
 
 #[tokio::test]

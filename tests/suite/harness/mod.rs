@@ -8,7 +8,7 @@ mod server;
 pub use certificates::{Authority, Validity};
 pub use openssl::{AES_IV, AES_KEY, Administrator, Blobs, base64, openssl};
 pub use pkcs11::{key_objects, pkcs11_tool};
-pub use server::{Api, Home, Server, descriptions, issued, reason, ten_kwh, violations};
+pub use server::{Api, Home, Server, descriptions, issued, meter_test, reason, ten_kwh, violations};
 
 /// A configuration that can issue: DKGA04, EA07, base date 2014.
 pub const DKGA04: &str = "\

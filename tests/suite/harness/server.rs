@@ -19,12 +19,13 @@ use tonic::{
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 use vendkey::api::v1::{
-    Configuration, GetServerKeyRequest, IssueTokenRequest, IssuedToken, RegisterPublicKeyRequest, UnitCredit,
-    UploadConfigurationRequest, UploadConfigurationResponse, approval_service_client::ApprovalServiceClient,
-    audit_service_client::AuditServiceClient, client_service_client::ClientServiceClient,
-    configuration_service_client::ConfigurationServiceClient, issue_token_request::Content,
-    ledger_service_client::LedgerServiceClient, public_key_service_client::PublicKeyServiceClient,
-    token_service_client::TokenServiceClient, unit_credit::Amount,
+    AllTests, Configuration, GetServerKeyRequest, IssueTokenRequest, IssuedToken, MeterTest,
+    RegisterPublicKeyRequest, UnitCredit, UploadConfigurationRequest, UploadConfigurationResponse,
+    approval_service_client::ApprovalServiceClient, audit_service_client::AuditServiceClient,
+    client_service_client::ClientServiceClient, configuration_service_client::ConfigurationServiceClient,
+    issue_token_request::Content, ledger_service_client::LedgerServiceClient, meter_test,
+    public_key_service_client::PublicKeyServiceClient, token_service_client::TokenServiceClient,
+    unit_credit::Amount,
 };
 
 use super::{Administrator, Blobs, DRN};
@@ -328,6 +329,16 @@ pub fn ten_kwh(configuration: &Configuration) -> IssueTokenRequest {
             amount: Some(Amount::Decimal("10".to_owned())),
             rounding: 0,
         })),
+    }
+}
+
+/// A request for a token of class 1 under a new request id: as many as one likes, since it carries no identifier.
+pub fn meter_test() -> IssueTokenRequest {
+    let test = Some(meter_test::Test::All(AllTests {}));
+    IssueTokenRequest {
+        request_id: Uuid::now_v7().to_string(),
+        content: Some(Content::MeterTest(MeterTest { test, ..MeterTest::default() })),
+        ..IssueTokenRequest::default()
     }
 }
 

@@ -131,6 +131,22 @@ async fn rows_that_were_taken_back_are_nobodys() {
     check(&scene, &[rows, vec![again.row().clone()]].concat()).await;
 }
 
+#[tokio::test]
+async fn key_changes_are_found_by_their_index() {
+    let scene = Scene::new().await;
+    let plan = scene
+        .store
+        .read(|c| {
+            let mut statement =
+                c.prepare(&format!("EXPLAIN QUERY PLAN {}", super::super::ledger::newest_key_changes()))?;
+            let steps = statement.query_map((1, [0; 16]), |row| row.get::<_, String>(3))?;
+            Ok(steps.collect::<Result<Vec<_>, _>>()?.join("; "))
+        })
+        .await
+        .unwrap();
+    assert!(plan.contains("SEARCH t USING INDEX key_changes_by_meter"), "{plan}");
+}
+
 #[test]
 fn the_memory_refuses_a_tid_that_is_not_the_next() {
     let newest = Newest::default();
