@@ -4,6 +4,8 @@
 
 pub mod sts;
 
+pub mod id;
+
 pub mod secret;
 
 pub mod clock;
@@ -20,9 +22,13 @@ pub mod audit;
 
 pub mod selftest;
 
-pub mod store;
+pub mod configuration;
+
+pub mod ledger;
 
 pub mod access;
+
+pub mod store;
 
 pub mod settings;
 

@@ -3,12 +3,15 @@
 pub mod approval;
 mod attempts;
 mod authenticator;
+pub mod client;
 mod clients;
 mod credential;
+pub mod limits;
 mod methods;
 mod peer;
 mod permission;
 mod refusals;
+pub mod rights;
 
 pub use attempts::{Attempts, Rate};
 pub use authenticator::{Authenticator, Caller};

@@ -7,12 +7,14 @@
 //! Meter numbers are not in the bytes, but a salted [`Subject`] commitment to them, so that an export may leave them out and still verify.
 //! This layer is pure: no input, no output, no clock.
 
+mod act;
 mod checkpoint;
 mod line;
 mod record;
 mod subject;
 mod verification;
 
+pub use act::{Actor, NewAct};
 pub use checkpoint::{Checkpoint, CheckpointError, Head, SignedCheckpoint};
 pub use line::{Line, LineError};
 pub use record::{Act, ChainId, Entry, Hash, KeyChangeBits, RESTORE_ACCEPTED, Record, TokenEntry, TokenKind};

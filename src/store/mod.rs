@@ -9,21 +9,11 @@
 //!   a token its clear block.
 //! * Times are milliseconds since 1970 in UTC and are passed in by the caller, who owns the clock.
 
-mod approval;
-mod client;
-mod configuration;
 mod error;
-mod id;
-mod key_change;
-mod ledger;
-mod limits;
 mod page;
-mod public_key;
 mod record;
-mod rights;
 mod seal;
 pub mod sqlite;
-mod verification;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -33,33 +23,32 @@ use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
 
-pub use approval::{
+pub use error::{Outcome, StoreError};
+pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
+pub use record::{Past, Records};
+pub use seal::{NoSeal, SealReport, Sealer, SoftwareSealer};
+
+pub use crate::access::approval::{
     Approval, ApprovalRequested, ApprovalState, ApprovalStep, NewApproval, PENDING_PER_CLIENT,
     UnknownApprovalState, Vote,
 };
-pub use client::{
+pub use crate::access::client::{
     Client, ClientAct, ClientChange, ClientError, Credential, CredentialChange, CredentialHolder, NewClient,
     NewCredential, Proof,
 };
-pub use configuration::{
-    Begun, Configuration, ConfigurationError, ConfigurationRefusal, ConfigurationState, FinishedState,
-    ImportedFields, MaskedKey, NewConfiguration, UnknownState, Warning,
+pub use crate::access::limits::{Amount, AmountLimits, LimitEnd, LimitMet, Limits, LimitsError};
+pub use crate::access::rights::{Group, Kinds, Rights, RightsError, Scope, TokenKind, UnknownName};
+pub use crate::audit::{Actor, NewAct};
+pub use crate::configuration::{
+    AllowedKeyChange, Begun, Configuration, ConfigurationError, ConfigurationRefusal, ConfigurationState,
+    FinishedState, ImportedFields, KeyChangePair, KeyChangePairError, MaskedKey, NewConfiguration,
+    NewPublicKey, PublicKey, Registered, UnknownState, Warning,
 };
-pub use error::{Outcome, StoreError};
-pub use id::{ApprovalId, ClientId, ConfigurationId, IdError, PublicKeyId};
-pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairError};
-pub use ledger::{
-    Content, LedgerError, LowerRefused, NewToken, Recorded, Refused, RowContent, Sequence, TokenRow,
-    request_made_ms,
-};
-pub use limits::{Amount, AmountLimits, LimitEnd, LimitMet, Limits, LimitsError};
-pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
-pub use public_key::{NewPublicKey, PublicKey, Registered};
-pub use record::{AcceptedRestore, Actor, NewAct, Past, Records, Seed, TokenFilter, TokenPage};
-pub use rights::{Group, Kinds, Rights, RightsError, Scope, TokenKind, UnknownName};
-pub use seal::{NoSeal, SealReport, Sealer, SoftwareSealer};
-pub use verification::{
-    Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
+pub use crate::id::{ApprovalId, ClientId, ConfigurationId, IdError, PublicKeyId};
+pub use crate::ledger::{
+    AcceptedRestore, Attempt, Attempted, Content, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR,
+    LedgerError, LowerRefused, NewAttempt, NewToken, Recorded, Refused, RowContent, Seed, Sequence,
+    TokenFilter, TokenPage, TokenRow, request_made_ms,
 };
 
 /// Everything that Vendkey remembers, behind one contract.

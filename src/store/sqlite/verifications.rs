@@ -9,7 +9,7 @@ use super::chain::Writing;
 use super::meters::pan;
 use crate::store::Actor;
 use crate::store::StoreError;
-use crate::store::verification::{
+use crate::store::{
     Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
 };
 

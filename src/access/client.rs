@@ -4,11 +4,11 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::error::StoreError;
-use super::id::ClientId;
 use super::limits::Limits;
-use super::record::Actor;
 use super::rights::Rights;
+use crate::audit::Actor;
+use crate::id::ClientId;
+use crate::store::StoreError;
 
 /// A client to create.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::id::ClientId;
+use crate::id::ClientId;
 use crate::sts::meter::MeterPan;
 
 /// Failures that are allowed: so many for a meter in an hour, so many for a client in a day.
@@ -13,7 +13,7 @@ pub const FAILURES_PER_CLIENT_AND_DAY: u32 = 300;
 /// An attempt to look into a token that this server did not issue. It counts as a failure from before the look, so that a
 /// crash does not give attempts away; one that succeeds is taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attempt(pub(super) i64);
+pub struct Attempt(pub(crate) i64);
 
 /// Who tries, at which meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,19 @@
 //! Persons are clients, not credentials. Whoever asks for an act is the first of them. An approval is of one exact content: its hash is taken
 //! again from what is stored whenever somebody votes and when the act is done.
 
+mod types;
+
 use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::store::{Approval, ApprovalState, ClientId, NewApproval};
+pub use types::{
+    Approval, ApprovalRequested, ApprovalState, ApprovalStep, NewApproval, PENDING_PER_CLIENT,
+    UnknownApprovalState, Vote,
+};
+
+use crate::id::ClientId;
 
 /// Why a vote, or the act itself, is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +120,7 @@ pub fn missing(approval: &Approval, needed: u32, counts: impl Fn(ClientId) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{ApprovalId, Vote};
+    use crate::id::ApprovalId;
 
     const NOW: i64 = 1_795_298_400_000;
 

@@ -3,9 +3,9 @@
 
 use thiserror::Error;
 
-use super::configuration::ConfigurationState;
-use super::error::StoreError;
-use super::id::{ClientId, ConfigurationId};
+use super::ConfigurationState;
+use crate::id::{ClientId, ConfigurationId};
+use crate::store::StoreError;
 
 /// From which configuration to which a meter may be carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

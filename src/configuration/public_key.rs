@@ -1,7 +1,7 @@
 //! The public keys of those who may sign uploads.
 
-use super::id::{ClientId, PublicKeyId};
-use super::record::Actor;
+use crate::audit::Actor;
+use crate::id::{ClientId, PublicKeyId};
 
 /// A public key to register, parsed and checked by the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]

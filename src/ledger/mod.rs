@@ -4,16 +4,26 @@
 //! answer is encrypted again through the HSM, digit for digit. A key-change set holds parts of a new key even in the
 //! clear, so its row keeps only what the set is derived from.
 
+mod query;
+mod seed;
+mod verification;
+
 use std::fmt;
 use std::time::Instant;
 
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::configuration::ConfigurationState;
-use super::error::{Outcome, StoreError};
-use super::id::{ClientId, ConfigurationId};
-use super::limits::LimitMet;
+pub use query::{TokenFilter, TokenPage};
+pub use seed::{AcceptedRestore, LowerRefused, Seed};
+pub use verification::{
+    Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
+};
+
+use crate::access::limits::LimitMet;
+use crate::configuration::ConfigurationState;
+use crate::id::{ClientId, ConfigurationId};
+use crate::store::{Outcome, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::{Tid, TidRefusal, TidWindow};
@@ -253,29 +263,6 @@ pub enum Refused {
     /// The client's limits leave no room for it.
     #[error(transparent)]
     Limit(#[from] LimitMet),
-}
-
-/// Why the last TID of a meter is not lowered.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum LowerRefused {
-    /// It never got one.
-    #[error("the ledger knows no last token identifier of this meter under this base date")]
-    MeterNotFound,
-    /// It would rise, which is seeding.
-    #[error("the last token identifier is {last}, which is lower already", last = .last.value())]
-    NotLower {
-        /// The last TID as it is.
-        last: Tid,
-    },
-    /// A token has a higher one: it would be given again.
-    #[error("a token with the identifier {issued} was issued to this meter", issued = .issued.value())]
-    Issued {
-        /// The highest TID of a token.
-        issued: Tid,
-    },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// A refusal or a failure.

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::id::{ApprovalId, ClientId};
+use crate::audit::Actor;
+use crate::id::{ApprovalId, ClientId};
 
 /// How many acts of one client may wait at a time.
 pub const PENDING_PER_CLIENT: u32 = 30;
@@ -170,7 +171,7 @@ pub struct ApprovalStep {
     /// What became of the act; empty before its end.
     pub outcome: String,
     /// Whose doing it is.
-    pub actor: super::Actor,
+    pub actor: Actor,
     /// When.
     pub now_ms: i64,
 }

@@ -1,14 +1,20 @@
 //! Configurations as they are stored: immutable but for their state and what the import adds.
 
+mod key_change;
+mod public_key;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::error::StoreError;
-use super::id::{ClientId, ConfigurationId, PublicKeyId};
-use super::record::Actor;
+pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairError};
+pub use public_key::{NewPublicKey, PublicKey, Registered};
+
+use crate::audit::Actor;
+use crate::id::{ClientId, ConfigurationId, PublicKeyId};
+use crate::store::StoreError;
 use crate::sts::attributes::Attributes;
 
 /// Where a configuration stands in its life.

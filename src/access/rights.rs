@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::id::ConfigurationId;
+use crate::id::ConfigurationId;
 use crate::sts::attributes::SupplyGroupCode;
 use crate::sts::token::{Management, Payload, Service};
 

@@ -1,0 +1,31 @@
+//! Which rows of the ledger somebody asks for.
+
+use super::{Sequence, TokenRow};
+use crate::id::{ClientId, ConfigurationId};
+use crate::sts::meter::MeterPan;
+
+/// Which rows of the ledger are wanted; what is absent does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenFilter {
+    /// Of this meter.
+    pub meter: Option<MeterPan>,
+    /// Under this configuration.
+    pub configuration: Option<ConfigurationId>,
+    /// Of this client.
+    pub client: Option<ClientId>,
+    /// Of this class and, if given, subclass.
+    pub class: Option<(u8, Option<u8>)>,
+    /// Issued at or after.
+    pub from_ms: Option<i64>,
+    /// Issued before.
+    pub until_ms: Option<i64>,
+}
+
+/// A page of rows. It may hold fewer rows than asked for, and none, and still have a next one: a page looks at so many rows only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenPage {
+    /// In the order of the ledger.
+    pub rows: Vec<TokenRow>,
+    /// Where the next page starts: after this row.
+    pub next: Option<Sequence>,
+}
