@@ -65,6 +65,13 @@ impl From<StoreError> for Refusal {
             StoreError::NoSeal { .. } => {
                 Self::new(Reason::HsmUnavailable, "the HSM does not check seals now")
             }
+            StoreError::TakenOver { .. } => {
+                tracing::error!(%error, "the store");
+                return Self::new(
+                    Reason::LedgerTakenOver,
+                    "the database is not this server's any more; its log says why",
+                );
+            }
             StoreError::Forged { .. } => {
                 // Which row is for the log alone.
                 tracing::error!(%error, "the store");

@@ -101,6 +101,7 @@ reasons! {
     UploadsLimited = "UPLOADS_LIMITED", ResourceExhausted, "Too many upload attempts of this client: retry after the time given.";
     HsmUnavailable = "HSM_UNAVAILABLE", Unavailable, "The HSM does not answer; retry with the same request_id.";
     StoreUnavailable = "STORE_UNAVAILABLE", Unavailable, "The store cannot be written or read; retry with the same request_id.";
+    LedgerTakenOver = "LEDGER_TAKEN_OVER", Unavailable, "Another process has opened this server's database, or its file was moved: this server issues nothing until an operator has looked; another server may serve. Replays are answered.";
     SelftestFailed = "SELFTEST_FAILED", Unavailable, "This server failed a known-answer test and issues nothing until an administrator has looked; another server may serve.";
     DeadlinePassed = "DEADLINE_PASSED", DeadlineExceeded, "The call's deadline passed before anything was recorded.";
     Internal = "INTERNAL", Internal, "A fault of the server; its log says more.";

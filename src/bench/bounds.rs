@@ -239,7 +239,7 @@ impl Database {
 }
 
 fn remove(path: &Path) {
-    for side in ["", "-wal", "-shm", ".lock"] {
+    for side in ["", "-wal", "-shm"] {
         let mut name = path.to_owned().into_os_string();
         name.push(side);
         // What is not there need not go.

@@ -54,6 +54,12 @@ pub enum StoreError {
         /// What became of the act.
         outcome: Outcome,
     },
+    /// Another process has opened the database since, or its file was moved or replaced. Nothing is written any more.
+    #[error("the database is not this server's any more: {reason}")]
+    TakenOver {
+        /// For the log: what happened and what to do.
+        reason: String,
+    },
     /// A row that decides does not bear the seal of this server: another hand has changed it, taken it out or put it back.
     #[error("a row that decides was changed by another hand: {row}")]
     Forged {
@@ -85,6 +91,7 @@ impl StoreError {
             StoreError::Busy
             | StoreError::DeadlinePassed
             | StoreError::Corrupt { .. }
+            | StoreError::TakenOver { .. }
             | StoreError::Forged { .. }
             | StoreError::NoSeal { .. }
             | StoreError::Defect { .. } => Outcome::NotDone,

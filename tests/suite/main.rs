@@ -21,6 +21,7 @@ mod ledger;
 mod limits;
 mod many;
 mod meter;
+mod one_server;
 mod rotating;
 mod selftest;
 mod slips;

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::SqliteSettings;
 use super::authority::Authority;
+use super::claim::Claim;
 use super::column::foreign;
 use super::sealed::{Reading, Roll};
 use super::usage::Usage;
@@ -52,6 +53,8 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Writing {
     connection: Reading,
+    /// None: a database that nobody else can reach.
+    claim: Option<Claim>,
     /// None: to be read from the database before its next use.
     state: Cell<Option<State>>,
     authority: Authority,
@@ -72,12 +75,24 @@ impl Writing {
     pub(super) fn new(connection: Reading, settings: &SqliteSettings) -> Self {
         Self {
             connection,
+            claim: None,
             state: Cell::new(None),
             authority: Authority::default(),
             usage: Usage::new(settings.alarm_pace),
             roll: Roll::default(),
             merge_from: settings.merge_from,
         }
+    }
+
+    /// Writes only as long as this claim holds.
+    #[must_use]
+    pub(super) fn under(self, claim: Claim) -> Self {
+        Self { claim: Some(claim), ..self }
+    }
+
+    /// Refuses once the database is another process's. Asked first in each transaction.
+    pub(super) fn check_claim(&self) -> Result<(), StoreError> {
+        self.claim.as_ref().map_or(Ok(()), |claim| claim.check(self))
     }
 
     /// What is remembered of callers and configurations.

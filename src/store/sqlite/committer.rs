@@ -261,6 +261,7 @@ impl Writer {
                 if !begun {
                     self.statement("BEGIN IMMEDIATE", Stage::Before)?;
                     begun = true;
+                    self.connection.check_claim()?;
                 }
                 // Just pushed, and the borrow must not outlive the statement.
                 if let Some(command) = done.last_mut() {

@@ -9,6 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
+use super::lock::DatabaseFile;
 
 /// Only readers of other programs (a backup, a person with a shell) can be in the way, and not for long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,6 +89,9 @@ pub(super) fn open_copier(path: &Path) -> Result<Connection, OpenError> {
 /// What the system or SQLite says; half a copy is left then.
 pub fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
     let io = |error| OpenError::Io { path: to.to_owned(), error };
+    // By a name whose log is that of another name, the copy would lack what lies in the log. Dropped behind the
+    // connection, as it must be.
+    let _file = DatabaseFile::look(from)?;
     // SQLite fills an empty file: so it is nobody else's to read from the start.
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(io)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

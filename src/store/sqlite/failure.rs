@@ -18,6 +18,47 @@ pub enum OpenError {
         /// The process that has it, if it left its number.
         holder: Option<u32>,
     },
+    /// It is where several machines can have it at once.
+    #[error(
+        "the database {} is on {name}, whose locks do not keep another machine out: put it on a local file system",
+        .path.display()
+    )]
+    SharedFileSystem {
+        /// The database.
+        path: PathBuf,
+        /// The kind of file system.
+        name: &'static str,
+    },
+    /// The file system gives no lock.
+    #[error("the file system of {} gives no lock ({error}): put the database on a local one", .path.display())]
+    NoLock {
+        /// The database.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// It has hard links.
+    #[error(
+        "the database {} has {names} names (hard links), and SQLite would keep a log for each: \
+         remove all names but one, and use a symbolic link where another is needed",
+        .path.display()
+    )]
+    SeveralNames {
+        /// The database.
+        path: PathBuf,
+        /// How many.
+        names: u64,
+    },
+    /// The file is mounted without its folder.
+    #[error(
+        "the database {} is mounted as a file alone, so that its log would lie in another folder: \
+         mount the folder that holds it",
+        .path.display()
+    )]
+    MountedAlone {
+        /// The database.
+        path: PathBuf,
+    },
     /// A file cannot be opened, made or synced.
     #[error("{}: {error}", .path.display())]
     Io {
@@ -146,6 +187,7 @@ pub(super) fn spoils_transaction(error: &StoreError) -> bool {
         StoreError::Full { .. }
         | StoreError::Unavailable { .. }
         | StoreError::Damaged { .. }
+        | StoreError::TakenOver { .. }
         | StoreError::Closed { .. } => true,
         StoreError::Busy
         | StoreError::DeadlinePassed

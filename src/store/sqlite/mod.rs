@@ -2,12 +2,14 @@
 //!
 //! A request to write goes: [`SqliteStore`] (the contract) -> `committer` (one thread, group commit) -> the statements
 //! of its table (`configurations`, `public_keys`, `clients`, `ledger`). A query goes to the `readers` instead.
-//! `migrations` bring the schema up when the database is opened; `lock` keeps a second process out.
+//! `migrations` bring the schema up when the database is opened; `lock` keeps a second process out, and `claim` finds one
+//! that came in all the same.
 
 mod approvals;
 mod authority;
 mod chain;
 mod checkpoints;
+mod claim;
 mod clients;
 mod column;
 mod committer;
@@ -16,6 +18,7 @@ mod connection;
 mod destruction;
 mod failure;
 mod falls;
+mod file_system;
 mod key_changes;
 mod ledger;
 mod lock;
@@ -42,8 +45,9 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use self::chain::Writing;
+use self::claim::Claim;
 use self::committer::{Class, Committer};
-use self::lock::ProcessLock;
+use self::lock::DatabaseLock;
 use self::log::Log;
 use self::newest::Newest;
 use self::readers::Readers;
@@ -71,7 +75,7 @@ pub use reseal::{Resealing, all_configurations};
 /// How the store works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteSettings {
-    /// The database file. Its folder must exist; the file, its `-wal`, `-shm` and `.lock` are made there.
+    /// The database file. Its folder must exist; the file, its `-wal` and `-shm` are made there.
     pub path: PathBuf,
     /// How many commands may wait for the committer.
     pub queue: usize,
@@ -98,7 +102,7 @@ pub struct SqliteStore {
     // In the order in which they must end: the last connection to close tidies up the log, and a read-only one cannot.
     readers: Readers,
     committer: Committer,
-    _lock: ProcessLock,
+    _lock: DatabaseLock,
 }
 
 impl SqliteStore {
@@ -125,10 +129,11 @@ impl SqliteStore {
     ) -> Result<(Self, u64), OpenError> {
         let path = &settings.path;
         let seals = Arc::new(Seals::new(sealer));
-        let lock = ProcessLock::acquire(path)?;
         connection::create(path)?;
+        let lock = DatabaseLock::acquire(path)?;
         let mut writer = connection::open_writer(path)?;
         migrations::migrate(&mut writer)?;
+        let claim = Claim::take(&writer, lock.identity())?;
         let (mut id, mut salt_source) = ([0; 16], [0; 32]);
         getrandom::fill(&mut id)
             .and_then(|()| getrandom::fill(&mut salt_source))
@@ -137,7 +142,7 @@ impl SqliteStore {
         let (roll, rows) = sealed::roll_and_rows(&writer)?;
         let newest = Arc::<Newest>::default();
         let reading = |connection| Reading::new(connection, Arc::clone(&seals), Arc::clone(&newest));
-        let writer = Writing::new(reading(writer), settings);
+        let writer = Writing::new(reading(writer), settings).under(claim);
         writer.know_newest()?;
         let mut sealed = 0;
         if seal_rows || !roll {

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::chain::{self, Writing};
-use super::lock::ProcessLock;
+use super::claim::Claim;
+use super::lock::{DatabaseFile, DatabaseLock};
 use super::sealed::{Reading, Seals, Table};
 use super::{OpenError, SqliteSettings, configurations, connection, migrations};
 use crate::store::{Configuration, NewAct, SealReport, Sealer};
@@ -13,7 +14,7 @@ use crate::store::{Configuration, NewAct, SealReport, Sealer};
 #[derive(Debug)]
 pub struct Resealing {
     settings: SqliteSettings,
-    _lock: ProcessLock,
+    lock: DatabaseLock,
 }
 
 impl Resealing {
@@ -22,8 +23,8 @@ impl Resealing {
     /// # Errors
     /// [`OpenError::InUse`].
     pub fn begin(settings: SqliteSettings) -> Result<Self, OpenError> {
-        let lock = ProcessLock::acquire(&settings.path)?;
-        Ok(Self { settings, _lock: lock })
+        let lock = DatabaseLock::acquire(&settings.path)?;
+        Ok(Self { settings, lock })
     }
 
     /// Seals every row that decides by the new key, in one transaction together with the act. Does nothing where all bear seals by the
@@ -35,6 +36,7 @@ impl Resealing {
         let path = &self.settings.path;
         let mut writer = connection::open_writer(path)?;
         migrations::migrate(&mut writer)?;
+        let claim = Claim::take(&writer, self.lock.identity())?;
         if look(path, new.clone())?.is_sound() {
             return Ok(());
         }
@@ -43,7 +45,7 @@ impl Resealing {
             return Err(OpenError::Forged { rows: forged, taken_out_or_put_back: roll_broken });
         }
         let seals = Arc::new(Seals::new(new));
-        let writing = Writing::new(Reading::new(writer, seals, Arc::default()), &self.settings);
+        let writing = Writing::new(Reading::new(writer, seals, Arc::default()), &self.settings).under(claim);
         Ok(chain::reseal_rows(&writing, act)?)
     }
 }
@@ -58,6 +60,8 @@ fn look(path: &Path, sealer: Arc<dyn Sealer>) -> Result<SealReport, OpenError> {
 /// # Errors
 /// [`OpenError`]; a row that does not bear its seal.
 pub fn all_configurations(path: &Path, sealer: Arc<dyn Sealer>) -> Result<Vec<Configuration>, OpenError> {
+    // Dropped behind the connection, as it must be.
+    let _file = DatabaseFile::look(path)?;
     let reading = Reading::new(connection::open_reader(path)?, Arc::new(Seals::new(sealer)), Arc::default());
     let rows = reading.all(Table::Configurations, "1 ORDER BY number", (), configurations::read)?;
     Ok(rows.into_iter().map(|(_, row)| row).collect())

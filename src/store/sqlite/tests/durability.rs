@@ -30,6 +30,26 @@ async fn a_second_store_is_refused() {
 }
 
 #[tokio::test]
+async fn whoever_opens_the_database_later_has_it() {
+    let scene = Scene::new().await;
+    let path = scene.folder.path().join("vendkey.db");
+    let first = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
+    let Recorded::New(row) = first else { panic!("{first:?}") };
+    let other = connection::open_writer(&path).unwrap();
+    // No lock keeps it out: it is another connection of this process.
+    Claim::take(&other, scene.store._lock.identity()).unwrap();
+    for _ in 0..2 {
+        let refused = scene.store.record_token(scene.credit(2, meter(0), 100)).await;
+        assert!(matches!(refused, Err(LedgerError::Store(StoreError::TakenOver { .. }))), "{refused:?}");
+        assert!(matches!(scene.store.probe(NOW_MS).await, Err(StoreError::TakenOver { .. })));
+    }
+    assert_eq!(scene.store.issued_token(row.sequence).await, Ok(Some(row)), "reading goes on");
+    drop(other);
+    let scene = scene.reopen();
+    scene.store.record_token(scene.credit(2, meter(0), 100)).await.unwrap();
+}
+
+#[tokio::test]
 async fn nobody_else_reads_the_files() {
     let scene = Scene::new().await;
     let mut seen = 0;
@@ -38,7 +58,7 @@ async fn nobody_else_reads_the_files() {
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.path());
         seen += 1;
     }
-    assert_eq!(seen, 4, "database, -wal, -shm and .lock");
+    assert_eq!(seen, 3, "database, -wal and -shm");
 }
 
 #[test]
