@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     hsm::{
-        Hsm, HsmSettings, KeyId, KeyKind, MOST_DECODER_KEYS, VendingKey, VendingKeyClass, VendingKeyMaterial,
+        DecoderKeys, Hsm, HsmSettings, KeyId, KeyKind, MOST_DECODER_KEYS, VendingKey, VendingKeyClass,
+        VendingKeyMaterial, WithDecoderKeys,
     },
     settings::Settings,
     store::{

@@ -18,7 +18,7 @@ use crate::{
         run::run,
         vectors::{self, Vector},
     },
-    hsm::{Hsm, HsmError, HsmSettings},
+    hsm::{Hsm, HsmError, HsmSettings, VendingKeys},
     settings::Settings,
 };
 

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::output::Failure;
 use crate::{
-    hsm::{Hsm, HsmError},
+    hsm::{Hsm, HsmError, VendingKeys},
     selftest::{self, SelfTest},
     settings::Settings,
 };

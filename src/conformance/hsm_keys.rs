@@ -7,14 +7,16 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::fields::KeyBytes;
 use super::keys::{Keys, KeysError, Wanted};
-use crate::hsm::{Hsm, HsmError, KeyKind, SessionKey, VendingKey, VendingKeyMaterial};
+use crate::hsm::{
+    DecoderKeys, Hsm, HsmError, KeyKind, SessionKey, VendingKey, VendingKeyMaterial, WithDecoderKeys,
+};
 use crate::sts::cipher::DecoderKey;
 use crate::sts::derivation::Derivation;
 
 /// Vending keys held at once; an import costs milliseconds, and some modules have room for few objects.
 const MOST_HELD: usize = 64;
 
-/// Imports each vending key of the vectors as a session object, once, and derives through [`Hsm::with_decoder_keys`] as a
+/// Imports each vending key of the vectors as a session object, once, and derives through [`WithDecoderKeys::with_decoder_keys`] as a
 /// token does. Not for use inside async code: it waits.
 #[derive(Debug)]
 pub struct HsmKeys {

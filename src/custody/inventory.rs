@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    hsm::{Hsm, HsmError, KeyId, KeyObject, OwnKey, Role},
+    hsm::{HsmError, KeyId, KeyObject, OwnKey, Role, VendingKeys},
     store::{Configuration, ConfigurationState},
     vending::configurations::vending_key,
 };
@@ -68,7 +68,7 @@ impl Inventory {
 ///
 /// # Errors
 /// The HSM does not answer.
-pub async fn take(hsm: &Hsm, rows: Vec<Configuration>) -> Result<Inventory, HsmError> {
+pub async fn take(hsm: &dyn VendingKeys, rows: Vec<Configuration>) -> Result<Inventory, HsmError> {
     let own = hsm.own_keys().await?;
     let objects = hsm.key_objects().await?;
     let held: BTreeSet<(Role, KeyId)> =
@@ -87,7 +87,11 @@ fn id(row: &Configuration) -> KeyId {
     KeyId(row.id.to_bytes())
 }
 
-async fn look(hsm: &Hsm, row: &Configuration, held: &BTreeSet<(Role, KeyId)>) -> Result<Finding, HsmError> {
+async fn look(
+    hsm: &dyn VendingKeys,
+    row: &Configuration,
+    held: &BTreeSet<(Role, KeyId)>,
+) -> Result<Finding, HsmError> {
     let any = [Role::VendingKey, Role::Mask].iter().any(|role| held.contains(&(*role, id(row))));
     match row.state {
         ConfigurationState::Importing => return Ok(Finding::Importing),

@@ -6,39 +6,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::KeyType;
 
 use super::error::HsmError;
-
-/// The kinds of vending key, by the mechanism that serves them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum KeyKind {
-    /// Single DES (DKGA02).
-    Des,
-    /// Two-key triple DES (DKGA03).
-    Des2,
-    /// HMAC-SHA-256 (DKGA04).
-    Hmac,
-}
-
-impl KeyKind {
-    /// Length of the clear key in bytes: 8, 16 or 20 (STS facts §2).
-    #[allow(clippy::len_without_is_empty)] // a length, not a container's
-    pub fn len(self) -> usize {
-        match self {
-            KeyKind::Des => 8,
-            KeyKind::Des2 => 16,
-            KeyKind::Hmac => 20,
-        }
-    }
-}
-
-impl fmt::Display for KeyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            KeyKind::Des => "DKGA02 (DES)",
-            KeyKind::Des2 => "DKGA03 (triple DES)",
-            KeyKind::Hmac => "DKGA04 (HMAC-SHA-256)",
-        })
-    }
-}
+use super::keys::KeyKind;
 
 /// How a DES key is held, best first: not every module does plain DES (SoftHSM wants OpenSSL's legacy provider for it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

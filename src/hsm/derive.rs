@@ -9,10 +9,10 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
 use zeroize::Zeroizing;
 
-use super::capabilities::{Capabilities, DesForm, KeyKind};
+use super::capabilities::{Capabilities, DesForm};
 use super::error::{Cure, HsmError, Mismatch};
-use super::keys::{KeyId, Mask, Role, VendingKey, VendingKeyClass};
-use super::seat::Desk;
+use super::keys::{KeyId, KeyKind, Mask, Role, VendingKey, VendingKeyClass};
+use super::session::SessionGuard;
 use crate::sts::derivation::Derivation;
 
 /// Bytes reserved for each decoder key; one of 8 bytes leaves the rest zero.
@@ -29,7 +29,7 @@ pub(super) type Outcomes = Vec<Result<(), HsmError>>;
 /// # Errors
 /// What calls for a cure (a lost session, handle or token): nothing is done then. Anything else is an outcome.
 pub(super) fn derive(
-    desk: &mut Desk<'_>,
+    guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
     wanted: &[(VendingKey, Derivation)],
     cells: &mut [u8],
@@ -45,7 +45,7 @@ pub(super) fn derive(
                 Batch::add(&mut batches, key.id, None, place, *block);
             }
             (Derivation::Dkga04 { message, bits }, VendingKeyClass::Hmac) => {
-                let outcome = dkga04(desk, key.id, message).map(|mac| {
+                let outcome = dkga04(guard, key.id, message).map(|mac| {
                     let len = bits.bytes();
                     cells[place * CELL..][..len].copy_from_slice(&mac[..len]);
                 });
@@ -61,7 +61,7 @@ pub(super) fn derive(
         }
     }
     for batch in &batches {
-        let outcome = unless_lost(batch.derive(desk, capabilities, cells))?;
+        let outcome = unless_lost(batch.derive(guard, capabilities, cells))?;
         for (place, _) in &batch.blocks {
             outcomes[*place] = outcome.clone();
         }
@@ -86,9 +86,9 @@ fn unless_lost<T>(outcome: Result<T, HsmError>) -> Result<Result<T, HsmError>, H
 }
 
 /// DKGA04: HMAC-SHA-256 of the message by the vending key (STS facts §2.5).
-fn dkga04(desk: &mut Desk<'_>, id: KeyId, message: &[u8]) -> Result<Zeroizing<[u8; 32]>, HsmError> {
-    let key = desk.handle(Role::VendingKey, id)?;
-    desk.hmac(key, message)
+fn dkga04(guard: &mut SessionGuard<'_>, id: KeyId, message: &[u8]) -> Result<Zeroizing<[u8; 32]>, HsmError> {
+    let key = guard.handle(Role::VendingKey, id)?;
+    guard.hmac(key, message)
 }
 
 /// DES work of one key: the blocks of many meters, each with its place among the results.
@@ -109,7 +109,7 @@ impl Batch {
 
     fn derive(
         &self,
-        desk: &mut Desk<'_>,
+        guard: &mut SessionGuard<'_>,
         capabilities: &Capabilities,
         cells: &mut [u8],
     ) -> Result<(), HsmError> {
@@ -117,17 +117,17 @@ impl Batch {
             Some(_) => capabilities.des_form()?,
             None => capabilities.des2_form()?,
         };
-        let key = desk.handle(Role::VendingKey, self.id)?;
+        let key = guard.handle(Role::VendingKey, self.id)?;
         for blocks in self.blocks.chunks(BLOCKS_PER_CALL) {
             let clear: Vec<u8> = blocks.iter().flat_map(|(_, block)| *block).collect();
-            let mut x = desk.des(form, key, &clear)?;
+            let mut x = guard.des(form, key, &clear)?;
             for (byte, b) in x.iter_mut().zip(&clear) {
                 *byte ^= b;
             }
             match self.mask {
                 Some(mask) => {
-                    let mask_key = desk.handle(Role::Mask, self.id)?;
-                    let twice = unmask(desk, mask_key, &mask, &x)?;
+                    let mask_key = guard.handle(Role::Mask, self.id)?;
+                    let twice = unmask(guard, mask_key, &mask, &x)?;
                     for ((place, _), pair) in blocks.iter().zip(twice.chunks_exact(32)) {
                         // The two halves are equal unless the row's mask was tampered with or belongs to another key.
                         let (left, right) = (&pair[16..24], &pair[24..32]);
@@ -154,7 +154,7 @@ impl Batch {
 
 /// Decrypts `V1, C, V2, C, …` with `Vi = iv xor (Xi|Xi)`: 32 bytes for each X, of which the last 16 are the decoder key twice.
 fn unmask(
-    desk: &Desk<'_>,
+    guard: &SessionGuard<'_>,
     mask_key: ObjectHandle,
     mask: &Mask,
     x: &[u8],
@@ -164,21 +164,10 @@ fn unmask(
         blocks.extend(mask.iv.iter().zip(x.iter().cycle()).map(|(iv, x)| iv ^ x));
         blocks.extend_from_slice(&mask.ciphertext);
     }
-    desk.cbc_decrypt(mask_key, [0; 16], &blocks)
+    guard.cbc_decrypt(mask_key, [0; 16], &blocks)
 }
 
-impl Desk<'_> {
-    /// CKM_SHA256_HMAC.
-    pub(super) fn hmac(&self, key: ObjectHandle, message: &[u8]) -> Result<Zeroizing<[u8; 32]>, HsmError> {
-        let mac = Zeroizing::new(self.session.sign(&Mechanism::Sha256Hmac, key, message)?);
-        let mut fixed = Zeroizing::new([0; 32]);
-        if mac.len() != fixed.len() {
-            return Err(HsmError::Nonsense("a MAC of the wrong length"));
-        }
-        fixed.copy_from_slice(&mac);
-        Ok(fixed)
-    }
-
+impl SessionGuard<'_> {
     /// DES of each block of 8 bytes, however the key is held.
     pub(super) fn des(
         &self,

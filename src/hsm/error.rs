@@ -7,8 +7,7 @@ use std::time::Duration;
 use cryptoki::error::RvError;
 use thiserror::Error;
 
-use super::capabilities::KeyKind;
-use super::keys::{KeyId, Role};
+use super::keys::{KeyId, KeyKind, Role};
 
 /// A failure of the HSM layer. No variant holds a secret, so all may be logged; what a remote caller reads is decided elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -21,7 +20,7 @@ pub enum HsmError {
     Unavailable(String),
     /// The HSM did not answer in time. The job may still be done, for nobody.
     #[error("the HSM gave no answer within {} ms", .0.as_millis())]
-    Silent(Duration),
+    Timeout(Duration),
     /// The token refused the PIN (or would lock after one more try). Never tried again by this process.
     #[error("the HSM refuses the PIN: {0}; it is not tried again until a restart")]
     PinRefused(PinRefusal),
@@ -126,9 +125,9 @@ pub enum HsmError {
     /// The system gave no memory for secrets.
     #[error(transparent)]
     Memory(#[from] crate::secret::MemoryError),
-    /// An operation needs the module for itself, and is done again so; callers of this layer never see it.
-    #[error("this needs the module for itself")]
-    NotAlone,
+    /// An operation must run one thread at a time, and is done again so; callers of this layer never see it.
+    #[error("this must run one thread at a time")]
+    NotExclusive,
     /// The HSM threads have ended: the process is stopping.
     #[error("the HSM threads have stopped")]
     Stopped,
@@ -240,13 +239,13 @@ impl fmt::Display for Roles<'_> {
 pub(super) enum Cure {
     /// An object handle is stale, or the session or its login is gone: open a session, log in, find again; once.
     Renew,
-    /// A general error: tried once more like a stale handle; then the guardian looks whether the token is still there.
+    /// A general error: tried once more like a stale handle; then the monitor looks whether the token is still there.
     Suspect,
-    /// The device or the module is gone: everything is torn down and built anew by the guardian.
+    /// The device or the module is gone: everything is torn down and built anew by the monitor.
     Rebuild,
     /// A PIN trouble: no cure by this process.
     Never,
-    /// The HSM said no to this request and is well otherwise.
+    /// The HSM said no to this request and serves otherwise.
     Refusal,
 }
 
@@ -256,7 +255,7 @@ impl HsmError {
         match self {
             HsmError::Call { code, .. } => cure_of(*code),
             HsmError::PinRefused(_) => Cure::Never,
-            // Without the row-seal key the canary is silent: the token is gone, or another one.
+            // Without the row-seal key: the token is gone, or another one.
             HsmError::TokenNotFound(_)
             | HsmError::TokenAmbiguous { .. }
             | HsmError::PinFile { .. }

@@ -4,12 +4,12 @@ use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
 use cryptoki::types::Ulong;
 
-use super::capabilities::{Capabilities, DesForm, KeyKind};
+use super::capabilities::{Capabilities, DesForm};
 use super::derive::{CELL, derive};
 use super::error::{HsmError, Mismatch};
-use super::keys::{KeyId, Mask, Role, VendingKey, VendingKeyClass, VendingKeyMaterial};
+use super::keys::{KeyId, KeyKind, Mask, Role, VendingKey, VendingKeyClass, VendingKeyMaterial};
 use super::reference;
-use super::seat::Desk;
+use super::session::SessionGuard;
 use super::template::{self, KeyTemplate, Lifetime, Usage};
 use crate::secret::SecretBytes;
 use crate::sts::derivation::{DKGA04_MESSAGE_BYTES, Derivation, KeyBits};
@@ -53,25 +53,25 @@ pub struct KeyObject {
 /// Makes the key object (and the mask), and proves it: attributes, unreadable value, check value, test derivations.
 /// Whatever was under this id before, a half import, is destroyed first; on any doubt, so is what was made.
 pub(super) fn import(
-    desk: &mut Desk<'_>,
+    guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
     id: KeyId,
     material: &VendingKeyMaterial,
     lifetime: Lifetime,
 ) -> Result<ImportedKey, HsmError> {
     capabilities.serves(material.kind())?;
-    destroy(desk, id)?;
-    let made = make(desk, capabilities, id, material, lifetime);
+    destroy(guard, id)?;
+    let made = make(guard, capabilities, id, material, lifetime);
     if made.is_err() {
         // When this fails, its error is the answer: the caller then keeps the row, and the same upload comes back to
         // destroy what is left.
-        destroy(desk, id)?;
+        destroy(guard, id)?;
     }
     made
 }
 
 fn make(
-    desk: &mut Desk<'_>,
+    guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
     id: KeyId,
     material: &VendingKeyMaterial,
@@ -91,27 +91,27 @@ fn make(
     };
     let template = key_template(capabilities, id, kind, lifetime)?;
     let object = match lifetime {
-        Lifetime::Token => template::create(desk.session, &template, &value)?,
-        Lifetime::Session => template::create(desk.keeper()?, &template, &value)?,
+        Lifetime::Token => template::create(guard.session, &template, &value)?,
+        Lifetime::Session => template::create(guard.key_session()?, &template, &value)?,
     };
-    template.check(desk.session, object)?;
+    template.check(guard.session, object)?;
     let class = match kind {
         KeyKind::Des => {
             let mut pair = SecretBytes::zeroed(16)?;
             pair[..8].copy_from_slice(clear);
             pair[8..].copy_from_slice(clear);
-            let mask = make_mask(desk, allowed(capabilities, MechanismType::AES_CBC), id, &pair, lifetime)?;
+            let mask = make_mask(guard, allowed(capabilities, MechanismType::AES_CBC), id, &pair, lifetime)?;
             VendingKeyClass::Des { mask }
         }
         KeyKind::Des2 => VendingKeyClass::Des2,
         KeyKind::Hmac => VendingKeyClass::Hmac,
     };
     let key = VendingKey { id, class };
-    let kcv = check_value(desk, capabilities, kind, object)?;
+    let kcv = check_value(guard, capabilities, kind, object)?;
     if kcv != reference::kcv(kind, clear)? {
         return Err(untrusted(id, Mismatch::Kcv));
     }
-    prove(desk, capabilities, key, clear)?;
+    prove(guard, capabilities, key, clear)?;
     Ok(ImportedKey { key, kcv })
 }
 
@@ -135,35 +135,35 @@ fn key_template(
 /// Looks at a key that was imported before: attributes and unreadable values of its objects, and a derivation on the path of
 /// tokens, which fails where the row's mask does not fit. Answers the check value, made anew by the HSM.
 pub(super) fn inspect(
-    desk: &mut Desk<'_>,
+    guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
     key: VendingKey,
 ) -> Result<[u8; 3], HsmError> {
     // Handles of the cache would not tell that an object is gone.
-    desk.alone()?;
-    desk.canary()?;
+    guard.exclusive()?;
+    guard.check_token()?;
     let kind = key.class.kind();
     capabilities.serves(kind)?;
-    let object = the_object(desk, Role::VendingKey, key.id)?;
-    key_template(capabilities, key.id, kind, Lifetime::Token)?.check(desk.session, object)?;
+    let object = the_object(guard, Role::VendingKey, key.id)?;
+    key_template(capabilities, key.id, kind, Lifetime::Token)?.check(guard.session, object)?;
     if matches!(key.class, VendingKeyClass::Des { .. }) {
-        let mask = the_object(desk, Role::Mask, key.id)?;
+        let mask = the_object(guard, Role::Mask, key.id)?;
         let template = mask_template(allowed(capabilities, MechanismType::AES_CBC), key.id);
         let settled =
             KeyTemplate { usage: Usage::Decrypt, lifetime: Lifetime::Token, immutable: true, ..template };
-        settled.check(desk.session, mask)?;
+        settled.check(guard.session, mask)?;
     }
     let mut cells = SecretBytes::zeroed(2 * CELL)?;
-    for outcome in derive(desk, capabilities, &test_derivations(key)?.map(|(wanted, _)| wanted), &mut cells)?
+    for outcome in derive(guard, capabilities, &test_derivations(key)?.map(|(wanted, _)| wanted), &mut cells)?
     {
         outcome?;
     }
-    check_value(desk, capabilities, kind, object)
+    check_value(guard, capabilities, kind, object)
 }
 
 /// The one object of a role and id, by a search.
-fn the_object(desk: &Desk<'_>, role: Role, id: KeyId) -> Result<ObjectHandle, HsmError> {
-    match *desk.find(role, id)?.as_slice() {
+fn the_object(guard: &SessionGuard<'_>, role: Role, id: KeyId) -> Result<ObjectHandle, HsmError> {
+    match *guard.find(role, id)?.as_slice() {
         [object] => Ok(object),
         [] => Err(HsmError::KeyMissing { role, id }),
         ref several => Err(HsmError::KeyAmbiguous { role, id, count: several.len() }),
@@ -202,29 +202,29 @@ pub(super) fn des_value(form: DesForm, clear: &[u8]) -> Result<SecretBytes, HsmE
 
 /// The key check value, by the HSM.
 fn check_value(
-    desk: &Desk<'_>,
+    guard: &SessionGuard<'_>,
     capabilities: &Capabilities,
     kind: KeyKind,
     key: ObjectHandle,
 ) -> Result<[u8; 3], HsmError> {
     let first_three = |bytes: &[u8]| [bytes[0], bytes[1], bytes[2]];
     Ok(match kind {
-        KeyKind::Des => first_three(&desk.des(capabilities.des_form()?, key, &[0; 8])?),
-        KeyKind::Des2 => first_three(&desk.des(capabilities.des2_form()?, key, &[0; 8])?),
-        KeyKind::Hmac => first_three(&*desk.hmac(key, reference::KCV_MESSAGE)?),
+        KeyKind::Des => first_three(&guard.des(capabilities.des_form()?, key, &[0; 8])?),
+        KeyKind::Des2 => first_three(&guard.des(capabilities.des2_form()?, key, &[0; 8])?),
+        KeyKind::Hmac => first_three(&*guard.hmac(key, reference::KCV_MESSAGE)?),
     })
 }
 
 /// Two derivations on the very path that tokens take, against software.
 fn prove(
-    desk: &mut Desk<'_>,
+    guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
     key: VendingKey,
     clear: &[u8],
 ) -> Result<(), HsmError> {
     let tests = test_derivations(key)?;
     let mut cells = SecretBytes::zeroed(tests.len() * CELL)?;
-    for outcome in derive(desk, capabilities, &tests.map(|(wanted, _)| wanted), &mut cells)? {
+    for outcome in derive(guard, capabilities, &tests.map(|(wanted, _)| wanted), &mut cells)? {
         outcome?;
     }
     for ((_, message), cell) in tests.iter().zip(cells.chunks_exact(CELL)) {
@@ -286,7 +286,7 @@ fn mask_template(mechanisms: Vec<MechanismType>, id: KeyId) -> KeyTemplate {
 /// copy that can only decrypt: nobody can make another ciphertext under it, and `C_Decrypt` gives back nothing but
 /// what goes with this configuration's row.
 pub(super) fn make_mask(
-    desk: &mut Desk<'_>,
+    guard: &mut SessionGuard<'_>,
     mechanisms: Vec<MechanismType>,
     id: KeyId,
     pair: &[u8],
@@ -295,10 +295,10 @@ pub(super) fn make_mask(
     let born = mask_template(mechanisms, id);
     let mut attributes = born.attributes();
     attributes.push(Attribute::ValueLen(Ulong::new(32)));
-    let newborn = desk.session.generate_key(&Mechanism::AesKeyGen, &attributes)?;
+    let newborn = guard.session.generate_key(&Mechanism::AesKeyGen, &attributes)?;
     let mut iv = [0; 16];
     fill_random(&mut iv)?;
-    let encrypted = desk.session.encrypt(&Mechanism::AesCbc(iv), newborn, pair)?;
+    let encrypted = guard.session.encrypt(&Mechanism::AesCbc(iv), newborn, pair)?;
     let ciphertext =
         encrypted.try_into().map_err(|_| HsmError::Nonsense("a ciphertext of the wrong length"))?;
     let settled = KeyTemplate { usage: Usage::Decrypt, lifetime, immutable: true, ..born };
@@ -308,43 +308,43 @@ pub(super) fn make_mask(
         Attribute::Modifiable(false),
     ];
     let copied = match lifetime {
-        Lifetime::Token => desk.session.copy_object(newborn, &changes)?,
-        Lifetime::Session => desk.keeper()?.copy_object(newborn, &changes)?,
+        Lifetime::Token => guard.session.copy_object(newborn, &changes)?,
+        Lifetime::Session => guard.key_session()?.copy_object(newborn, &changes)?,
     };
-    desk.session.destroy_object(newborn)?;
-    settled.check(desk.session, copied)?;
-    settled.check_born_inside(desk.session, copied)?;
+    guard.session.destroy_object(newborn)?;
+    settled.check(guard.session, copied)?;
+    settled.check_born_inside(guard.session, copied)?;
     Ok(Mask { iv, ciphertext })
 }
 
 /// Destroys a configuration's key and mask, and sees that they are gone.
-pub(super) fn destroy(desk: &mut Desk<'_>, id: KeyId) -> Result<(), HsmError> {
-    destroy_in_steps(desk, id, || {})
+pub(super) fn destroy(guard: &mut SessionGuard<'_>, id: KeyId) -> Result<(), HsmError> {
+    destroy_in_steps(guard, id, || {})
 }
 
 /// As [`destroy`], and does something between the one and the other.
 pub(super) fn destroy_in_steps(
-    desk: &mut Desk<'_>,
+    guard: &mut SessionGuard<'_>,
     id: KeyId,
     mut between: impl FnMut(),
 ) -> Result<(), HsmError> {
-    desk.alone()?;
-    // "Not found" proves something only when the token is well.
-    desk.canary()?;
+    guard.exclusive()?;
+    // "Not found" proves something only when the token answers.
+    guard.check_token()?;
     for role in [Role::VendingKey, Role::Mask] {
-        destroy_objects(desk, role, id)?;
+        destroy_objects(guard, role, id)?;
         between();
     }
-    desk.forget(id);
+    guard.forget(id);
     Ok(())
 }
 
 /// Destroys all key objects of this role and id, and sees by another search that they are gone.
-pub(super) fn destroy_objects(desk: &Desk<'_>, role: Role, id: KeyId) -> Result<(), HsmError> {
-    for object in desk.find(role, id)? {
-        desk.session.destroy_object(object)?;
+pub(super) fn destroy_objects(guard: &SessionGuard<'_>, role: Role, id: KeyId) -> Result<(), HsmError> {
+    for object in guard.find(role, id)? {
+        guard.session.destroy_object(object)?;
     }
-    if desk.find(role, id)?.is_empty() {
+    if guard.find(role, id)?.is_empty() {
         Ok(())
     } else {
         Err(HsmError::Nonsense("a destroyed object is still there"))
@@ -352,12 +352,12 @@ pub(super) fn destroy_objects(desk: &Desk<'_>, role: Role, id: KeyId) -> Result<
 }
 
 /// All vending and mask keys in the token.
-pub(super) fn key_objects(desk: &mut Desk<'_>) -> Result<Vec<KeyObject>, HsmError> {
-    desk.alone()?;
-    desk.canary()?;
+pub(super) fn key_objects(guard: &mut SessionGuard<'_>) -> Result<Vec<KeyObject>, HsmError> {
+    guard.exclusive()?;
+    guard.check_token()?;
     let mut objects = Vec::new();
-    for (role, id, object) in desk.key_objects()? {
-        let token = desk.session.get_attributes(object, &[AttributeType::Token])?;
+    for (role, id, object) in guard.key_objects()? {
+        let token = guard.session.get_attributes(object, &[AttributeType::Token])?;
         if token == [Attribute::Token(true)] {
             objects.push(KeyObject { role, id });
         }

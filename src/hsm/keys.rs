@@ -5,7 +5,6 @@ use std::fmt;
 use cryptoki::object::ObjectClass;
 use zeroize::Zeroize;
 
-use super::capabilities::KeyKind;
 use crate::secret::{MemoryError, SecretBytes};
 
 /// CKA_ID of a key object: 16 bytes. A configuration's key and mask share the configuration's id.
@@ -131,7 +130,40 @@ pub struct VendingKey {
     pub class: VendingKeyClass,
 }
 
-/// The kinds of vending key.
+/// The kinds of vending key, by the mechanism that serves them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyKind {
+    /// Single DES (DKGA02).
+    Des,
+    /// Two-key triple DES (DKGA03).
+    Des2,
+    /// HMAC-SHA-256 (DKGA04).
+    Hmac,
+}
+
+impl KeyKind {
+    /// Length of the clear key in bytes: 8, 16 or 20 (STS facts §2).
+    #[allow(clippy::len_without_is_empty)] // a length, not a container's
+    pub fn len(self) -> usize {
+        match self {
+            KeyKind::Des => 8,
+            KeyKind::Des2 => 16,
+            KeyKind::Hmac => 20,
+        }
+    }
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            KeyKind::Des => "DKGA02 (DES)",
+            KeyKind::Des2 => "DKGA03 (triple DES)",
+            KeyKind::Hmac => "DKGA04 (HMAC-SHA-256)",
+        })
+    }
+}
+
+/// A kind of vending key with what deriving by it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VendingKeyClass {
     /// Single DES, for DKGA02.

@@ -1,43 +1,62 @@
 //! The HSM: a PKCS#11 module, the key objects in its token, and the threads that use them.
 //!
 //! No call made here returns a vending key. What comes out of the HSM is decoder keys, in a worker's locked page, for
-//! the time of one closure ([`Hsm::with_decoder_keys`]).
+//! the time of one closure ([`WithDecoderKeys::with_decoder_keys`]).
 //!
-//! The way of a token: [`Hsm::try_reserve`] → `worker` (its queue and its page) → `derive` → `seat` (session and handles) → `module`
-//! (the library). RSA work and imports: `admin` → `import`, `unwrap`, `own_keys`. `guardian` watches and heals; `probe` finds out at
-//! start what the module can do, and `template` says what every object must look like.
+//! Users see a trait for each need: [`DecoderKeys`], [`VendingKeys`], [`UploadKey`], [`RowSealKey`],
+//! [`AuditKey`]. [`Hsm`] is all of them over one token.
+//!
+//! The way of a token: [`DecoderKeys::try_reserve`] → `worker` (its queue and its page) → `derive` →
+//! `session` (a thread's session and its handles) → `token` (the library and the login). RSA work and
+//! imports run on the `admin` thread: `import`, `unwrap`, `own_keys`. `module` holds the sessions of all
+//! threads and cures what gets lost; `monitor` watches it; `probe` finds out at start what the module can
+//! do, and `template` says what every object must look like.
 
 mod admin;
+mod audit_key;
 mod capabilities;
+mod decoder_keys;
 mod derive;
 mod error;
-mod guardian;
 mod import;
 mod keys;
 mod module;
+mod monitor;
 mod own_keys;
 mod probe;
 mod reference;
 mod rotation;
-mod seat;
+mod row_seal_key;
+mod selftest;
 mod service;
+mod session;
+mod session_key;
 mod settings;
 mod setup;
 mod template;
+mod token;
 mod unwrap;
+mod upload_key;
+mod vending_keys;
 mod worker;
 
-pub use admin::{SelfTest, SessionKey};
+pub use audit_key::AuditKey;
 pub use capabilities::{
-    Capabilities, CapabilityRow, DesForm, HmacForm, KeyKind, ModuleFacts, Probe, TokenFacts, UnwrapScheme,
+    Capabilities, CapabilityRow, DesForm, HmacForm, ModuleFacts, Probe, TokenFacts, UnwrapScheme,
 };
+pub use decoder_keys::{DecoderKeys, WithDecoderKeys};
 pub use error::{HsmError, Mismatch, PinFileProblem, PinRefusal, Queue};
 pub use import::{ImportedKey, KeyObject, key_check_value};
-pub use keys::{KeyId, Mask, Role, VendingKey, VendingKeyClass, VendingKeyMaterial};
+pub use keys::{KeyId, KeyKind, Mask, Role, VendingKey, VendingKeyClass, VendingKeyMaterial};
 pub use module::Health;
 pub use own_keys::{KeySizes, OwnKey, Provision, ServerKey};
 pub use rotation::OwnKeys;
+pub use row_seal_key::RowSealKey;
+pub use selftest::SelfTest;
 pub use service::Hsm;
+pub use session_key::SessionKey;
 pub use settings::{HsmSettings, TokenSelector};
 pub use setup::{SetupReport, setup};
-pub use worker::{MOST_DECODER_KEYS, Place};
+pub use upload_key::UploadKey;
+pub use vending_keys::VendingKeys;
+pub use worker::{Finish, MOST_DECODER_KEYS, Place};

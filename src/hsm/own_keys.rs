@@ -1,7 +1,5 @@
 //! The server's own keys: made once in the HSM by `setup`, checked at every start. `rotation` makes later generations.
 
-use std::collections::BTreeMap;
-
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
@@ -15,8 +13,9 @@ use super::capabilities::Capabilities;
 use super::error::HsmError;
 use super::keys::{KeyId, Role};
 use super::reference;
-use super::seat::Desk;
+use super::session::SessionGuard;
 use super::template::{KeyTemplate, Lifetime, Usage};
+use super::token::OwnIds;
 
 /// The public half of an RSA key in the HSM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +30,6 @@ pub struct ServerKey {
 
 /// The keys that `setup` makes, in the order in which it makes them.
 const OWN: [Role; 4] = [Role::RowSeal, Role::Fingerprint, Role::Legacy, Role::Audit];
-
-/// The object of each own key that is used.
-pub(super) type OwnIds = BTreeMap<Role, KeyId>;
 
 /// Domain of the seals of rows among the HMACs of the row-seal key.
 pub(super) const ROW_SEAL_DOMAIN: &str = "row seal";
@@ -80,22 +76,22 @@ pub(super) fn template(role: Role, id: KeyId, capabilities: &Capabilities) -> Ke
 
 /// Makes what is missing, checks what is there, and answers which objects are used.
 pub(super) fn provide(
-    desk: &mut Desk<'_>,
+    guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
     sizes: KeySizes,
 ) -> Result<(OwnIds, Vec<(Role, Provision)>), HsmError> {
-    desk.alone()?;
+    guard.exclusive()?;
     let (mut ids, mut report) = (OwnIds::new(), Vec::new());
     for role in OWN {
-        let (id, provision) = match the_one(desk, role)? {
+        let (id, provision) = match the_one(guard, role)? {
             Some(id) => (id, Provision::Found),
             None => {
                 let id = role.own_id(0).ok_or(HsmError::Nonsense("an own key without an id"))?;
-                generate(desk, &template(role, id, capabilities), sizes)?;
+                generate(guard, &template(role, id, capabilities), sizes)?;
                 (id, Provision::Created)
             }
         };
-        check(desk, &template(role, id, capabilities))?;
+        check(guard, &template(role, id, capabilities))?;
         ids.insert(role, id);
         report.push((role, provision));
     }
@@ -103,11 +99,14 @@ pub(super) fn provide(
 }
 
 /// Checks at start that all own keys are there, and are what they must be. Answers which objects are used.
-pub(super) fn check_all(desk: &mut Desk<'_>, capabilities: &Capabilities) -> Result<OwnIds, HsmError> {
-    desk.alone()?;
+pub(super) fn check_all(
+    guard: &mut SessionGuard<'_>,
+    capabilities: &Capabilities,
+) -> Result<OwnIds, HsmError> {
+    guard.exclusive()?;
     let (mut ids, mut missing) = (OwnIds::new(), Vec::new());
     for role in OWN {
-        match the_one(desk, role)? {
+        match the_one(guard, role)? {
             Some(id) => drop(ids.insert(role, id)),
             None => missing.push(role),
         }
@@ -115,22 +114,22 @@ pub(super) fn check_all(desk: &mut Desk<'_>, capabilities: &Capabilities) -> Res
     if !missing.is_empty() {
         return Err(HsmError::NotSetUp(missing));
     }
-    ids.iter().try_for_each(|(role, id)| check(desk, &template(*role, *id, capabilities)))?;
+    ids.iter().try_for_each(|(role, id)| check(guard, &template(*role, *id, capabilities)))?;
     Ok(ids)
 }
 
 /// The one generation of an own key that there is. Two mean that a rotation did not end: which one is right, only its end tells.
-fn the_one(desk: &Desk<'_>, role: Role) -> Result<Option<KeyId>, HsmError> {
-    match *generations(desk, role)?.as_slice() {
+fn the_one(guard: &SessionGuard<'_>, role: Role) -> Result<Option<KeyId>, HsmError> {
+    match *generations(guard, role)?.as_slice() {
         [] => Ok(None),
         [(_, id)] => Ok(Some(id)),
         _ => Err(HsmError::RotationUnfinished(role)),
     }
 }
 
-/// The generations of an own key in the token, oldest first. For a turn alone.
-pub(super) fn generations(desk: &Desk<'_>, role: Role) -> Result<Vec<(u8, KeyId)>, HsmError> {
-    let mut found: Vec<(u8, KeyId)> = desk
+/// The generations of an own key in the token, oldest first. Under exclusive locking.
+pub(super) fn generations(guard: &SessionGuard<'_>, role: Role) -> Result<Vec<(u8, KeyId)>, HsmError> {
+    let mut found: Vec<(u8, KeyId)> = guard
         .objects_of(role)?
         .into_iter()
         .filter_map(|(id, _)| id.and_then(|id| Some((role.generation(id)?, id))))
@@ -141,20 +140,24 @@ pub(super) fn generations(desk: &Desk<'_>, role: Role) -> Result<Vec<(u8, KeyId)
     Ok(found)
 }
 
-pub(super) fn check(desk: &mut Desk<'_>, template: &KeyTemplate) -> Result<(), HsmError> {
-    let key = desk.handle(template.role, template.id)?;
-    template.check(desk.session, key)?;
-    template.check_born_inside(desk.session, key)
+pub(super) fn check(guard: &mut SessionGuard<'_>, template: &KeyTemplate) -> Result<(), HsmError> {
+    let key = guard.handle(template.role, template.id)?;
+    template.check(guard.session, key)?;
+    template.check_born_inside(guard.session, key)
 }
 
-pub(super) fn generate(desk: &Desk<'_>, template: &KeyTemplate, sizes: KeySizes) -> Result<(), HsmError> {
+pub(super) fn generate(
+    guard: &SessionGuard<'_>,
+    template: &KeyTemplate,
+    sizes: KeySizes,
+) -> Result<(), HsmError> {
     let mut private = template.attributes();
     let bits = match template.role {
         Role::Legacy => sizes.legacy,
         Role::Audit => sizes.audit,
         Role::RowSeal | Role::Fingerprint | Role::VendingKey | Role::Mask => {
             private.push(Attribute::ValueLen(Ulong::new(32)));
-            desk.session.generate_key(&Mechanism::GenericSecretKeyGen, &private)?;
+            guard.session.generate_key(&Mechanism::GenericSecretKeyGen, &private)?;
             return Ok(());
         }
     };
@@ -172,15 +175,15 @@ pub(super) fn generate(desk: &Desk<'_>, template: &KeyTemplate, sizes: KeySizes)
         Attribute::VerifyRecover(false),
         Attribute::Wrap(false),
     ];
-    desk.session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)?;
+    guard.session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)?;
     Ok(())
 }
 
 /// The public key of a private key object, from its modulus and exponent.
-pub(super) fn public_key(desk: &Desk<'_>, key: ObjectHandle) -> Result<RsaPublicKey, HsmError> {
+pub(super) fn public_key(guard: &SessionGuard<'_>, key: ObjectHandle) -> Result<RsaPublicKey, HsmError> {
     let (mut modulus, mut exponent) = (None, None);
     for attribute in
-        desk.session.get_attributes(key, &[AttributeType::Modulus, AttributeType::PublicExponent])?
+        guard.session.get_attributes(key, &[AttributeType::Modulus, AttributeType::PublicExponent])?
     {
         match attribute {
             Attribute::Modulus(bytes) => modulus = Some(BigUint::from_bytes_be(&bytes)),
@@ -195,8 +198,8 @@ pub(super) fn public_key(desk: &Desk<'_>, key: ObjectHandle) -> Result<RsaPublic
 }
 
 /// The public key with its fingerprint.
-pub(super) fn server_key(desk: &Desk<'_>, key: ObjectHandle) -> Result<ServerKey, HsmError> {
-    let key = public_key(desk, key)?;
+pub(super) fn server_key(guard: &SessionGuard<'_>, key: ObjectHandle) -> Result<ServerKey, HsmError> {
+    let key = public_key(guard, key)?;
     let spki = key.to_public_key_der().map_err(|_| HsmError::Nonsense("an RSA key that has no encoding"))?;
     let spki_der = spki.into_vec();
     let fingerprint = hex::encode(Sha256::digest(&spki_der));
@@ -204,24 +207,24 @@ pub(super) fn server_key(desk: &Desk<'_>, key: ObjectHandle) -> Result<ServerKey
 }
 
 /// RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes, by an audit key.
-pub(super) fn sign(desk: &Desk<'_>, key: ObjectHandle, message: &[u8]) -> Result<Vec<u8>, HsmError> {
+pub(super) fn sign(guard: &SessionGuard<'_>, key: ObjectHandle, message: &[u8]) -> Result<Vec<u8>, HsmError> {
     let parameters = PkcsPssParams {
         hash_alg: MechanismType::SHA256,
         mgf: PkcsMgfType::MGF1_SHA256,
         s_len: Ulong::new(32),
     };
-    Ok(desk.session.sign(&Mechanism::RsaPkcsPss(parameters), key, &Sha256::digest(message))?)
+    Ok(guard.session.sign(&Mechanism::RsaPkcsPss(parameters), key, &Sha256::digest(message))?)
 }
 
 /// HMAC-SHA-256 over `domain`, a zero byte, `data`. Domains hold no zero byte, so no two pairs collide.
 pub(super) fn seal(
-    desk: &Desk<'_>,
+    guard: &SessionGuard<'_>,
     key: ObjectHandle,
     domain: &str,
     data: &[u8],
 ) -> Result<[u8; 32], HsmError> {
     let message = zeroize::Zeroizing::new([domain.as_bytes(), &[0], data].concat());
-    Ok(*desk.hmac(key, &message)?)
+    Ok(*guard.hmac(key, &message)?)
 }
 
 /// One of the server's own keys, as people compare it.
@@ -240,16 +243,16 @@ pub struct OwnKey {
 }
 
 /// What is known of an own key.
-pub(super) fn described(desk: &mut Desk<'_>, role: Role, id: KeyId) -> Result<OwnKey, HsmError> {
-    let key = desk.handle(role, id)?;
+pub(super) fn described(guard: &mut SessionGuard<'_>, role: Role, id: KeyId) -> Result<OwnKey, HsmError> {
+    let key = guard.handle(role, id)?;
     let generation = role.generation(id).ok_or(HsmError::Nonsense("an own key without a generation"))?;
     let (fingerprint, spki_der) = match role {
         Role::Legacy | Role::Audit => {
-            let public = server_key(desk, key)?;
+            let public = server_key(guard, key)?;
             (public.fingerprint, Some(public.spki_der))
         }
         Role::RowSeal | Role::Fingerprint | Role::VendingKey | Role::Mask => {
-            (hex::encode(&desk.hmac(key, reference::KCV_MESSAGE)?[..3]), None)
+            (hex::encode(&guard.hmac(key, reference::KCV_MESSAGE)?[..3]), None)
         }
     };
     Ok(OwnKey { role, id, generation, fingerprint, spki_der })

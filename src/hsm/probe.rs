@@ -19,7 +19,7 @@ use super::keys::{KeyId, Role};
 use super::module::Module;
 use super::own_keys;
 use super::reference;
-use super::seat::Desk;
+use super::session::SessionGuard;
 use super::template::{self, KeyTemplate, Lifetime, Usage};
 use super::unwrap;
 
@@ -40,34 +40,34 @@ const HMAC_KEY: [u8; 20] = [0x0b; 20];
 const HMAC_MESSAGE: &[u8] = b"Hi There";
 const HMAC_START: [u8; 8] = [0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb, 0x38, 0x53];
 
-/// Tries everything at a seat. `own_keys` says whether the server's own keys exist, for what needs them.
+/// Tries everything through a session. `own_keys` says whether the server's own keys exist, for what needs them.
 ///
 /// # Errors
-/// When the token itself is not well afterwards; a probe that fails is an answer.
-pub(super) fn probe(module: &Module, seat: usize, own_keys: bool) -> Result<Capabilities, HsmError> {
+/// When the token itself does not answer afterwards; a probe that fails is an answer.
+pub(super) fn probe(module: &Module, session: usize, own_keys: bool) -> Result<Capabilities, HsmError> {
     // A failing probe may leave an operation or an object behind: each gets a session that may be thrown away.
-    let attempt = |work: &mut dyn FnMut(&mut Desk<'_>) -> Result<(), HsmError>| -> Probe<()> {
+    let attempt = |work: &mut dyn FnMut(&mut SessionGuard<'_>) -> Result<(), HsmError>| -> Probe<()> {
         module
-            .at_seat_even_ill(seat, |desk| {
-                desk.alone()?;
-                desk.close_after();
-                work(desk)
+            .with_session_unchecked(session, |guard| {
+                guard.exclusive()?;
+                guard.close_after();
+                work(guard)
             })
             .map_err(|error| error.to_string())
     };
     let des_in = |forms: &[DesForm], key: &[u8], encrypted: [u8; 8]| {
-        first(forms, |form| attempt(&mut |desk| try_des(desk, form, key, encrypted)))
+        first(forms, |form| attempt(&mut |guard| try_des(guard, form, key, encrypted)))
     };
     let des2_answer = *reference::des(&DES2_KEY, DES_CLEAR)?;
     let absent = || Err("the server's own keys do not exist yet: run `vendkey setup`".to_owned());
-    let (facts, token) = module.facts();
+    let (facts, token) = module.token().facts();
     let mut capabilities = Capabilities {
         module: facts,
         token,
         des: des_in(&[DesForm::Des3, DesForm::Des2, DesForm::Des], &DES_KEY, DES_ENCRYPTED),
         des2: des_in(&[DesForm::Des3, DesForm::Des2], &DES2_KEY, des2_answer),
         hmac: first(&[HmacForm::Padded64, HmacForm::Padded32, HmacForm::Native], |form| {
-            attempt(&mut |desk| try_hmac(desk, form))
+            attempt(&mut |guard| try_hmac(guard, form))
         }),
         allowed_mechanisms: attempt(&mut try_allowed_mechanisms),
         mask: Err(String::new()),
@@ -75,7 +75,7 @@ pub(super) fn probe(module: &Module, seat: usize, own_keys: bool) -> Result<Capa
         unwrap: UnwrapScheme::ALL.map(|scheme| (scheme, absent())),
         pss: absent(),
     };
-    capabilities.mask = attempt(&mut |desk| try_mask(desk, &capabilities));
+    capabilities.mask = attempt(&mut |guard| try_mask(guard, &capabilities));
     if own_keys {
         capabilities.pss = attempt(&mut try_pss);
         for scheme in UnwrapScheme::ALL {
@@ -83,13 +83,13 @@ pub(super) fn probe(module: &Module, seat: usize, own_keys: bool) -> Result<Capa
                 unwrap: UnwrapScheme::ALL.map(|s| (s, if s == scheme { Ok(()) } else { absent() })),
                 ..capabilities.clone()
             };
-            let probe = attempt(&mut |desk| try_unwrap(desk, &only, scheme));
+            let probe = attempt(&mut |guard| try_unwrap(guard, &only, scheme));
             if let Some(entry) = capabilities.unwrap.iter_mut().find(|(s, _)| *s == scheme) {
                 entry.1 = probe;
             }
         }
     }
-    module.canary(seat)?;
+    module.check_token(session)?;
     Ok(capabilities)
 }
 
@@ -113,7 +113,7 @@ fn right(answer: bool) -> Result<(), HsmError> {
 
 /// A session key with a known value.
 fn known_key(
-    desk: &Desk<'_>,
+    guard: &SessionGuard<'_>,
     key_type: KeyType,
     usage: Usage,
     mechanisms: Vec<MechanismType>,
@@ -128,63 +128,63 @@ fn known_key(
         immutable: true,
         mechanisms,
     };
-    template::create(desk.session, &template, value)
+    template::create(guard.session, &template, value)
 }
 
-fn try_des(desk: &Desk<'_>, form: DesForm, key: &[u8], encrypted: [u8; 8]) -> Result<(), HsmError> {
+fn try_des(guard: &SessionGuard<'_>, form: DesForm, key: &[u8], encrypted: [u8; 8]) -> Result<(), HsmError> {
     let value = import::des_value(form, key)?;
-    let object = known_key(desk, form.key_type(), Usage::Encrypt, Vec::new(), &value)?;
+    let object = known_key(guard, form.key_type(), Usage::Encrypt, Vec::new(), &value)?;
     // Two blocks, because derivations are batched.
-    let answer = desk.des(form, object, &[DES_CLEAR, DES_CLEAR].concat())?;
+    let answer = guard.des(form, object, &[DES_CLEAR, DES_CLEAR].concat())?;
     right(*answer == [encrypted, encrypted].concat())
 }
 
-fn try_hmac(desk: &Desk<'_>, form: HmacForm) -> Result<(), HsmError> {
+fn try_hmac(guard: &SessionGuard<'_>, form: HmacForm) -> Result<(), HsmError> {
     let mut value = vec![0; form.len()];
     value[..HMAC_KEY.len()].copy_from_slice(&HMAC_KEY);
-    let object = known_key(desk, KeyType::GENERIC_SECRET, Usage::Sign, Vec::new(), &value)?;
-    right(desk.hmac(object, HMAC_MESSAGE)?.starts_with(&HMAC_START))
+    let object = known_key(guard, KeyType::GENERIC_SECRET, Usage::Sign, Vec::new(), &value)?;
+    right(guard.hmac(object, HMAC_MESSAGE)?.starts_with(&HMAC_START))
 }
 
 /// The list must be taken, the listed mechanism must work, and another must be refused.
-fn try_allowed_mechanisms(desk: &mut Desk<'_>) -> Result<(), HsmError> {
+fn try_allowed_mechanisms(guard: &mut SessionGuard<'_>) -> Result<(), HsmError> {
     let listed = vec![MechanismType::SHA256_HMAC];
-    let object = known_key(desk, KeyType::GENERIC_SECRET, Usage::Sign, listed, &[0x0b; 64])?;
-    desk.hmac(object, HMAC_MESSAGE)?;
-    match desk.session.sign(&Mechanism::Sha512Hmac, object, HMAC_MESSAGE) {
+    let object = known_key(guard, KeyType::GENERIC_SECRET, Usage::Sign, listed, &[0x0b; 64])?;
+    guard.hmac(object, HMAC_MESSAGE)?;
+    match guard.session.sign(&Mechanism::Sha512Hmac, object, HMAC_MESSAGE) {
         Err(_) => Ok(()),
         Ok(_) => Err(HsmError::Nonsense("CKA_ALLOWED_MECHANISMS is taken but not obeyed")),
     }
 }
 
 /// The whole life of a mask key, and one shifted decryption.
-fn try_mask(desk: &mut Desk<'_>, capabilities: &Capabilities) -> Result<(), HsmError> {
-    for left_over in desk.find(Role::Mask, PROBE_ID)? {
-        desk.session.destroy_object(left_over)?;
+fn try_mask(guard: &mut SessionGuard<'_>, capabilities: &Capabilities) -> Result<(), HsmError> {
+    for left_over in guard.find(Role::Mask, PROBE_ID)? {
+        guard.session.destroy_object(left_over)?;
     }
     let pair = [DES_KEY, DES_KEY].concat();
     let mechanisms = import::allowed(capabilities, MechanismType::AES_CBC);
-    let mask = make_mask(desk, mechanisms, PROBE_ID, &pair, Lifetime::Session)?;
-    let found = desk.find(Role::Mask, PROBE_ID)?;
+    let mask = make_mask(guard, mechanisms, PROBE_ID, &pair, Lifetime::Session)?;
+    let found = guard.find(Role::Mask, PROBE_ID)?;
     let [object] = *found.as_slice() else {
         return Err(HsmError::Nonsense("the mask key is not the only one of its name"));
     };
     let blocks = [mask.iv.map(|byte| byte ^ 0x5a), mask.ciphertext].concat();
-    let shifted = desk.cbc_decrypt(object, [0; 16], &blocks);
-    let encrypting = desk.session.encrypt(&Mechanism::AesCbc([0; 16]), object, &blocks);
-    // It belongs to the keeper's session, which stays open.
-    desk.session.destroy_object(object)?;
+    let shifted = guard.cbc_decrypt(object, [0; 16], &blocks);
+    let encrypting = guard.session.encrypt(&Mechanism::AesCbc([0; 16]), object, &blocks);
+    // It belongs to the key_session's session, which stays open.
+    guard.session.destroy_object(object)?;
     if encrypting.is_ok() {
         return Err(HsmError::Nonsense("a key that may only decrypt encrypts"));
     }
     right(shifted?[16..].iter().zip(&pair).all(|(got, clear)| *got == clear ^ 0x5a))
 }
 
-fn try_cbc_pad(desk: &mut Desk<'_>) -> Result<(), HsmError> {
+fn try_cbc_pad(guard: &mut SessionGuard<'_>) -> Result<(), HsmError> {
     let (key, iv, clear) = ([0x2b; 16], [0x7e; 16], b"vendkey upload probe");
-    let object = known_key(desk, KeyType::AES, Usage::Decrypt, Vec::new(), &key)?;
+    let object = known_key(guard, KeyType::AES, Usage::Decrypt, Vec::new(), &key)?;
     let data = aes_cbc(&key, &iv, clear)?;
-    let decrypted = desk.session.decrypt(&Mechanism::AesCbcPad(iv), object, &data)?;
+    let decrypted = guard.session.decrypt(&Mechanism::AesCbcPad(iv), object, &data)?;
     right(decrypted == clear)
 }
 
@@ -200,12 +200,12 @@ fn aes_cbc(key: &[u8; 16], iv: &[u8; 16], clear: &[u8]) -> Result<Vec<u8>, HsmEr
 
 /// An upload of our own to the legacy server key. It goes the way of all uploads.
 fn try_unwrap(
-    desk: &mut Desk<'_>,
+    guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
     scheme: UnwrapScheme,
 ) -> Result<(), HsmError> {
-    let server_key = desk.own(Role::Legacy)?;
-    let public = own_keys::public_key(desk, server_key)?;
+    let server_key = guard.own(Role::Legacy)?;
+    let public = own_keys::public_key(guard, server_key)?;
     let (mut key, iv, clear) = ([0; 16], [0x7e; 16], b"vendkey upload probe");
     import::fill_random(&mut key)?;
     let wrapped = match scheme {
@@ -215,18 +215,18 @@ fn try_unwrap(
     }
     .map_err(|_| HsmError::Nonsense("an RSA key that encrypts nothing"))?;
     let data = [&iv, aes_cbc(&key, &iv, clear)?.as_slice()].concat();
-    let opened = unwrap::open_legacy(desk, capabilities, &wrapped, &data)?;
+    let opened = unwrap::open_legacy(guard, capabilities, &wrapped, &data)?;
     if opened.is_empty() {
         return Err(HsmError::Nonsense("it does not unwrap what was wrapped for it"));
     }
     right(opened.iter().any(|candidate| **candidate == *clear))
 }
 
-fn try_pss(desk: &mut Desk<'_>) -> Result<(), HsmError> {
+fn try_pss(guard: &mut SessionGuard<'_>) -> Result<(), HsmError> {
     let message = b"vendkey audit probe";
-    let key = desk.own(Role::Audit)?;
-    let signature = own_keys::sign(desk, key, message)?;
-    let public = own_keys::public_key(desk, key)?;
+    let key = guard.own(Role::Audit)?;
+    let signature = own_keys::sign(guard, key, message)?;
+    let public = own_keys::public_key(guard, key)?;
     let digest = Sha256::digest(message);
     right(
         signature.len() == public.size()

@@ -6,8 +6,8 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::capabilities::KeyKind;
 use super::error::HsmError;
+use super::keys::KeyKind;
 
 /// The HMAC keys' check value is made over this (docs/architecture.md, KCV).
 pub(super) const KCV_MESSAGE: &[u8] = b"vendkey kcv v1";

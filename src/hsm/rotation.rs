@@ -7,11 +7,12 @@ use super::keys::{KeyId, Role};
 use super::module::Module;
 use super::own_keys::{self, KeySizes, OwnKey, ROW_SEAL_DOMAIN};
 use super::probe::probe;
-use super::seat::{Access, Desk};
+use super::session::SessionGuard;
 use super::settings::HsmSettings;
+use super::token::Access;
 
-/// The only seat.
-const SEAT: usize = 0;
+/// The only session.
+const SESSION: usize = 0;
 
 /// The server's own keys in the token, for whoever rotates them. Everything blocks.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl OwnKeys {
     /// As [`Hsm::start`](super::Hsm::start).
     pub fn open(settings: &HsmSettings) -> Result<OwnKeys, HsmError> {
         let (module, _) = Module::load(settings.clone(), [Access::ReadWrite])?;
-        let capabilities = probe(&module, SEAT, false)?;
+        let capabilities = probe(&module, SESSION, false)?;
         Ok(OwnKeys { module, capabilities })
     }
 
@@ -36,11 +37,11 @@ impl OwnKeys {
     /// # Errors
     /// [`HsmError::NotSetUp`], [`HsmError::KeyUntrusted`]; any other failure of the HSM.
     pub fn generations(&self, role: Role) -> Result<Vec<OwnKey>, HsmError> {
-        let found = self.module.at_seat(SEAT, |desk| {
-            desk.alone()?;
-            own_keys::generations(desk, role)?
+        let found = self.module.with_session(SESSION, |guard| {
+            guard.exclusive()?;
+            own_keys::generations(guard, role)?
                 .into_iter()
-                .map(|(_, id)| self.checked(desk, role, id))
+                .map(|(_, id)| self.checked(guard, role, id))
                 .collect::<Result<Vec<_>, _>>()
         })?;
         if found.is_empty() { Err(HsmError::NotSetUp(vec![role])) } else { Ok(found) }
@@ -54,13 +55,13 @@ impl OwnKeys {
         let role = old.role;
         let id = role.own_id(old.generation.wrapping_add(1));
         let id = id.ok_or(HsmError::Nonsense("no generations of this key"))?;
-        self.module.at_seat(SEAT, |desk| {
-            desk.alone()?;
+        self.module.with_session(SESSION, |guard| {
+            guard.exclusive()?;
             // This may be done twice, when the session is lost behind the first time.
-            if desk.find(role, id)?.is_empty() {
-                own_keys::generate(desk, &own_keys::template(role, id, &self.capabilities), sizes)?;
+            if guard.find(role, id)?.is_empty() {
+                own_keys::generate(guard, &own_keys::template(role, id, &self.capabilities), sizes)?;
             }
-            self.checked(desk, role, id)
+            self.checked(guard, role, id)
         })
     }
 
@@ -69,11 +70,11 @@ impl OwnKeys {
     /// # Errors
     /// Any failure of the HSM; the key may be there still.
     pub fn retire(&self, key: &OwnKey) -> Result<(), HsmError> {
-        self.module.at_seat(SEAT, |desk| {
-            desk.alone()?;
-            destroy_objects(desk, key.role, key.id)?;
-            for public in desk.public_halves(key.role, key.id)? {
-                desk.session.destroy_object(public)?;
+        self.module.with_session(SESSION, |guard| {
+            guard.exclusive()?;
+            destroy_objects(guard, key.role, key.id)?;
+            for public in guard.public_halves(key.role, key.id)? {
+                guard.session.destroy_object(public)?;
             }
             Ok(())
         })
@@ -84,9 +85,9 @@ impl OwnKeys {
     /// # Errors
     /// Any failure of the HSM.
     pub fn sign_checkpoint(&self, key: &OwnKey, message: &[u8]) -> Result<Vec<u8>, HsmError> {
-        self.module.at_seat(SEAT, |desk| {
-            let handle = desk.handle(key.role, key.id)?;
-            own_keys::sign(desk, handle, message)
+        self.module.with_session(SESSION, |guard| {
+            let handle = guard.handle(key.role, key.id)?;
+            own_keys::sign(guard, handle, message)
         })
     }
 
@@ -95,15 +96,15 @@ impl OwnKeys {
     /// # Errors
     /// Any failure of the HSM.
     pub fn seal_row(&self, key: &OwnKey, message: &[u8]) -> Result<[u8; 32], HsmError> {
-        self.module.at_seat(SEAT, |desk| {
-            let handle = desk.handle(key.role, key.id)?;
-            own_keys::seal(desk, handle, ROW_SEAL_DOMAIN, message)
+        self.module.with_session(SESSION, |guard| {
+            let handle = guard.handle(key.role, key.id)?;
+            own_keys::seal(guard, handle, ROW_SEAL_DOMAIN, message)
         })
     }
 
-    fn checked(&self, desk: &mut Desk<'_>, role: Role, id: KeyId) -> Result<OwnKey, HsmError> {
-        own_keys::check(desk, &own_keys::template(role, id, &self.capabilities))?;
-        own_keys::described(desk, role, id)
+    fn checked(&self, guard: &mut SessionGuard<'_>, role: Role, id: KeyId) -> Result<OwnKey, HsmError> {
+        own_keys::check(guard, &own_keys::template(role, id, &self.capabilities))?;
+        own_keys::described(guard, role, id)
     }
 }
 

@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use tokio::sync::{Semaphore, TryAcquireError, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::admin::{self, AdminJob};
 use super::capabilities::Capabilities;
+use super::decoder_keys::answer_within;
 use super::error::{HsmError, Queue};
-use super::guardian;
-use super::keys::VendingKey;
-use super::module::{Health, Module};
-use super::own_keys;
+use super::keys::{KeyKind, Role};
+use super::module::{ADMIN_SESSION, Health, Module, WORKER_SESSIONS};
+use super::monitor;
+use super::own_keys::{self, ServerKey};
 use super::probe::probe;
-use super::seat::Access;
+use super::session::SessionGuard;
 use super::settings::HsmSettings;
-use super::worker::{Job, MOST_DECODER_KEYS, Place, Worker};
-use crate::sts::cipher::DecoderKey;
-use crate::sts::derivation::Derivation;
+use super::token::Access;
+use super::worker::{Job, Worker};
 
 /// The running HSM layer: cheap to clone, usable from async code. Its threads end when the last clone is gone.
 #[derive(Debug, Clone)]
@@ -27,10 +27,10 @@ pub struct Hsm {
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    module: Arc<Module>,
-    capabilities: Arc<Capabilities>,
-    vending: flume::Sender<Job>,
-    places: Arc<Semaphore>,
+    pub(super) module: Arc<Module>,
+    pub(super) capabilities: Arc<Capabilities>,
+    pub(super) vending: flume::Sender<Job>,
+    pub(super) places: Arc<Semaphore>,
     admin: flume::Sender<AdminJob>,
     seals: flume::Sender<AdminJob>,
     /// Last: dropped after the queues are closed, which ends the threads.
@@ -80,18 +80,19 @@ impl Hsm {
     fn start_with(settings: HsmSettings, own_keys: bool) -> Result<Hsm, HsmError> {
         let workers = settings.threads.max(1);
         let (queue, admin_queue) = (settings.queue.max(1), settings.admin_queue.max(1));
-        let seats = [Access::ReadOnly, Access::ReadWrite, Access::ReadOnly].into_iter();
+        let sessions = [Access::ReadOnly, Access::ReadWrite, Access::ReadOnly].into_iter();
         let (module, alarms) =
-            Module::load(settings, seats.chain(std::iter::repeat_n(Access::ReadOnly, workers)))?;
+            Module::load(settings, sessions.chain(std::iter::repeat_n(Access::ReadOnly, workers)))?;
         let module = Arc::new(module);
-        let mut capabilities = probe(&module, admin::SEAT, false)?;
+        let mut capabilities = probe(&module, ADMIN_SESSION, false)?;
         if own_keys {
-            let own = module.at_seat(admin::SEAT, |desk| own_keys::check_all(desk, &capabilities))?;
-            module.use_own_keys(own);
-            capabilities = probe(&module, admin::SEAT, true)?;
+            let own =
+                module.with_session(ADMIN_SESSION, |guard| own_keys::check_all(guard, &capabilities))?;
+            module.token().use_own_keys(own);
+            capabilities = probe(&module, ADMIN_SESSION, true)?;
         }
         let capabilities = Arc::new(capabilities);
-        module.warm(None);
+        module.load_handles(None);
 
         // Bounded by the places: each job holds one.
         let mut threads = Threads::default();
@@ -103,7 +104,7 @@ impl Hsm {
                 module: Arc::clone(&module),
                 capabilities: Arc::clone(&capabilities),
                 queue: jobs.clone(),
-                seat: admin::SEAL_SEAT + 1 + worker,
+                session: WORKER_SESSIONS + worker,
                 workers,
                 page: Worker::page()?,
             };
@@ -122,7 +123,7 @@ impl Hsm {
         }
         {
             let module = Arc::clone(&module);
-            threads.0.push(spawn("hsm-guardian", move || guardian::run(&module, &alarms))?);
+            threads.0.push(spawn("hsm-monitor", move || monitor::run(&module, &alarms))?);
         }
         let places = Arc::new(Semaphore::new(queue));
         Ok(Hsm {
@@ -130,66 +131,9 @@ impl Hsm {
         })
     }
 
-    /// What the probes at start found.
-    pub fn capabilities(&self) -> &Capabilities {
-        &self.inner.capabilities
-    }
-
     /// Whether the HSM can serve; changes as soon as a thread notices.
     pub fn health(&self) -> watch::Receiver<Health> {
-        self.inner.module.health().subscribe()
-    }
-
-    /// A place in the vending queue. To be taken *before* the ledger's commit, so that a full queue refuses early.
-    ///
-    /// # Errors
-    /// [`HsmError::Busy`]; [`HsmError::Unavailable`] while the HSM is ill.
-    pub fn try_reserve(&self) -> Result<Place, HsmError> {
-        if let Health::Ill { reason } = &*self.inner.module.health().borrow() {
-            return Err(HsmError::Unavailable(reason.clone()));
-        }
-        match Arc::clone(&self.inner.places).try_acquire_owned() {
-            Ok(permit) => Ok(Place::new(permit)),
-            Err(TryAcquireError::NoPermits) => Err(HsmError::Busy(Queue::Vending)),
-            Err(TryAcquireError::Closed) => Err(HsmError::Stopped),
-        }
-    }
-
-    /// Derives the decoder keys of `wanted` and runs `finish` with them, in that order, on an HSM thread.
-    ///
-    /// The keys lie in the thread's locked page and are wiped when `finish` returns. `finish` must be quick, and must not
-    /// wait for anything. Jobs of one DKGA02 key that wait at the same time share two HSM calls.
-    ///
-    /// # Errors
-    /// [`HsmError::Unavailable`] when the HSM is lost: `finish` did not run. [`HsmError::Silent`] when the patience of the settings is
-    /// over: `finish` may still run. [`HsmError::KeyMissing`], [`HsmError::KeyUntrusted`] (a row's mask does not fit),
-    /// [`HsmError::WrongKind`], [`HsmError::TooMany`], [`HsmError::NotServed`].
-    pub async fn with_decoder_keys<R: Send + 'static>(
-        &self,
-        place: Place,
-        wanted: Vec<(VendingKey, Derivation)>,
-        finish: impl FnOnce(&[DecoderKey<'_>]) -> R + Send + 'static,
-    ) -> Result<R, HsmError> {
-        if wanted.len() > MOST_DECODER_KEYS {
-            return Err(HsmError::TooMany { asked: wanted.len(), most: MOST_DECODER_KEYS });
-        }
-        let (answer, answered) = oneshot::channel();
-        let job = Job {
-            wanted,
-            finish: Box::new(move |keys| {
-                // A caller that has gone needs no token now; it asks again.
-                let _ = answer.send(keys.map(finish));
-            }),
-            place,
-        };
-        self.inner.vending.send(job).map_err(|_| HsmError::Stopped)?;
-        let answer = self.wait_for(answered).await;
-        if let Err(error @ HsmError::Silent(_)) = &answer {
-            // A call that hangs fails nobody, so nobody else would notice. The guardian takes it back if its canary sings.
-            self.inner.module.fall_ill(error);
-            self.inner.module.call_guardian();
-        }
-        answer
+        self.inner.module.health()
     }
 
     /// Queues work for the admin thread and waits for its answer.
@@ -203,7 +147,27 @@ impl Hsm {
                 let _ = answer.send(work(module, capabilities));
             }
         }))?;
-        self.wait_for(answered).await
+        answer_within(self.inner.module.settings().answer_timeout, answered).await
+    }
+
+    /// Work through the admin thread's session. May be done twice when the session is lost in between.
+    pub(super) async fn on_admin_session<T: Send + 'static>(
+        &self,
+        mut work: impl FnMut(&mut SessionGuard<'_>, &Capabilities) -> Result<T, HsmError> + Send + 'static,
+    ) -> Result<T, HsmError> {
+        self.on_admin_thread(move |module, capabilities| {
+            module.with_session(ADMIN_SESSION, |guard| work(guard, capabilities))
+        })
+        .await
+    }
+
+    /// The public half of one of the server's own RSA keys.
+    pub(super) async fn public_key(&self, role: Role) -> Result<ServerKey, HsmError> {
+        self.on_admin_session(move |guard, _| {
+            let key = guard.own(role)?;
+            own_keys::server_key(guard, key)
+        })
+        .await
     }
 
     pub(super) fn queue_admin(&self, job: AdminJob) -> Result<(), HsmError> {
@@ -214,19 +178,12 @@ impl Hsm {
         queue(&self.inner.seals, job)
     }
 
-    /// How long an answer is waited for.
-    pub(super) fn patience(&self) -> std::time::Duration {
-        self.inner.module.settings().patience
-    }
-
-    async fn wait_for<T>(&self, answered: oneshot::Receiver<Result<T, HsmError>>) -> Result<T, HsmError> {
-        let patience = self.patience();
-        match tokio::time::timeout(patience, answered).await {
-            Ok(Ok(answer)) => answer,
-            // The thread dropped the job without an answer: it panicked in it.
-            Ok(Err(_)) => Err(HsmError::Unavailable("the HSM thread gave no answer".to_owned())),
-            Err(_) => Err(HsmError::Silent(patience)),
-        }
+    /// Whether keys of this kind can be served; see [`Capabilities::serves`].
+    ///
+    /// # Errors
+    /// [`HsmError::NotServed`].
+    pub fn serves(&self, kind: KeyKind) -> Result<(), HsmError> {
+        self.inner.capabilities.serves(kind)
     }
 
     /// Ends the use of the module in order: waits for the calls under way, closes the sessions, finalises. Blocks. Later

@@ -27,10 +27,10 @@ pub struct HsmSettings {
     pub queue: usize,
     /// Places in front of the admin thread, in jobs.
     pub admin_queue: usize,
-    /// How long a job may take, waiting included, before its caller gets [`HsmError::Silent`].
-    pub patience: Duration,
-    /// How often the canary asks a token key for an HMAC.
-    pub canary: Duration,
+    /// How long a job may take, waiting included, before its caller gets [`HsmError::Timeout`].
+    pub answer_timeout: Duration,
+    /// How often the monitor asks a token key for an HMAC.
+    pub check_interval: Duration,
 }
 
 impl HsmSettings {
@@ -43,8 +43,8 @@ impl HsmSettings {
             threads: 1,
             queue: 1024,
             admin_queue: 64,
-            patience: Duration::from_secs(10),
-            canary: Duration::from_secs(3),
+            answer_timeout: Duration::from_secs(10),
+            check_interval: Duration::from_secs(3),
         }
     }
 }

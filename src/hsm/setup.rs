@@ -6,10 +6,10 @@ use super::keys::Role;
 use super::module::Module;
 use super::own_keys::{self, KeySizes, Provision, ServerKey};
 use super::probe::probe;
-use super::seat::Access;
 use super::settings::HsmSettings;
+use super::token::Access;
 
-/// What `setup` found, made, and learned.
+/// What `setup` found and made.
 #[derive(Debug, Clone)]
 pub struct SetupReport {
     /// What the module can do, the new keys included.
@@ -29,15 +29,15 @@ pub struct SetupReport {
 /// # Errors
 /// [`HsmError::KeyUntrusted`] or [`HsmError::KeyAmbiguous`] when existing objects are not what they must be; any other failure of the HSM.
 pub fn setup(settings: &HsmSettings, sizes: KeySizes) -> Result<SetupReport, HsmError> {
-    const SEAT: usize = 0;
+    const SESSION: usize = 0;
     let (module, _) = Module::load(settings.clone(), [Access::ReadWrite])?;
-    let before = probe(&module, SEAT, false)?;
-    let (own, keys) = module.at_seat(SEAT, |desk| own_keys::provide(desk, &before, sizes))?;
-    module.use_own_keys(own);
-    let capabilities = probe(&module, SEAT, true)?;
-    let (server_key, audit_key) = module.at_seat(SEAT, |desk| {
-        let (server_key, audit_key) = (desk.own(Role::Legacy)?, desk.own(Role::Audit)?);
-        Ok((own_keys::server_key(desk, server_key)?, own_keys::server_key(desk, audit_key)?))
+    let before = probe(&module, SESSION, false)?;
+    let (own, keys) = module.with_session(SESSION, |guard| own_keys::provide(guard, &before, sizes))?;
+    module.token().use_own_keys(own);
+    let capabilities = probe(&module, SESSION, true)?;
+    let (server_key, audit_key) = module.with_session(SESSION, |guard| {
+        let (server_key, audit_key) = (guard.own(Role::Legacy)?, guard.own(Role::Audit)?);
+        Ok((own_keys::server_key(guard, server_key)?, own_keys::server_key(guard, audit_key)?))
     })?;
     Ok(SetupReport { capabilities, keys, server_key, audit_key })
 }

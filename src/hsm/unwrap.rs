@@ -11,7 +11,7 @@ use cryptoki::types::Ulong;
 use super::capabilities::{Capabilities, UnwrapScheme};
 use super::error::{Cure, HsmError};
 use super::keys::Role;
-use super::seat::Desk;
+use super::session::SessionGuard;
 use crate::secret::SecretBytes;
 
 /// The AES key of an upload is 16 bytes.
@@ -36,7 +36,7 @@ impl UnwrapScheme {
 /// # Errors
 /// Only what says nothing about the upload: a lost session or token, or a module without the mechanisms.
 pub(super) fn open_legacy(
-    desk: &mut Desk<'_>,
+    guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
     wrapped: &[u8],
     data: &[u8],
@@ -56,31 +56,31 @@ pub(super) fn open_legacy(
         return Ok(Vec::new());
     }
     // The session ends afterwards whatever the outcome, and with it all keys and operations that a failure may leave in it.
-    desk.close_after();
-    let server_key = desk.own(Role::Legacy)?;
+    guard.close_after();
+    let server_key = guard.own(Role::Legacy)?;
     let mut candidates = Vec::new();
     for scheme in schemes {
-        candidates.extend(open_as(desk, scheme, server_key, wrapped, iv, ciphertext)?);
+        candidates.extend(open_as(guard, scheme, server_key, wrapped, iv, ciphertext)?);
     }
-    // Failures above count as bad uploads. That the token is well is asked apart, every time.
-    desk.canary()?;
+    // Failures above count as bad uploads. Whether the token answers is asked apart, every time.
+    guard.check_token()?;
     Ok(candidates)
 }
 
 /// One scheme: unwrap or go on with a random key, decrypt, destroy the key.
 fn open_as(
-    desk: &Desk<'_>,
+    guard: &SessionGuard<'_>,
     scheme: UnwrapScheme,
     server_key: ObjectHandle,
     wrapped: &[u8],
     iv: &[u8; 16],
     ciphertext: &[u8],
 ) -> Result<Option<SecretBytes>, HsmError> {
-    let session = desk.session;
+    let session = guard.session;
     let unwrapped = session.unwrap_key(&scheme.mechanism(), server_key, wrapped, &aes_template());
     let unwrapped = unless_lost(unwrapped.map_err(HsmError::from))?;
     let genuine = match unwrapped {
-        Some(key) if may_be_aes_128(desk, key)? => Some(key),
+        Some(key) if may_be_aes_128(guard, key)? => Some(key),
         Some(key) => {
             session.destroy_object(key)?;
             None
@@ -129,8 +129,8 @@ fn aes_template() -> Vec<Attribute> {
 /// Whether the unwrapped key may be one of 16 bytes. SoftHSM unwraps "AES keys" of any length (17 bytes: a line end in the key
 /// file) and then says that they have 0 bytes; it refuses to decrypt with those that are no AES key. A key of 24 or 32 bytes
 /// gets past it, to a plaintext whose signed digest the caller checks like any other.
-fn may_be_aes_128(desk: &Desk<'_>, key: ObjectHandle) -> Result<bool, HsmError> {
-    let found = desk.session.get_attributes(key, &[AttributeType::ValueLen])?;
+fn may_be_aes_128(guard: &SessionGuard<'_>, key: ObjectHandle) -> Result<bool, HsmError> {
+    let found = guard.session.get_attributes(key, &[AttributeType::ValueLen])?;
     Ok(match found.as_slice() {
         [Attribute::ValueLen(len)] => **len == AES_KEY_BYTES || **len == 0,
         _ => true,

@@ -29,15 +29,16 @@ pub struct Place {
 }
 
 impl Place {
-    pub(super) fn new(permit: OwnedSemaphorePermit) -> Place {
+    /// By a permit of whatever bounds the queue.
+    pub fn new(permit: OwnedSemaphorePermit) -> Place {
         Place { _permit: permit }
     }
 }
 
 /// What is done with the keys, or with the failure, on the worker's thread.
-pub(super) type Finish = Box<dyn FnOnce(Result<&[DecoderKey<'_>], HsmError>) + Send>;
+pub type Finish = Box<dyn FnOnce(Result<&[DecoderKey<'_>], HsmError>) + Send>;
 
-/// One caller's wish.
+/// What one caller asks for.
 pub(super) struct Job {
     pub(super) wanted: Vec<(VendingKey, Derivation)>,
     pub(super) finish: Finish,
@@ -62,8 +63,8 @@ pub(super) struct Worker {
     pub(super) module: Arc<Module>,
     pub(super) capabilities: Arc<Capabilities>,
     pub(super) queue: flume::Receiver<Job>,
-    /// Its seat at the module.
-    pub(super) seat: usize,
+    /// Which of the module's sessions is its own.
+    pub(super) session: usize,
     /// How many workers share the queue.
     pub(super) workers: usize,
     pub(super) page: LockedPage,
@@ -123,15 +124,15 @@ impl Worker {
         }
         let wanted: Vec<_> = jobs.iter().flat_map(|job| job.wanted.iter().copied()).collect();
         let used = wanted.len() * CELL;
-        let Self { module, capabilities, page, seat, .. } = self;
+        let Self { module, capabilities, page, session, .. } = self;
         let Some(cells) = page.get_mut(..used) else {
-            // `Hsm::with_decoder_keys` refuses such a job.
+            // `WithDecoderKeys` refuses such a job.
             for job in jobs {
                 job.fail(HsmError::TooMany { asked: wanted.len(), most: MOST_DECODER_KEYS });
             }
             return;
         };
-        let derived = module.at_seat(*seat, |desk| derive(desk, capabilities, &wanted, cells));
+        let derived = module.with_session(*session, |guard| derive(guard, capabilities, &wanted, cells));
         match derived {
             Err(error) => jobs.into_iter().for_each(|job| job.fail(error.clone())),
             Ok(mut outcomes) => {

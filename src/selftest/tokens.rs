@@ -1,7 +1,7 @@
 //! Whole tokens with published digits: from a vending key and attributes to 20 digits, in software and through the HSM.
 
 use super::SelfTest;
-use crate::hsm::{Hsm, HsmError, KeyKind, VendingKeyMaterial};
+use crate::hsm::{DecoderKeys, Hsm, HsmError, KeyKind, VendingKeyMaterial, WithDecoderKeys};
 use crate::sts::attributes::{Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry};
 use crate::sts::cipher::DecoderKey;
 use crate::sts::derivation::Derivation;

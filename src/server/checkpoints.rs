@@ -18,7 +18,7 @@ use crate::{
     access::Refusals,
     audit::{Checkpoint, SignedCheckpoint},
     custody::checkpoint_file,
-    hsm::{Hsm, HsmError},
+    hsm::{AuditKey, HsmError},
     metrics,
     settings::StoreSettings,
     store::{Actor, NewAct, Past, SealReport, Store, StoreError},
@@ -48,7 +48,7 @@ pub(super) enum CheckpointFailure {
 
 /// Makes the checkpoints of one server.
 pub(super) struct Checkpoints {
-    hsm: Hsm,
+    hsm: Arc<dyn AuditKey>,
     store: Arc<dyn Store>,
     gate: Arc<Gate>,
     settings: StoreSettings,
@@ -64,7 +64,7 @@ pub(super) struct Checkpoints {
 /// What the database and the file beside it say at a start: why the database is not to be believed, if so, and the number of the last
 /// checkpoint.
 pub(super) async fn examine(
-    hsm: &Hsm,
+    hsm: &dyn AuditKey,
     store: &dyn Store,
     settings: &StoreSettings,
     past: &Past,
@@ -98,7 +98,7 @@ pub(super) async fn examine(
 
 impl Checkpoints {
     pub(super) async fn new(
-        hsm: Hsm,
+        hsm: Arc<dyn AuditKey>,
         store: Arc<dyn Store>,
         gate: Arc<Gate>,
         settings: StoreSettings,

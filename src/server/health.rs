@@ -3,19 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{
-    access::methods,
-    clock::Clock,
-    hsm::{Health, Hsm},
-    metrics,
-    selftest::Latch,
-    store::Store,
-};
+use crate::{access::methods, clock::Clock, hsm::Health, metrics, selftest::Latch, store::Store};
 
 /// How often the store is asked.
 const STORE_PROBE: Duration = Duration::from_secs(5);
@@ -40,7 +33,7 @@ fn services() -> BTreeSet<&'static str> {
 /// Keeps the report true until the task is ended; `ready` hears when the first word was said.
 pub(super) async fn watch(
     reporter: HealthReporter,
-    hsm: Hsm,
+    mut health: watch::Receiver<Health>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     latch: Latch,
@@ -48,15 +41,14 @@ pub(super) async fn watch(
 ) {
     let mut ready = Some(ready);
     let services = services();
-    let mut health = hsm.health();
     let mut probe = interval(STORE_PROBE);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut store_ill = probed(store.as_ref(), clock.now_ms()).await;
     let (mut told, mut serving) = (None, None);
     loop {
         let hsm_ill = match &*health.borrow_and_update() {
-            Health::Well => None,
-            Health::Ill { reason } => Some(reason.clone()),
+            Health::Healthy => None,
+            Health::Unhealthy { reason } => Some(reason.clone()),
         };
         metrics::health(hsm_ill.is_none(), store_ill.is_none());
         let self_test = latch.failure().map(|failure| format!("a self-test failed: {failure}"));

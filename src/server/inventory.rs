@@ -2,7 +2,7 @@
 
 use crate::{
     custody::{self, Finding},
-    hsm::{Hsm, HsmError},
+    hsm::{HsmError, VendingKeys},
     store::{Listing, PAGE_SIZE_MAX, PageRequest, Store, StoreError},
 };
 
@@ -16,7 +16,7 @@ pub(super) enum InventoryError {
 }
 
 /// Logs key objects that no configuration knows, and configurations whose keys are not what they must be.
-pub(super) async fn report(hsm: &Hsm, store: &dyn Store) -> Result<(), InventoryError> {
+pub(super) async fn report(hsm: &dyn VendingKeys, store: &dyn Store) -> Result<(), InventoryError> {
     let (mut rows, mut after) = (Vec::new(), String::new());
     // Sizes and tokens that the store itself gave are always taken.
     while let Ok(request) = PageRequest::new(Listing::Configurations, PAGE_SIZE_MAX.cast_signed(), &after) {

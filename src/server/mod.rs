@@ -37,7 +37,7 @@ use crate::{
     access::{Authenticator, Clients, Refusals},
     api::{self, Acts, AuthenticationLayer, Configurations, FourEyes, Ledger, PublicKeys},
     clock::{Clock, SystemClock},
-    hsm::{Hsm, HsmError},
+    hsm::{Hsm, HsmError, VendingKeys},
     selftest,
     settings::Settings,
     store::{Store, sqlite},
@@ -110,14 +110,15 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let (stop, number) = checkpoints::examine(&hsm, store.as_ref(), &settings.store, &past).await?;
     let gate = Arc::new(Gate::new(clock.clone(), past.last_commit_ms, stop));
     let mut checkpoints =
-        Checkpoints::new(hsm.clone(), store.clone(), gate.clone(), settings.store.clone(), number).await?;
+        Checkpoints::new(Arc::new(hsm.clone()), store.clone(), gate.clone(), settings.store.clone(), number)
+            .await?;
     checkpoints.look_at_seals().await;
     let refusals = Arc::new(Refusals::new(store.clone(), clock.clone()));
     let latch = self_tested(&hsm).await;
     if let Err(error) = inventory::report(&hsm, store.as_ref()).await {
         tracing::warn!(%error, "the HSM's objects could not be compared with the store's");
     }
-    let vending = Vending::new(hsm.clone(), store.clone(), clock.clone(), gate, settings.vending);
+    let vending = Vending::new(Arc::new(hsm.clone()), store.clone(), clock.clone(), gate, settings.vending);
     let vending = vending.under(latch.clone());
     let several = settings.access.approvals > 1;
     let vending = Arc::new(if several { vending.uploads_start_disabled() } else { vending });
@@ -141,7 +142,8 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     }
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let (ready, told) = oneshot::channel();
-    let health = tokio::spawn(health::watch(reporter, hsm, store.clone(), clock.clone(), latch, ready));
+    let health =
+        tokio::spawn(health::watch(reporter, hsm.health(), store.clone(), clock.clone(), latch, ready));
 
     let destroying = tokio::spawn(destruction::watch(vending.clone()));
     let end_checkpoints = Arc::new(Notify::new());

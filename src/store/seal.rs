@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use thiserror::Error;
 
-use crate::hsm::Hsm;
+use crate::hsm::{Hsm, RowSealKey};
 
 /// Makes the seals of rows: an HMAC by a key that no database holds. Blocks; called on the store's own threads.
 pub trait Sealer: fmt::Debug + Send + Sync {

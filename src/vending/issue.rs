@@ -8,11 +8,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{IssueError, Known, Unusable, Vending};
+use super::{IssueError, Known, Unusable, Vending, VendingHsm};
 use crate::{
     access::Caller,
     crash,
-    hsm::{Place, VendingKey},
+    hsm::{Place, VendingKey, WithDecoderKeys},
     store::{ConfigurationId, Content, LedgerError, NewToken, Recorded, RowContent, TokenKind, TokenRow},
     sts::{
         attributes::{Dkga, EncryptionAlgorithm},
@@ -197,7 +197,7 @@ impl Vending {
         for Job { place, orders } in jobs {
             let blocks = orders.iter().map(|order| self.block_of(slots.get(*order))).collect();
             let hsm = self.hsm.clone();
-            let work = async move { (orders, encrypt(&hsm, place, blocks).await) };
+            let work = async move { (orders, encrypt(hsm.as_ref(), place, blocks).await) };
             if one {
                 let (orders, tokens) = work.await;
                 settle(&mut slots, &orders, tokens);
@@ -459,7 +459,7 @@ struct Block {
 
 /// Encrypts the blocks of one job. One that cannot be does not hold up the others.
 async fn encrypt(
-    hsm: &crate::hsm::Hsm,
+    hsm: &dyn VendingHsm,
     place: Place,
     blocks: Vec<Result<Block, IssueError>>,
 ) -> Vec<Result<Token, IssueError>> {

@@ -12,7 +12,7 @@ use super::{IssueError, KeyChangeRefused, Known, MeterNumber, Vending};
 use crate::{
     access::Caller,
     crash,
-    hsm::{Place, VendingKey},
+    hsm::{Place, VendingKey, WithDecoderKeys},
     store::{ConfigurationId, Content, NewToken, Recorded, RowContent, TokenRow},
     sts::{
         derivation::Derivation,

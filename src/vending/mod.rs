@@ -30,15 +30,20 @@ use crate::{
     access::Caller,
     clock::Clock,
     envelope::PublicKey,
-    hsm::Hsm,
+    hsm::{AuditKey, DecoderKeys, UploadKey, VendingKeys},
     selftest::Latch,
     settings::VendingSettings,
     store::{AllowedKeyChange, FinishedState, KeyChangePair, KeyChangePairError, Store, StoreError},
 };
 
+/// What the acts need of an HSM.
+pub trait VendingHsm: DecoderKeys + VendingKeys + UploadKey + AuditKey {}
+
+impl<T: DecoderKeys + VendingKeys + UploadKey + AuditKey> VendingHsm for T {}
+
 /// The HSM, the store and the rules, put together.
 pub struct Vending {
-    hsm: Hsm,
+    hsm: Arc<dyn VendingHsm>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     gate: Arc<Gate>,
@@ -56,7 +61,7 @@ pub struct Vending {
 impl Vending {
     /// Over an HSM and a store that were opened.
     pub fn new(
-        hsm: Hsm,
+        hsm: Arc<dyn VendingHsm>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         gate: Arc<Gate>,
@@ -124,7 +129,7 @@ impl Vending {
     }
 
     /// The HSM, for its public keys and capabilities.
-    pub fn hsm(&self) -> &Hsm {
-        &self.hsm
+    pub fn hsm(&self) -> &dyn VendingHsm {
+        self.hsm.as_ref()
     }
 }

@@ -9,6 +9,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::{IssueError, Known, MeterNumber, Vending, VerifyError};
 use crate::{
     access::Caller,
+    hsm::WithDecoderKeys,
     store::{Attempted, ConfigurationId, Group, NewAttempt, RowContent, TokenRow},
     sts::{
         attributes::KeyType,

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
-use vendkey::hsm::{Health, Hsm, HsmError, HsmSettings, PinRefusal, Queue, VendingKey, VendingKeyMaterial};
+use vendkey::hsm::{
+    AuditKey, DecoderKeys, Health, Hsm, HsmError, HsmSettings, PinRefusal, Queue, UploadKey, VendingKey,
+    VendingKeyMaterial, VendingKeys, WithDecoderKeys,
+};
 use vendkey::sts::derivation::{Derivation, KeyBits};
 
 use super::rig::{MODULE, Rig, block, derive, dkga02, dkga04, id, message, runtime, with_token};
@@ -116,12 +119,12 @@ async fn patiently(what: &str, mut done: impl FnMut() -> bool) {
 
 async fn until_well(hsm: &Hsm) {
     let health = hsm.health();
-    patiently("well", || *health.borrow() == Health::Well).await;
+    patiently("well", || *health.borrow() == Health::Healthy).await;
 }
 
 async fn until_ill(hsm: &Hsm) {
     let health = hsm.health();
-    patiently("ill", || *health.borrow() != Health::Well).await;
+    patiently("ill", || *health.borrow() != Health::Healthy).await;
 }
 
 #[test]
@@ -153,7 +156,7 @@ fn a_token_folder_that_vanishes_and_returns_heals() {
 
 /// Without a canary that might be in the module while it is harmed.
 fn quiet(rig: &Rig) -> HsmSettings {
-    HsmSettings { canary: Duration::from_secs(3600), ..rig.settings() }
+    HsmSettings { check_interval: Duration::from_secs(3600), ..rig.settings() }
 }
 
 /// Imports, uploads, destructions and signatures beside token traffic disturb nobody.
@@ -277,12 +280,12 @@ fn a_pin_that_was_changed_is_not_tried_again() {
             let health = hsm.health();
             patiently(
                 "the PIN as the reason",
-                || matches!(&*health.borrow(), Health::Ill { reason } if *reason == refused),
+                || matches!(&*health.borrow(), Health::Unhealthy { reason } if *reason == refused),
             )
             .await;
             std::fs::write(&pin_file, pin).unwrap();
             tokio::time::sleep(Duration::from_secs(2)).await;
-            assert!(matches!(&*health.borrow(), Health::Ill { reason } if *reason == refused));
+            assert!(matches!(&*health.borrow(), Health::Unhealthy { reason } if *reason == refused));
             assert!(matches!(hsm.server_key().await.unwrap_err(), HsmError::Unavailable(_)));
         });
     });
@@ -292,7 +295,7 @@ fn a_pin_that_was_changed_is_not_tried_again() {
 fn a_hanging_thread_is_noticed() {
     with_token("hsm_scenarios::faults::a_hanging_thread_is_noticed", |rig| {
         let patience = Duration::from_millis(300);
-        let hsm = rig.hsm_with(HsmSettings { patience, ..quiet(rig) });
+        let hsm = rig.hsm_with(HsmSettings { answer_timeout: patience, ..quiet(rig) });
         runtime().block_on(async {
             let des = VendingKeyMaterial::des(&DES).unwrap();
             let key = hsm.import_vending_key(id(1), des).await.unwrap().key;
@@ -302,11 +305,11 @@ fn a_hanging_thread_is_noticed() {
             let hangs = hsm
                 .with_decoder_keys(place, wanted.clone(), |_| std::thread::sleep(Duration::from_secs(1)))
                 .await;
-            assert_eq!(hangs.unwrap_err(), HsmError::Silent(patience));
+            assert_eq!(hangs.unwrap_err(), HsmError::Timeout(patience));
             health.changed().await.unwrap();
             until_well(&hsm).await;
             // The next waits behind it; once the thread goes on, so does all.
-            assert_eq!(derive(&hsm, wanted.clone()).await.unwrap_err(), HsmError::Silent(patience));
+            assert_eq!(derive(&hsm, wanted.clone()).await.unwrap_err(), HsmError::Timeout(patience));
             tokio::time::sleep(Duration::from_millis(800)).await;
             until_well(&hsm).await;
             assert_eq!(derive(&hsm, wanted).await.unwrap(), [dkga02(DES, block(1))]);

@@ -1,7 +1,8 @@
 //! Vending keys: import, proof, derivation, destruction.
 
 use vendkey::hsm::{
-    HsmError, KeyId, KeyKind, Mismatch, Role, VendingKeyClass, VendingKeyMaterial, key_check_value,
+    HsmError, KeyId, KeyKind, Mismatch, Role, VendingKeyClass, VendingKeyMaterial, VendingKeys,
+    key_check_value,
 };
 use vendkey::sts::derivation::{Derivation, KeyBits};
 

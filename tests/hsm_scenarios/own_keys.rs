@@ -6,8 +6,8 @@ use rsa::pkcs8::DecodePublicKey;
 use rsa::{Pss, RsaPublicKey};
 use sha2::{Digest, Sha256};
 use vendkey::hsm::{
-    DesForm, HmacForm, Hsm, HsmError, KeySizes, PinFileProblem, PinRefusal, Provision, Role, TokenSelector,
-    UnwrapScheme, VendingKeyMaterial, setup,
+    AuditKey, DesForm, HmacForm, Hsm, HsmError, KeySizes, PinFileProblem, PinRefusal, Provision, Role,
+    TokenSelector, UnwrapScheme, UploadKey, VendingKeyMaterial, VendingKeys, setup,
 };
 use vendkey::sts::derivation::Derivation;
 

@@ -8,7 +8,10 @@ use des::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use tempfile::TempDir;
-use vendkey::hsm::{Hsm, HsmError, HsmSettings, KeyId, KeySizes, TokenSelector, VendingKey, setup};
+use vendkey::hsm::{
+    DecoderKeys, Hsm, HsmError, HsmSettings, KeyId, KeySizes, TokenSelector, VendingKey, WithDecoderKeys,
+    setup,
+};
 use vendkey::sts::cipher::DecoderKey;
 use vendkey::sts::derivation::{DKGA04_MESSAGE_BYTES, Derivation, KeyBits};
 
@@ -56,7 +59,7 @@ impl Rig {
     pub(crate) fn settings(&self) -> HsmSettings {
         let token = TokenSelector::Label("test".to_owned());
         HsmSettings {
-            canary: Duration::from_millis(200),
+            check_interval: Duration::from_millis(200),
             ..HsmSettings::new(PathBuf::from(MODULE), token, self.folder.join("pin"))
         }
     }

@@ -6,7 +6,7 @@ use cbc::cipher::{BlockModeEncrypt, KeyIvInit};
 use rsa::pkcs8::DecodePublicKey;
 use rsa::rand_core::OsRng;
 use rsa::{Oaep, Pkcs1v15Encrypt, RsaPublicKey};
-use vendkey::hsm::Hsm;
+use vendkey::hsm::{Hsm, UploadKey};
 
 use super::rig::{runtime, with_token};
 
@@ -71,7 +71,7 @@ fn only_good_uploads_open() {
             }
             // After all that the HSM is as well as before.
             assert!(open(&hsm, &good, &data).await.iter().any(|candidate| candidate == CLEAR));
-            assert_eq!(*hsm.health().borrow(), vendkey::hsm::Health::Well);
+            assert_eq!(*hsm.health().borrow(), vendkey::hsm::Health::Healthy);
         });
     });
 }

@@ -1,145 +1,150 @@
-//! A thread's place at the module: its session and the handles found through it.
+//! A thread's session and the handles of keys found through it.
 
 use std::collections::HashMap;
 
+use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, SessionState};
+use zeroize::Zeroizing;
 
 use super::error::HsmError;
 use super::keys::{KeyId, Role};
-use super::module::Module;
-
-/// What a seat's sessions may do to token objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
-    /// Use them.
-    ReadOnly,
-    /// Make and destroy them as well.
-    ReadWrite,
-}
+use super::token::{Access, Token};
 
 /// Whether other threads may search and change the token at the same time.
 ///
-/// In SoftHSM 2.6.1 a search in one thread breaks the creation of an object in another (its issue 573; seen under load as
-/// CKR_GENERAL_ERROR from C_CreateObject, and as a new key with another object's attributes). So all that searches, makes or
-/// destroys objects takes turns. Using keys does not, and nothing else is on the path of a token.
+/// In SoftHSM 2.6.1 a search in one thread breaks the creation of an object in another (its issue 573;
+/// seen under load as CKR_GENERAL_ERROR from C_CreateObject, and as a new key with another object's
+/// attributes). So whatever searches, makes or destroys objects does it one thread at a time. Using keys
+/// does not, and nothing else is on the path of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// For using keys that are known: beside all others.
+pub(super) enum Locking {
+    /// For using keys whose handles are known: beside all other threads.
     Shared,
-    /// For opening, closing, searching, making, destroying: one at a time.
-    Alone,
+    /// For opening, closing, searching, making, destroying: one thread at a time.
+    Exclusive,
 }
 
-/// The handles that a seat knows.
+/// The handles that a thread knows.
 #[derive(Debug, Default)]
 struct Handles {
     known: HashMap<(Role, KeyId), ObjectHandle>,
-    /// All vending and mask keys of the token were looked at once, so a search is for newcomers only.
+    /// All vending and mask keys of the token were listed once, so a search is for new keys only.
     listed: bool,
-    /// How many of the module's destructions were heeded.
-    heeded: usize,
+    /// How many of the token's destroyed keys were forgotten.
+    destroyed_seen: usize,
 }
 
-/// One thread's session and handle cache. The module owns all seats, so that it can take every session away before it
-/// finalises: a stale session that is dropped later can close a new one of the same number (hsm-facts, "Behaviours").
+/// One thread's session and its handles. The module owns the sessions of all threads, so that it can
+/// close every one before it finalises: a stale session that is dropped later can close a new one of the
+/// same number (hsm-facts, "Behaviours").
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct ThreadSession {
     access: Access,
     session: Option<Session>,
     /// Owns session objects that must outlive failed operations on `session`.
-    keeper: Option<Session>,
+    key_session: Option<Session>,
     handles: Handles,
     /// What the operation under way asked for.
-    wishes: Wishes,
+    requests: Requests,
 }
 
-/// What an operation asks of its seat.
+/// What an operation asks for.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Wishes {
-    /// To be done again, alone.
-    pub(super) alone: bool,
+pub(super) struct Requests {
+    /// To be done again under [`Locking::Exclusive`].
+    pub(super) exclusive: bool,
     /// That the session is closed afterwards, whatever the outcome.
     pub(super) close: bool,
 }
 
-impl Seat {
-    /// An empty seat.
-    pub(super) fn new(access: Access) -> Seat {
-        Seat { access, session: None, keeper: None, handles: Handles::default(), wishes: Wishes::default() }
+impl ThreadSession {
+    /// Nothing is open yet.
+    pub(super) fn new(access: Access) -> ThreadSession {
+        ThreadSession {
+            access,
+            session: None,
+            key_session: None,
+            handles: Handles::default(),
+            requests: Requests::default(),
+        }
     }
 
     /// Forgets the handles of keys that were destroyed since: a module may give their numbers to other keys.
-    pub(super) fn heed(&mut self, destroyed: &[KeyId]) {
-        for id in destroyed.get(self.handles.heeded..).unwrap_or_default() {
-            self.handles.known.remove(&(Role::VendingKey, *id));
-            self.handles.known.remove(&(Role::Mask, *id));
-        }
-        self.handles.heeded = destroyed.len();
+    pub(super) fn forget_destroyed(&mut self, token: &Token) {
+        let Handles { known, destroyed_seen, .. } = &mut self.handles;
+        *destroyed_seen = token.destroyed_since(*destroyed_seen, |id| {
+            known.remove(&(Role::VendingKey, id));
+            known.remove(&(Role::Mask, id));
+        });
     }
 
-    /// Closes the session, and with it whatever operation it was in. Handles are the application's, not the session's
-    /// (PKCS#11 v3.1 §2.4), and session keys are the keeper's: both stay.
+    /// Closes the session, and with it whatever operation it was in. Handles are the application's, not
+    /// the session's (PKCS#11 v3.1 §2.4), and session keys belong to the key session: both stay.
     pub(super) fn close(&mut self) {
         self.session = None;
     }
 
     /// Closes the session and forgets all handles, so that everything is looked for again.
-    pub(super) fn renew(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.close();
         self.handles.known.clear();
         self.handles.listed = false;
     }
 
     /// Closes everything.
-    pub(super) fn leave(&mut self) {
-        self.renew();
-        self.keeper = None;
+    pub(super) fn close_all(&mut self) {
+        self.reset();
+        self.key_session = None;
     }
 
     /// What the last operation asked for.
-    pub(super) fn wishes(&mut self) -> Wishes {
-        std::mem::take(&mut self.wishes)
+    pub(super) fn take_requests(&mut self) -> Requests {
+        std::mem::take(&mut self.requests)
     }
 
-    /// The desk for one operation; opens a session and logs in where needed, which takes a turn alone.
-    pub(super) fn sit<'a>(&'a mut self, module: &'a Module, turn: Turn) -> Result<Desk<'a>, HsmError> {
-        self.wishes = Wishes::default();
+    /// Begins an operation; opens a session and logs in where needed, which takes [`Locking::Exclusive`].
+    pub(super) fn begin<'a>(
+        &'a mut self,
+        token: &'a Token,
+        locking: Locking,
+    ) -> Result<SessionGuard<'a>, HsmError> {
+        self.requests = Requests::default();
         let session = match self.session.take() {
             Some(session) => session,
-            None if turn == Turn::Shared => {
-                self.wishes.alone = true;
-                return Err(HsmError::NotAlone);
+            None if locking == Locking::Shared => {
+                self.requests.exclusive = true;
+                return Err(HsmError::NotExclusive);
             }
-            None => module.open(self.access)?,
+            None => token.open(self.access)?,
         };
         let session = &*self.session.insert(session);
-        let Seat { keeper, handles, wishes, .. } = self;
-        Ok(Desk { module, turn, session, keeper, handles, wishes })
+        let ThreadSession { key_session, handles, requests, .. } = self;
+        Ok(SessionGuard { token, locking, session, key_session, handles, requests })
     }
 }
 
-/// A logged-in session and its handle cache, for the time of one operation.
-pub(super) struct Desk<'a> {
-    module: &'a Module,
-    turn: Turn,
+/// A logged-in session with its handles, for the time of one operation.
+pub(super) struct SessionGuard<'a> {
+    token: &'a Token,
+    locking: Locking,
     /// The session.
     pub(super) session: &'a Session,
-    keeper: &'a mut Option<Session>,
+    key_session: &'a mut Option<Session>,
     handles: &'a mut Handles,
-    wishes: &'a mut Wishes,
+    requests: &'a mut Requests,
 }
 
-impl Desk<'_> {
+impl SessionGuard<'_> {
     /// The handle of a key object (never a public key). Searches the token only where the cache does not know it.
     ///
     /// # Errors
-    /// [`HsmError::KeyMissing`] only when the token was seen to be well otherwise; [`HsmError::KeyAmbiguous`].
+    /// [`HsmError::KeyMissing`] only when the token answered otherwise; [`HsmError::KeyAmbiguous`].
     pub(super) fn handle(&mut self, role: Role, id: KeyId) -> Result<ObjectHandle, HsmError> {
         if let Some(handle) = self.handles.known.get(&(role, id)) {
             return Ok(*handle);
         }
-        self.alone()?;
+        self.exclusive()?;
         if !self.handles.listed && matches!(role, Role::VendingKey | Role::Mask) {
             self.list()?;
             if let Some(handle) = self.handles.known.get(&(role, id)) {
@@ -160,23 +165,23 @@ impl Desk<'_> {
     /// The handle of one of the server's own keys.
     ///
     /// # Errors
-    /// [`HsmError::NotSetUp`] on a module that was started without them; as [`Desk::handle`].
+    /// [`HsmError::NotSetUp`] on a module that was started without them; as [`SessionGuard::handle`].
     pub(super) fn own(&mut self, role: Role) -> Result<ObjectHandle, HsmError> {
-        let id = self.module.own_id(role).ok_or_else(|| HsmError::NotSetUp(vec![role]))?;
+        let id = self.token.own_id(role).ok_or_else(|| HsmError::NotSetUp(vec![role]))?;
         self.handle(role, id)
     }
 
-    /// Learns all handles before a token needs one: `find` is never on the path of a token.
-    pub(super) fn warm(&mut self) -> Result<(), HsmError> {
+    /// Finds all handles before a token needs one: `find` is never on the path of a token.
+    pub(super) fn load_handles(&mut self) -> Result<(), HsmError> {
         if self.handles.listed {
             return Ok(());
         }
-        self.alone()?;
+        self.exclusive()?;
         self.list()
     }
 
-    /// Learns the handles of a key that was just made. One without a mask has none to learn.
-    pub(super) fn learn(&mut self, id: KeyId) -> Result<(), HsmError> {
+    /// Finds the handles of a key that was just made. A key without a mask has no handle for one.
+    pub(super) fn load_handles_of(&mut self, id: KeyId) -> Result<(), HsmError> {
         for role in [Role::VendingKey, Role::Mask] {
             match self.handle(role, id) {
                 Ok(_) | Err(HsmError::KeyMissing { .. }) => {}
@@ -186,7 +191,7 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// Learns the handles of all vending and mask keys in one pass: every search scans the whole token (hsm-facts §3).
+    /// Finds the handles of all vending and mask keys in one pass: every search scans the whole token (hsm-facts §3).
     fn list(&mut self) -> Result<(), HsmError> {
         let mut known = HashMap::new();
         let mut twins = Vec::new();
@@ -204,7 +209,7 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// All vending and mask keys, session keys included; the id is None where it is no id of ours. For a turn alone.
+    /// All vending and mask keys, session keys included; the id is None where it is no id of ours. Under [`Locking::Exclusive`].
     pub(super) fn key_objects(&self) -> Result<Vec<(Role, Option<KeyId>, ObjectHandle)>, HsmError> {
         let mut objects = Vec::new();
         for role in [Role::VendingKey, Role::Mask] {
@@ -213,7 +218,7 @@ impl Desk<'_> {
         Ok(objects)
     }
 
-    /// All key objects of a role; the id is None where it is no id of ours. For a turn alone.
+    /// All key objects of a role; the id is None where it is no id of ours. Under [`Locking::Exclusive`].
     pub(super) fn objects_of(&self, role: Role) -> Result<Vec<(Option<KeyId>, ObjectHandle)>, HsmError> {
         let search = [Attribute::Class(role.class()), Attribute::Label(role.label().into())];
         let described = |handle| {
@@ -228,7 +233,7 @@ impl Desk<'_> {
         Ok(self.session.find_objects(&search)?.into_iter().map(described).collect())
     }
 
-    /// All key objects of this role and id, without the cache. Scans the whole token. For a turn alone.
+    /// All key objects of this role and id, without the cache. Scans the whole token. Under [`Locking::Exclusive`].
     pub(super) fn find(&self, role: Role, id: KeyId) -> Result<Vec<ObjectHandle>, HsmError> {
         Ok(self.session.find_objects(&[
             Attribute::Class(role.class()),
@@ -237,7 +242,7 @@ impl Desk<'_> {
         ])?)
     }
 
-    /// The public halves of an RSA key, which serve nothing. For a turn alone.
+    /// The public halves of an RSA key, which serve nothing. Under [`Locking::Exclusive`].
     pub(super) fn public_halves(&self, role: Role, id: KeyId) -> Result<Vec<ObjectHandle>, HsmError> {
         Ok(self.session.find_objects(&[
             Attribute::Class(ObjectClass::PUBLIC_KEY),
@@ -246,27 +251,27 @@ impl Desk<'_> {
         ])?)
     }
 
-    /// Asks for a turn alone unless this is one: the operation breaks off here and is done again.
-    pub(super) fn alone(&mut self) -> Result<(), HsmError> {
-        match self.turn {
-            Turn::Alone => Ok(()),
-            Turn::Shared => {
-                self.wishes.alone = true;
-                Err(HsmError::NotAlone)
+    /// Asks for [`Locking::Exclusive`] unless this is it: the operation breaks off here and is done again.
+    pub(super) fn exclusive(&mut self) -> Result<(), HsmError> {
+        match self.locking {
+            Locking::Exclusive => Ok(()),
+            Locking::Shared => {
+                self.requests.exclusive = true;
+                Err(HsmError::NotExclusive)
             }
         }
     }
 
     /// Asks for the session to be closed after this operation, also when it succeeds.
     pub(super) fn close_after(&mut self) {
-        self.wishes.close = true;
+        self.requests.close = true;
     }
 
     /// Tells all threads, this one included, to forget the handles of a key that was destroyed.
     pub(super) fn forget(&mut self, id: KeyId) {
         self.handles.known.remove(&(Role::VendingKey, id));
         self.handles.known.remove(&(Role::Mask, id));
-        self.module.note_destroyed(id);
+        self.token.note_destroyed(id);
     }
 
     /// Why an object is not found: a lost login hides private objects, and a lost token hides all.
@@ -274,21 +279,32 @@ impl Desk<'_> {
         if role == Role::RowSeal {
             return HsmError::KeyMissing { role, id };
         }
-        match self.canary() {
+        match self.check_token() {
             Ok(()) => HsmError::KeyMissing { role, id },
             Err(error) => error,
         }
     }
 
     /// One HMAC by the row-seal key, a *token* key: session keys survive a lost token and would hide it.
-    /// Of a module without own keys (`Module::use_own_keys`) the session's state must do.
-    pub(super) fn canary(&mut self) -> Result<(), HsmError> {
+    /// Of a token without own keys (`Token::use_own_keys`) the session's state must do.
+    pub(super) fn check_token(&mut self) -> Result<(), HsmError> {
         self.logged_in()?;
-        if self.module.own_id(Role::RowSeal).is_some() {
+        if self.token.own_id(Role::RowSeal).is_some() {
             let key = self.own(Role::RowSeal)?;
-            self.hmac(key, b"vendkey canary")?;
+            self.hmac(key, b"vendkey token check")?;
         }
         Ok(())
+    }
+
+    /// CKM_SHA256_HMAC.
+    pub(super) fn hmac(&self, key: ObjectHandle, message: &[u8]) -> Result<Zeroizing<[u8; 32]>, HsmError> {
+        let mac = Zeroizing::new(self.session.sign(&Mechanism::Sha256Hmac, key, message)?);
+        let mut fixed = Zeroizing::new([0; 32]);
+        if mac.len() != fixed.len() {
+            return Err(HsmError::Nonsense("a MAC of the wrong length"));
+        }
+        fixed.copy_from_slice(&mac);
+        Ok(fixed)
     }
 
     fn logged_in(&self) -> Result<(), HsmError> {
@@ -302,12 +318,12 @@ impl Desk<'_> {
     }
 
     /// A session that stays open until the module is rebuilt: session keys made in it last as long.
-    pub(super) fn keeper(&mut self) -> Result<&Session, HsmError> {
-        self.alone()?;
-        let session = match self.keeper.take() {
+    pub(super) fn key_session(&mut self) -> Result<&Session, HsmError> {
+        self.exclusive()?;
+        let session = match self.key_session.take() {
             Some(session) => session,
-            None => self.module.open(Access::ReadOnly)?,
+            None => self.token.open(Access::ReadOnly)?,
         };
-        Ok(self.keeper.insert(session))
+        Ok(self.key_session.insert(session))
     }
 }

@@ -1,46 +1,44 @@
-//! The guardian: a thread that watches the token through a canary and heals the module when it falls silent.
+//! The monitor: a thread that asks the token for an HMAC now and then, and rebuilds the module when it
+//! does not answer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::HsmError;
-use super::module::{Health, Module};
+use super::module::{MONITOR_SESSION, Module};
 
 /// First and longest pause between two attempts to heal.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-
-/// The guardian's seat. It stays open, so that the login outlives other threads' sessions.
-pub(super) const SEAT: usize = 0;
 
 /// Runs until the process stops or the PIN is refused.
 pub(super) fn run(module: &Arc<Module>, alarms: &flume::Receiver<()>) {
     loop {
         // A message and the end of the wait mean the same: look now.
-        let _ = alarms.recv_timeout(module.settings().canary);
+        let _ = alarms.recv_timeout(module.settings().check_interval);
         if module.stopping() {
             return;
         }
-        let outcome = match module.canary(SEAT) {
+        let outcome = match module.check_token(MONITOR_SESSION) {
             Ok(()) => Ok(()),
             Err(error) => heal(module, alarms, error),
         };
         match outcome {
             Ok(()) => {
-                // After healing the workers know nothing; else this costs a look at each seat.
-                module.warm(None);
-                become_well(module);
+                // After a rebuild the workers know no handles; else this costs nothing.
+                module.load_handles(None);
+                module.set_healthy();
             }
             Err(HsmError::Stopped) => return,
             Err(error) => {
                 // Trying a refused PIN again may lock the token for good.
-                module.fall_ill(&error);
+                module.set_unhealthy(&error);
                 return;
             }
         }
     }
 }
 
-/// Rebuilds until the canary sings again.
+/// Rebuilds until the token answers again.
 ///
 /// # Errors
 /// [`HsmError::PinRefused`] or [`HsmError::Stopped`]: there is no point in going on.
@@ -51,9 +49,9 @@ fn heal(module: &Module, alarms: &flume::Receiver<()>, mut error: HsmError) -> R
         if matches!(error, HsmError::PinRefused(_) | HsmError::Stopped) {
             return Err(error);
         }
-        module.fall_ill(&error);
+        module.set_unhealthy(&error);
         attempts = attempts.saturating_add(1);
-        match module.rebuild().and_then(|()| module.canary(SEAT)) {
+        match module.rebuild().and_then(|()| module.check_token(MONITOR_SESSION)) {
             Ok(()) => {
                 tracing::warn!(attempts, "the HSM is healed");
                 return Ok(());
@@ -70,12 +68,4 @@ fn heal(module: &Module, alarms: &flume::Receiver<()>, mut error: HsmError) -> R
         }
         pause = (pause * 2).min(longest);
     }
-}
-
-fn become_well(module: &Module) {
-    module.health().send_if_modified(|health| {
-        let news = *health != Health::Well;
-        *health = Health::Well;
-        news
-    });
 }

@@ -1,0 +1,126 @@
+//! Decoder keys: derived in the HSM, and lent for the time of one closure.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::sync::{TryAcquireError, oneshot};
+
+use super::error::{HsmError, Queue};
+use super::keys::VendingKey;
+use super::service::Hsm;
+use super::worker::{Finish, Job, MOST_DECODER_KEYS, Place};
+use crate::sts::cipher::DecoderKey;
+use crate::sts::derivation::Derivation;
+
+/// Derives decoder keys. What issuing and verifying need of an HSM; see [`WithDecoderKeys`] for how it is
+/// used.
+pub trait DecoderKeys: fmt::Debug + Send + Sync {
+    /// A place in the queue. To be taken *before* the ledger's commit, so that a full queue refuses early.
+    ///
+    /// # Errors
+    /// [`HsmError::Busy`]; [`HsmError::Unavailable`] while the HSM does not serve.
+    fn try_reserve(&self) -> Result<Place, HsmError>;
+
+    /// Derives the decoder keys of `wanted`, at most [`MOST_DECODER_KEYS`], and calls `finish` with them in
+    /// that order, on a thread of its own, or with the failure.
+    ///
+    /// The keys lie in locked memory and are wiped when `finish` returns.
+    ///
+    /// # Errors
+    /// [`HsmError::Stopped`]: `finish` will not be called.
+    fn derive(
+        &self,
+        place: Place,
+        wanted: Vec<(VendingKey, Derivation)>,
+        finish: Finish,
+    ) -> Result<(), HsmError>;
+
+    /// How long an answer is waited for.
+    fn answer_timeout(&self) -> Duration;
+
+    /// Takes note that no answer came within the time: a call that hangs fails nobody, so nobody else would
+    /// notice.
+    fn note_timeout(&self, error: &HsmError);
+}
+
+/// What callers use of [`DecoderKeys`].
+pub trait WithDecoderKeys: DecoderKeys {
+    /// Derives the decoder keys of `wanted` and runs `finish` with them, in that order, on an HSM thread.
+    ///
+    /// The keys lie in the thread's locked page and are wiped when `finish` returns. `finish` must be quick,
+    /// and must not wait for anything. Jobs of one DKGA02 key that wait at the same time share two HSM calls.
+    ///
+    /// # Errors
+    /// [`HsmError::Unavailable`] when the HSM is lost: `finish` did not run. [`HsmError::Timeout`] when the
+    /// time of the settings is over: `finish` may still run. [`HsmError::KeyMissing`],
+    /// [`HsmError::KeyUntrusted`] (a row's mask does not fit), [`HsmError::WrongKind`],
+    /// [`HsmError::TooMany`], [`HsmError::NotServed`].
+    fn with_decoder_keys<R: Send + 'static>(
+        &self,
+        place: Place,
+        wanted: Vec<(VendingKey, Derivation)>,
+        finish: impl FnOnce(&[DecoderKey<'_>]) -> R + Send + 'static,
+    ) -> impl Future<Output = Result<R, HsmError>> + Send {
+        async move {
+            if wanted.len() > MOST_DECODER_KEYS {
+                return Err(HsmError::TooMany { asked: wanted.len(), most: MOST_DECODER_KEYS });
+            }
+            let (answer, answered) = oneshot::channel();
+            let finish = Box::new(move |keys: Result<&[DecoderKey<'_>], HsmError>| {
+                // A caller that has gone needs no token now; it asks again.
+                let _ = answer.send(keys.map(finish));
+            });
+            self.derive(place, wanted, finish)?;
+            let found = answer_within(self.answer_timeout(), answered).await;
+            if let Err(error @ HsmError::Timeout(_)) = &found {
+                self.note_timeout(error);
+            }
+            found
+        }
+    }
+}
+
+impl<T: DecoderKeys + ?Sized> WithDecoderKeys for T {}
+
+/// The answer of an HSM thread.
+pub(super) async fn answer_within<T>(
+    timeout: Duration,
+    answered: oneshot::Receiver<Result<T, HsmError>>,
+) -> Result<T, HsmError> {
+    match tokio::time::timeout(timeout, answered).await {
+        Ok(Ok(answer)) => answer,
+        // The thread dropped the job without an answer: it panicked in it.
+        Ok(Err(_)) => Err(HsmError::Unavailable("the HSM thread gave no answer".to_owned())),
+        Err(_) => Err(HsmError::Timeout(timeout)),
+    }
+}
+
+impl DecoderKeys for Hsm {
+    fn try_reserve(&self) -> Result<Place, HsmError> {
+        self.inner.module.serves()?;
+        match self.inner.places.clone().try_acquire_owned() {
+            Ok(permit) => Ok(Place::new(permit)),
+            Err(TryAcquireError::NoPermits) => Err(HsmError::Busy(Queue::Vending)),
+            Err(TryAcquireError::Closed) => Err(HsmError::Stopped),
+        }
+    }
+
+    fn derive(
+        &self,
+        place: Place,
+        wanted: Vec<(VendingKey, Derivation)>,
+        finish: Finish,
+    ) -> Result<(), HsmError> {
+        self.inner.vending.send(Job { wanted, finish, place }).map_err(|_| HsmError::Stopped)
+    }
+
+    fn answer_timeout(&self) -> Duration {
+        self.inner.module.settings().answer_timeout
+    }
+
+    fn note_timeout(&self, error: &HsmError) {
+        // The monitor takes it back if the token answers.
+        self.inner.module.set_unhealthy(error);
+        self.inner.module.wake_monitor();
+    }
+}

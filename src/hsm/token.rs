@@ -1,0 +1,214 @@
+//! The token: the PKCS#11 library in this process, the slot, the login, and which objects are the
+//! server's own keys.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
+use cryptoki::session::{Session, SessionState, UserType};
+use cryptoki::slot::Slot;
+
+use super::capabilities::{ModuleFacts, TokenFacts};
+use super::error::{HsmError, PinRefusal};
+use super::keys::{KeyId, Role};
+use super::settings::{HsmSettings, TokenSelector, read_pin};
+
+/// What a session may do to token objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Use them.
+    ReadOnly,
+    /// Make and destroy them as well.
+    ReadWrite,
+}
+
+/// The object of each of the server's own keys that is used.
+pub(super) type OwnIds = BTreeMap<Role, KeyId>;
+
+/// The library and the one token in it that the settings name.
+#[derive(Debug)]
+pub(super) struct Token {
+    settings: HsmSettings,
+    library: Pkcs11,
+    slot: Mutex<Slot>,
+    /// Held during a login, so that there is only one at a time. Keeps a refusal of the PIN for good.
+    login: Mutex<Option<PinRefusal>>,
+    /// The keys that this process destroyed, in order. Each thread forgets their handles.
+    destroyed: Mutex<Vec<KeyId>>,
+    /// None on a token without the server's own keys.
+    own: Mutex<OwnIds>,
+}
+
+/// A poisoned lock only says that a thread died; sessions and handles are checked by use.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Token {
+    /// Loads the library and finds the token. Nobody is logged in yet.
+    pub(super) fn load(settings: HsmSettings) -> Result<Token, HsmError> {
+        let library = Pkcs11::new(&settings.module).map_err(|error| HsmError::ModuleLoad {
+            path: settings.module.clone(),
+            reason: error.to_string(),
+        })?;
+        initialize(&library)?;
+        let slot = find_slot(&library, &settings.token)?;
+        Ok(Token {
+            settings,
+            library,
+            slot: Mutex::new(slot),
+            login: Mutex::new(None),
+            destroyed: Mutex::default(),
+            own: Mutex::default(),
+        })
+    }
+
+    /// Finalises and initialises the library and finds the token again. All sessions must be closed.
+    pub(super) fn reload(&self) -> Result<(), HsmError> {
+        if let Some(refusal) = *lock(&self.login) {
+            return Err(HsmError::PinRefused(refusal));
+        }
+        // Fails where the last attempt ended between finalising and initialising.
+        self.finalize();
+        initialize(&self.library)?;
+        *lock(&self.slot) = find_slot(&self.library, &self.settings.token)?;
+        Ok(())
+    }
+
+    /// C_Finalize. All sessions must be closed.
+    pub(super) fn finalize(&self) {
+        let _ = self.library.clone().finalize();
+    }
+
+    /// Opens a session and sees to it that the token is logged in.
+    pub(super) fn open(&self, access: Access) -> Result<Session, HsmError> {
+        let slot = *lock(&self.slot);
+        let session = match access {
+            Access::ReadOnly => self.library.open_ro_session(slot),
+            Access::ReadWrite => self.library.open_rw_session(slot),
+        }?;
+        self.log_in(&session, slot)?;
+        Ok(session)
+    }
+
+    /// Logs in unless another session has: a login is the process's, not the session's. Never logs
+    /// out: handles used afterwards crash some modules.
+    fn log_in(&self, session: &Session, slot: Slot) -> Result<(), HsmError> {
+        let mut refusal = lock(&self.login);
+        if matches!(session.get_session_info()?.session_state(), SessionState::RoUser | SessionState::RwUser)
+        {
+            return Ok(());
+        }
+        if let Some(refusal) = *refusal {
+            return Err(HsmError::PinRefused(refusal));
+        }
+        let mut refuse = |why| {
+            *refusal = Some(why);
+            Err(HsmError::PinRefused(why))
+        };
+        // Some modules' token information cannot be read; then there are no flags to look at.
+        if let Ok(info) = self.library.get_token_info(slot) {
+            if info.user_pin_locked() {
+                return refuse(PinRefusal::Locked);
+            }
+            if info.user_pin_final_try() {
+                return refuse(PinRefusal::FinalTry);
+            }
+        }
+        let pin = read_pin(&self.settings.pin_file)?;
+        match session.login(UserType::User, Some(&pin)) {
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
+                refuse(PinRefusal::Incorrect)
+            }
+            Err(Error::Pkcs11(RvError::PinLocked, _)) => refuse(PinRefusal::Locked),
+            Err(Error::Pkcs11(RvError::PinExpired, _)) => refuse(PinRefusal::Expired),
+            Err(Error::Pkcs11(RvError::UserPinNotInitialized, _)) => refuse(PinRefusal::NotInitialized),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn settings(&self) -> &HsmSettings {
+        &self.settings
+    }
+
+    /// Has every thread forget the handles of a key that was destroyed.
+    pub(super) fn note_destroyed(&self, id: KeyId) {
+        lock(&self.destroyed).push(id);
+    }
+
+    /// Calls `forget` with the keys that were destroyed behind the first `seen`; answers how many
+    /// there are in all.
+    pub(super) fn destroyed_since(&self, seen: usize, mut forget: impl FnMut(KeyId)) -> usize {
+        let destroyed = lock(&self.destroyed);
+        destroyed.get(seen..).unwrap_or_default().iter().copied().for_each(&mut forget);
+        destroyed.len()
+    }
+
+    /// From now on these are the server's own keys; the row-seal key among them shows that the token
+    /// is there.
+    pub(super) fn use_own_keys(&self, own: OwnIds) {
+        *lock(&self.own) = own;
+    }
+
+    /// The objects of all of the server's own keys.
+    pub(super) fn own_ids(&self) -> OwnIds {
+        lock(&self.own).clone()
+    }
+
+    /// The object of one of the server's own keys.
+    pub(super) fn own_id(&self, role: Role) -> Option<KeyId> {
+        lock(&self.own).get(&role).copied()
+    }
+
+    /// What the library and the token say of themselves.
+    pub(super) fn facts(&self) -> (ModuleFacts, TokenFacts) {
+        let slot = *lock(&self.slot);
+        let path = self.settings.module.display().to_string();
+        let module = match self.library.get_library_info() {
+            Ok(info) => ModuleFacts {
+                path,
+                description: info.library_description().to_owned(),
+                manufacturer: info.manufacturer_id().to_owned(),
+                version: info.library_version().to_string(),
+                cryptoki: info.cryptoki_version().to_string(),
+            },
+            Err(_) => ModuleFacts { path, ..ModuleFacts::default() },
+        };
+        let token = match self.library.get_token_info(slot) {
+            Ok(info) => TokenFacts {
+                slot: slot.id(),
+                label: info.label().to_owned(),
+                model: info.model().to_owned(),
+                serial: info.serial_number().to_owned(),
+            },
+            Err(_) => TokenFacts { slot: slot.id(), ..TokenFacts::default() },
+        };
+        (module, token)
+    }
+}
+
+/// Initialises the library; one that is initialised already is as good.
+fn initialize(library: &Pkcs11) -> Result<(), HsmError> {
+    match library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The one slot whose token is meant.
+fn find_slot(library: &Pkcs11, token: &TokenSelector) -> Result<Slot, HsmError> {
+    let mut slots = library.get_slots_with_token()?;
+    slots.retain(|slot| match token {
+        TokenSelector::Slot(id) => slot.id() == *id,
+        TokenSelector::Label(label) => library
+            .get_token_info(*slot)
+            .is_ok_and(|info| info.token_initialized() && info.label().trim_end() == label),
+    });
+    match *slots.as_slice() {
+        [slot] => Ok(slot),
+        [] => Err(HsmError::TokenNotFound(token.to_string())),
+        _ => Err(HsmError::TokenAmbiguous { token: token.to_string(), count: slots.len() }),
+    }
+}

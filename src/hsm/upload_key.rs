@@ -1,0 +1,59 @@
+//! The legacy server key and the fingerprint key: what opens an upload and knows it again.
+
+use async_trait::async_trait;
+
+use super::error::HsmError;
+use super::keys::Role;
+use super::own_keys::{self, ServerKey};
+use super::service::Hsm;
+use super::unwrap;
+use crate::secret::SecretBytes;
+
+/// Opens uploads. What an import needs of an HSM before it has a vending key.
+#[async_trait]
+pub trait UploadKey: Send + Sync {
+    /// The public half of the legacy server key, to which uploads are encrypted.
+    ///
+    /// # Errors
+    /// [`HsmError::Busy`], [`HsmError::Unavailable`], [`HsmError::KeyMissing`].
+    async fn server_key(&self) -> Result<ServerKey, HsmError>;
+
+    /// Opens a legacy upload: `wrapped_key` is the RSA-wrapped AES key, `data` the IV (16 bytes) and the
+    /// AES-128-CBC ciphertext. Answers every plaintext that they may mean: none when anything is wrong, and
+    /// never why. The caller finds the right one by the signed digest.
+    ///
+    /// # Errors
+    /// [`HsmError::Busy`], [`HsmError::Unavailable`], [`HsmError::NotServed`]: nothing that depends on the
+    /// upload.
+    async fn open_legacy(&self, wrapped_key: Vec<u8>, data: Vec<u8>) -> Result<Vec<SecretBytes>, HsmError>;
+
+    /// HMAC-SHA-256 by the fingerprint key over `domain`, a zero byte and `data`: a hash that only this token
+    /// can make, so no test of guesses for whoever steals it. Secret data must be in memory that wipes itself.
+    ///
+    /// # Errors
+    /// [`HsmError::Busy`], [`HsmError::Unavailable`].
+    async fn fingerprint(&self, domain: &'static str, data: &[u8]) -> Result<[u8; 32], HsmError>;
+}
+
+#[async_trait]
+impl UploadKey for Hsm {
+    async fn server_key(&self) -> Result<ServerKey, HsmError> {
+        self.public_key(Role::Legacy).await
+    }
+
+    async fn open_legacy(&self, wrapped_key: Vec<u8>, data: Vec<u8>) -> Result<Vec<SecretBytes>, HsmError> {
+        self.on_admin_session(move |guard, capabilities| {
+            unwrap::open_legacy(guard, capabilities, &wrapped_key, &data)
+        })
+        .await
+    }
+
+    async fn fingerprint(&self, domain: &'static str, data: &[u8]) -> Result<[u8; 32], HsmError> {
+        let data = SecretBytes::copy_of(data)?;
+        self.on_admin_session(move |guard, _| {
+            let key = guard.own(Role::Fingerprint)?;
+            own_keys::seal(guard, key, domain, &data)
+        })
+        .await
+    }
+}
