@@ -13,10 +13,10 @@ use sha2::{Digest as _, Sha256};
 use super::output::Failure;
 use crate::{
     conformance::{
-        HsmKeys,
+        HsmKeys, Vector,
         report::{Checked, FileFacts, Format, Report, Tally},
         run::run,
-        vectors::{self, Vector},
+        vectors,
     },
     hsm::{Hsm, HsmError, HsmSettings, VendingKeys},
     settings::Settings,

@@ -15,9 +15,11 @@ pub mod report;
 pub mod run;
 pub mod sections;
 mod sources;
+mod task;
 mod types;
 pub mod vectors;
 
 pub use fields::Fault;
 pub use hsm_keys::HsmKeys;
 pub use keys::{Keys, KeysError, SoftwareKeys, Wanted};
+pub use task::Vector;

@@ -6,7 +6,7 @@ use super::compare::same;
 use super::decode::decode;
 use super::fields::KeyBytes;
 use super::keys::{Keys, KeysError, SoftwareKeys, Wanted};
-use super::vectors::{ControlDigits, KeySource, Request, Task, Vector};
+use super::task::{ControlDigits, KeySource, Request, Task, Vector};
 use crate::sts::attributes::{Attributes, EncryptionAlgorithm};
 use crate::sts::cipher::{DecoderKey, Ea07, decrypt_block, encrypt_block};
 use crate::sts::crc::crc;

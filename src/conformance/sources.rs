@@ -4,7 +4,7 @@
 //! revision 0.
 
 use super::fields::{Fault, Fields};
-use super::vectors::KeySource;
+use super::task::KeySource;
 use crate::sts::attributes::{Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry};
 use crate::sts::derivation::{Derivation, DerivationDigits};
 use crate::sts::meter::{Drn, Iin, MeterPan, luhn_digit};
