@@ -1,17 +1,66 @@
 //! The time, passed in so that tests can play with it.
 
 use std::{
-    sync::OnceLock,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, LazyLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::secret;
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
     /// Milliseconds since 1970-01-01T00:00Z, by the wall clock.
     fn now_ms(&self) -> i64;
 
-    /// Time since some fixed moment, by a clock that nobody sets.
+    /// Time since the machine started, its sleep included, by a clock that nobody sets.
     fn monotonic(&self) -> Duration;
+
+    /// The start of the machine that [`Clock::monotonic`] counts from.
+    fn boot(&self) -> BootId;
+
+    /// Whether the system says that it keeps the wall clock by a time server.
+    fn is_synchronised(&self) -> bool;
+
+    /// This moment, by both clocks.
+    fn moment(&self) -> Moment {
+        Moment {
+            wall_ms: self.now_ms(),
+            uptime: Some(Uptime { boot: self.boot(), passed: self.monotonic() }),
+        }
+    }
+}
+
+/// One start of one machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BootId(pub [u8; 16]);
+
+/// How long a machine has run since one of its starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uptime {
+    /// Since which start.
+    pub boot: BootId,
+    /// The time since then, sleep included.
+    pub passed: Duration,
+}
+
+/// A moment, by the wall clock and by one that nobody sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Milliseconds since 1970-01-01T00:00Z, by the wall clock.
+    pub wall_ms: i64,
+    /// The uptime of the machine; `None` if it was not noted.
+    pub uptime: Option<Uptime>,
+}
+
+/// The last that is known of a server: the last moment at which it believed the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignOfLife {
+    /// That moment.
+    pub moment: Moment,
+    /// Whether the clock was in doubt since, and nobody has accepted it.
+    pub in_doubt: bool,
 }
 
 /// The system's clocks.
@@ -26,7 +75,72 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        static START: OnceLock<Instant> = OnceLock::new();
-        START.get_or_init(Instant::now).elapsed()
+        // Not `Instant`, which stands still while the machine sleeps: the wall clock does not.
+        Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+    }
+
+    fn boot(&self) -> BootId {
+        static BOOT: LazyLock<BootId> = LazyLock::new(|| {
+            let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+            let known = read.ok().and_then(|text| text.trim().parse::<uuid::Uuid>().ok());
+            // A start that is known to nobody else agrees with none that was noted.
+            BootId(known.unwrap_or_else(uuid::Uuid::new_v4).into_bytes())
+        });
+        *BOOT
+    }
+
+    fn is_synchronised(&self) -> bool {
+        secret::kernel_clock_is_synchronised()
+    }
+}
+
+/// The clock of a server: the system's, which a test may play with in a debug build.
+pub fn of_server() -> Arc<dyn Clock> {
+    #[cfg(debug_assertions)]
+    if let Some(file) = std::env::var_os(PLAYED_CLOCK) {
+        return Arc::new(PlayedClock(file.into()));
+    }
+    Arc::new(SystemClock)
+}
+
+/// The environment variable that names the file of a [`PlayedClock`]. Release builds do not look at it.
+pub const PLAYED_CLOCK: &str = "VENDKEY_PLAYED_CLOCK";
+
+/// The system's clock as a file says: by how many milliseconds the wall clock is off, and, behind a blank, `synchronised` if a
+/// time server is to keep it.
+#[cfg(debug_assertions)]
+struct PlayedClock(std::path::PathBuf);
+
+#[cfg(debug_assertions)]
+impl Clock for PlayedClock {
+    fn now_ms(&self) -> i64 {
+        let played = std::fs::read_to_string(&self.0).unwrap_or_default();
+        let off_by = played.split_whitespace().next().and_then(|text| text.parse().ok());
+        SystemClock.now_ms().saturating_add(off_by.unwrap_or(0))
+    }
+
+    fn monotonic(&self) -> Duration {
+        SystemClock.monotonic()
+    }
+
+    fn boot(&self) -> BootId {
+        SystemClock.boot()
+    }
+
+    fn is_synchronised(&self) -> bool {
+        std::fs::read_to_string(&self.0).is_ok_and(|played| played.contains("synchronised"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_has_one_start() {
+        assert_eq!(SystemClock.boot(), SystemClock.boot());
+        assert_ne!(SystemClock.boot(), BootId::default());
+        let (first, second) = (SystemClock.monotonic(), SystemClock.monotonic());
+        assert!(first > Duration::ZERO && second >= first);
     }
 }

@@ -36,6 +36,11 @@ struct ReasonLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TokenLabels {
     class: u32,
     subclass: u32,
@@ -79,6 +84,8 @@ struct Metrics {
     connections: Family<ListenerLabel, Gauge>,
     connections_refused: Family<RefusedLabels, Counter>,
     certificate_expiry: Family<ListenerLabel, Gauge>,
+    serving: Gauge,
+    not_serving: Family<CauseLabel, Gauge>,
     hsm_up: Gauge,
     store_up: Gauge,
     transactions: Counter<u64, AtomicU64>,
@@ -97,6 +104,8 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         connections: Family::default(),
         connections_refused: Family::default(),
         certificate_expiry: Family::default(),
+        serving: Gauge::default(),
+        not_serving: Family::default(),
         hsm_up: Gauge::default(),
         store_up: Gauge::default(),
         transactions: Counter::default(),
@@ -131,6 +140,12 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         "certificate_expiry_seconds",
         "When the listener's certificate ends, in seconds since 1970",
         metrics.certificate_expiry.clone(),
+    );
+    registry.register("serving", "1 while tokens are issued", metrics.serving.clone());
+    registry.register(
+        "not_serving",
+        "1 for what keeps the server from issuing: self_test, hsm, store, clock, checkpoint, seals",
+        metrics.not_serving.clone(),
     );
     registry.register("hsm_up", "1 while the HSM is well", metrics.hsm_up.clone());
     registry.register("store_up", "1 while the store is well", metrics.store_up.clone());
@@ -202,6 +217,15 @@ pub fn certificate_expiry(listener: &'static str, seconds: i64) {
 pub fn health(hsm: bool, store: bool) {
     METRICS.hsm_up.set(hsm.into());
     METRICS.store_up.set(store.into());
+}
+
+/// What keeps the server from issuing, if anything does.
+pub fn not_serving(cause: Option<&'static str>) {
+    METRICS.serving.set(cause.is_none().into());
+    METRICS.not_serving.clear();
+    if let Some(cause) = cause {
+        METRICS.not_serving.get_or_create(&CauseLabel { cause }).set(1);
+    }
 }
 
 /// The store committed so many commands in one transaction; so many wait for the next.

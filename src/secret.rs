@@ -1,4 +1,4 @@
-//! Memory for secrets, and the hardening of the process.
+//! Memory for secrets, the hardening of the process, and what else only an `unsafe` call can ask the kernel.
 //!
 //! The only module with `unsafe` code: it asks the kernel for pages that are never swapped out, never in a core
 //! dump, fenced by pages that cannot be touched, and wiped before they go back.
@@ -204,6 +204,15 @@ pub fn harden_process() -> Result<(), MemoryError> {
         .map_err(|errno| MemoryError { call: "setrlimit(RLIMIT_CORE)", errno })?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|errno| MemoryError { call: "prctl(PR_SET_DUMPABLE)", errno })
+}
+
+/// Whether the kernel says that the wall clock is kept by a time server: adjtimex(2). `false` where it does not tell.
+pub fn kernel_clock_is_synchronised() -> bool {
+    // SAFETY: `timex` is integers alone, for which zero is a value, and `modes` 0 asks without changing anything.
+    let mut found: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live value of the type that the call fills.
+    let state = unsafe { libc::adjtimex(&raw mut found) };
+    !matches!(state, -1 | libc::TIME_ERROR) && found.status & libc::STA_UNSYNC == 0
 }
 
 #[cfg(test)]

@@ -161,6 +161,7 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
+    use crate::clock::BootId;
     use crate::store::{
         ClientAct, ClientChange, CredentialChange, NewClient, NewCredential, SoftwareSealer,
         sqlite::{SqliteSettings, SqliteStore},
@@ -176,6 +177,14 @@ mod tests {
 
         fn monotonic(&self) -> Duration {
             Duration::ZERO
+        }
+
+        fn boot(&self) -> BootId {
+            BootId::default()
+        }
+
+        fn is_synchronised(&self) -> bool {
+            false
         }
     }
 

@@ -1,9 +1,10 @@
-//! Refused calls on record: counted, and written as one record for each kind of refusal and caller every few seconds. A flood of them
+//! Refused calls on record: the first of a kind at once, and as one record for all that follow within ten seconds. A flood of them
 //! costs the ledger nothing.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use crate::{
@@ -15,11 +16,16 @@ use crate::{
 /// What kinds of refusals are told apart between two writes; further ones are counted as `other`.
 const MOST_KINDS: usize = 256;
 
+/// How long refusals of a kind are counted after one was put on record.
+const TOGETHER: Duration = Duration::from_secs(10);
+
 /// The counts of refusals that are not on record yet.
 pub struct Refusals {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     counts: Mutex<HashMap<Kind, Count>>,
+    /// Up to when a kind is counted, by the monotonic clock.
+    until: Mutex<HashMap<Kind, Duration>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -40,7 +46,7 @@ struct Count {
 impl Refusals {
     /// Over a store.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, counts: Mutex::default() }
+        Self { store, clock, counts: Mutex::default(), until: Mutex::default() }
     }
 
     /// Notes a refusal: of whom, of which method (`/package.Service/Method`), and why.
@@ -60,28 +66,57 @@ impl Refusals {
         count.last_ms = now_ms;
     }
 
-    /// Puts what was counted on record.
+    /// Puts on record what is due: kinds of refusals of which none was put on record within the last ten seconds. To be
+    /// called every second.
     ///
     /// # Errors
     /// What the store says; what could not be written is counted on.
-    pub async fn write(&self) -> Result<(), StoreError> {
+    pub async fn write_due(&self) -> Result<(), StoreError> {
+        let now = self.clock.monotonic();
+        let counting: HashSet<Kind> = {
+            let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+            until.retain(|_, until| *until > now);
+            until.keys().cloned().collect()
+        };
+        let due = {
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.extract_if(|kind, _| !counting.contains(kind)).collect()
+        };
+        self.write(due, now).await
+    }
+
+    /// Puts all that was counted on record.
+    ///
+    /// # Errors
+    /// What the store says; what could not be written is counted on.
+    pub async fn write_all(&self) -> Result<(), StoreError> {
         let counted = std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner));
+        self.write(counted, self.clock.monotonic()).await
+    }
+
+    async fn write(&self, counted: HashMap<Kind, Count>, now: Duration) -> Result<(), StoreError> {
         let mut failure = None;
         for (kind, count) in counted {
             let written = match failure {
                 None => self.store.record_act(self.act(&kind, count)).await,
                 Some(_) => failure.clone().map_or(Ok(()), Err),
             };
-            if let Err(error) = written {
-                failure = Some(error);
-                let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-                counts
-                    .entry(kind)
-                    .and_modify(|newer| {
-                        newer.count += count.count;
-                        newer.first_ms = count.first_ms;
-                    })
-                    .or_insert(count);
+            match written {
+                Ok(()) => {
+                    let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+                    until.insert(kind, now.saturating_add(TOGETHER));
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+                    counts
+                        .entry(kind)
+                        .and_modify(|newer| {
+                            newer.count += count.count;
+                            newer.first_ms = count.first_ms;
+                        })
+                        .or_insert(count);
+                }
             }
         }
         failure.map_or(Ok(()), Err)
@@ -100,5 +135,73 @@ impl Refusals {
             ("reason", kind.reason.clone()),
         ]);
         NewAct { kind: "call.refused", actor, details, now_ms: self.clock.now_ms() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::audit::Entry;
+    use crate::clock::BootId;
+    use crate::store::{
+        SoftwareSealer,
+        sqlite::{SqliteSettings, SqliteStore},
+    };
+
+    #[derive(Default)]
+    struct Played(AtomicU64);
+
+    impl Clock for Played {
+        fn now_ms(&self) -> i64 {
+            0
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.0.load(Ordering::Relaxed))
+        }
+
+        fn boot(&self) -> BootId {
+            BootId::default()
+        }
+
+        fn is_synchronised(&self) -> bool {
+            false
+        }
+    }
+
+    /// The counts of the refusals on record, in the order of the chain.
+    async fn recorded(store: &dyn Store) -> Vec<String> {
+        let records = store.records(0, 100, false).await.unwrap();
+        let details = |entry| match entry {
+            Entry::Act(act) => serde_json::from_str::<BTreeMap<String, String>>(&act.details).unwrap(),
+            Entry::Token(_) => panic!("no token was asked for"),
+        };
+        let counts = records.lines.into_iter().map(|line| details(line.record.entry));
+        counts.map(|details| format!("{} {}", details["reason"], details["count"])).collect()
+    }
+
+    #[tokio::test]
+    async fn the_first_of_a_kind_is_on_record_at_once_and_a_flood_costs_little() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = SqliteSettings::new(folder.path().join("vendkey.db"));
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(&settings, Arc::new(SoftwareSealer([1; 32]))).unwrap());
+        let clock = Arc::new(Played::default());
+        let refusals = Refusals::new(store.clone(), clock.clone());
+        for second in 0..20 {
+            clock.0.store(100 + second, Ordering::Relaxed);
+            for _ in 0..1_000 {
+                refusals.note(None, "/x", "A");
+            }
+            if second == 5 {
+                refusals.note(None, "/x", "B");
+            }
+            refusals.write_due().await.unwrap();
+        }
+        assert_eq!(recorded(store.as_ref()).await, ["A 1000", "B 1", "A 10000"]);
+        refusals.write_all().await.unwrap();
+        assert_eq!(recorded(store.as_ref()).await[3..], ["A 9000"]);
     }
 }

@@ -231,7 +231,7 @@ fn stopped(stop: &Stop) -> Reason {
     match stop {
         Stop::BehindCheckpoint { .. } => Reason::LedgerBehindCheckpoint,
         Stop::RowsChanged => Reason::SealBroken,
-        Stop::ClockJumped { .. } | Stop::ClockFarFromLastCommit { .. } => Reason::ClockInDoubt,
+        Stop::ClockJumped { .. } | Stop::ClockFarFromLastSign { .. } => Reason::ClockInDoubt,
     }
 }
 

@@ -64,7 +64,7 @@ impl Ledger {
         let stopped = self.vending.stopped();
         Ok(Response::new(v1::LedgerState {
             issuing: stopped.is_none(),
-            reason: stopped.map(|stop| stop.to_string()).unwrap_or_default(),
+            reason: stopped.unwrap_or_default(),
             chain: head.chain.to_string(),
             position: head.position,
         }))

@@ -73,7 +73,7 @@ reasons! {
     VerificationsLimited = "VERIFICATIONS_LIMITED", ResourceExhausted, "Too many looks into foreign tokens failed, for this meter or by this client: retry after the time given.";
     RequestIdReused = "REQUEST_ID_REUSED", AlreadyExists, "This request_id belongs to another request; use a new one.";
     RequestIdTooOld = "REQUEST_ID_TOO_OLD", FailedPrecondition, "The request is older than what the ledger answers for; whether it was issued, the ledger cannot tell any more.";
-    ClockInDoubt = "CLOCK_IN_DOUBT", FailedPrecondition, "The server's clock jumped or is far from the last commit; nothing is issued until an administrator accepts it. Replays are answered.";
+    ClockInDoubt = "CLOCK_IN_DOUBT", FailedPrecondition, "The server's clock jumped or is far from the server's last sign of life; nothing is issued until the clock is proved right or an administrator accepts it. Replays are answered.";
     LedgerBehindCheckpoint = "LEDGER_BEHIND_CHECKPOINT", FailedPrecondition, "The database lacks records of the last checkpoint, as after a restore; nothing is issued until an administrator accepts it. Replays are answered.";
     SealBroken = "SEAL_BROKEN", DataLoss, "A row that decides does not bear this server's seal: somebody wrote to the database. Nothing is done with it until an administrator has looked.";
     PermissionDenied = "PERMISSION_DENIED", PermissionDenied, "This client may not do that; the message names the permission that it lacks.";

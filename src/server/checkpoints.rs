@@ -22,14 +22,12 @@ use crate::{
     metrics,
     settings::StoreSettings,
     store::{Actor, NewAct, Past, SealReport, Store, StoreError},
-    vending::{Gate, Stop, behind},
+    vending::{IssueGuard, Stop, behind},
 };
 
 /// How often it is looked whether a checkpoint is due.
 const LOOK: Duration = Duration::from_secs(1);
-/// Refusals are put on record every so many looks.
-const REFUSALS_EVERY: u32 = 10;
-/// And the seals of rows are looked at.
+/// The seals of rows are looked at every so many looks.
 const SEALS_EVERY: u32 = 10;
 
 /// Why there is no checkpoint.
@@ -50,7 +48,7 @@ pub(super) enum CheckpointFailure {
 pub(super) struct Checkpoints {
     hsm: Arc<dyn AuditKey>,
     store: Arc<dyn Store>,
-    gate: Arc<Gate>,
+    guard: Arc<IssueGuard>,
     settings: StoreSettings,
     /// The audit key as SubjectPublicKeyInfo.
     key: Vec<u8>,
@@ -100,7 +98,7 @@ impl Checkpoints {
     pub(super) async fn new(
         hsm: Arc<dyn AuditKey>,
         store: Arc<dyn Store>,
-        gate: Arc<Gate>,
+        guard: Arc<IssueGuard>,
         settings: StoreSettings,
         number: u64,
     ) -> Result<Self, HsmError> {
@@ -109,7 +107,7 @@ impl Checkpoints {
         Ok(Self {
             hsm,
             store,
-            gate,
+            guard,
             settings,
             key,
             number,
@@ -137,9 +135,8 @@ impl Checkpoints {
                 self.look_at_seals().await;
             }
             self.tell_stop().await;
-            if count.is_multiple_of(REFUSALS_EVERY)
-                && let Err(error) = refusals.write().await
-            {
+            self.look_at_clock().await;
+            if let Err(error) = refusals.write_due().await {
                 tracing::error!(%error, "refusals cannot be put on record");
             }
             match self.make_if_due().await {
@@ -160,7 +157,7 @@ impl Checkpoints {
             Ok(report) => report,
             Err(error) => return tracing::warn!(%error, "the seals of rows cannot be checked"),
         };
-        self.gate.rows_changed(report.roll_broken);
+        self.guard.rows_changed(report.roll_broken);
         if report == self.seals {
             return;
         }
@@ -179,7 +176,7 @@ impl Checkpoints {
                     ("rows", rows),
                     ("taken_out_or_put_back", report.roll_broken.to_string()),
                 ]),
-                now_ms: self.gate.now_ms(),
+                now_ms: self.guard.now_ms(),
             };
             if let Err(error) = self.store.record_act(act).await {
                 return tracing::error!(%error, "forged rows cannot be put on record");
@@ -188,9 +185,27 @@ impl Checkpoints {
         self.seals = report;
     }
 
+    /// Looks whether a clock that was in doubt is proved right, and believes it once that is on record.
+    pub(super) async fn look_at_clock(&mut self) {
+        let Some((doubt, proof)) = self.guard.proved() else { return };
+        let act = NewAct {
+            kind: "clock.believed",
+            actor: Actor::Local,
+            details: BTreeMap::from([("doubt", doubt.to_string()), ("proof", proof.to_string())]),
+            now_ms: self.guard.now_ms(),
+        };
+        match self.store.record_act(act).await {
+            Ok(()) => {
+                tracing::warn!(%doubt, %proof, "the clock is believed again");
+                self.guard.believe_proved();
+            }
+            Err(error) => tracing::error!(%error, "that the clock is right cannot be put on record"),
+        }
+    }
+
     /// Puts on record that issuing stopped, when it did.
     async fn tell_stop(&mut self) {
-        let stop = self.gate.pass().err();
+        let stop = self.guard.pass().err();
         if stop == self.told {
             return;
         }
@@ -201,11 +216,17 @@ impl Checkpoints {
                 kind: "issuing.stopped",
                 actor: Actor::Local,
                 details: BTreeMap::from([("reason", stop.to_string())]),
-                now_ms: self.gate.now_ms(),
+                now_ms: self.guard.now_ms(),
             };
             if let Err(error) = self.store.record_act(act).await {
                 tracing::error!(%error, "the stop cannot be put on record");
                 return;
+            }
+            // So that a server that is killed now does not forget the doubt.
+            if stop.is_of_the_clock()
+                && let Err(error) = self.store.probe(self.guard.sign_of_life()).await
+            {
+                tracing::error!(%error, "the doubt cannot be kept for the next start");
             }
         } else {
             tracing::info!("issuing goes on");
@@ -223,11 +244,12 @@ impl Checkpoints {
 
     /// Makes a checkpoint now. Not while the database is in doubt: it would overwrite what the doubt rests on.
     pub(super) async fn make(&mut self) -> Result<(), CheckpointFailure> {
-        if self.gate.database_stop().is_some() {
+        if self.guard.database_stop().is_some() {
             return Ok(());
         }
         let head = self.store.chain_head().await?;
-        let checkpoint = Checkpoint { number: self.number + 1, at_ms: self.gate.now_ms(), heads: vec![head] };
+        let checkpoint =
+            Checkpoint { number: self.number + 1, at_ms: self.guard.now_ms(), heads: vec![head] };
         let signature = self.hsm.sign_checkpoint(checkpoint.text(&self.key).as_bytes()).await?;
         let text = checkpoint.signed(&self.key, signature).to_text();
         // The file first: that it is missing beside a database with checkpoints then always means something.

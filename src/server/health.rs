@@ -1,4 +1,4 @@
-//! What `grpc.health.v1` says: SERVING only while the HSM and the store are well.
+//! What `grpc.health.v1` says: SERVING only while tokens are issued. Replays may be answered all the same.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -8,7 +8,13 @@ use tokio::{
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{access::methods, clock::Clock, hsm::Health, metrics, selftest::Latch, store::Store};
+use crate::{
+    access::methods, clock::SignOfLife, hsm::Health, metrics, selftest::Latch, store::Store,
+    vending::IssueGuard,
+};
+
+/// How often it is looked whether anything has stopped issuing.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How often the store is asked.
 const STORE_PROBE: Duration = Duration::from_secs(5);
@@ -17,8 +23,8 @@ const STORE_PROBE: Duration = Duration::from_secs(5);
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is wrong with the store. A disk that hangs is as ill as one that fails.
-async fn probed(store: &dyn Store, now_ms: i64) -> Option<String> {
-    match timeout(STORE_PATIENCE, store.probe(now_ms)).await {
+async fn probed(store: &dyn Store, sign: SignOfLife) -> Option<String> {
+    match timeout(STORE_PATIENCE, store.probe(sign)).await {
         Ok(outcome) => outcome.err().map(|error| error.to_string()),
         Err(_) => Some(format!("the store has not answered for {STORE_PATIENCE:?}")),
     }
@@ -30,52 +36,78 @@ fn services() -> BTreeSet<&'static str> {
     ours.filter(|service| service.starts_with("vendkey.")).collect()
 }
 
+/// What keeps the server from issuing: the label of the metric, and the reason in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Cause {
+    label: &'static str,
+    reason: String,
+}
+
+impl Cause {
+    fn new(label: &'static str, reason: String) -> Self {
+        Self { label, reason }
+    }
+}
+
 /// Keeps the report true until the task is ended; `ready` hears when the first word was said.
 pub(super) async fn watch(
     reporter: HealthReporter,
-    mut health: watch::Receiver<Health>,
+    mut hsm: watch::Receiver<Health>,
     store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
+    guard: Arc<IssueGuard>,
     latch: Latch,
     ready: oneshot::Sender<()>,
 ) {
     let mut ready = Some(ready);
     let services = services();
-    let mut probe = interval(STORE_PROBE);
-    probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut store_ill = probed(store.as_ref(), clock.now_ms()).await;
+    let mut looks = interval(LOOK);
+    let mut probes = interval(STORE_PROBE);
+    for ticks in [&mut looks, &mut probes] {
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
+    let mut store_ill = probed(store.as_ref(), guard.sign_of_life()).await;
     let (mut told, mut serving) = (None, None);
     loop {
-        let hsm_ill = match &*health.borrow_and_update() {
+        let hsm_ill = match &*hsm.borrow_and_update() {
             Health::Healthy => None,
             Health::Unhealthy { reason } => Some(reason.clone()),
         };
         metrics::health(hsm_ill.is_none(), store_ill.is_none());
         let self_test = latch.failure().map(|failure| format!("a self-test failed: {failure}"));
-        let ill = self_test.or(hsm_ill).or(store_ill.clone());
-        if told.as_ref() != Some(&ill) {
-            match &ill {
+        let causes = [
+            self_test.map(|reason| Cause::new("self_test", reason)),
+            hsm_ill.map(|reason| Cause::new("hsm", reason)),
+            store_ill.clone().map(|reason| Cause::new("store", reason)),
+            guard.pass().err().map(|stop| Cause::new(stop.label(), stop.to_string())),
+        ];
+        let cause = causes.into_iter().flatten().next();
+        metrics::not_serving(cause.as_ref().map(|cause| cause.label));
+        if told.as_ref() != Some(&cause) {
+            match &cause {
                 None => tracing::info!("healthy: serving"),
-                Some(reason) => tracing::error!(%reason, "not healthy: not serving"),
+                Some(Cause { label, reason }) => {
+                    tracing::error!(cause = label, %reason, "not healthy: not serving");
+                }
             }
         }
         // The report changes with the verdict, not with its reason.
-        if serving != Some(ill.is_none()) {
-            serving = Some(ill.is_none());
-            let status = if ill.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        if serving != Some(cause.is_none()) {
+            serving = Some(cause.is_none());
+            let status = if cause.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
             // The empty name is the server.
             reporter.set_service_status("", status).await;
             for &service in &services {
                 reporter.set_service_status(service, status).await;
             }
         }
-        told = Some(ill);
+        told = Some(cause);
         if let Some(ready) = ready.take() {
             let _ = ready.send(());
         }
         tokio::select! {
-            changed = health.changed() => if changed.is_err() { return },
-            _ = probe.tick() => store_ill = probed(store.as_ref(), clock.now_ms()).await,
+            changed = hsm.changed() => if changed.is_err() { return },
+            _ = looks.tick() => {}
+            _ = probes.tick() => store_ill = probed(store.as_ref(), guard.sign_of_life()).await,
         }
     }
 }

@@ -36,12 +36,12 @@ use tower::Layer as _;
 use crate::{
     access::{Authenticator, Clients, Refusals},
     api::{self, Acts, AuthenticationLayer, Configurations, FourEyes, Ledger, PublicKeys},
-    clock::{Clock, SystemClock},
+    clock::{self, Clock},
     hsm::{Hsm, HsmError, VendingKeys},
     selftest,
     settings::Settings,
     store::{Store, sqlite},
-    vending::{Gate, Vending},
+    vending::{IssueGuard, Vending},
 };
 
 /// Why the server does not run.
@@ -104,21 +104,23 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
 }
 
 async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<(), ServeError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = clock::of_server();
     // Before anything is written: what the last server left tells whether clock and database are believed.
     let past = store.past().await.map_err(checkpoints::CheckpointFailure::from)?;
     let (stop, number) = checkpoints::examine(&hsm, store.as_ref(), &settings.store, &past).await?;
-    let gate = Arc::new(Gate::new(clock.clone(), past.last_commit_ms, stop));
+    let guard = Arc::new(IssueGuard::new(clock.clone(), past.sign_of_life, stop));
     let mut checkpoints =
-        Checkpoints::new(Arc::new(hsm.clone()), store.clone(), gate.clone(), settings.store.clone(), number)
+        Checkpoints::new(Arc::new(hsm.clone()), store.clone(), guard.clone(), settings.store.clone(), number)
             .await?;
     checkpoints.look_at_seals().await;
+    checkpoints.look_at_clock().await;
     let refusals = Arc::new(Refusals::new(store.clone(), clock.clone()));
     let latch = self_tested(&hsm).await;
     if let Err(error) = inventory::report(&hsm, store.as_ref()).await {
         tracing::warn!(%error, "the HSM's objects could not be compared with the store's");
     }
-    let vending = Vending::new(Arc::new(hsm.clone()), store.clone(), clock.clone(), gate, settings.vending);
+    let vending =
+        Vending::new(Arc::new(hsm.clone()), store.clone(), clock.clone(), guard.clone(), settings.vending);
     let vending = vending.under(latch.clone());
     let several = settings.access.approvals > 1;
     let vending = Arc::new(if several { vending.uploads_start_disabled() } else { vending });
@@ -142,8 +144,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     }
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let (ready, told) = oneshot::channel();
-    let health =
-        tokio::spawn(health::watch(reporter, hsm.health(), store.clone(), clock.clone(), latch, ready));
+    let health = tokio::spawn(health::watch(reporter, hsm.health(), store.clone(), guard, latch, ready));
 
     let destroying = tokio::spawn(destruction::watch(vending.clone()));
     let end_checkpoints = Arc::new(Notify::new());
@@ -202,7 +203,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     destroying.abort();
     end_checkpoints.notify_one();
     if let Ok(mut checkpoints) = checkpointing.await {
-        if let Err(error) = refusals.write().await {
+        if let Err(error) = refusals.write_all().await {
             tracing::error!(%error, "refusals cannot be put on record");
         }
         if let Err(error) = checkpoints.make().await {

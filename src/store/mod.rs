@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::audit::{Hash, Head};
+use crate::clock::SignOfLife;
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
@@ -56,8 +57,9 @@ pub use crate::ledger::{
 /// Every method may fail with [`StoreError::Busy`] at once when too much waits already: nothing was done then.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Writes a heartbeat durably, so that health says what a token would meet (a full disk, a lost volume).
-    async fn probe(&self, now_ms: i64) -> Result<(), StoreError>;
+    /// Writes a sign of life durably: the next start measures the clock by it, and health learns what a token would meet (a
+    /// full disk, a lost volume).
+    async fn probe(&self, sign: SignOfLife) -> Result<(), StoreError>;
 
     /// Notes an upload before its key enters the HSM.
     ///

@@ -1,12 +1,13 @@
 //! The chain as the store keeps it, and how far it has come.
 
 use crate::audit::Line;
+use crate::clock::SignOfLife;
 
 /// What a start must know of the past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
-    /// When the last transaction was committed, by the clock of then; none if there was none.
-    pub last_commit_ms: Option<i64>,
+    /// The last that is known of a server; none of a new database.
+    pub sign_of_life: Option<SignOfLife>,
     /// The text of the last checkpoint that this database knows.
     pub checkpoint: Option<String>,
 }

@@ -34,7 +34,7 @@ impl Vending {
         id: ConfigurationId,
     ) -> Result<Configuration, EnableError> {
         self.reach(caller, &[id]).await?;
-        let now_ms = self.gate.pass().map_err(EnableError::Stopped)?;
+        let now_ms = self.guard.pass().map_err(EnableError::Stopped)?;
         let destroy_ms = now_ms.saturating_add(self.policy.destroy_delay_ms());
         let scheduled = self.store.schedule_destruction(id, destroy_ms, caller.actor(), now_ms).await;
         scheduled.map_err(|error| EnableError::of(id, error))
@@ -59,7 +59,7 @@ impl Vending {
     /// # Errors
     /// [`DestroyError`] of the first that could not be destroyed; what comes after it was tried all the same.
     pub async fn destroy_due(&self) -> Result<usize, DestroyError> {
-        let Ok(now_ms) = self.gate.pass() else { return Ok(0) };
+        let Ok(now_ms) = self.guard.pass() else { return Ok(0) };
         let (mut destroyed, mut failed) = (0, None);
         for id in self.store.due_destructions(now_ms).await? {
             match self.destroy(id, now_ms).await {

@@ -247,7 +247,7 @@ impl Vending {
     ) -> Result<Recorded, IssueError> {
         self.self_tested()?;
         caller.may_issue(TokenKind::MeterTest)?;
-        let now_ms = self.gate.pass()?;
+        let now_ms = self.guard.pass()?;
         let new = NewToken {
             client: caller.client,
             credential: caller.key_id.to_string(),
@@ -311,7 +311,7 @@ impl Vending {
         if order.asked.payload.class_subclass().0 == 0 {
             self.policy.allows_credit(known.attributes.kt)?;
         }
-        let now_ms = self.gate.pass()?;
+        let now_ms = self.guard.pass()?;
         let window = self.policy.window(&known.attributes, now_ms.div_euclid(1000), order.token_time)?;
         let new = NewToken {
             client: caller.client,
@@ -396,7 +396,7 @@ impl Vending {
         let row = self.store.issued_token_of_request(caller.client, request_id).await;
         match row.map_err(IssueError::Store)? {
             Some(row) if row.request_hash != request_hash => Err(IssueError::RequestIdReused),
-            Some(row) if row.issued_ms < self.policy.requests_from_ms(self.gate.now_ms()) => {
+            Some(row) if row.issued_ms < self.policy.requests_from_ms(self.guard.now_ms()) => {
                 Err(IssueError::RequestIdTooOld)
             }
             row => Ok(row),

@@ -108,7 +108,7 @@ impl Vending {
         for known in [source, target] {
             caller.may_use(known.id, known.attributes.sgc)?;
         }
-        let now_ms = self.gate.pass()?;
+        let now_ms = self.guard.pass()?;
         let plan = KeyChange::plan(
             &source.attributes,
             &target.attributes,

@@ -3,9 +3,9 @@
 pub(crate) mod configurations;
 mod destruction;
 mod error;
-mod gate;
 mod import;
 mod issue;
+mod issue_guard;
 mod key_change;
 mod policy;
 mod restore;
@@ -18,9 +18,9 @@ use tokio::sync::{Mutex, OnceCell};
 pub use configurations::Known;
 pub use destruction::DestroyError;
 pub use error::{EnableError, IssueError, KeyChangeRefused, Unusable, UploadError, VerifyError};
-pub use gate::{Gate, Stop, behind};
 pub use import::Uploaded;
 pub use issue::{Asked, IssueOrder, IssuedToken, MeterNumber, RecordedOrders};
+pub use issue_guard::{IssueGuard, Proof, Stop, behind};
 pub use key_change::{IssuedKeyChange, KeyChangeOrder};
 pub use policy::Policy;
 pub use restore::RestoreError;
@@ -46,7 +46,7 @@ pub struct Vending {
     hsm: Arc<dyn VendingHsm>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    gate: Arc<Gate>,
+    guard: Arc<IssueGuard>,
     policy: Policy,
     configurations: configurations::KnownConfigurations,
     server_key: OnceCell<PublicKey>,
@@ -64,14 +64,14 @@ impl Vending {
         hsm: Arc<dyn VendingHsm>,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        gate: Arc<Gate>,
+        guard: Arc<IssueGuard>,
         settings: VendingSettings,
     ) -> Self {
         Self {
             hsm,
             store,
             clock,
-            gate,
+            guard,
             policy: Policy::new(settings),
             configurations: configurations::KnownConfigurations::default(),
             server_key: OnceCell::new(),

@@ -28,31 +28,33 @@ pub enum RestoreError {
 const LAST_TID: u32 = 0xFF_FFFF;
 
 impl Vending {
-    /// Whether anything is issued now, and why not.
-    pub fn stopped(&self) -> Option<Stop> {
-        self.gate.pass().err()
+    /// Why nothing is issued now, if so: what needs neither the HSM nor the store to tell.
+    pub fn stopped(&self) -> Option<String> {
+        let self_test = self.self_tested().err().map(|error| error.to_string());
+        self_test.or_else(|| self.guard.pass().err().map(|stop| stop.to_string()))
     }
 
     /// Why the database is not believed, if so.
     pub fn database_stop(&self) -> Option<Stop> {
-        self.gate.database_stop()
+        self.guard.database_stop()
     }
 
     /// Believes the clock as it is, on record.
     ///
     /// # Errors
-    /// What the store says; the clock is not believed then.
+    /// What the store says; the clock is not believed then, or is in doubt again after a restart.
     pub async fn accept_clock(&self, caller: &Caller) -> Result<(), StoreError> {
-        let doubt = self.stopped().map(|stop| stop.to_string()).unwrap_or_default();
+        let doubt = self.guard.pass().err().map(|stop| stop.to_string()).unwrap_or_default();
         let act = NewAct {
             kind: "clock.accepted",
             actor: caller.actor(),
             details: BTreeMap::from([("doubt", doubt)]),
-            now_ms: self.gate.now_ms(),
+            now_ms: self.guard.now_ms(),
         };
         self.store.record_act(act).await?;
-        self.gate.accept_clock();
-        Ok(())
+        self.guard.accept_clock();
+        // Otherwise a server that is killed now would be in doubt again.
+        self.store.probe(self.guard.sign_of_life()).await
     }
 
     /// Takes a database that is behind its checkpoint as it is, on record.
@@ -64,10 +66,10 @@ impl Vending {
     /// # Errors
     /// [`RestoreError`].
     pub async fn accept_restore(&self, caller: &Caller) -> Result<(), RestoreError> {
-        let Some(Stop::BehindCheckpoint { reason, position }) = self.gate.database_stop() else {
+        let Some(Stop::BehindCheckpoint { reason, position }) = self.guard.database_stop() else {
             return Err(RestoreError::NothingToAccept);
         };
-        let now_ms = self.gate.now_ms();
+        let now_ms = self.guard.now_ms();
         let ahead = now_ms.div_euclid(1000).saturating_add(self.policy.horizon_seconds());
         let floors = [BaseDate::Y1993, BaseDate::Y2014, BaseDate::Y2035]
             .into_iter()
@@ -82,7 +84,7 @@ impl Vending {
             now_ms,
         };
         self.store.accept_restore(accepted).await?;
-        self.gate.accept_database();
+        self.guard.accept_database();
         Ok(())
     }
 
@@ -91,7 +93,7 @@ impl Vending {
     /// # Errors
     /// What the store says; nothing is raised then.
     pub async fn seed(&self, caller: &Caller, seeds: Vec<Seed>) -> Result<u64, StoreError> {
-        self.store.seed_last_tids(seeds, caller.actor(), self.gate.now_ms()).await
+        self.store.seed_last_tids(seeds, caller.actor(), self.guard.now_ms()).await
     }
 
     /// Lowers the last TID of one meter, on record, and answers what it was.
@@ -99,7 +101,7 @@ impl Vending {
     /// # Errors
     /// [`LowerRefused`]: never below a TID that a token has.
     pub async fn lower(&self, caller: &Caller, to: Seed) -> Result<Tid, LowerRefused> {
-        self.store.lower_last_tid(to, caller.actor(), self.gate.now_ms()).await
+        self.store.lower_last_tid(to, caller.actor(), self.guard.now_ms()).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::heartbeat;
 use crate::store::{Past, StoreError};
 
 /// How many checkpoints are kept: a day of one every ten seconds. Older ones belong where the database's writers cannot reach.
@@ -19,16 +20,9 @@ pub(super) fn keep(connection: &Connection, number: u64, text: &str) -> Result<(
 }
 
 pub(super) fn past(connection: &Connection) -> Result<Past, StoreError> {
-    // Every server's heartbeat and every record has its time; the later of them is the last commit.
-    let last_commit_ms = connection
-        .prepare_cached(
-            "SELECT max(at_ms) FROM (
-                 SELECT at_ms FROM heartbeat UNION ALL SELECT at_ms FROM chain WHERE position > 0)",
-        )?
-        .query_row([], |row| row.get(0))?;
     let checkpoint = connection
         .prepare_cached("SELECT text FROM checkpoints ORDER BY number DESC LIMIT 1")?
         .query_row([], |row| row.get(0))
         .optional()?;
-    Ok(Past { last_commit_ms, checkpoint })
+    Ok(Past { sign_of_life: heartbeat::last(connection)?, checkpoint })
 }

@@ -19,6 +19,7 @@ mod destruction;
 mod failure;
 mod falls;
 mod file_system;
+mod heartbeat;
 mod key_changes;
 mod ledger;
 mod lock;
@@ -62,6 +63,7 @@ use super::{
     Sequence, Store, StoreError, TokenFilter, TokenPage, TokenRow, Vote,
 };
 use crate::audit::{Hash, Head, RESTORE_ACCEPTED};
+use crate::clock::SignOfLife;
 use crate::crash;
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -219,15 +221,8 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn probe(&self, now_ms: i64) -> Result<(), StoreError> {
-        self.write(move |c| {
-            c.prepare_cached(
-                "INSERT INTO heartbeat (one, at_ms) VALUES (1, ?1) ON CONFLICT DO UPDATE SET at_ms = excluded.at_ms",
-            )?
-            .execute([now_ms])?;
-            Ok(())
-        })
-        .await
+    async fn probe(&self, sign: SignOfLife) -> Result<(), StoreError> {
+        self.write(move |c| heartbeat::write(c, &sign)).await
     }
 
     async fn begin_import(&self, new: NewConfiguration) -> Result<Begun, StoreError> {

@@ -1,6 +1,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 
+use std::time::Duration;
+
 use super::*;
+use crate::clock::{BootId, Moment, Uptime};
 use crate::store::Outcome;
 
 #[tokio::test]
@@ -41,7 +44,7 @@ async fn whoever_opens_the_database_later_has_it() {
     for _ in 0..2 {
         let refused = scene.store.record_token(scene.credit(2, meter(0), 100)).await;
         assert!(matches!(refused, Err(LedgerError::Store(StoreError::TakenOver { .. }))), "{refused:?}");
-        assert!(matches!(scene.store.probe(NOW_MS).await, Err(StoreError::TakenOver { .. })));
+        assert!(matches!(scene.store.probe(sign(NOW_MS)).await, Err(StoreError::TakenOver { .. })));
     }
     assert_eq!(scene.store.issued_token(row.sequence).await, Ok(Some(row)), "reading goes on");
     drop(other);
@@ -121,17 +124,22 @@ async fn a_full_disk_refuses_clearly_and_heals() {
     assert_eq!(sound, "ok");
 }
 
+fn sign(wall_ms: i64) -> SignOfLife {
+    let uptime = Uptime { boot: BootId([3; 16]), passed: Duration::from_millis(77) };
+    SignOfLife { moment: Moment { wall_ms, uptime: Some(uptime) }, in_doubt: false }
+}
+
 #[tokio::test]
-async fn the_probe_writes() {
+async fn the_last_sign_of_life_outlives_the_server() {
     let scene = Scene::new().await;
-    scene.store.probe(NOW_MS).await.unwrap();
-    scene.store.probe(NOW_MS + 1).await.unwrap();
-    let at: i64 = scene
-        .store
-        .read(|c| Ok(c.query_row("SELECT at_ms FROM heartbeat", [], |row| row.get(0))?))
-        .await
-        .unwrap();
-    assert_eq!(at, NOW_MS + 1);
+    let recorded = scene.store.past().await.unwrap().sign_of_life.unwrap();
+    let of_chain = Moment { wall_ms: NOW_MS + 1, uptime: None };
+    assert_eq!(recorded, SignOfLife { moment: of_chain, in_doubt: false }, "that of the last record");
+    scene.store.probe(sign(NOW_MS)).await.unwrap();
+    let last = SignOfLife { in_doubt: true, ..sign(NOW_MS - 5) };
+    scene.store.probe(last).await.unwrap();
+    let scene = scene.reopen();
+    assert_eq!(scene.store.past().await.unwrap().sign_of_life, Some(last));
 }
 
 #[tokio::test]

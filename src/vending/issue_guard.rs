@@ -1,0 +1,531 @@
+//! Whether anything may be issued now: the clock and the database must be what they seem.
+//!
+//! A token's identifier is the minute of the clock, for ever, and a database that has forgotten tokens would
+//! give their identifiers again. So issuing stops, with the reason, when either is in doubt. It goes on when an
+//! administrator has looked, or when the clock proves to be right. Replays go on meanwhile.
+//!
+//! What proves a clock right, against the last moment at which it was believed:
+//! * as much time has passed by it as by the machine's own clock, which nobody sets, since that moment;
+//! * a time server keeps it, and that is new: none did at that moment. Where one did, the step was its own.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::audit::Checkpoint;
+use crate::clock::{Clock, Moment, SignOfLife};
+
+/// Why nothing is issued.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// The wall clock moved by other than the time that passed.
+    #[error(
+        "the clock jumped by {} s; issuing goes on when it is right again, or when an administrator accepts it \
+         (vendkey ledger accept-clock)", .by_ms / 1000
+    )]
+    ClockJumped {
+        /// By how much, forward or back, in milliseconds.
+        by_ms: i64,
+    },
+    /// At the start the clock was far from the last sign of life.
+    #[error(
+        "the clock is {} s from the server's last sign of life; issuing goes on when a time server keeps the clock, \
+         or when an administrator accepts it (vendkey ledger accept-clock)", .by_ms / 1000
+    )]
+    ClockFarFromLastSign {
+        /// How far past it, or before it, in milliseconds.
+        by_ms: i64,
+    },
+    /// The database does not hold what the checkpoint beside it says.
+    #[error(
+        "the database lacks records of the last checkpoint: {reason}; an administrator must accept the restore \
+         (vendkey ledger accept-restore)"
+    )]
+    BehindCheckpoint {
+        /// What is missing.
+        reason: String,
+        /// The position that the checkpoint names.
+        position: u64,
+    },
+    /// Rows that decide were taken out of the database, or put back as they once were.
+    #[error(
+        "rows that decide were changed by another hand in the database; restore it, or seal the rows as they are \
+         (vendkey setup --seal-rows)"
+    )]
+    RowsChanged,
+}
+
+impl Stop {
+    /// A word for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::ClockJumped { .. } | Self::ClockFarFromLastSign { .. } => "clock",
+            Self::BehindCheckpoint { .. } => "checkpoint",
+            Self::RowsChanged => "seals",
+        }
+    }
+
+    /// Whether the clock is the reason.
+    pub fn is_of_the_clock(&self) -> bool {
+        matches!(self, Self::ClockJumped { .. } | Self::ClockFarFromLastSign { .. })
+    }
+}
+
+/// Why a clock that was in doubt is believed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It agrees with the time that has passed since it was last believed.
+    Agrees,
+    /// A time server keeps it.
+    Synchronised,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Agrees => "it agrees with the time that has passed since it was last believed",
+            Self::Synchronised => "a time server keeps it",
+        })
+    }
+}
+
+/// A step of the wall clock up to this is no jump: time servers make such steps.
+const STEP_MS: i64 = 10_000;
+/// What a wall clock may drift while it is drawn to the right time, beside [`STEP_MS`]: a thousandth.
+const DRIFT: i64 = 1_000;
+/// How long a believed moment is measured from: otherwise a server that runs for months would bear big jumps.
+const MEASURED_MS: i64 = 3_600_000;
+/// How far past the last sign of life the clock may be at a start without a proof.
+const PAST_LAST_SIGN_MS: i64 = 24 * 3_600_000;
+/// How far before it.
+const BEFORE_LAST_SIGN_MS: i64 = 30_000;
+
+/// Stops issuing while the clock or the database is in doubt.
+pub struct IssueGuard {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+struct State {
+    believed: Believed,
+    clock: Option<Stop>,
+    database: Option<Stop>,
+    rows_changed: bool,
+}
+
+/// The last moment at which the clock was believed, and how one is measured by it.
+#[derive(Clone, Copy)]
+struct Believed {
+    moment: Moment,
+    /// Whether a time server kept the clock then.
+    synchronised: bool,
+    /// Whether a time that is not far from it needs no proof: it is of a server that ended in good order.
+    near_is_enough: bool,
+}
+
+impl Believed {
+    fn now(clock: &dyn Clock) -> Self {
+        Self { moment: clock.moment(), synchronised: clock.is_synchronised(), near_is_enough: false }
+    }
+
+    /// By how much the wall clock moved other than the time that passed, and how much is borne. `None`: nobody
+    /// knows how much time has passed, since the machine was started anew.
+    fn jump(&self, now: &Moment) -> Option<(i64, i64)> {
+        let (then, uptime) = (self.moment.uptime?, now.uptime?);
+        if then.boot != uptime.boot {
+            return None;
+        }
+        let passed = uptime.passed.saturating_sub(then.passed).as_millis();
+        let passed = i64::try_from(passed).unwrap_or(i64::MAX);
+        let by_ms = now.wall_ms.saturating_sub(self.moment.wall_ms).saturating_sub(passed);
+        Some((by_ms, STEP_MS.saturating_add(passed / DRIFT)))
+    }
+
+    fn is_jump(&self, now: &Moment) -> bool {
+        self.jump(now).is_some_and(|(by_ms, borne)| by_ms.saturating_abs() > borne)
+    }
+
+    /// What proves that the clock is right now.
+    fn proof(&self, clock: &dyn Clock) -> Option<Proof> {
+        let now = clock.moment();
+        if self.jump(&now).is_some() && !self.is_jump(&now) {
+            return Some(Proof::Agrees);
+        }
+        (!self.synchronised && clock.is_synchronised()).then_some(Proof::Synchronised)
+    }
+
+    /// Whether the clock is so near to a last sign of life that it needs no proof.
+    fn is_near(&self, now: &Moment) -> bool {
+        let by_ms = now.wall_ms.saturating_sub(self.moment.wall_ms);
+        self.near_is_enough && (-BEFORE_LAST_SIGN_MS..=PAST_LAST_SIGN_MS).contains(&by_ms)
+    }
+}
+
+impl IssueGuard {
+    /// Lets pass, unless the clock is far from the last sign of life (which is none in a new database) or the
+    /// database is in doubt.
+    pub fn new(clock: Arc<dyn Clock>, last: Option<SignOfLife>, database: Option<Stop>) -> Self {
+        let now = Believed::now(clock.as_ref());
+        let last = last.map(|last| Believed {
+            moment: last.moment,
+            synchronised: false,
+            near_is_enough: !last.in_doubt,
+        });
+        let (believed, stop) = match last {
+            Some(last) if !last.is_near(&now.moment) => {
+                let by_ms = now.moment.wall_ms.saturating_sub(last.moment.wall_ms);
+                (last, Some(Stop::ClockFarFromLastSign { by_ms }))
+            }
+            _ => (now, None),
+        };
+        Self { clock, state: Mutex::new(State { believed, clock: stop, database, rows_changed: false }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time, whether it is believed or not: for what only notes it.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// The time, if anything may be issued now.
+    ///
+    /// # Errors
+    /// The reason; once stopped, it stays so until it is accepted or proved right.
+    pub fn pass(&self) -> Result<i64, Stop> {
+        let mut state = self.state();
+        let now = self.clock.moment();
+        if state.clock.is_none()
+            && let Some((by_ms, borne)) = state.believed.jump(&now)
+            && by_ms.saturating_abs() > borne
+        {
+            state.clock = Some(Stop::ClockJumped { by_ms });
+        }
+        match state.database.as_ref().or(state.clock.as_ref()) {
+            Some(stop) => Err(stop.clone()),
+            None if state.rows_changed => Err(Stop::RowsChanged),
+            None => Ok(now.wall_ms),
+        }
+    }
+
+    /// To be called every second. Answers why the clock was in doubt and what proves that it is right now, if
+    /// so: [`IssueGuard::believe_proved`] is to follow once that is on record.
+    pub fn proved(&self) -> Option<(Stop, Proof)> {
+        // Whoever looks first sees a jump, whatever the time server says of it.
+        let _ = self.pass();
+        let mut state = self.state();
+        if let Some(stop) = &state.clock {
+            let proof = state.believed.proof(self.clock.as_ref())?;
+            return Some((stop.clone(), proof));
+        }
+        let now = Believed::now(self.clock.as_ref());
+        let measured = now.moment.wall_ms.saturating_sub(state.believed.moment.wall_ms);
+        if !state.believed.is_jump(&now.moment) {
+            state.believed.synchronised = now.synchronised;
+            if measured.saturating_abs() >= MEASURED_MS {
+                state.believed = now;
+            }
+        }
+        None
+    }
+
+    /// Believes a clock that was in doubt, if it is still proved right.
+    pub fn believe_proved(&self) {
+        let mut state = self.state();
+        if state.clock.is_some() && state.believed.proof(self.clock.as_ref()).is_some() {
+            state.clock = None;
+            state.believed = Believed::now(self.clock.as_ref());
+        }
+    }
+
+    /// Believes the clock as it is now.
+    pub fn accept_clock(&self) {
+        let mut state = self.state();
+        state.clock = None;
+        state.believed = Believed::now(self.clock.as_ref());
+    }
+
+    /// What is to be kept for the next start.
+    pub fn sign_of_life(&self) -> SignOfLife {
+        let _ = self.pass();
+        let state = self.state();
+        match state.clock {
+            None => SignOfLife { moment: self.clock.moment(), in_doubt: false },
+            Some(_) => SignOfLife { moment: state.believed.moment, in_doubt: true },
+        }
+    }
+
+    /// Believes the database as it is now.
+    pub fn accept_database(&self) {
+        self.state().database = None;
+    }
+
+    /// Notes whether the sealed rows are all there and as they were last.
+    pub fn rows_changed(&self, changed: bool) {
+        self.state().rows_changed = changed;
+    }
+
+    /// Why the database is not believed, if so.
+    pub fn database_stop(&self) -> Option<Stop> {
+        self.state().database.clone()
+    }
+}
+
+/// Whether a database holds what a checkpoint says: `found` is the hash of its record at the position of the
+/// checkpoint's head.
+pub fn behind(
+    checkpoint: &Checkpoint,
+    head: crate::audit::Head,
+    found: Option<crate::audit::Hash>,
+) -> Option<Stop> {
+    let stop = |position, reason| Some(Stop::BehindCheckpoint { reason, position });
+    let Some(named) = checkpoint.head(head.chain) else {
+        let last = checkpoint.heads.iter().map(|head| head.position).max().unwrap_or(0);
+        return stop(last, "it is another database".to_owned());
+    };
+    if head.position < named.position {
+        let reason =
+            format!("it ends with record {}, the checkpoint names {}", head.position, named.position);
+        return stop(named.position, reason);
+    }
+    if named.position > 0 && found != Some(named.hash) {
+        return stop(named.position, format!("record {} is another", named.position));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::audit::{ChainId, Hash, Head};
+    use crate::clock::{BootId, Uptime};
+
+    /// A clock of which everything is set by hand.
+    #[derive(Default)]
+    struct Played {
+        wall_ms: AtomicI64,
+        monotonic_ms: AtomicI64,
+        synchronised: AtomicBool,
+    }
+
+    impl Played {
+        fn step(&self, wall_ms: i64, monotonic_ms: i64) {
+            self.wall_ms.fetch_add(wall_ms, Ordering::Relaxed);
+            self.monotonic_ms.fetch_add(monotonic_ms, Ordering::Relaxed);
+        }
+
+        fn synchronise(&self, synchronised: bool) {
+            self.synchronised.store(synchronised, Ordering::Relaxed);
+        }
+    }
+
+    impl Clock for Played {
+        fn now_ms(&self) -> i64 {
+            self.wall_ms.load(Ordering::Relaxed)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_millis(self.monotonic_ms.load(Ordering::Relaxed).unsigned_abs())
+        }
+
+        fn boot(&self) -> BootId {
+            BootId([1; 16])
+        }
+
+        fn is_synchronised(&self) -> bool {
+            self.synchronised.load(Ordering::Relaxed)
+        }
+    }
+
+    const NOW: i64 = 1_795_298_400_000;
+    const HOUR: i64 = 3_600_000;
+    const DAY: i64 = 24 * HOUR;
+
+    fn played() -> Arc<Played> {
+        let clock = Arc::new(Played::default());
+        clock.step(NOW, 90 * DAY);
+        clock
+    }
+
+    /// A sign of life of a server that ended so long ago by the wall clock, on a machine that was started since.
+    fn ended(by_ms: i64) -> SignOfLife {
+        let uptime = Some(Uptime { boot: BootId([2; 16]), passed: Duration::from_secs(5) });
+        SignOfLife { moment: Moment { wall_ms: NOW - by_ms, uptime }, in_doubt: false }
+    }
+
+    fn guard(last: Option<SignOfLife>) -> (Arc<Played>, IssueGuard) {
+        let clock = played();
+        (clock.clone(), IssueGuard::new(clock, last, None))
+    }
+
+    /// What the server does every second: the proof is put on record, then believed.
+    fn look(guard: &IssueGuard) -> Option<Proof> {
+        let (_, proof) = guard.proved()?;
+        guard.believe_proved();
+        Some(proof)
+    }
+
+    #[test]
+    fn a_steady_clock_passes() {
+        let (clock, guard) = guard(Some(ended(5_000)));
+        for _ in 0..100 {
+            clock.step(HOUR, HOUR);
+            assert!(guard.pass().is_ok());
+            assert_eq!(look(&guard), None);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_drawn_slowly_passes() {
+        let (clock, guard) = guard(None);
+        // 500 parts in a million, the most that a time daemon slews.
+        for _ in 0..100 {
+            clock.step(HOUR + 1_800, HOUR);
+            assert!(guard.pass().is_ok());
+            look(&guard);
+        }
+    }
+
+    #[test]
+    fn a_jump_stops_until_it_is_accepted() {
+        for jump in [60_000, -60_000, DAY] {
+            let (clock, guard) = guard(Some(ended(0)));
+            clock.step(1_000 + jump, 1_000);
+            assert_eq!(guard.pass(), Err(Stop::ClockJumped { by_ms: jump }));
+            assert_eq!(look(&guard), None);
+            assert!(guard.pass().is_err());
+            guard.accept_clock();
+            assert_eq!(guard.pass(), Ok(NOW + 1_000 + jump));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_came_right_again_is_believed_once_that_is_on_record() {
+        for jump in [HOUR, -HOUR] {
+            let (clock, guard) = guard(Some(ended(0)));
+            clock.step(jump, 0);
+            assert!(guard.pass().is_err());
+            clock.step(10 * 60_000, 10 * 60_000);
+            assert_eq!(look(&guard), None, "still an hour off");
+            clock.step(-jump, 0);
+            assert!(guard.pass().is_err(), "it is not on record yet");
+            assert_eq!(guard.proved(), Some((Stop::ClockJumped { by_ms: jump }, Proof::Agrees)));
+            clock.step(jump, 0);
+            guard.believe_proved();
+            assert!(guard.pass().is_err(), "it jumped again meanwhile");
+            clock.step(-jump, 0);
+            assert_eq!(look(&guard), Some(Proof::Agrees));
+            assert_eq!(guard.pass(), Ok(NOW + 10 * 60_000));
+        }
+    }
+
+    #[test]
+    fn a_jump_is_one_however_long_the_server_has_run() {
+        let (clock, guard) = guard(None);
+        for _ in 0..90 * 24 {
+            clock.step(HOUR, HOUR);
+            look(&guard);
+        }
+        clock.step(60_000, 0);
+        assert_eq!(guard.pass(), Err(Stop::ClockJumped { by_ms: 60_000 }));
+    }
+
+    #[test]
+    fn the_first_word_of_a_time_server_explains_a_step() {
+        let (clock, guard) = guard(Some(ended(0)));
+        look(&guard);
+        clock.step(5 * HOUR, 0);
+        assert!(guard.pass().is_err());
+        clock.synchronise(true);
+        assert_eq!(look(&guard), Some(Proof::Synchronised));
+        assert!(guard.pass().is_ok());
+        // From here on a step is one of a clock that was right.
+        look(&guard);
+        clock.step(HOUR, 0);
+        assert_eq!(look(&guard), None);
+        assert_eq!(guard.pass(), Err(Stop::ClockJumped { by_ms: HOUR }));
+    }
+
+    #[test]
+    fn a_start_far_from_the_last_sign_of_life_stops() {
+        for (by_ms, passes) in [(DAY, true), (DAY + 1, false), (-30_000, true), (-30_001, false)] {
+            let (_, guard) = guard(Some(ended(by_ms)));
+            assert_eq!(guard.pass().is_ok(), passes, "{by_ms}");
+            guard.accept_clock();
+            assert!(guard.pass().is_ok());
+        }
+        assert!(guard(None).1.pass().is_ok(), "a new database has no sign of life");
+    }
+
+    #[test]
+    fn after_a_weekend_a_time_server_is_believed() {
+        for by_ms in [3 * DAY, -3 * DAY] {
+            let (clock, guard) = guard(Some(ended(by_ms)));
+            assert_eq!(look(&guard), None);
+            assert_eq!(guard.pass(), Err(Stop::ClockFarFromLastSign { by_ms }));
+            clock.synchronise(true);
+            assert_eq!(look(&guard), Some(Proof::Synchronised));
+            assert!(guard.pass().is_ok());
+        }
+    }
+
+    #[test]
+    fn after_a_weekend_a_machine_that_ran_all_the_while_is_believed() {
+        let uptime = |passed_ms: i64| Uptime {
+            boot: BootId([1; 16]),
+            passed: Duration::from_millis(passed_ms.unsigned_abs()),
+        };
+        let sign = |wall_ms, passed_ms, in_doubt| SignOfLife {
+            moment: Moment { wall_ms, uptime: Some(uptime(passed_ms)) },
+            in_doubt,
+        };
+        let (_, right) = guard(Some(sign(NOW - 3 * DAY, 87 * DAY, false)));
+        assert_eq!((look(&right), right.pass()), (Some(Proof::Agrees), Ok(NOW)));
+        let (_, set_meanwhile) = guard(Some(sign(NOW - 3 * DAY, 88 * DAY, false)));
+        assert_eq!(look(&set_meanwhile), None);
+        assert!(set_meanwhile.pass().is_err());
+    }
+
+    #[test]
+    fn a_doubt_outlives_the_server() {
+        let (clock, first) = guard(Some(ended(0)));
+        assert!(!first.sign_of_life().in_doubt);
+        clock.step(HOUR + 5_000, 5_000);
+        let left = first.sign_of_life();
+        assert_eq!((left.in_doubt, left.moment.wall_ms), (true, NOW));
+        let second = IssueGuard::new(clock.clone(), Some(left), None);
+        assert_eq!(look(&second), None);
+        assert!(second.pass().is_err(), "an hour is near, but it is in doubt");
+        clock.step(-HOUR, 0);
+        assert_eq!(look(&second), Some(Proof::Agrees));
+        assert!(!second.sign_of_life().in_doubt);
+    }
+
+    #[test]
+    fn a_doubtful_database_is_accepted_apart_from_the_clock() {
+        let stop = Stop::BehindCheckpoint { reason: "it is another database".into(), position: 1 };
+        let guard = IssueGuard::new(Arc::new(Played::default()), None, Some(stop.clone()));
+        guard.accept_clock();
+        assert_eq!(guard.pass(), Err(stop));
+        guard.accept_database();
+        assert!(guard.pass().is_ok());
+    }
+
+    #[test]
+    fn a_database_behind_its_checkpoint_is_seen() {
+        let (chain, hash) = (ChainId([1; 16]), Hash([2; 32]));
+        let checkpoint = Checkpoint { number: 1, at_ms: 0, heads: vec![Head { chain, position: 5, hash }] };
+        let head = |position| Head { chain, position, hash: Hash([9; 32]) };
+        assert_eq!(behind(&checkpoint, head(5), Some(hash)), None);
+        assert_eq!(behind(&checkpoint, head(8), Some(hash)), None);
+        assert!(behind(&checkpoint, head(4), None).is_some());
+        assert!(behind(&checkpoint, head(8), Some(Hash([3; 32]))).is_some());
+        assert!(behind(&checkpoint, Head { chain: ChainId([7; 16]), ..head(8) }, None).is_some());
+    }
+}

@@ -1,0 +1,179 @@
+//! A clock in doubt stops issuing, health says so, and a proof or a person lets it go on.
+
+use std::{fs, path::PathBuf};
+
+use rusqlite::Connection;
+use tonic::{Streaming, transport::Endpoint};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
+};
+use vendkey::api::v1::{AcceptClockRequest, GetLedgerStateRequest};
+
+use crate::harness::{DKGA04, Home, Server, meter_test, reason, ten_kwh};
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// The clock of the servers of a home, set by the test.
+struct Played(PathBuf);
+
+impl Played {
+    fn new(home: &Home) -> Self {
+        let played = Self(home.path("clock"));
+        played.set("0");
+        played
+    }
+
+    /// Whole or not at all: the server reads it all the time.
+    fn set(&self, text: &str) {
+        let new = self.0.with_extension("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, &self.0).unwrap();
+    }
+
+    fn start(&self, home: &Home, more: &[(&str, &str)]) -> Server {
+        let played = [("VENDKEY_PLAYED_CLOCK", self.0.to_str().unwrap())];
+        Server::start_with(home, &[&played[..], more].concat())
+    }
+}
+
+async fn health(server: &Server) -> Streaming<HealthCheckResponse> {
+    let channel = Endpoint::from_shared(server.endpoint.clone()).unwrap().connect().await.unwrap();
+    HealthClient::new(channel).watch(HealthCheckRequest::default()).await.unwrap().into_inner()
+}
+
+async fn told(health: &mut Streaming<HealthCheckResponse>, status: ServingStatus) {
+    while health.message().await.unwrap().unwrap().status() != status {}
+}
+
+fn database(home: &Home) -> Connection {
+    Connection::open(home.path("vendkey.db")).unwrap()
+}
+
+/// How many acts of a kind are on record.
+fn acts(home: &Home, kind: &str) -> i64 {
+    let count = "SELECT count(*) FROM acts WHERE kind = ?1";
+    database(home).query_row(count, [kind], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn a_jump_of_an_hour_and_back_stops_issuing_for_its_time() {
+    let home = Home::new();
+    let played = Played::new(&home);
+    let metrics = [("VENDKEY_METRICS__LISTEN", "127.0.0.1:0")];
+    let server = played.start(&home, &metrics);
+    let mut api = server.api(&home).await;
+    let configuration = api.configuration(DKGA04).await;
+    let first = ten_kwh(&configuration);
+    let token = api.issue(first.clone()).await.unwrap().token;
+    let mut health = health(&server).await;
+    told(&mut health, ServingStatus::Serving).await;
+
+    for jump in [HOUR_MS, -HOUR_MS] {
+        played.set(&jump.to_string());
+        assert_eq!(reason(&api.issue(ten_kwh(&configuration)).await.unwrap_err()), "CLOCK_IN_DOUBT");
+        told(&mut health, ServingStatus::NotServing).await;
+        let state = api.ledger.get_ledger_state(GetLedgerStateRequest {}).await.unwrap().into_inner();
+        assert!(!state.issuing && state.reason.contains("the clock jumped by"), "{}", state.reason);
+        assert!(home.log().contains("not healthy: not serving cause=\"clock\""), "{}", home.log());
+        assert_eq!(api.issue(first.clone()).await.unwrap().token, token, "replays go on");
+        played.set("0");
+        told(&mut health, ServingStatus::Serving).await;
+        api.issue(ten_kwh(&configuration)).await.unwrap();
+    }
+    assert_eq!((acts(&home, "issuing.stopped"), acts(&home, "clock.believed")), (2, 2));
+    let scraped = scraped(&home);
+    assert!(scraped.contains("vendkey_serving 1"), "{scraped}");
+}
+
+/// The metrics, from the address that the log names.
+fn scraped(home: &Home) -> String {
+    use std::io::{Read as _, Write as _};
+    let log = home.log();
+    let address = log.split("metrics at http://").nth(1).unwrap().split("/metrics").next().unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[tokio::test]
+async fn after_a_weekend_the_clock_needs_a_proof_or_a_person() {
+    let weekend = 3 * DAY_MS;
+    let other_boot = "UPDATE heartbeat SET at_ms = at_ms - ?1, boot_id = randomblob(16)";
+    // The machine was started anew: nobody knows how much time has passed.
+    for (clock, by) in
+        [("0 synchronised", "time server, from the start"), ("0", "time server"), ("0", "person")]
+    {
+        let home = Home::new();
+        let played = Played::new(&home);
+        let server = played.start(&home, &[]);
+        let configuration = server.api(&home).await.configuration(DKGA04).await;
+        assert!(server.stop().success());
+        database(&home).execute(other_boot, [weekend]).unwrap();
+        played.set(clock);
+        let server = played.start(&home, &[]);
+        let mut api = server.api(&home).await;
+        let mut health = health(&server).await;
+        if clock == "0" {
+            told(&mut health, ServingStatus::NotServing).await;
+            assert_eq!(reason(&api.issue(ten_kwh(&configuration)).await.unwrap_err()), "CLOCK_IN_DOUBT");
+            match by {
+                "person" => drop(api.ledger.accept_clock(AcceptClockRequest {}).await.unwrap()),
+                _ => played.set("0 synchronised"),
+            }
+        }
+        told(&mut health, ServingStatus::Serving).await;
+        api.issue(ten_kwh(&configuration)).await.unwrap();
+        assert_eq!(acts(&home, "clock.believed"), i64::from(by != "person"), "{by}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_weekend_a_machine_that_ran_all_the_while_is_believed() {
+    let home = Home::new();
+    let played = Played::new(&home);
+    let server = played.start(&home, &[]);
+    let configuration = server.api(&home).await.configuration(DKGA04).await;
+    assert!(server.stop().success());
+    // Set ahead while no server ran: the machine's own clock says otherwise.
+    let uptime: i64 =
+        database(&home).query_row("SELECT uptime_ms FROM heartbeat", [], |row| row.get(0)).unwrap();
+    played.set(&(2 * DAY_MS).to_string());
+    let server = played.start(&home, &[]);
+    let mut api = server.api(&home).await;
+    assert_eq!(reason(&api.issue(ten_kwh(&configuration)).await.unwrap_err()), "CLOCK_IN_DOUBT");
+    drop(server);
+    // What a server left that ended in doubt when the machine was just started: by both clocks that is long ago.
+    played.set("0");
+    let started = "UPDATE heartbeat SET at_ms = at_ms - ?1, uptime_ms = uptime_ms - ?1, in_doubt = 1";
+    database(&home).execute(started, [uptime]).unwrap();
+    let server = played.start(&home, &[]);
+    server.api(&home).await.issue(meter_test()).await.unwrap();
+    assert_eq!(acts(&home, "clock.believed"), 1);
+}
+
+#[tokio::test]
+async fn a_doubt_outlives_a_server_that_is_killed() {
+    let home = Home::new();
+    let played = Played::new(&home);
+    let server = played.start(&home, &[]);
+    let mut health = health(&server).await;
+    told(&mut health, ServingStatus::Serving).await;
+    played.set(&HOUR_MS.to_string());
+    told(&mut health, ServingStatus::NotServing).await;
+    let doubt = "SELECT in_doubt FROM heartbeat";
+    while !database(&home).query_row(doubt, [], |row| row.get::<_, bool>(0)).unwrap() {
+        std::thread::yield_now();
+    }
+    drop(server);
+    let server = played.start(&home, &[]);
+    let mut api = server.api(&home).await;
+    assert_eq!(reason(&api.issue(meter_test()).await.unwrap_err()), "CLOCK_IN_DOUBT");
+    api.ledger.accept_clock(AcceptClockRequest {}).await.unwrap();
+    drop(server);
+    let server = played.start(&home, &[]);
+    server.api(&home).await.issue(meter_test()).await.unwrap();
+}
