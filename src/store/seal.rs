@@ -31,7 +31,8 @@ impl Sealer for Hsm {
 /// What a look at all rows that decide found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SealReport {
-    /// Rows that do not bear their seal, by table and number. They are refused wherever they are loaded.
+    /// Rows that do not bear their seal, by table and number: they are refused wherever they are loaded. And rows of the
+    /// ledger that are none of ours, as far as they were met: they are left out.
     pub forged: Vec<String>,
     /// Whether rows were taken out, or put back as they once were, by another hand.
     pub roll_broken: bool,

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use tonic::Code;
 use vendkey::api::v1::{
     Client, CreateClientRequest, CreateCredentialRequest, GetConfigurationRequest, Group, Limits,
-    ListEventsRequest, Rights,
+    ListEventsRequest, ListIssuedTokensRequest, Rights,
 };
 
 use crate::harness::{Api, DKGA04, Home, Server, reason, ten_kwh};
@@ -118,4 +118,32 @@ async fn a_row_that_was_taken_out_stops_issuing() {
     let server = Server::start(&home);
     let mut till = Api::connect(&server.endpoint, &home.till()).await;
     till.issue(ten_kwh(&configuration)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_identifier_that_is_none_is_told_and_the_server_starts() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let configuration = api.configuration(DKGA04).await;
+    let kept = api.issue(ten_kwh(&configuration)).await.unwrap();
+    let forged = api.issue(ten_kwh(&configuration)).await.unwrap();
+    assert!(server.stop().success());
+    forge(
+        &home,
+        "UPDATE issued_tokens SET tid = 99999999 WHERE sequence = (SELECT max(sequence) FROM issued_tokens)",
+    );
+
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let next = api.issue(ten_kwh(&configuration)).await.unwrap();
+    let listed =
+        api.tokens.list_issued_tokens(ListIssuedTokensRequest::default()).await.unwrap().into_inner();
+    let names: Vec<&str> = listed.tokens.iter().map(|token| token.name.as_str()).collect();
+    assert_eq!(names, [&kept.name, &next.name]);
+    let request = ListEventsRequest { page_size: 1_000, ..Default::default() };
+    let events = api.audit.list_events(request).await.unwrap().into_inner().events;
+    let told = events.iter().find(|event| event.kind == "rows.forged").unwrap();
+    let row = forged.name.replace("issuedTokens/", "issued_tokens ");
+    assert!(told.record.contains(&row), "{row}: {}", told.record);
 }

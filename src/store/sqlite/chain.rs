@@ -43,6 +43,11 @@ const FORGOTTEN: u64 = 100_000_000;
 const BASE_DATES: [BaseDate; 3] = [BaseDate::Y1993, BaseDate::Y2014, BaseDate::Y2035];
 
 impl State {
+    /// The position of the last record.
+    pub(super) fn position(&self) -> i64 {
+        i64::try_from(self.head.position).unwrap_or(i64::MAX)
+    }
+
     /// The floor of TIDs under a base date.
     pub(super) fn floor(&self, base_date: BaseDate) -> Option<Tid> {
         BASE_DATES.iter().position(|known| *known == base_date).and_then(|index| self.floors[index])
@@ -217,6 +222,16 @@ impl Writing {
         state.changed = true;
         self.state.set(Some(state));
         Ok((number(record.position)?, hash))
+    }
+
+    /// Goes on with numbers behind that of a row of another hand, which would be in the way.
+    pub(super) fn go_on_behind(&self, sequence: i64) -> Result<(), StoreError> {
+        let mut state = self.state()?;
+        let taken = u64::try_from(sequence).unwrap_or_default();
+        state.head.position = state.head.position.max(taken);
+        state.changed = true;
+        self.state.set(Some(state));
+        Ok(())
     }
 
     /// Goes on with numbers behind any that a restored database may have forgotten, so that none is given twice.

@@ -71,6 +71,7 @@ pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorde
     // A replay comes before every other rule: a token that was promised is answered again, whatever changed since.
     let refused = |refused| Ok(earlier(writing, &caller, new)?.unwrap_or(Err(refused)));
 
+    writing.know_newest()?;
     let state = writing.state()?;
     let from_ms = new.requests_from_ms.max(state.requests_from_ms);
     if request_made_ms(new.request_id).is_some_and(|made_ms| made_ms < from_ms) {
@@ -80,7 +81,6 @@ pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorde
         Ok(charge) => charge,
         Err(met) => return refused(met.into()),
     };
-    writing.know_newest()?;
     let finished = match finish(writing, &state, new.content.clone())? {
         Ok(finished) => finished,
         Err(why) => return refused(why),
@@ -94,6 +94,10 @@ pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorde
     let written = insert(writing, &caller, new, &finished, sequence, hash);
     if written != Ok(true) {
         writing.take_back_record(state);
+        if written.is_err() {
+            // A row of another hand may have the number: it is looked for before the next token.
+            writing.newest().doubt();
+        }
         written?;
         let lost = || StoreError::Defect { reason: "a request is on record and has no row".into() };
         return earlier(writing, &caller, new)?.ok_or_else(lost);
@@ -260,9 +264,8 @@ fn list_of_meter(
             page.next = page.rows.last().map(|row: &TokenRow| row.sequence);
             return Ok(false);
         }
-        let row =
-            with_conditions(&mut statement, filter, &[(":pan", &pan), (":from", &sequence.value())])?.pop();
-        page.rows.extend(row);
+        let found = with_conditions(&mut statement, filter, &[(":pan", &pan), (":from", &sequence.value())])?;
+        page.rows.extend(found.rows);
         Ok(true)
     })?;
     Ok(page)
@@ -278,12 +281,13 @@ fn list_of_all(
         "{SELECT} WHERE t.sequence > :from AND t.sequence <= :from + {LOOK}
          AND {CONDITIONS} ORDER BY t.sequence LIMIT :size"
     ))?;
-    let rows = with_conditions(&mut statement, filter, &[(":from", &from), (":size", &size)])?;
+    let Found { rows, last: last_found, count } =
+        with_conditions(&mut statement, filter, &[(":from", &from), (":size", &size)])?;
     let last: i64 = reading
         .prepare_cached("SELECT coalesce(max(sequence), 0) FROM issued_tokens")?
         .query_row([], |row| row.get(0))?;
-    let seen = match rows.last() {
-        Some(row) if rows.len() >= size as usize => row.sequence.value(),
+    let seen = match last_found {
+        Some(sequence) if count >= size as usize => sequence,
         _ => from.saturating_add(LOOK),
     };
     // Behind the end of the time that was asked for nothing more can come.
@@ -295,12 +299,20 @@ fn list_of_all(
     Ok(TokenPage { rows, next })
 }
 
+/// What a statement finds.
+struct Found {
+    rows: Vec<TokenRow>,
+    /// The last row, and how many there are: also of those that another hand wrote, which are left out.
+    last: Option<i64>,
+    count: usize,
+}
+
 /// The rows of a statement whose conditions are those of a filter.
 fn with_conditions(
     statement: &mut Statement<'_>,
     filter: &TokenFilter,
     others: &[(&str, &dyn ToSql)],
-) -> Result<Vec<TokenRow>, StoreError> {
+) -> Result<Found, StoreError> {
     let (class, subclass) = filter.class.unzip();
     let mut params: Vec<(&str, &dyn ToSql)> = others.to_vec();
     let client = filter.client.map(ClientId::to_bytes);
@@ -314,7 +326,18 @@ fn with_conditions(
         ":from_ms": filter.from_ms,
         ":until_ms": filter.until_ms,
     });
-    Ok(statement.query_map(params.as_slice(), read)?.collect::<Result<_, _>>()?)
+    let mut all = statement.query(params.as_slice())?;
+    let mut found = Found { rows: Vec::new(), last: None, count: 0 };
+    while let Some(row) = all.next()? {
+        let sequence = row.get(0)?;
+        found.last = Some(sequence);
+        found.count += 1;
+        match read(row) {
+            Ok(row) => found.rows.push(row),
+            Err(error) => tracing::error!(sequence, %error, "a row of the ledger is none of ours: left out"),
+        }
+    }
+    Ok(found)
 }
 
 /// How many rows a page looks at where no index helps: bounds what a rare filter costs a reader.

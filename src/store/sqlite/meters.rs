@@ -75,6 +75,14 @@ pub(super) fn seed_last_tids(writing: &Writing, seeds: &[Seed]) -> Result<u64, S
     Ok(raised)
 }
 
+/// A row as the memory keeps it.
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let base_date = coded_or_null::<u16, _>(row, 2, "issued_tokens.base_date")?;
+    let tid = row.get::<_, Option<u32>>(3)?.map(Tid::new).transpose();
+    let tid = base_date.zip(tid.map_err(|_| foreign("issued_tokens.tid"))?);
+    Ok(Entry { sequence: row.get(0)?, pan: row.get(1)?, tid })
+}
+
 impl Writing {
     /// Reads the newest rows if the memory may be wrong: at a start, and after a transaction that was taken back.
     pub(super) fn know_newest(&self) -> Result<(), StoreError> {
@@ -84,19 +92,24 @@ impl Writing {
         let (up_to, last_run): (i64, i64) = self
             .prepare_cached("SELECT coalesce(max(up_to), 0), coalesce(max(run), 0) FROM token_runs")?
             .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let entry = |row: &Row<'_>| {
-            let base_date = coded_or_null::<u16, _>(row, 2, "issued_tokens.base_date")?;
-            let tid = row.get::<_, Option<u32>>(3)?.map(Tid::new).transpose();
-            let tid = base_date.zip(tid.map_err(|_| foreign("issued_tokens.tid"))?);
-            Ok(Entry { sequence: row.get(0)?, pan: row.get(1)?, tid })
-        };
-        let rows = self
-            .prepare_cached(
-                "SELECT sequence, pan, base_date, tid FROM issued_tokens WHERE sequence > ?1 AND pan IS NOT NULL",
-            )?
-            .query_map([up_to], entry)?
-            .collect::<Result<Vec<_>, _>>()?;
-        self.newest().know(rows, last_run + 1);
+        let mut statement = self.prepare_cached(
+            "SELECT sequence, pan, base_date, tid FROM issued_tokens WHERE sequence > ?1 AND pan IS NOT NULL",
+        )?;
+        let mut found = statement.query([up_to])?;
+        let head = self.state()?.position();
+        let (mut rows, mut foreign) = (Vec::new(), Vec::new());
+        while let Some(row) = found.next()? {
+            match (row.get(0)?, entry(row)) {
+                (sequence, Ok(entry)) if sequence <= head => rows.push(entry),
+                // Another hand's row must not keep the server from starting. It is left out, and told with the
+                // forged rows.
+                (sequence, _) => foreign.push(sequence),
+            }
+        }
+        if let Some(last) = foreign.iter().max().filter(|last| **last > head) {
+            self.go_on_behind(*last)?;
+        }
+        self.newest().know(rows, foreign, last_run + 1);
         Ok(())
     }
 

@@ -94,6 +94,8 @@ struct Memory {
     progress: Option<(Entry, bool)>,
     /// Whether it is what the database says.
     known: bool,
+    /// Rows of the database that are none of ours, by sequence: their TID cannot be one.
+    foreign: Vec<i64>,
     /// The number of the run that is being written, or of the next.
     next_run: i64,
 }
@@ -131,11 +133,17 @@ impl Newest {
         self.write().known = false;
     }
 
-    /// What the database says: the rows behind its last whole run, and the number of the next.
-    pub(super) fn know(&self, rows: impl IntoIterator<Item = Entry>, next_run: i64) {
+    /// What the database says: the rows behind its last whole run, those among them that are none of ours, and the
+    /// number of the next run.
+    pub(super) fn know(&self, rows: impl IntoIterator<Item = Entry>, foreign: Vec<i64>, next_run: i64) {
         let mut growing = Rows::default();
         rows.into_iter().for_each(|row| growing.add(row));
-        *self.write() = Memory { growing, known: true, next_run, ..Memory::default() };
+        *self.write() = Memory { growing, known: true, foreign, next_run, ..Memory::default() };
+    }
+
+    /// The rows that were left out because another hand wrote them, by sequence.
+    pub(super) fn foreign(&self) -> Vec<i64> {
+        self.read().foreign.clone()
     }
 
     /// Adds a row that the transaction writes. `false`: its meter has this TID or a later one.

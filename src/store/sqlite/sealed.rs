@@ -266,6 +266,8 @@ impl Reading {
                 }
             }
         }
+        let foreign = self.newest.foreign().into_iter().map(|row| format!("issued_tokens {row}"));
+        report.forged.extend(foreign);
         report.roll_broken = !self.roll_holds()?;
         Ok(report)
     }

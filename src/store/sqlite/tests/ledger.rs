@@ -410,3 +410,47 @@ async fn a_row_of_another_hand_is_refused_and_not_answered() {
         assert_eq!(scene.store.issued_token(sequence).await, Ok(Some(recorded.row().clone())));
     }
 }
+
+/// Writes a row of another hand: a copy of the last one, with another request and what is given.
+fn foreign_row(scene: &Scene, sequence: i64, tid: i64) {
+    let other = rusqlite::Connection::open(scene.folder.path().join("vendkey.db")).unwrap();
+    other.execute_batch("PRAGMA ignore_check_constraints = 1").unwrap();
+    other
+        .execute(
+            "INSERT INTO issued_tokens SELECT ?1, client, credential, randomblob(16), request_hash, configuration,
+                 issued_ms, kind, pan, base_date, ?2, rnd, class, block, target, roll_over, transfer_sgc, hash
+             FROM issued_tokens ORDER BY sequence DESC LIMIT 1",
+            (sequence, tid),
+        )
+        .unwrap();
+}
+
+#[tokio::test]
+async fn rows_of_another_hand_are_left_out_and_told_and_nothing_stands_still() {
+    // A TID that is none; a possible one, where the chain has not come yet.
+    for tid in [99_999_999, -1, 200] {
+        for restarted in [true, false] {
+            let mut scene = Scene::new().await;
+            let first = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap().row().clone();
+            let sequence = first.sequence.value() + 1;
+            foreign_row(&scene, sequence, tid);
+            if restarted {
+                scene = scene.reopen();
+            } else {
+                let refused = scene.store.record_token(scene.credit(2, meter(0), 100)).await;
+                assert!(refused.is_err(), "its number is taken: {refused:?}");
+            }
+            let next = scene.store.record_token(scene.credit(2, meter(0), 100)).await.unwrap().row().clone();
+            assert_eq!(tid_of(&next), 101, "what another hand wrote is no TID of the meter");
+            assert!(next.sequence.value() > sequence);
+            let report = scene.store.verify_seals().await.unwrap();
+            assert_eq!(report.forged, [format!("issued_tokens {sequence}")]);
+            let listed = scene.store.list_issued_tokens(TokenFilter::default(), None, 1).await.unwrap();
+            assert_eq!(listed.rows, std::slice::from_ref(&first));
+            let page = scene.store.list_issued_tokens(TokenFilter::default(), listed.next, 1).await.unwrap();
+            assert!(page.rows.is_empty(), "the other hand's: {page:?}");
+            let page = scene.store.list_issued_tokens(TokenFilter::default(), page.next, 1).await.unwrap();
+            assert_eq!(page.rows, [next]);
+        }
+    }
+}

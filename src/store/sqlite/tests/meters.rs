@@ -150,7 +150,7 @@ async fn key_changes_are_found_by_their_index() {
 #[test]
 fn the_memory_refuses_a_tid_that_is_not_the_next() {
     let newest = Newest::default();
-    newest.know([], 1);
+    newest.know([], Vec::new(), 1);
     let row = |sequence, minute| Entry { pan: 7, tid: Some((BaseDate::Y2014, tid(minute))), sequence };
     assert!(newest.add(row(1, 100)) && newest.add(row(2, 101)));
     assert!(!newest.add(row(3, 101)) && !newest.add(row(3, 100)));
