@@ -4,6 +4,7 @@
 //! answer is encrypted again through the HSM, digit for digit. A key-change set holds parts of a new key even in the
 //! clear, so its row keeps only what the set is derived from.
 
+mod counted;
 mod query;
 mod seed;
 mod verification;
@@ -14,6 +15,7 @@ use std::time::Instant;
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use counted::{CountedDay, KEY_CHANGE, Sum, SumMismatch};
 pub use query::{TokenFilter, TokenPage};
 pub use seed::{AcceptedRestore, LowerRefused, Seed};
 pub use verification::{

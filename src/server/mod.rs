@@ -13,6 +13,7 @@ mod metrics;
 mod services;
 mod slots;
 mod tls;
+mod usage;
 
 use std::{
     io::{self, Write as _},
@@ -144,9 +145,11 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     }
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let (ready, told) = oneshot::channel();
-    let health = tokio::spawn(health::watch(reporter, hsm.health(), store.clone(), guard, latch, ready));
+    let health =
+        tokio::spawn(health::watch(reporter, hsm.health(), store.clone(), guard.clone(), latch, ready));
 
     let destroying = tokio::spawn(destruction::watch(vending.clone()));
+    let comparing = tokio::spawn(usage::watch(store.clone(), guard.clone()));
     let end_checkpoints = Arc::new(Notify::new());
     let checkpointing = tokio::spawn({
         let (refusals, end) = (refusals.clone(), end_checkpoints.clone());
@@ -201,6 +204,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     }
     health.abort();
     destroying.abort();
+    comparing.abort();
     end_checkpoints.notify_one();
     if let Ok(mut checkpoints) = checkpointing.await {
         if let Err(error) = refusals.write_all().await {

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::audit::{Hash, Head};
 use crate::clock::SignOfLife;
+use crate::ledger::{CountedDay, SumMismatch};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
@@ -273,6 +274,10 @@ pub trait Store: Send + Sync {
         after: Option<Sequence>,
         size: u32,
     ) -> Result<TokenPage, StoreError>;
+
+    /// Compares the sums of a day, against which limits are counted, with what its rows say: those that were counted, and those
+    /// that came since. A sum that is too low is raised, on record. Answers every sum that was not what the rows say.
+    async fn correct_usage(&self, counted: CountedDay, now_ms: i64) -> Result<Vec<SumMismatch>, StoreError>;
 
     /// Writes an act that is nothing but its record.
     async fn record_act(&self, act: NewAct) -> Result<(), StoreError>;

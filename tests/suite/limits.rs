@@ -89,3 +89,32 @@ async fn exactly_so_many_pass_at_once_and_none_after_a_restart() {
     assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "LIMIT_REACHED"));
     assert_eq!(limit(&status), ("tokens_per_day".to_owned(), true));
 }
+
+#[tokio::test]
+async fn sums_that_another_hand_lowered_lift_no_limit() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let configuration = api.configuration(DKGA04).await;
+    let secret = till(&mut api, Limits { tokens_per_day: Some(3), ..Limits::default() }).await;
+    let begun = today();
+    let mut limited = Api::connect(&server.endpoint, &secret).await;
+    for _ in 0..3 {
+        limited.issue(ten_kwh(&configuration)).await.unwrap();
+    }
+    assert!(server.stop().success());
+    let database = rusqlite::Connection::open(home.path("vendkey.db")).unwrap();
+    assert!(database.execute("UPDATE usage SET tokens = 0, least_units = '0'", ()).unwrap() > 0);
+
+    let server = Server::start(&home);
+    let raised = "SELECT EXISTS (SELECT 1 FROM acts WHERE kind = 'usage.raised')";
+    while !database.query_row(raised, (), |row| row.get::<_, bool>(0)).unwrap() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let mut limited = Api::connect(&server.endpoint, &secret).await;
+    let refused = limited.issue(ten_kwh(&configuration)).await.map_err(|status| reason(&status));
+    if begun == today() {
+        assert_eq!(refused.unwrap_err(), "LIMIT_REACHED");
+        assert!(home.log().contains("is not what the ledger says"));
+    }
+}

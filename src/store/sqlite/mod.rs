@@ -65,6 +65,7 @@ use super::{
 use crate::audit::{Hash, Head, RESTORE_ACCEPTED};
 use crate::clock::SignOfLife;
 use crate::crash;
+use crate::ledger::{CountedDay, SumMismatch};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
@@ -498,6 +499,10 @@ impl Store for SqliteStore {
         size: u32,
     ) -> Result<TokenPage, StoreError> {
         self.read(move |c| ledger::list(c, &filter, after, size)).await
+    }
+
+    async fn correct_usage(&self, counted: CountedDay, now_ms: i64) -> Result<Vec<SumMismatch>, StoreError> {
+        self.write(move |c| usage::correct(c, counted, now_ms)).await
     }
 
     async fn record_act(&self, act: NewAct) -> Result<(), StoreError> {

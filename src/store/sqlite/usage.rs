@@ -11,25 +11,20 @@ use std::time::Duration;
 use super::authority::KnownCaller;
 use super::chain::Writing;
 use super::column::parsed;
-use crate::store::{Actor, Amount, Content, LimitEnd, LimitMet, Limits, StoreError, TokenKind};
+use super::failure::spoiling;
+use super::ledger;
+use crate::ledger::{CountedDay, KEY_CHANGE, Sum, SumMismatch};
+use crate::store::{
+    Actor, Amount, ClientId, Content, LimitEnd, LimitMet, Limits, PAGE_SIZE_MAX, StoreError, TokenKind,
+};
 
 const DAY_MS: i64 = 86_400_000;
-
-/// The kind of what transfers no credit and is no management token.
-const KEY_CHANGE: &str = "key_change";
 
 /// Days of which the usual pace is the mean, and how many of them must have seen tokens.
 const USUAL_DAYS: i64 = 7;
 const USUAL_DAYS_NEEDED: i64 = 3;
 /// A pace below this many tokens a day is nobody's alarm.
 const PACE_FLOOR: u64 = 100;
-
-/// The sums of one kind on one day.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sum {
-    tokens: u64,
-    amount: Amount,
-}
 
 /// What one client was given on one day.
 #[derive(Debug, Default)]
@@ -254,6 +249,65 @@ fn load(writing: &Writing, charge: &Charge) -> Result<(), StoreError> {
     known.retain(|(_, day), _| *day >= charge.day - 1);
     known.insert((charge.client, charge.day), today);
     Ok(())
+}
+
+/// Compares the sums of a day with the rows of the ledger, and raises those that are too low, on record.
+pub(super) fn correct(
+    writing: &Writing,
+    counted: CountedDay,
+    now_ms: i64,
+) -> Result<Vec<SumMismatch>, StoreError> {
+    // The sums of this transaction are written early: from here on a failure must take back the whole of it.
+    writing.write_usage()?;
+    correct_written(writing, counted, now_ms).map_err(spoiling)
+}
+
+fn correct_written(
+    writing: &Writing,
+    mut counted: CountedDay,
+    now_ms: i64,
+) -> Result<Vec<SumMismatch>, StoreError> {
+    let mut after = counted.after();
+    loop {
+        let page = ledger::list(writing, &counted.filter(), after, PAGE_SIZE_MAX)?;
+        counted.add(&page.rows);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    let mut statement = writing.prepare_cached(
+        "SELECT c.id, u.kind, u.tokens, u.least_units FROM usage u JOIN clients c ON c.number = u.client
+         WHERE u.day = ?1",
+    )?;
+    let kept = statement.query_map([counted.day()], |row| {
+        let sum = Sum {
+            tokens: super::column::coded::<u64, u64>(row, 2, "usage.tokens")?,
+            amount: Amount::from_least_units(parsed(row, 3, "usage.least_units")?),
+        };
+        Ok((ClientId::from_bytes(row.get(0)?), row.get(1)?, sum))
+    })?;
+    let mismatches = counted.mismatches(kept.collect::<Result<Vec<_>, _>>()?);
+    for mismatch in mismatches.iter().filter(|mismatch| mismatch.higher() != mismatch.kept) {
+        let Sum { tokens, amount } = mismatch.higher();
+        writing
+            .prepare_cached(
+                "INSERT INTO usage (client, day, kind, tokens, least_units)
+                 SELECT number, ?2, ?3, ?4, ?5 FROM clients WHERE id = ?1
+                 ON CONFLICT DO UPDATE SET tokens = excluded.tokens, least_units = excluded.least_units",
+            )?
+            .execute((
+                mismatch.client.to_bytes(),
+                counted.day(),
+                mismatch.kind,
+                i64::try_from(tokens).unwrap_or(i64::MAX),
+                amount.least_units().to_string(),
+            ))?;
+        writing.append_act("usage.raised", &Actor::Local, now_ms, &mismatch.details())?;
+        // What is in memory may be what was wrong.
+        writing.usage().forget();
+    }
+    Ok(mismatches)
 }
 
 impl Writing {
