@@ -103,11 +103,12 @@ pub fn of_server() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }
 
-/// The environment variable that names the file of a [`PlayedClock`]. Release builds do not look at it.
+/// The environment variable that names the file of a [`PlayedClock`]. Release builds do not look at
+/// it.
 pub const PLAYED_CLOCK: &str = "VENDKEY_PLAYED_CLOCK";
 
-/// The system's clock as a file says: by how many milliseconds the wall clock is off, and, behind a blank, `synchronised` if a
-/// time server is to keep it.
+/// The system's clock as a file says: by how many milliseconds the wall clock is off, and, behind a
+/// blank, `synchronised` if a time server is to keep it.
 #[cfg(debug_assertions)]
 struct PlayedClock(std::path::PathBuf);
 

@@ -1,7 +1,8 @@
-//! Memory for secrets, the hardening of the process, and what else only an `unsafe` call can ask the kernel.
+//! Memory for secrets, the hardening of the process, and what else only an `unsafe` call can ask
+//! the kernel.
 //!
-//! The only module with `unsafe` code: it asks the kernel for pages that are never swapped out, never in a core
-//! dump, fenced by pages that cannot be touched, and wiped before they go back.
+//! The only module with `unsafe` code: it asks the kernel for pages that are never swapped out,
+//! never in a core dump, fenced by pages that cannot be touched, and wiped before they go back.
 
 #![allow(unsafe_code)]
 
@@ -25,10 +26,12 @@ pub struct MemoryError {
     pub errno: rustix::io::Errno,
 }
 
-/// Whole pages outside the heap: locked in RAM, not dumpable, between two guard pages, zero at birth and wiped at the end.
+/// Whole pages outside the heap: locked in RAM, not dumpable, between two guard pages, zero at
+/// birth and wiped at the end.
 ///
-/// Locking needs room under `RLIMIT_MEMLOCK` (or `CAP_IPC_LOCK`); where the system does not give it the pages are
-/// used all the same and [`LockedPage::locked`] says so, because refusing to vend is worse than a page that might be swapped.
+/// Locking needs room under `RLIMIT_MEMLOCK` (or `CAP_IPC_LOCK`); where the system does not give it
+/// the pages are used all the same and [`LockedPage::locked`] says so, because refusing to vend is
+/// worse than a page that might be swapped.
 pub struct LockedPage {
     /// First usable byte; the guard page lies before it.
     start: NonNull<u8>,
@@ -37,7 +40,8 @@ pub struct LockedPage {
     locked: bool,
 }
 
-// SAFETY: the mapping belongs to this value alone, has no thread affinity, and is only reached through `&self` and `&mut self`.
+// SAFETY: the mapping belongs to this value alone, has no thread affinity, and is only reached
+// through `&self` and `&mut self`.
 unsafe impl Send for LockedPage {}
 // SAFETY: `&LockedPage` gives nothing but `&[u8]`.
 unsafe impl Sync for LockedPage {}
@@ -54,7 +58,8 @@ impl LockedPage {
         let (Some(len), Some(total)) = (len, len.and_then(|len| len.checked_add(2 * page))) else {
             return Err(MemoryError { call: "mmap", errno: rustix::io::Errno::NOMEM });
         };
-        // SAFETY: a fresh private anonymous mapping at an address of the kernel's choice aliases nothing.
+        // SAFETY: a fresh private anonymous mapping at an address of the kernel's choice aliases
+        // nothing.
         let base = unsafe {
             rustix::mm::mmap_anonymous(std::ptr::null_mut(), total, ProtFlags::empty(), MapFlags::PRIVATE)
         }
@@ -95,7 +100,8 @@ impl Deref for LockedPage {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `len` bytes from `start` are mapped readable and were zeroed by the kernel, so initialised.
+        // SAFETY: `len` bytes from `start` are mapped readable and were zeroed by the kernel, so
+        // initialised.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
@@ -111,7 +117,8 @@ impl Drop for LockedPage {
     fn drop(&mut self) {
         self.wipe();
         let page = rustix::param::page_size();
-        // SAFETY: `new` mapped exactly this range, guard pages included; no reference outlives `self`.
+        // SAFETY: `new` mapped exactly this range, guard pages included; no reference outlives
+        // `self`.
         unsafe {
             let base = self.start.as_ptr().byte_sub(page).cast::<c_void>();
             // munmap also unlocks. There is nobody to tell of a failure, and the bytes are wiped.
@@ -131,7 +138,8 @@ impl fmt::Debug for LockedPage {
 
 /// Secret bytes of a length fixed at birth, in pages of their own ([`LockedPage`]).
 ///
-/// Reads and writes as a byte slice. Neither clones, nor prints, nor compares: use `subtle` on the slices.
+/// Reads and writes as a byte slice. Neither clones, nor prints, nor compares: use `subtle` on the
+/// slices.
 pub struct SecretBytes {
     page: LockedPage,
     len: usize,
@@ -194,8 +202,8 @@ impl fmt::Debug for SecretBytes {
 
 /// No core dumps, and no other process of this user may read or trace this one.
 ///
-/// Call it first thing, before any secret is read. `mlockall` is left out on purpose: with `MCL_FUTURE` and a small
-/// `RLIMIT_MEMLOCK` it makes starting a thread fail later.
+/// Call it first thing, before any secret is read. `mlockall` is left out on purpose: with
+/// `MCL_FUTURE` and a small `RLIMIT_MEMLOCK` it makes starting a thread fail later.
 ///
 /// # Errors
 /// [`MemoryError`] names the call that the system refused.
@@ -206,9 +214,11 @@ pub fn harden_process() -> Result<(), MemoryError> {
         .map_err(|errno| MemoryError { call: "prctl(PR_SET_DUMPABLE)", errno })
 }
 
-/// Whether the kernel says that the wall clock is kept by a time server: adjtimex(2). `false` where it does not tell.
+/// Whether the kernel says that the wall clock is kept by a time server: adjtimex(2). `false` where
+/// it does not tell.
 pub fn kernel_clock_is_synchronised() -> bool {
-    // SAFETY: `timex` is integers alone, for which zero is a value, and `modes` 0 asks without changing anything.
+    // SAFETY: `timex` is integers alone, for which zero is a value, and `modes` 0 asks without
+    // changing anything.
     let mut found: libc::timex = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a live value of the type that the call fills.
     let state = unsafe { libc::adjtimex(&raw mut found) };

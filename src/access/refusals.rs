@@ -1,5 +1,5 @@
-//! Refused calls on record: the first of a kind at once, and as one record for all that follow within ten seconds. A flood of them
-//! costs the ledger nothing.
+//! Refused calls on record: the first of a kind at once, and as one record for all that follow
+//! within ten seconds. A flood of them costs the ledger nothing.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -66,8 +66,8 @@ impl Refusals {
         count.last_ms = now_ms;
     }
 
-    /// Puts on record what is due: kinds of refusals of which none was put on record within the last ten seconds. To be
-    /// called every second.
+    /// Puts on record what is due: kinds of refusals of which none was put on record within the
+    /// last ten seconds. To be called every second.
     ///
     /// # Errors
     /// What the store says; what could not be written is counted on.

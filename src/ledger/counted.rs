@@ -1,7 +1,7 @@
 //! What clients were given on one day, counted again from the rows of the ledger.
 //!
-//! Limits are counted against sums that are kept beside the rows. Whoever lowers a sum in the database lifts a
-//! limit, so the sums are compared with the rows, which the chain keeps.
+//! Limits are counted against sums that are kept beside the rows. Whoever lowers a sum in the
+//! database lifts a limit, so the sums are compared with the rows, which the chain keeps.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,7 +124,8 @@ impl CountedDay {
         }
     }
 
-    /// The sums that are not what was counted. Kinds that this version does not know are passed over.
+    /// The sums that are not what was counted. Kinds that this version does not know are passed
+    /// over.
     pub fn mismatches(&self, kept: impl IntoIterator<Item = (ClientId, String, Sum)>) -> Vec<SumMismatch> {
         let mut both: BTreeMap<(ClientId, &'static str), (Sum, Sum)> =
             self.sums.iter().map(|(key, counted)| (*key, (Sum::default(), *counted))).collect();

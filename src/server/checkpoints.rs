@@ -1,4 +1,5 @@
-//! Checkpoints: the chain's head, signed by the HSM every so often, kept in the database and in a file apart from it.
+//! Checkpoints: the chain's head, signed by the HSM every so often, kept in the database and in a
+//! file apart from it.
 //!
 //! The file is what tells a restored database: see [`behind`].
 
@@ -59,8 +60,8 @@ pub(super) struct Checkpoints {
     seals: SealReport,
 }
 
-/// What the database and the file beside it say at a start: why the database is not to be believed, if so, and the number of the last
-/// checkpoint.
+/// What the database and the file beside it say at a start: why the database is not to be believed,
+/// if so, and the number of the last checkpoint.
 pub(super) async fn examine(
     hsm: &dyn AuditKey,
     store: &dyn Store,
@@ -85,7 +86,8 @@ pub(super) async fn examine(
         let named = checkpoint.head(head.chain).map_or(0, |head| head.position);
         let found = store.record_hash(named).await?;
         stop = stop.or_else(|| behind(&checkpoint, head, found));
-        // As after a restore from a backup: nobody can tell whether the database has forgotten tokens.
+        // As after a restore from a backup: nobody can tell whether the database has forgotten
+        // tokens.
         if missing {
             let reason = "the checkpoint file is missing".to_owned();
             stop = stop.or(Some(Stop::BehindCheckpoint { reason, position: named }));
@@ -118,8 +120,8 @@ impl Checkpoints {
         })
     }
 
-    /// Makes checkpoints as they come due, and puts refusals and stops on record, until `end`; never leaves one half made,
-    /// since the next would then be refused its number.
+    /// Makes checkpoints as they come due, and puts refusals and stops on record, until `end`;
+    /// never leaves one half made, since the next would then be refused its number.
     pub(super) async fn watch(&mut self, refusals: &Refusals, end: &Notify) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -151,7 +153,8 @@ impl Checkpoints {
         }
     }
 
-    /// Looks whether all rows that decide bear their seals and are all there; what is not so is told once and put on record.
+    /// Looks whether all rows that decide bear their seals and are all there; what is not so is
+    /// told once and put on record.
     pub(super) async fn look_at_seals(&mut self) {
         let report = match self.store.verify_seals().await {
             Ok(report) => report,
@@ -185,7 +188,8 @@ impl Checkpoints {
         self.seals = report;
     }
 
-    /// Looks whether a clock that was in doubt is proved right, and believes it once that is on record.
+    /// Looks whether a clock that was in doubt is proved right, and believes it once that is on
+    /// record.
     pub(super) async fn look_at_clock(&mut self) {
         let Some((doubt, proof)) = self.guard.proved() else { return };
         let act = NewAct {
@@ -242,7 +246,8 @@ impl Checkpoints {
         if records > 0 && due { self.make().await } else { Ok(()) }
     }
 
-    /// Makes a checkpoint now. Not while the database is in doubt: it would overwrite what the doubt rests on.
+    /// Makes a checkpoint now. Not while the database is in doubt: it would overwrite what the
+    /// doubt rests on.
     pub(super) async fn make(&mut self) -> Result<(), CheckpointFailure> {
         if self.guard.database_stop().is_some() {
             return Ok(());
@@ -252,7 +257,8 @@ impl Checkpoints {
             Checkpoint { number: self.number + 1, at_ms: self.guard.now_ms(), heads: vec![head] };
         let signature = self.hsm.sign_checkpoint(checkpoint.text(&self.key).as_bytes()).await?;
         let text = checkpoint.signed(&self.key, signature).to_text();
-        // The file first: that it is missing beside a database with checkpoints then always means something.
+        // The file first: that it is missing beside a database with checkpoints then always means
+        // something.
         checkpoint_file::write(&self.settings.checkpoint_file, &text)?;
         self.number += 1;
         self.store.keep_checkpoint(self.number, text).await?;

@@ -1,4 +1,5 @@
-//! What `grpc.health.v1` says: SERVING only while tokens are issued. Replays may be answered all the same.
+//! What `grpc.health.v1` says: SERVING only while tokens are issued. Replays may be answered all
+//! the same.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Compares what limits are counted against with the rows of the ledger: at every start, and every ten minutes.
+//! Compares what limits are counted against with the rows of the ledger: at every start, and every
+//! ten minutes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +30,8 @@ pub(super) async fn watch(store: Arc<dyn Store>, guard: Arc<IssueGuard>) {
             }
         };
         for mismatch in &found {
-            // What was too low is raised by now, and not found again. What is too high may be so all day.
+            // What was too low is raised by now, and not found again. What is too high may be so
+            // all day.
             if !told.contains(mismatch)
                 && let Err(error) = tell(store.as_ref(), guard.now_ms(), mismatch).await
             {

@@ -1,12 +1,15 @@
 //! Whether anything may be issued now: the clock and the database must be what they seem.
 //!
-//! A token's identifier is the minute of the clock, for ever, and a database that has forgotten tokens would
-//! give their identifiers again. So issuing stops, with the reason, when either is in doubt. It goes on when an
-//! administrator has looked, or when the clock proves to be right. Replays go on meanwhile.
+//! A token's identifier is the minute of the clock, for ever, and a database that has forgotten
+//! tokens would give their identifiers again. So issuing stops, with the reason, when either is in
+//! doubt. It goes on when an administrator has looked, or when the clock proves to be right.
+//! Replays go on meanwhile.
 //!
 //! What proves a clock right, against the last moment at which it was believed:
-//! * as much time has passed by it as by the machine's own clock, which nobody sets, since that moment;
-//! * a time server keeps it, and that is new: none did at that moment. Where one did, the step was its own.
+//! * as much time has passed by it as by the machine's own clock, which nobody sets, since that
+//!   moment;
+//! * a time server keeps it, and that is new: none did at that moment. Where one did, the step was
+//!   its own.
 
 use std::{
     fmt,
@@ -92,9 +95,11 @@ impl fmt::Display for Proof {
 
 /// A step of the wall clock up to this is no jump: time servers make such steps.
 const STEP_MS: i64 = 10_000;
-/// What a wall clock may drift while it is drawn to the right time, beside [`STEP_MS`]: a thousandth.
+/// What a wall clock may drift while it is drawn to the right time, beside [`STEP_MS`]: a
+/// thousandth.
 const DRIFT: i64 = 1_000;
-/// How long a believed moment is measured from: otherwise a server that runs for months would bear big jumps.
+/// How long a believed moment is measured from: otherwise a server that runs for months would bear
+/// big jumps.
 const MEASURED_MS: i64 = 3_600_000;
 /// How far past the last sign of life the clock may be at a start without a proof.
 const PAST_LAST_SIGN_MS: i64 = 24 * 3_600_000;
@@ -120,7 +125,8 @@ struct Believed {
     moment: Moment,
     /// Whether a time server kept the clock then.
     synchronised: bool,
-    /// Whether a time that is not far from it needs no proof: it is of a server that ended in good order.
+    /// Whether a time that is not far from it needs no proof: it is of a server that ended in good
+    /// order.
     near_is_enough: bool,
 }
 
@@ -129,8 +135,8 @@ impl Believed {
         Self { moment: clock.moment(), synchronised: clock.is_synchronised(), near_is_enough: false }
     }
 
-    /// By how much the wall clock moved other than the time that passed, and how much is borne. `None`: nobody
-    /// knows how much time has passed, since the machine was started anew.
+    /// By how much the wall clock moved other than the time that passed, and how much is borne.
+    /// `None`: nobody knows how much time has passed, since the machine was started anew.
     fn jump(&self, now: &Moment) -> Option<(i64, i64)> {
         let (then, uptime) = (self.moment.uptime?, now.uptime?);
         if then.boot != uptime.boot {
@@ -163,8 +169,8 @@ impl Believed {
 }
 
 impl IssueGuard {
-    /// Lets pass, unless the clock is far from the last sign of life (which is none in a new database) or the
-    /// database is in doubt.
+    /// Lets pass, unless the clock is far from the last sign of life (which is none in a new
+    /// database) or the database is in doubt.
     pub fn new(clock: Arc<dyn Clock>, last: Option<SignOfLife>, database: Option<Stop>) -> Self {
         let now = Believed::now(clock.as_ref());
         let last = last.map(|last| Believed {
@@ -211,8 +217,8 @@ impl IssueGuard {
         }
     }
 
-    /// To be called every second. Answers why the clock was in doubt and what proves that it is right now, if
-    /// so: [`IssueGuard::believe_proved`] is to follow once that is on record.
+    /// To be called every second. Answers why the clock was in doubt and what proves that it is
+    /// right now, if so: [`IssueGuard::believe_proved`] is to follow once that is on record.
     pub fn proved(&self) -> Option<(Stop, Proof)> {
         // Whoever looks first sees a jump, whatever the time server says of it.
         let _ = self.pass();
@@ -274,8 +280,8 @@ impl IssueGuard {
     }
 }
 
-/// Whether a database holds what a checkpoint says: `found` is the hash of its record at the position of the
-/// checkpoint's head.
+/// Whether a database holds what a checkpoint says: `found` is the hash of its record at the
+/// position of the checkpoint's head.
 pub fn behind(
     checkpoint: &Checkpoint,
     head: crate::audit::Head,
@@ -353,7 +359,8 @@ mod tests {
         clock
     }
 
-    /// A sign of life of a server that ended so long ago by the wall clock, on a machine that was started since.
+    /// A sign of life of a server that ended so long ago by the wall clock, on a machine that was
+    /// started since.
     fn ended(by_ms: i64) -> SignOfLife {
         let uptime = Some(Uptime { boot: BootId([2; 16]), passed: Duration::from_secs(5) });
         SignOfLife { moment: Moment { wall_ms: NOW - by_ms, uptime }, in_doubt: false }

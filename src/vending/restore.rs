@@ -1,5 +1,5 @@
-//! What an administrator decides about the ledger: its clock, a restored database, the last identifiers of meters that come from
-//! another system.
+//! What an administrator decides about the ledger: its clock, a restored database, the last
+//! identifiers of meters that come from another system.
 
 use std::collections::BTreeMap;
 
@@ -59,9 +59,10 @@ impl Vending {
 
     /// Takes a database that is behind its checkpoint as it is, on record.
     ///
-    /// What it has forgotten may have had any TID up to the horizon. So no TID up to now plus the horizon is given any more, to no
-    /// meter; the horizon counts from there. Unknown request ids from before now (UUIDv7) are refused. Numbers of records go on far
-    /// behind those that were lost.
+    /// What it has forgotten may have had any TID up to the horizon. So no TID up to now plus the
+    /// horizon is given any more, to no meter; the horizon counts from there. Unknown request ids
+    /// from before now (UUIDv7) are refused. Numbers of records go on far behind those that were
+    /// lost.
     ///
     /// # Errors
     /// [`RestoreError`].
@@ -88,7 +89,8 @@ impl Vending {
         Ok(())
     }
 
-    /// Raises the last TIDs of meters that another system served, on record. Answers how many rose; none falls.
+    /// Raises the last TIDs of meters that another system served, on record. Answers how many rose;
+    /// none falls.
     ///
     /// # Errors
     /// What the store says; nothing is raised then.

@@ -3,14 +3,9 @@
 use std::{fs, path::PathBuf};
 
 use rusqlite::Connection;
-use tonic::{Streaming, transport::Endpoint};
-use tonic_health::pb::{
-    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
-    health_client::HealthClient,
-};
 use vendkey::api::v1::{AcceptClockRequest, GetLedgerStateRequest};
 
-use crate::harness::{DKGA04, Home, Server, meter_test, reason, ten_kwh};
+use crate::harness::{DKGA04, Health, Home, Server, meter_test, reason, ten_kwh};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -38,15 +33,6 @@ impl Played {
     }
 }
 
-async fn health(server: &Server) -> Streaming<HealthCheckResponse> {
-    let channel = Endpoint::from_shared(server.endpoint.clone()).unwrap().connect().await.unwrap();
-    HealthClient::new(channel).watch(HealthCheckRequest::default()).await.unwrap().into_inner()
-}
-
-async fn told(health: &mut Streaming<HealthCheckResponse>, status: ServingStatus) {
-    while health.message().await.unwrap().unwrap().status() != status {}
-}
-
 fn database(home: &Home) -> Connection {
     Connection::open(home.path("vendkey.db")).unwrap()
 }
@@ -67,19 +53,19 @@ async fn a_jump_of_an_hour_and_back_stops_issuing_for_its_time() {
     let configuration = api.configuration(DKGA04).await;
     let first = ten_kwh(&configuration);
     let token = api.issue(first.clone()).await.unwrap().token;
-    let mut health = health(&server).await;
-    told(&mut health, ServingStatus::Serving).await;
+    let mut health = Health::of(&server).await;
+    health.serving().await;
 
     for jump in [HOUR_MS, -HOUR_MS] {
         played.set(&jump.to_string());
         assert_eq!(reason(&api.issue(ten_kwh(&configuration)).await.unwrap_err()), "CLOCK_IN_DOUBT");
-        told(&mut health, ServingStatus::NotServing).await;
+        health.not_serving().await;
         let state = api.ledger.get_ledger_state(GetLedgerStateRequest {}).await.unwrap().into_inner();
         assert!(!state.issuing && state.reason.contains("the clock jumped by"), "{}", state.reason);
         assert!(home.log().contains("not healthy: not serving cause=\"clock\""), "{}", home.log());
         assert_eq!(api.issue(first.clone()).await.unwrap().token, token, "replays go on");
         played.set("0");
-        told(&mut health, ServingStatus::Serving).await;
+        health.serving().await;
         api.issue(ten_kwh(&configuration)).await.unwrap();
     }
     assert_eq!((acts(&home, "issuing.stopped"), acts(&home, "clock.believed")), (2, 2));
@@ -116,16 +102,16 @@ async fn after_a_weekend_the_clock_needs_a_proof_or_a_person() {
         played.set(clock);
         let server = played.start(&home, &[]);
         let mut api = server.api(&home).await;
-        let mut health = health(&server).await;
+        let mut health = Health::of(&server).await;
         if clock == "0" {
-            told(&mut health, ServingStatus::NotServing).await;
+            health.not_serving().await;
             assert_eq!(reason(&api.issue(ten_kwh(&configuration)).await.unwrap_err()), "CLOCK_IN_DOUBT");
             match by {
                 "person" => drop(api.ledger.accept_clock(AcceptClockRequest {}).await.unwrap()),
                 _ => played.set("0 synchronised"),
             }
         }
-        told(&mut health, ServingStatus::Serving).await;
+        health.serving().await;
         api.issue(ten_kwh(&configuration)).await.unwrap();
         assert_eq!(acts(&home, "clock.believed"), i64::from(by != "person"), "{by}");
     }
@@ -146,7 +132,8 @@ async fn after_a_weekend_a_machine_that_ran_all_the_while_is_believed() {
     let mut api = server.api(&home).await;
     assert_eq!(reason(&api.issue(ten_kwh(&configuration)).await.unwrap_err()), "CLOCK_IN_DOUBT");
     drop(server);
-    // What a server left that ended in doubt when the machine was just started: by both clocks that is long ago.
+    // What a server left that ended in doubt when the machine was just started: by both clocks that
+    // is long ago.
     played.set("0");
     let started = "UPDATE heartbeat SET at_ms = at_ms - ?1, uptime_ms = uptime_ms - ?1, in_doubt = 1";
     database(&home).execute(started, [uptime]).unwrap();
@@ -160,10 +147,10 @@ async fn a_doubt_outlives_a_server_that_is_killed() {
     let home = Home::new();
     let played = Played::new(&home);
     let server = played.start(&home, &[]);
-    let mut health = health(&server).await;
-    told(&mut health, ServingStatus::Serving).await;
+    let mut health = Health::of(&server).await;
+    health.serving().await;
     played.set(&HOUR_MS.to_string());
-    told(&mut health, ServingStatus::NotServing).await;
+    health.not_serving().await;
     let doubt = "SELECT in_doubt FROM heartbeat";
     while !database(&home).query_row(doubt, [], |row| row.get::<_, bool>(0)).unwrap() {
         std::thread::yield_now();

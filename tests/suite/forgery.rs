@@ -9,7 +9,7 @@ use vendkey::api::v1::{
     ListEventsRequest, ListIssuedTokensRequest, Rights,
 };
 
-use crate::harness::{Api, DKGA04, Home, Server, reason, ten_kwh};
+use crate::harness::{Api, DKGA04, Health, Home, Server, reason, ten_kwh};
 
 fn forge(home: &Home, sql: &str) {
     let database = Connection::open(home.path("vendkey.db")).unwrap();
@@ -111,6 +111,8 @@ async fn a_row_that_was_taken_out_stops_issuing() {
     let mut till = Api::connect(&server.endpoint, &home.till()).await;
     let status = till.issue(ten_kwh(&configuration)).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::DataLoss, "SEAL_BROKEN"));
+    Health::of(&server).await.not_serving().await;
+    assert!(home.log().contains("not healthy: not serving cause=\"seals\""));
     assert!(server.stop().success());
     // An administrator has looked.
     let sealed = home.vendkey(&["setup", "--seal-rows", "--settings", &home.text("vendkey.toml")]);

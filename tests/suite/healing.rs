@@ -2,12 +2,9 @@
 
 use std::{fs, time::Duration};
 
-use tonic::{Code, transport::Endpoint};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic::Code;
 
-use crate::harness::{Api, DKGA02, DKGA04, Home, Server, reason, ten_kwh};
+use crate::harness::{Api, DKGA02, DKGA04, Health, Home, Server, reason, ten_kwh};
 
 #[tokio::test]
 async fn the_token_directory_vanishes_and_comes_back() {
@@ -17,19 +14,17 @@ async fn the_token_directory_vanishes_and_comes_back() {
     let configurations = [api.configuration(DKGA04).await, api.configuration(DKGA02).await];
     let first = ten_kwh(&configurations[0]);
     let token = api.issue(first.clone()).await.unwrap().token;
-    let channel = Endpoint::from_shared(server.endpoint.clone()).unwrap().connect().await.unwrap();
-    let mut watch =
-        HealthClient::new(channel).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
-    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let mut health = Health::of(&server).await;
+    health.serving().await;
 
     fs::rename(home.path("hsm/tokens"), home.path("hsm/gone")).unwrap();
-    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    health.not_serving().await;
     for configuration in &configurations {
         let status = api.issue(ten_kwh(configuration)).await.unwrap_err();
         assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "HSM_UNAVAILABLE"));
     }
     fs::rename(home.path("hsm/gone"), home.path("hsm/tokens")).unwrap();
-    while watch.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
+    health.serving().await;
     for configuration in &configurations {
         issued(&mut api, ten_kwh(configuration)).await;
     }

@@ -14,7 +14,7 @@ use vendkey::api::v1::{
     ListIssuedTokensRequest,
 };
 
-use crate::harness::{Api, DKGA04, DRN, Home, Server, meter_test, reason, ten_kwh};
+use crate::harness::{Api, DKGA04, DRN, Health, Home, Server, meter_test, reason, ten_kwh};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -119,14 +119,18 @@ async fn a_restored_database_stops_until_it_is_accepted() {
     assert_eq!(api.issue(kept.clone()).await.unwrap().token, kept_token.token, "replays go on");
     let state = api.ledger.get_ledger_state(GetLedgerStateRequest {}).await.unwrap().into_inner();
     assert!(!state.issuing && state.reason.contains("accept-restore"), "{}", state.reason);
+    Health::of(&server).await.not_serving().await;
     // A stop does not overwrite the checkpoint on which the doubt rests.
     assert!(server.stop().success());
     let server = Server::start(&home);
     let mut api = server.api(&home).await;
     assert_eq!(reason(&api.issue(lost.clone()).await.unwrap_err()), "LEDGER_BEHIND_CHECKPOINT");
 
+    let mut health = Health::of(&server).await;
+    health.not_serving().await;
     let accepted = run(&home, &server, &["ledger", "accept-restore"]);
     assert!(accepted.status.success(), "{}", said(&accepted));
+    health.serving().await;
     let status = api.ledger.accept_restore(AcceptRestoreRequest {}).await.unwrap_err();
     assert_eq!(reason(&status), "NOTHING_TO_ACCEPT");
     assert_eq!(reason(&api.issue(lost).await.unwrap_err()), "REQUEST_ID_TOO_OLD", "it may have been issued");

@@ -8,12 +8,9 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tonic::{Code, transport::Endpoint};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic::Code;
 
-use crate::harness::{DKGA04, Home, Server, reason, ten_kwh};
+use crate::harness::{DKGA04, Health, Home, Server, reason, ten_kwh};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -133,17 +130,15 @@ async fn a_server_whose_database_was_taken_over_stops_and_says_why() {
     let configuration = api.configuration(DKGA04).await;
     let first = ten_kwh(&configuration);
     let token = api.issue(first.clone()).await.unwrap().token;
-    let channel = Endpoint::from_shared(server.endpoint.clone()).unwrap().connect().await.unwrap();
-    let mut health =
-        HealthClient::new(channel).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
-    assert_eq!(health.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let mut health = Health::of(&server).await;
+    health.serving().await;
 
     // As a server does that no lock kept out.
     let other = Connection::open(home.path("vendkey.db")).unwrap();
     other.execute("UPDATE claim SET run = randomblob(16)", []).unwrap();
     let status = api.issue(ten_kwh(&configuration)).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "LEDGER_TAKEN_OVER"));
-    assert_eq!(health.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    health.not_serving().await;
     assert!(home.log().contains("another process has opened the database since"));
     assert_eq!(api.issue(first.clone()).await.unwrap().token, token, "replays go on");
     server.stop();

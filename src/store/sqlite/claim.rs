@@ -1,8 +1,8 @@
 //! Whether the database is still this process's: what a lock of the kernel cannot see.
 //!
-//! A lock keeps out what runs under the same kernel. Another machine that reaches the same disk, or a
-//! person who puts another file in the database's place, is found here: in each transaction, before
-//! anything is written.
+//! A lock keeps out what runs under the same kernel. Another machine that reaches the same disk, or
+//! a person who puts another file in the database's place, is found here: in each transaction,
+//! before anything is written.
 
 use rusqlite::Connection;
 
@@ -29,8 +29,9 @@ impl Claim {
         Ok(Self { run, file })
     }
 
-    /// Refuses once another process has claimed the database, or while its name is another file's. To be asked
-    /// inside a transaction that holds the write lock: nobody can come between the answer and the commit.
+    /// Refuses once another process has claimed the database, or while its name is another file's.
+    /// To be asked inside a transaction that holds the write lock: nobody can come between the
+    /// answer and the commit.
     pub(super) fn check(&self, connection: &Connection) -> Result<(), StoreError> {
         let run: [u8; 16] =
             connection.prepare_cached("SELECT run FROM claim")?.query_row([], |row| row.get(0))?;

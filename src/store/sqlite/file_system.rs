@@ -1,7 +1,8 @@
-//! On which file systems a database may be: those whose locks hold for everyone who can reach the file.
+//! On which file systems a database may be: those whose locks hold for everyone who can reach the
+//! file.
 
-/// The kind of a file system (`statfs(2)`, `f_type`) that several machines may have mounted, or whose locks
-/// are its driver's own affair.
+/// The kind of a file system (`statfs(2)`, `f_type`) that several machines may have mounted, or
+/// whose locks are its driver's own affair.
 pub(super) fn shared(kind: u64) -> Option<&'static str> {
     SHARED.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
 }

@@ -22,7 +22,8 @@ pub(super) fn write(connection: &Connection, sign: &SignOfLife) -> Result<(), St
     Ok(())
 }
 
-/// The last sign of life. In a database in which no server has lived yet it is the last record of the chain.
+/// The last sign of life. In a database in which no server has lived yet it is the last record of
+/// the chain.
 pub(super) fn last(connection: &Connection) -> Result<Option<SignOfLife>, StoreError> {
     let written = connection
         .prepare_cached("SELECT at_ms, boot_id, uptime_ms, in_doubt FROM heartbeat")?

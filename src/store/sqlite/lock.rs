@@ -1,15 +1,17 @@
 //! One process at a time: an advisory lock on the database file itself.
 //!
-//! SQLite itself would let two servers take turns, and each would pick TIDs that the other has not seen only
-//! because of that; but limits, the audit chain and the HSM's imports assume one writer.
+//! SQLite itself would let two servers take turns, and each would pick TIDs that the other has not
+//! seen only because of that; but limits, the audit chain and the HSM's imports assume one writer.
 //!
-//! The lock is the inode's, so it holds under every name of the file: symbolic links, bind mounts, other
-//! relative paths. A file with several names of its own (hard links, a mount of the file alone) is refused,
-//! since SQLite's `-wal` and `-shm` go by the name: two names would have two logs.
+//! The lock is the inode's, so it holds under every name of the file: symbolic links, bind mounts,
+//! other relative paths. A file with several names of its own (hard links, a mount of the file
+//! alone) is refused, since SQLite's `-wal` and `-shm` go by the name: two names would have two
+//! logs.
 //!
-//! It is a lock of flock(2), which on local file systems does not meet SQLite's own ones of fcntl(2). Those
-//! have a trap: closing any descriptor of a file drops all locks of fcntl(2) that the process has on it. So
-//! the descriptor here is opened before SQLite opens the file, and closed after SQLite has closed it.
+//! It is a lock of flock(2), which on local file systems does not meet SQLite's own ones of
+//! fcntl(2). Those have a trap: closing any descriptor of a file drops all locks of fcntl(2) that
+//! the process has on it. So the descriptor here is opened before SQLite opens the file, and closed
+//! after SQLite has closed it.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -34,8 +36,8 @@ impl FileIdentity {
         Self { path: path.to_owned(), device: file.dev(), inode: file.ino() }
     }
 
-    /// Says what is wrong while the name means another file, or none: what is written to this one, nobody who
-    /// goes by the name will find.
+    /// Says what is wrong while the name means another file, or none: what is written to this one,
+    /// nobody who goes by the name will find.
     pub(super) fn check_name(&self) -> Result<(), String> {
         let path = self.path.display();
         match std::fs::metadata(&self.path) {
@@ -57,7 +59,8 @@ pub(super) struct DatabaseFile {
 }
 
 impl DatabaseFile {
-    /// The file for reading beside the process that has it locked. Neither takes nor asks for the lock.
+    /// The file for reading beside the process that has it locked. Neither takes nor asks for the
+    /// lock.
     pub(super) fn look(path: &Path) -> Result<Self, OpenError> {
         Self::open(path, OpenOptions::new().read(true))
     }
@@ -84,7 +87,8 @@ impl DatabaseFile {
     }
 }
 
-/// Holds the database until dropped. The kernel lets go of it when the process dies, however it dies.
+/// Holds the database until dropped. The kernel lets go of it when the process dies, however it
+/// dies.
 #[derive(Debug)]
 pub(super) struct DatabaseLock(DatabaseFile);
 

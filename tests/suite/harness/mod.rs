@@ -1,11 +1,13 @@
 //! A server of its own for each test, on a token of its own on a tmpfs.
 
 mod certificates;
+mod health;
 mod openssl;
 mod pkcs11;
 mod server;
 
 pub use certificates::{Authority, Validity};
+pub use health::Health;
 pub use openssl::{AES_IV, AES_KEY, Administrator, Blobs, base64, openssl};
 pub use pkcs11::{key_objects, pkcs11_tool};
 pub use server::{Api, Home, Server, descriptions, issued, meter_test, reason, ten_kwh, violations};
