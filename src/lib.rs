@@ -36,6 +36,8 @@ pub mod vending;
 
 pub mod custody;
 
+pub mod acts;
+
 pub mod api;
 
 pub mod server;

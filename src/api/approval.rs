@@ -9,8 +9,6 @@ use super::{
     authentication::caller,
     four_eyes::FourEyes,
     parse::{Fields, timestamp},
-    reason::Reason,
-    refusal::Refusal,
     v1::{self, approval::State, approval_service_server::ApprovalService},
 };
 use crate::{
@@ -18,6 +16,7 @@ use crate::{
         Caller,
         approval::{self, ApprovalRefused},
     },
+    acts::{Reason, Refusal},
     store::{Approval, ApprovalId, ApprovalState, ApprovalStep, ClientId, Listing, PageRequest, Vote},
 };
 

@@ -9,8 +9,6 @@ use tonic_types::StatusExt as _;
 use super::{
     Clients, Configurations, Ledger, PublicKeys,
     four_eyes::{Approved, FourEyes, method},
-    reason::Reason,
-    refusal::Refusal,
     v1::{
         client_service_server::ClientService as _, configuration_service_server::ConfigurationService as _,
         ledger_service_server::LedgerService as _, public_key_service_server::PublicKeyService as _,
@@ -18,6 +16,7 @@ use super::{
 };
 use crate::{
     access::{Caller, approval},
+    acts::{Reason, Refusal},
     crash,
     store::{Actor, Approval, ApprovalState, ApprovalStep, NewAct, StoreError},
 };
@@ -81,7 +80,7 @@ impl Acts {
             method::LOWER_LAST_TID => nameless(self.ledger.lower_last_tid(stored.request()?).await),
             other => {
                 tracing::error!(method = other, "an approval is of a call that never waits");
-                Err(Refusal::new(Reason::Internal, "a fault of the server; its log says more").into())
+                Err(Refusal::internal().into())
             }
         }
     }
@@ -160,7 +159,7 @@ impl Stored<'_> {
     fn request<T: Message + Default>(self) -> Result<Request<T>, Status> {
         let message = T::decode(self.request).map_err(|error| {
             tracing::error!(%error, "a stored request is no request");
-            Status::from(Refusal::new(Reason::Internal, "a fault of the server; its log says more"))
+            Status::from(Refusal::internal())
         })?;
         let mut request = Request::new(message);
         request.extensions_mut().insert(self.caller);

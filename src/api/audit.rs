@@ -6,11 +6,10 @@ use tonic::{Request, Response, Status};
 
 use super::{
     parse::{Fields, timestamp},
-    reason::Reason,
-    refusal::Refusal,
     v1::{self, audit_service_server::AuditService},
 };
 use crate::{
+    acts::{Reason, Refusal},
     audit::{Entry, Line},
     envelope::PublicKey,
     store::{ClientId, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX},

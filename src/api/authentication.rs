@@ -13,9 +13,11 @@ use tonic::{Status, body::Body};
 use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
-use super::{reason::Reason, refusal::Refusal};
-use crate::access::{
-    AccessError, Attempts, Authenticator, Caller, Denied, Need, PeerCertificate, Rate, Refusals, need,
+use crate::{
+    access::{
+        AccessError, Attempts, Authenticator, Caller, Denied, Need, PeerCertificate, Rate, Refusals, need,
+    },
+    acts::{Reason, Refusal},
 };
 
 /// Puts a [`Caller`] into the extensions of every request, or answers in the service's place.

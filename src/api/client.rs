@@ -11,14 +11,13 @@ use super::{
     authentication::caller,
     four_eyes::{FourEyes, method},
     parse::{Fields, NAME_LENGTH, timestamp},
-    reason::Reason,
-    refusal::Refusal,
     rights::{limits, limits_shown, rights, rights_shown},
     token::request_id,
     v1::{self, client_service_server::ClientService, create_credential_request::Proof as WireProof},
 };
 use crate::{
-    access::{Clients as Acts, ClientsError, CredentialOrder, KeyId, NewProof},
+    access::{Clients as Acts, CredentialOrder, KeyId, NewProof},
+    acts::Refusal,
     store::{
         Client, ClientChange, ClientError, ClientId, Credential, CredentialChange, Listing, PageRequest,
     },
@@ -292,35 +291,5 @@ fn credential_shown(credential: &Credential) -> v1::Credential {
         enabled: credential.enabled,
         expire_time: credential.expires_ms.map(timestamp),
         create_time: Some(timestamp(credential.created_ms)),
-    }
-}
-
-impl From<ClientsError> for Refusal {
-    fn from(error: ClientsError) -> Self {
-        match error {
-            ClientsError::Denied(denied) => denied.into(),
-            ClientsError::Client(error) => error.into(),
-            ClientsError::Secret(error) => {
-                tracing::error!(%error, "a credential cannot be made");
-                Self::new(Reason::Internal, "a fault of the server; its log says more")
-            }
-        }
-    }
-}
-
-impl From<ClientError> for Refusal {
-    fn from(error: ClientError) -> Self {
-        let reason = match &error {
-            ClientError::NotFound(_) => Reason::ClientNotFound,
-            ClientError::CredentialNotFound(_) => Reason::CredentialNotFound,
-            ClientError::Exists(_) => Reason::NameTaken,
-            ClientError::Changed { .. } => Reason::ClientChanged,
-            ClientError::LockOut { .. } => Reason::LockOut,
-            ClientError::Store(_) => Reason::Internal,
-        };
-        match error {
-            ClientError::Store(error) => error.into(),
-            error => Self::new(reason, error.to_string()),
-        }
     }
 }

@@ -4,10 +4,10 @@
 //! limit alone would make a till without one. So is a credential of another client that vends or administers: it gives all that
 //! its client may do, and administrators do not vend.
 
-use super::{client::Clients, refusal::Refusal};
+use super::client::Clients;
 use crate::{
     access::{Caller, CredentialOrder, KeyId, NewProof},
-    api::reason::Reason,
+    acts::{Reason, Refusal},
     store::{
         AmountLimits, Client, ClientChange, ClientId, CredentialChange, Group, Kinds, Limits, Rights, Scope,
     },

@@ -10,12 +10,11 @@ use super::{
     four_eyes::{FourEyes, method},
     key_change,
     parse::{Fields, timestamp},
-    reason::Reason,
-    refusal::Refusal,
     v1::{self, configuration::State, configuration_service_server::ConfigurationService},
 };
 use crate::{
     access::{Attempts, Caller, Rate},
+    acts::{Reason, Refusal},
     envelope::{Blobs, PublicKey},
     store::{Configuration, ConfigurationId, ConfigurationState, KeyChangePair, Listing, PageRequest},
     sts::attributes::Attributes,

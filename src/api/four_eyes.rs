@@ -5,9 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 use prost::Message;
 use tonic::{Request, Status};
 
-use super::{authentication::caller, reason::Reason, refusal::Refusal};
+use super::authentication::caller;
 use crate::{
     access::{Caller, approval, need},
+    acts::{Reason, Refusal},
     clock::Clock,
     settings::AccessSettings,
     store::{Approval, ApprovalId, ApprovalRequested, ClientId, NewApproval, Store, StoreError},
@@ -102,7 +103,7 @@ impl FourEyes {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(|error| {
             tracing::error!(%error, "no randomness");
-            Refusal::new(Reason::Internal, "a fault of the server; its log says more")
+            Refusal::internal()
         })?;
         self.expire().await?;
         let now_ms = self.clock.now_ms();

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use super::{
     content,
     parse::{Fields, timestamp},
-    reason::Reason,
-    refusal::Refusal,
     token,
     v1::{self, get_issued_token_request::By},
 };
 use crate::{
     access::Caller,
+    acts::{Reason, Refusal},
     store::{Group, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, RowContent, Scope, Sequence, TokenFilter, TokenRow},
     sts::token::{Content, Payload, Token},
     vending::{IssueError, IssuedToken, Known, Vending},

@@ -5,11 +5,11 @@ use std::time::Instant;
 use super::{
     configuration::attributes,
     parse::{Fields, timestamp},
-    refusal::Refusal,
     token::{meter_number, request_id},
     v1,
 };
 use crate::{
+    acts::Refusal,
     metrics,
     store::{AllowedKeyChange, KeyChangePair},
     sts::token::key_change::SetShape,

@@ -8,11 +8,10 @@ use super::{
     authentication::caller,
     four_eyes::{FourEyes, method},
     parse::Fields,
-    reason::Reason,
-    refusal::Refusal,
     v1::{self, ledger_service_server::LedgerService},
 };
 use crate::{
+    acts::{Reason, Refusal},
     store::Seed,
     sts::{attributes::BaseDate, tid::Tid},
     vending::{RestoreError, Stop, Vending},

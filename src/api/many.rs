@@ -12,13 +12,12 @@ use tonic::{Extensions, Status, Streaming};
 
 use super::{
     authentication::Door,
-    reason::Reason,
-    refusal::{Issued, Refusal},
     token::{self, Parsed},
     v1::{self, token_result::Result as Outcome},
 };
 use crate::{
     access::{AccessError, Caller},
+    acts::{Issued, Reason, Refusal},
     vending::{Asked, IssueOrder, RecordedOrders, Vending},
 };
 
@@ -60,7 +59,7 @@ impl Asking {
 
     fn refused(&self, request_id: String, refusal: Refusal) -> v1::TokenResult {
         if let Some(door) = &self.door {
-            door.note(&self.caller, self.method, refusal.reason().text());
+            door.note(&self.caller, self.method, refusal.reason.text());
         }
         v1::TokenResult { request_id, result: Some(Outcome::Refusal(refusal.into())) }
     }

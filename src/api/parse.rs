@@ -4,7 +4,7 @@ use std::{fmt::Display, str::FromStr};
 
 use prost_types::Timestamp;
 
-use super::{reason::Reason, refusal::Refusal};
+use crate::acts::{Reason, Refusal};
 
 /// The most characters of a display name.
 pub(super) const NAME_LENGTH: usize = 200;

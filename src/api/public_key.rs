@@ -8,12 +8,11 @@ use super::{
     authentication::caller,
     four_eyes::{FourEyes, method},
     parse::{Fields, NAME_LENGTH, timestamp},
-    reason::Reason,
-    refusal::Refusal,
     v1::{self, public_key_service_server::PublicKeyService},
 };
 use crate::{
     access::Caller,
+    acts::{Reason, Refusal},
     clock::Clock,
     envelope,
     store::{Listing, NewPublicKey, PageRequest, PublicKey, PublicKeyId, Registered, Store},

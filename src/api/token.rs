@@ -16,12 +16,11 @@ use super::{
     issued, key_change,
     many::{self, Asking},
     parse::{Fields, timestamp},
-    reason::Reason,
-    refusal::Refusal,
     v1::{self, token_service_server::TokenService},
     verification,
 };
 use crate::{
+    acts::{Reason, Refusal},
     metrics,
     store::{RowContent, TokenRow},
     sts::{

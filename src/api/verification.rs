@@ -3,11 +3,11 @@
 use super::{
     content,
     parse::{Fields, timestamp},
-    refusal::Refusal,
     token::meter_number,
     v1::{self, verify_token_response::Result as Wire},
 };
 use crate::{
+    acts::Refusal,
     sts::token::{Content, Display, Payload, key_change::Section},
     vending::{Verdict, Verified, VerifyOrder, section_fields},
 };

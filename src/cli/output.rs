@@ -7,7 +7,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-use crate::api::{DESCRIPTORS, Reason};
+use crate::{acts::Reason, api::DESCRIPTORS};
 
 /// Why a command failed.
 pub(super) enum Failure {

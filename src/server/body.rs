@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep_until};
 use tonic::Status;
 
 use super::calls::busy;
-use crate::api::{Reason, Refusal};
+use crate::acts::{Reason, Refusal};
 
 /// The body of one request.
 pub(super) struct RequestBody {

@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     access::{PeerCertificate, methods},
-    api::{self, Reason, Refusal},
-    metrics,
+    acts::{Reason, Refusal},
+    api, metrics,
     settings::WireSettings,
 };
 

@@ -7,9 +7,9 @@ use super::{
     refusal::{Issued, Refusal},
 };
 use crate::{
-    access::{AccessError, Denied, approval::ApprovalRefused},
+    access::{AccessError, ClientsError, Denied, approval::ApprovalRefused},
     hsm::HsmError,
-    store::{KeyChangePairError, LimitMet, LowerRefused, Outcome, PageError, StoreError},
+    store::{ClientError, KeyChangePairError, LimitMet, LowerRefused, Outcome, PageError, StoreError},
     sts::{tid::TidRefusal, token::key_change::KeyChangeRefusal},
     vending::{EnableError, IssueError, KeyChangeRefused, Stop, Unusable, UploadError, VerifyError},
 };
@@ -79,7 +79,7 @@ impl From<StoreError> for Refusal {
             }
             StoreError::Damaged { .. } | StoreError::Corrupt { .. } | StoreError::Defect { .. } => {
                 tracing::error!(%error, "the store");
-                return internal().issued(error.outcome().into());
+                return Self::internal().issued(error.outcome().into());
             }
         };
         tracing::error!(%error, "the store");
@@ -95,7 +95,7 @@ impl From<HsmError> for Refusal {
         tracing::error!(%error, "the HSM");
         match error {
             HsmError::NotServed { .. } => Self::new(Reason::KeyClassUnsupported, error.to_string()),
-            HsmError::WrongKind { .. } | HsmError::TooMany { .. } => internal(),
+            HsmError::WrongKind { .. } | HsmError::TooMany { .. } => Self::internal(),
             HsmError::KeyMissing { .. } | HsmError::KeyAmbiguous { .. } | HsmError::KeyUntrusted { .. } => {
                 Self::new(Reason::KeyMissing, "the HSM does not hold the key as it must")
             }
@@ -196,7 +196,7 @@ impl From<IssueError> for Refusal {
             IssueError::Unusable(_) | IssueError::Hsm { .. } | IssueError::Store(_) => Reason::Internal,
             IssueError::Fault(fault) => {
                 tracing::error!(fault, "issuing");
-                return internal();
+                return Self::internal();
             }
             IssueError::Unsettled(_) => Reason::Internal,
         };
@@ -211,20 +211,19 @@ impl From<IssueError> for Refusal {
 }
 
 /// Names the limit that was met and when it ends.
-pub(super) fn limit(met: &LimitMet) -> Refusal {
+fn limit(met: &LimitMet) -> Refusal {
     let reason = if met.ends.is_some() { Reason::LimitReached } else { Reason::AmountAboveLimit };
     let refusal = Refusal::new(reason, met.to_string()).metadata("limit", met.name.clone());
     match met.ends {
-        Some(end) => {
-            let at = super::parse::timestamp(end.at_ms);
-            refusal.metadata("ends", jiff_text(at.seconds)).retry_after(end.wait)
-        }
+        Some(end) => refusal.metadata("ends", time(end.at_ms)).retry_after(end.wait),
         None => refusal,
     }
 }
 
-fn jiff_text(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
+/// To the second, in UTC.
+fn time(ms: i64) -> String {
+    let second = jiff::Timestamp::from_second(ms.div_euclid(1000));
+    second.map(|time| time.to_string()).unwrap_or_default()
 }
 
 fn stopped(stop: &Stop) -> Reason {
@@ -266,7 +265,7 @@ impl From<VerifyError> for Refusal {
             VerifyError::Store(error) => error.into(),
             VerifyError::Fault(fault) => {
                 tracing::error!(fault, "verifying");
-                internal()
+                Self::internal()
             }
         }
     }
@@ -306,7 +305,32 @@ impl From<ApprovalRefused> for Refusal {
     }
 }
 
-/// What is told of a fault of ours.
-fn internal() -> Refusal {
-    Refusal::new(Reason::Internal, "a fault of the server; its log says more")
+impl From<ClientsError> for Refusal {
+    fn from(error: ClientsError) -> Self {
+        match error {
+            ClientsError::Denied(denied) => denied.into(),
+            ClientsError::Client(error) => error.into(),
+            ClientsError::Secret(error) => {
+                tracing::error!(%error, "a credential cannot be made");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<ClientError> for Refusal {
+    fn from(error: ClientError) -> Self {
+        let reason = match &error {
+            ClientError::NotFound(_) => Reason::ClientNotFound,
+            ClientError::CredentialNotFound(_) => Reason::CredentialNotFound,
+            ClientError::Exists(_) => Reason::NameTaken,
+            ClientError::Changed { .. } => Reason::ClientChanged,
+            ClientError::LockOut { .. } => Reason::LockOut,
+            ClientError::Store(_) => Reason::Internal,
+        };
+        match error {
+            ClientError::Store(error) => error.into(),
+            error => Self::new(reason, error.to_string()),
+        }
+    }
 }
