@@ -1,6 +1,6 @@
 //! A till's limits, from outside: exactly as much passes as they say, whatever comes at once and whatever restarts.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -108,8 +108,10 @@ async fn sums_that_another_hand_lowered_lift_no_limit() {
 
     let server = Server::start(&home);
     let raised = "SELECT EXISTS (SELECT 1 FROM acts WHERE kind = 'usage.raised')";
+    let give_up = Instant::now() + Duration::from_secs(120);
     while !database.query_row(raised, (), |row| row.get::<_, bool>(0)).unwrap() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(Instant::now() < give_up, "nothing was raised");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let mut limited = Api::connect(&server.endpoint, &secret).await;
     let refused = limited.issue(ten_kwh(&configuration)).await.map_err(|status| reason(&status));

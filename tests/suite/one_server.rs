@@ -16,9 +16,23 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// The same command, ended from outside when a minute is over: a server that should have been
+/// refused must fail the test and not hold it.
+fn bounded(program: &str, home: &Home, command: &Command) -> Command {
+    let mut bounded = Command::new("timeout");
+    bounded.args(["60", program]);
+    for (name, value) in command.get_envs() {
+        bounded.env(name, value.unwrap());
+    }
+    bounded.env("VENDKEY_SERVER__ALLOW_ROOT", "true").current_dir(home.path("."));
+    bounded
+}
+
 /// Runs a command of the program on a database of this name, to its end.
 fn on(home: &Home, database: &str, arguments: &[&str]) -> Output {
-    home.command(arguments)
+    let command = home.command(arguments);
+    bounded(command.get_program().to_str().unwrap(), home, &command)
+        .args(command.get_args())
         .args(["--settings", &home.text("vendkey.toml")])
         .env("VENDKEY_STORE__PATH", database)
         .output()
@@ -33,14 +47,10 @@ fn mounted(home: &Home, from: &Path, to: &Path, database: &Path, arguments: &[&s
         return None;
     }
     let command = home.command(arguments);
-    let mut within = Command::new("unshare");
+    let mut within = bounded("unshare", home, &command);
     within.args(["-rm", "sh", "-c", "mount --bind \"$0\" \"$1\" && shift && exec \"$@\""]);
     within.args([from, to, command.get_program().as_ref()]).args(command.get_args());
-    within.args(["--settings", &home.text("vendkey.toml")]);
-    for (name, value) in command.get_envs() {
-        within.env(name, value.unwrap());
-    }
-    within.env("VENDKEY_STORE__PATH", database).env("VENDKEY_SERVER__ALLOW_ROOT", "true");
+    within.args(["--settings", &home.text("vendkey.toml")]).env("VENDKEY_STORE__PATH", database);
     Some(within.output().unwrap())
 }
 
@@ -54,8 +64,10 @@ async fn a_second_one_is_refused_under_every_name() {
     fs::create_dir(home.path("below")).unwrap();
     fs::create_dir(home.path("mount")).unwrap();
 
-    for name in ["vendkey.db", "link.db", "folder/vendkey.db", "below/../vendkey.db"] {
-        let refused = on(&home, &home.text(name), &["serve"]);
+    let absolute = ["vendkey.db", "link.db", "folder/vendkey.db", "below/../vendkey.db"];
+    let relative = ["./vendkey.db", "below/../link.db"].map(str::to_owned);
+    for name in absolute.map(|name| home.text(name)).into_iter().chain(relative) {
+        let refused = on(&home, &name, &["serve"]);
         assert!(!refused.status.success() && said(&refused).contains("is in use by process"), "{name}");
     }
     for command in [

@@ -1,5 +1,7 @@
 //! What a server says of its health.
 
+use std::time::Duration;
+
 use tonic::{Streaming, transport::Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
@@ -29,6 +31,8 @@ impl Health {
     }
 
     async fn says(&mut self, status: ServingStatus) {
-        while self.0.message().await.unwrap().unwrap().status() != status {}
+        let said = async { while self.0.message().await.unwrap().unwrap().status() != status {} };
+        // Long enough for a machine that does much else; a server that never says it fails the test.
+        tokio::time::timeout(Duration::from_secs(120), said).await.expect("health does not change");
     }
 }
