@@ -19,6 +19,7 @@ use toml::{Table, Value};
 pub use wire::{ClientAuth, ListenerSettings, TlsSettings, WireSettings};
 
 use crate::hsm::{HsmSettings, TokenSelector};
+use crate::store::DatabaseUrl;
 
 /// All settings of a server.
 #[derive(Debug, Clone)]
@@ -52,11 +53,11 @@ pub struct ServerSettings {
     pub allow_root: bool,
 }
 
-/// Where the embedded database lies.
+/// Which database, and where checkpoints are kept.
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
-    /// The SQLite file.
-    pub path: PathBuf,
+    /// The database.
+    pub url: DatabaseUrl,
     /// How many requests may wait for the ledger.
     pub queue: usize,
     /// Where the last checkpoint of the chain is kept, apart from the database.
@@ -329,12 +330,13 @@ impl<'a> Reader<'a> {
     }
 
     fn store(&mut self) -> Option<StoreSettings> {
-        let path = self.required("store.path", "vendkey.db").map(|path| self.path(&path));
+        let url = self.database();
         let queue = self.within("store.queue", 4_096, 1..=1_000_000);
         let checkpoint_file = self.text("store.checkpoint_file").map(|file| self.path(&file));
         let checkpoint_seconds = self.within("store.checkpoint_seconds", 10, 1..=3_600);
         let checkpoint_records = self.within("store.checkpoint_records", 100_000, 1..=10_000_000);
-        let path = path?;
+        let url = url?;
+        let DatabaseUrl::Sqlite(path) = &url;
         let beside = || {
             let mut file = path.as_os_str().to_owned();
             file.push(".checkpoint");
@@ -342,11 +344,31 @@ impl<'a> Reader<'a> {
         };
         Some(StoreSettings {
             checkpoint_file: checkpoint_file.unwrap_or_else(beside),
-            path,
+            url,
             queue: queue? as usize,
             checkpoint_seconds: checkpoint_seconds?,
             checkpoint_records: checkpoint_records?,
         })
+    }
+
+    /// The database: `store.url`, or `store.path` for the file of an SQLite one.
+    fn database(&mut self) -> Option<DatabaseUrl> {
+        if !self.values.contains_key("store.url") {
+            let path = self.required("store.path", "vendkey.db (or store.url)")?;
+            return Some(DatabaseUrl::Sqlite(self.path(&path)));
+        }
+        if self.values.contains_key("store.path") {
+            self.text("store.path");
+            self.fault("store.path", "cannot stand beside store.url: name the database once");
+        }
+        let text = self.text("store.url")?;
+        match text.parse() {
+            Ok(DatabaseUrl::Sqlite(path)) => Some(DatabaseUrl::Sqlite(self.path(&path.to_string_lossy()))),
+            Err(error) => {
+                self.fault("store.url", format!("{text:?} is {error}"));
+                None
+            }
+        }
     }
 
     fn vending(&mut self) -> Option<VendingSettings> {
@@ -428,7 +450,7 @@ mod tests {
     #[test]
     fn defaults_and_relative_paths() {
         let settings = parse(GOOD, &[]).unwrap();
-        assert_eq!(settings.store.path, Path::new("/etc/vendkey/vendkey.db"));
+        assert_eq!(settings.store.url, DatabaseUrl::Sqlite("/etc/vendkey/vendkey.db".into()));
         assert_eq!(settings.server.main.listen.to_string(), "127.0.0.1:7443");
         assert_eq!(settings.vending.horizon_minutes, 1440);
         assert!(settings.vending.allow_dkga02);

@@ -163,8 +163,7 @@ mod tests {
     use super::*;
     use crate::clock::BootId;
     use crate::store::{
-        ClientAct, ClientChange, CredentialChange, NewClient, NewCredential, SoftwareSealer,
-        sqlite::{SqliteSettings, SqliteStore},
+        ClientAct, ClientChange, CredentialChange, NewClient, NewCredential, SoftwareSealer, memory::Memory,
     };
 
     #[derive(Default)]
@@ -189,8 +188,7 @@ mod tests {
     }
 
     struct Scene {
-        _folder: tempfile::TempDir,
-        store: Arc<SqliteStore>,
+        store: Arc<dyn Store>,
         clock: Arc<SetClock>,
         client: ClientId,
     }
@@ -199,9 +197,8 @@ mod tests {
 
     impl Scene {
         async fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let settings = SqliteSettings::new(folder.path().join("vendkey.db"));
-            let store = Arc::new(SqliteStore::open(&settings, Arc::new(SoftwareSealer([1; 32]))).unwrap());
+            let sealer = Arc::new(SoftwareSealer([1; 32]));
+            let store: Arc<dyn Store> = Arc::new(Memory::default().open(sealer).unwrap());
             let client = ClientId::generate();
             let new = NewClient {
                 id: client,
@@ -212,7 +209,7 @@ mod tests {
                 now_ms: 0,
             };
             store.create_client(new).await.unwrap();
-            Self { _folder: folder, store, clock: Arc::default(), client }
+            Self { store, clock: Arc::default(), client }
         }
 
         async fn credential(&self, key_id: &KeyId, proof: Proof) {

@@ -9,8 +9,9 @@ use super::{Caller, Credential, CredentialError, Denied, KeyId};
 use crate::{
     clock::Clock,
     store::{
-        Client, ClientAct, ClientChange, ClientError, ClientId, Credential as StoredCredential,
-        CredentialChange, Limits, NewClient, NewCredential, Proof, Rights, Store,
+        Client, ClientAct, ClientChange, ClientError, ClientId, ClientRefusal,
+        Credential as StoredCredential, CredentialChange, Limits, NewClient, NewCredential, Proof, Rights,
+        Store,
     },
 };
 
@@ -123,7 +124,7 @@ impl Clients {
                 return Ok(old);
             }
             if *version != old.version {
-                return Err(ClientError::Changed { found: old.version }.into());
+                return Err(ClientError::from(ClientRefusal::Changed { found: old.version }).into());
             }
             if id == caller.client && (*rights != old.rights || *limits != old.limits) {
                 return Err(Denied::Own.into());
@@ -206,7 +207,8 @@ impl Clients {
         change: CredentialChange,
     ) -> Result<Option<Client>, ClientsError> {
         let found = self.store.credential(key_id.as_str()).await.map_err(ClientError::from)?;
-        let holder = found.ok_or_else(|| ClientError::CredentialNotFound(key_id.to_string()))?;
+        let holder = found.ok_or_else(|| ClientRefusal::CredentialNotFound(key_id.to_string()));
+        let holder = holder.map_err(ClientError::from)?;
         let revives = match change {
             CredentialChange::Enabled(enabled) => enabled && !holder.credential.enabled,
             CredentialChange::Expires(end) => match (end, holder.credential.expires_ms) {
@@ -232,7 +234,7 @@ impl Clients {
     }
 
     async fn client(&self, id: ClientId) -> Result<Client, ClientError> {
-        self.store.client(id).await?.ok_or(ClientError::NotFound(id))
+        Ok(self.store.client(id).await?.ok_or(ClientRefusal::NotFound(id))?)
     }
 
     fn act(&self, caller: &Caller) -> ClientAct {

@@ -9,7 +9,10 @@ use super::{
 use crate::{
     access::{AccessError, ClientsError, Denied, approval::ApprovalRefused},
     hsm::HsmError,
-    store::{ClientError, KeyChangePairError, LimitMet, LowerRefused, Outcome, PageError, StoreError},
+    store::{
+        ClientError, ClientRefusal, KeyChangePairError, KeyChangePairRefusal, LimitMet, LowerError,
+        LowerRefused, Outcome, PageError, StoreError,
+    },
     sts::{tid::TidRefusal, token::key_change::KeyChangeRefusal},
     vending::{EnableError, IssueError, KeyChangeRefused, Stop, Unusable, UploadError, VerifyError},
 };
@@ -274,9 +277,20 @@ impl From<VerifyError> for Refusal {
 impl From<KeyChangePairError> for Refusal {
     fn from(error: KeyChangePairError) -> Self {
         match error {
-            KeyChangePairError::NotFound(id) => Unusable::NotFound(id).into(),
-            KeyChangePairError::WrongState(state) => Unusable::from(state).into(),
+            KeyChangePairError::Refused(KeyChangePairRefusal::NotFound(id)) => Unusable::NotFound(id).into(),
+            KeyChangePairError::Refused(KeyChangePairRefusal::WrongState(state)) => {
+                Unusable::from(state).into()
+            }
             KeyChangePairError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LowerError> for Refusal {
+    fn from(error: LowerError) -> Self {
+        match error {
+            LowerError::Refused(refused) => refused.into(),
+            LowerError::Store(error) => error.into(),
         }
     }
 }
@@ -289,7 +303,6 @@ impl From<LowerRefused> for Refusal {
                 Self::fields(Reason::InvalidFields, vec![("last_tid".to_owned(), error.to_string())])
             }
             LowerRefused::Issued { .. } => Self::new(Reason::TidIssued, error.to_string()),
-            LowerRefused::Store(error) => error.into(),
         }
     }
 }
@@ -320,17 +333,22 @@ impl From<ClientsError> for Refusal {
 
 impl From<ClientError> for Refusal {
     fn from(error: ClientError) -> Self {
-        let reason = match &error {
-            ClientError::NotFound(_) => Reason::ClientNotFound,
-            ClientError::CredentialNotFound(_) => Reason::CredentialNotFound,
-            ClientError::Exists(_) => Reason::NameTaken,
-            ClientError::Changed { .. } => Reason::ClientChanged,
-            ClientError::LockOut { .. } => Reason::LockOut,
-            ClientError::Store(_) => Reason::Internal,
-        };
         match error {
+            ClientError::Refused(refusal) => refusal.into(),
             ClientError::Store(error) => error.into(),
-            error => Self::new(reason, error.to_string()),
         }
+    }
+}
+
+impl From<ClientRefusal> for Refusal {
+    fn from(refusal: ClientRefusal) -> Self {
+        let reason = match &refusal {
+            ClientRefusal::NotFound(_) => Reason::ClientNotFound,
+            ClientRefusal::CredentialNotFound(_) => Reason::CredentialNotFound,
+            ClientRefusal::Exists(_) => Reason::NameTaken,
+            ClientRefusal::Changed { .. } => Reason::ClientChanged,
+            ClientRefusal::LockOut { .. } => Reason::LockOut,
+        };
+        Self::new(reason, refusal.to_string())
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     access::{Clients as Acts, CredentialOrder, KeyId, NewProof},
     acts::Refusal,
     store::{
-        Client, ClientChange, ClientError, ClientId, Credential, CredentialChange, Listing, PageRequest,
+        Client, ClientChange, ClientId, ClientRefusal, Credential, CredentialChange, Listing, PageRequest,
     },
 };
 
@@ -98,7 +98,7 @@ impl ClientService for Clients {
     ) -> Result<Response<v1::Client>, Status> {
         let id = client_name(&request.into_inner().name)?;
         let found = self.acts.store().client(id).await.map_err(Refusal::from)?;
-        let found = found.ok_or_else(|| Refusal::from(ClientError::NotFound(id)))?;
+        let found = found.ok_or_else(|| Refusal::from(ClientRefusal::NotFound(id)))?;
         Ok(Response::new(shown(&found)))
     }
 
@@ -186,7 +186,7 @@ impl ClientService for Clients {
         let page = PageRequest::new(Listing::Credentials, page_size, &page_token).map_err(Refusal::from)?;
         let store = self.acts.store();
         if store.client(client).await.map_err(Refusal::from)?.is_none() {
-            return Err(Refusal::from(ClientError::NotFound(client)).into());
+            return Err(Refusal::from(ClientRefusal::NotFound(client)).into());
         }
         let page = store.list_credentials(client, page).await.map_err(Refusal::from)?;
         Ok(Response::new(v1::ListCredentialsResponse {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::record::Act;
 use crate::id::ClientId;
 
 /// Whose act it is.
@@ -29,4 +30,30 @@ pub struct NewAct {
     pub details: BTreeMap<&'static str, String>,
     /// When.
     pub now_ms: i64,
+}
+
+impl NewAct {
+    /// The act as its record holds it.
+    pub fn entry(&self) -> Act {
+        let (actor, credential) = match &self.actor {
+            Actor::Local => (None, None),
+            Actor::Client { client, credential } => (Some(client.to_bytes()), Some(credential.clone())),
+        };
+        Act { kind: self.kind.to_owned(), actor, credential, details: self.details_text() }
+    }
+
+    /// The details as JSON: names in order, every value a text.
+    pub fn details_text(&self) -> String {
+        // Texts always have a JSON form.
+        serde_json::to_string(&self.details).unwrap_or_default()
+    }
+}
+
+/// What a decision comes to: a row as it is to be from now on, and the act that tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change<T> {
+    /// The row.
+    pub row: T,
+    /// What goes on record with it.
+    pub act: NewAct,
 }

@@ -181,12 +181,8 @@ fn token_entry(wire: TokenWire) -> Result<TokenEntry, LineError> {
         client: bytes(&wire.client, "client")?,
         credential: wire.credential,
         request_id: bytes(&wire.request_id, "request_id")?,
-        kind: match wire.kind {
-            1 => TokenKind::Sequenced,
-            2 => TokenKind::Fixed,
-            3 => TokenKind::KeyChange,
-            _ => return Err(LineError("kind is 1, 2 or 3".into())),
-        },
+        kind: TokenKind::try_from(i64::from(wire.kind))
+            .map_err(|error| LineError(format!("kind: {error}")))?,
         configuration: wire.configuration.map(|text| bytes(&text, "configuration")).transpose()?,
         base_date: wire.base_date,
         tid: wire.tid,

@@ -9,15 +9,20 @@
 
 mod act;
 mod checkpoint;
+mod end;
 mod line;
 mod record;
 mod subject;
 mod verification;
 
-pub use act::{Actor, NewAct};
+pub use act::{Actor, Change, NewAct};
 pub use checkpoint::{Checkpoint, CheckpointError, Head, SignedCheckpoint};
+pub use end::ChainEnd;
 pub use line::{Line, LineError};
-pub use record::{Act, ChainId, Entry, Hash, KeyChangeBits, RESTORE_ACCEPTED, Record, TokenEntry, TokenKind};
+pub use record::{
+    Act, ChainId, Entry, Hash, KeyChangeBits, RESTORE_ACCEPTED, Record, TokenEntry, TokenKind,
+    UnknownTokenKind,
+};
 pub(crate) use subject::commitment;
 pub use subject::{Salt, SaltSource, Subject};
 pub use verification::{Fault, Outcome, Verification};

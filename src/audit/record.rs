@@ -72,6 +72,22 @@ pub enum TokenKind {
     KeyChange = 3,
 }
 
+impl TryFrom<i64> for TokenKind {
+    type Error = UnknownTokenKind;
+
+    fn try_from(code: i64) -> Result<Self, UnknownTokenKind> {
+        [Self::Sequenced, Self::Fixed, Self::KeyChange]
+            .into_iter()
+            .find(|kind| *kind as i64 == code)
+            .ok_or(UnknownTokenKind)
+    }
+}
+
+/// A number that is the code of no kind of row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a kind is 1, 2 or 3")]
+pub struct UnknownTokenKind;
+
 /// What a key-change row has beyond the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyChangeBits {

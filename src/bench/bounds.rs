@@ -25,9 +25,9 @@ use crate::{
     },
     settings::Settings,
     store::{
-        Actor, Begun, ClientId, ConfigurationId, Content, FinishedState, ImportedFields, Limits, NewClient,
-        NewConfiguration, NewCredential, NewToken, Proof, PublicKeyId, Rights, SoftwareSealer, Store,
-        sqlite::{SqliteSettings, SqliteStore},
+        self, Actor, Begun, ClientId, ConfigurationId, Content, DatabaseSettings, DatabaseUrl, FinishedState,
+        ImportedFields, Limits, NewClient, NewConfiguration, NewCredential, NewToken, Proof, PublicKeyId,
+        Rights, SoftwareSealer, Store,
     },
     sts::{
         amount::UnitAmount,
@@ -143,11 +143,17 @@ const COMMIT: usize = 16 * 1024;
 /// Writes and syncs on the database's disk, one after another, into a file that has its length, as the log of a database has: no token is
 /// answered sooner than one of them takes.
 pub(super) fn disk(settings: &Settings, window: Duration) -> std::io::Result<Measured> {
-    let path = settings.store.path.with_extension("bench-sync");
+    let path = beside(settings, "bench-sync");
     let syncs = syncs(&path, window);
     // What is not there need not go.
     let _ = std::fs::remove_file(path);
     syncs
+}
+
+/// A file beside the server's database.
+fn beside(settings: &Settings, name: &str) -> PathBuf {
+    let DatabaseUrl::Sqlite(path) = &settings.store.url;
+    path.with_extension(name)
 }
 
 fn syncs(path: &Path, window: Duration) -> std::io::Result<Measured> {
@@ -208,7 +214,7 @@ pub(super) struct Grown {
 struct Database {
     rows: Rows,
     // In the order in which they end.
-    store: SqliteStore,
+    store: Arc<dyn Store>,
     _files: Files,
 }
 
@@ -224,18 +230,19 @@ impl Drop for Files {
 impl Database {
     /// Makes it beside the server's, with so many rows.
     async fn with(settings: &Settings, name: &str, rows: u64) -> Result<Self, BenchError> {
-        let path = settings.store.path.with_extension(name);
+        let path = beside(settings, name);
         remove(&path);
         let sealer = Arc::new(SoftwareSealer([7; 32]));
-        let store = SqliteStore::open(&SqliteSettings::new(&path), sealer).map_err(fault)?;
-        let database = Self { rows: Rows::new(&store).await?, store, _files: Files(path) };
-        database.rows.record(&database.store, Until::Rows(rows)).await?;
+        let store =
+            store::open(&DatabaseSettings::new(DatabaseUrl::Sqlite(path.clone())), sealer).map_err(fault)?;
+        let database = Self { rows: Rows::new(store.as_ref()).await?, store, _files: Files(path) };
+        database.rows.record(database.store.as_ref(), Until::Rows(rows)).await?;
         Ok(database)
     }
 
     /// Rows in a second.
     async fn rate(&self, window: Duration) -> Result<f64, BenchError> {
-        self.rows.record(&self.store, Until::Time(window)).await
+        self.rows.record(self.store.as_ref(), Until::Time(window)).await
     }
 }
 
@@ -268,7 +275,7 @@ const CREDENTIAL: &str = "bench";
 const NOW_MS: i64 = 1_795_298_400_000;
 
 impl Rows {
-    async fn new(store: &SqliteStore) -> Result<Self, BenchError> {
+    async fn new(store: &dyn Store) -> Result<Self, BenchError> {
         let (client, now_ms) = (ClientId::generate(), NOW_MS);
         let new = NewClient {
             id: client,
@@ -340,7 +347,7 @@ impl Rows {
     }
 
     /// Rows in a second.
-    async fn record(&self, store: &SqliteStore, until: Until) -> Result<f64, BenchError> {
+    async fn record(&self, store: &dyn Store, until: Until) -> Result<f64, BenchError> {
         let (start, done) = (Instant::now(), AtomicU64::new(0));
         let go_on = || match until {
             Until::Time(window) => start.elapsed() < window,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{self, Failure};
-use crate::{custody::checkpoint_file, settings::Settings, store::sqlite};
+use crate::{custody::checkpoint_file, settings::Settings, store};
 
 #[derive(Args)]
 #[command(after_help = "Example: vendkey backup --settings vendkey.toml --out /backup/2026-11-22
@@ -31,7 +31,7 @@ impl Arguments {
         let kept = checkpoint_file::read(&settings.store.checkpoint_file).map_err(|error| {
             Failure::file("store.checkpoint_file", &settings.store.checkpoint_file, &error)
         })?;
-        sqlite::copy(&settings.store.path, &database).map_err(|error| Failure::text(error.to_string()))?;
+        store::copy(&settings.store.url, &database).map_err(|error| Failure::text(error.to_string()))?;
         let checkpoint = match kept {
             Some(text) => {
                 checkpoint_file::write(&checkpoint, &text).map_err(failure)?;

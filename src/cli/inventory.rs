@@ -10,7 +10,7 @@ use crate::{
     custody::{self, Finding, Inventory},
     hsm::Hsm,
     settings::Settings,
-    store::sqlite,
+    store,
 };
 
 #[derive(Args)]
@@ -32,7 +32,7 @@ impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = Settings::load(&self.settings).map_err(|error| Failure::usage(error.to_string()))?;
         let hsm = Hsm::start(settings.hsm).map_err(|error| Failure::text(error.to_string()))?;
-        let rows = sqlite::all_configurations(&settings.store.path, Arc::new(hsm.clone()));
+        let rows = store::all_configurations(&settings.store.url, Arc::new(hsm.clone()));
         let rows = rows.map_err(|error| Failure::text(error.to_string()))?;
         super::calling(async {
             let inventory = custody::take(&hsm, rows).await;

@@ -20,9 +20,8 @@ use crate::{
     hsm,
     settings::Settings,
     store::{
-        Actor, Client, ClientAct, ClientChange, ClientError, ClientId, Limits, Listing, NewClient,
-        NewCredential, PageRequest, Proof, Rights, Store, StoreError,
-        sqlite::{SqliteSettings, SqliteStore},
+        self, Actor, Client, ClientAct, ClientChange, ClientError, ClientId, DatabaseSettings, Limits,
+        Listing, NewClient, NewCredential, PageRequest, Proof, Rights, Store, StoreError,
     },
 };
 
@@ -62,10 +61,10 @@ impl Arguments {
         let hsm = hsm::Hsm::start(settings.hsm.clone()).map_err(|error| Failure::text(error.to_string()))?;
         let store = self.open_store(&settings, &hsm)?;
         super::calling(async {
-            enough(&administrators, &keepers(&store).await?, settings.access.approvals)?;
-            println!("{}", output::fields([("database", settings.store.path.display().to_string())]));
+            enough(&administrators, &keepers(store.as_ref()).await?, settings.access.approvals)?;
+            println!("{}", output::fields([("database", settings.store.url.to_string())]));
             for one in &administrators {
-                let outcome = administrator(&store, one).await?;
+                let outcome = administrator(store.as_ref(), one).await?;
                 println!("administrator {}: {} ({outcome})", one.name, one.file.display());
             }
             Ok(())
@@ -86,20 +85,18 @@ impl Arguments {
         Ok(vec![Administrator { name: "administrator".to_owned(), file }])
     }
 
-    fn open_store(&self, settings: &Settings, hsm: &hsm::Hsm) -> Result<SqliteStore, Failure> {
-        let path = &settings.store.path;
-        let (sqlite, sealer) = (SqliteSettings::new(path), Arc::new(hsm.clone()));
+    fn open_store(&self, settings: &Settings, hsm: &hsm::Hsm) -> Result<Arc<dyn Store>, Failure> {
+        let url = &settings.store.url;
+        let (database, sealer) = (DatabaseSettings::new(url.clone()), Arc::new(hsm.clone()));
         let opened = if self.seal_rows {
-            SqliteStore::open_and_seal(&sqlite, sealer).map(|(store, sealed)| {
+            store::open_and_seal(&database, sealer).map(|(store, sealed)| {
                 eprintln!("{sealed} rows were sealed as they are");
                 store
             })
         } else {
-            SqliteStore::open(&sqlite, sealer)
+            store::open(&database, sealer)
         };
-        opened.map_err(|error| {
-            Failure::text(format!("the database {} cannot be opened: {error}", path.display()))
-        })
+        opened.map_err(|error| Failure::text(format!("the database {url} cannot be opened: {error}")))
     }
 }
 

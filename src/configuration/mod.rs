@@ -1,20 +1,22 @@
 //! Configurations as they are stored: immutable but for their state and what the import adds.
 
+mod destruction;
+mod import;
 mod key_change;
 mod public_key;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairError};
-pub use public_key::{NewPublicKey, PublicKey, Registered};
+pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairRefusal, allow, forbid};
+pub use public_key::{NewPublicKey, PublicKey, Registered, register};
 
-use crate::audit::Actor;
+use crate::audit::{Actor, Change, NewAct};
 use crate::id::{ClientId, ConfigurationId, PublicKeyId};
-use crate::store::StoreError;
 use crate::sts::attributes::Attributes;
 
 /// Where a configuration stands in its life.
@@ -182,8 +184,8 @@ pub struct Configuration {
     pub updated_ms: i64,
     /// From when on its keys are destroyed, if that is scheduled; when they were seen to be gone, if it is destroyed.
     pub destroy_ms: Option<i64>,
-    /// Its keys may be gone already: there is no way back.
-    pub destroy_begun: bool,
+    /// When the destruction of its keys began: they may be gone, and there is no way back.
+    pub destroy_begun_ms: Option<i64>,
 }
 
 impl Configuration {
@@ -191,7 +193,64 @@ impl Configuration {
     pub fn is_servable(&self) -> bool {
         self.unservable.is_empty()
     }
+
+    /// Whether its keys may be gone already.
+    pub fn destroy_begun(&self) -> bool {
+        self.destroy_begun_ms.is_some()
+    }
+
+    /// Enables or disables it. `None`: it is so already.
+    ///
+    /// # Errors
+    /// [`ConfigurationRefusal::WrongState`] unless it is enabled or disabled, [`ConfigurationRefusal::NotServable`].
+    pub fn set_enabled(&self, enabled: bool, actor: Actor, now_ms: i64) -> Transition {
+        let wanted = if enabled { ConfigurationState::Enabled } else { ConfigurationState::Disabled };
+        match self.state {
+            ConfigurationState::Enabled | ConfigurationState::Disabled => {}
+            state => return Err(ConfigurationRefusal::WrongState { state }),
+        }
+        if enabled && (!self.is_servable() || self.kcv.is_none()) {
+            return Err(self.not_servable());
+        }
+        if self.state == wanted {
+            return Ok(None);
+        }
+        let kind = if enabled { "configuration.enabled" } else { "configuration.disabled" };
+        let row = Self { state: wanted, updated_ms: now_ms, ..self.clone() };
+        Ok(Some(row.told(kind, [], actor, now_ms)))
+    }
+
+    /// Nothing issues without a check value that the HSM has confirmed.
+    fn not_servable(&self) -> ConfigurationRefusal {
+        let no_key = Warning {
+            code: "NO_KEY_CHECK_VALUE".into(),
+            message: "the HSM has not confirmed its key".into(),
+        };
+        let reasons = if self.is_servable() { vec![no_key] } else { self.unservable.clone() };
+        ConfigurationRefusal::NotServable { reasons }
+    }
+
+    /// The row as it is to be, with the act that tells of it.
+    fn told<const N: usize>(
+        self,
+        kind: &'static str,
+        details: [(&'static str, String); N],
+        actor: Actor,
+        now_ms: i64,
+    ) -> Change<Self> {
+        let mut details = BTreeMap::from(details);
+        details.insert("configuration", self.id.to_string());
+        Change { row: self, act: NewAct { kind, actor, details, now_ms } }
+    }
+
+    /// The key check value as hex, for the record; empty where there is none.
+    fn kcv_text(&self) -> String {
+        self.kcv.map(hex::encode).unwrap_or_default()
+    }
 }
+
+/// A configuration as it is to be, or `None` where it is so already.
+pub type Transition = Result<Option<Change<Configuration>>, ConfigurationRefusal>;
 
 /// What was found when an import began.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,17 +281,6 @@ pub enum ConfigurationRefusal {
         /// The state in which it is.
         state: ConfigurationState,
     },
-}
-
-/// A refusal or a failure.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ConfigurationError {
-    /// The configuration does not take it.
-    #[error(transparent)]
-    Refused(#[from] ConfigurationRefusal),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The public keys of those who may sign uploads.
 
-use crate::audit::Actor;
+use crate::audit::{Actor, Change, NewAct};
 use crate::id::{ClientId, PublicKeyId};
 
 /// A public key to register, parsed and checked by the caller.
@@ -56,4 +56,44 @@ pub enum Registered {
     New(PublicKey),
     /// It is registered already, as this row, which is left as it is.
     Existing(PublicKey),
+}
+
+/// Registers a key that is unknown.
+pub fn register(new: &NewPublicKey) -> Change<PublicKey> {
+    let row = PublicKey {
+        id: new.id,
+        owner: new.owner,
+        display_name: new.display_name.clone(),
+        spki: new.spki.clone(),
+        fingerprint: new.fingerprint,
+        bits: new.bits,
+        enabled: new.enabled,
+        created_ms: new.now_ms,
+        updated_ms: new.now_ms,
+    };
+    let details = [
+        ("public_key", new.id.to_string()),
+        ("display_name", new.display_name.clone()),
+        ("fingerprint", hex::encode(new.fingerprint)),
+        ("owner", new.owner.to_string()),
+    ];
+    let act = NewAct {
+        kind: "public_key.registered",
+        actor: new.actor.clone(),
+        details: details.into(),
+        now_ms: new.now_ms,
+    };
+    Change { row, act }
+}
+
+impl PublicKey {
+    /// Enables or disables it. `None`: it is so already.
+    pub fn set_enabled(&self, enabled: bool, actor: Actor, now_ms: i64) -> Option<Change<Self>> {
+        let kind = if enabled { "public_key.enabled" } else { "public_key.disabled" };
+        let details = [("public_key", self.id.to_string())].into();
+        (self.enabled != enabled).then(|| Change {
+            row: Self { enabled, updated_ms: now_ms, ..self.clone() },
+            act: NewAct { kind, actor, details, now_ms },
+        })
+    }
 }

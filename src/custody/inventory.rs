@@ -98,7 +98,7 @@ async fn look(
         ConfigurationState::Destroyed if any => return Ok(Finding::NotGone),
         ConfigurationState::Destroyed => return Ok(Finding::Gone),
         // Under way: there or not.
-        _ if row.destroy_begun => return Ok(Finding::Gone),
+        _ if row.destroy_begun() => return Ok(Finding::Gone),
         _ => {}
     }
     let Some(key) = vending_key(row) else {

@@ -14,10 +14,7 @@ use crate::{
     crash,
     hsm::{HsmError, KeySizes, OwnKey, OwnKeys, Role},
     settings::{Settings, StoreSettings},
-    store::{
-        Actor, NewAct, NoSeal, Sealer, Store as _, StoreError,
-        sqlite::{OpenError, Resealing, SqliteSettings, SqliteStore},
-    },
+    store::{self, Actor, DatabaseSettings, NewAct, NoSeal, OpenError, Resealing, Sealer, Store, StoreError},
     vending::{Stop, behind},
 };
 
@@ -72,9 +69,9 @@ pub async fn rotate(settings: &Settings, role: Role, sizes: KeySizes) -> Result<
     };
     let keys = Arc::new(OwnKeys::open(&settings.hsm)?);
     // The database is taken before a key is made: while a server has it, nothing is begun.
-    let database = SqliteSettings::new(settings.store.path.clone());
+    let database = DatabaseSettings::new(settings.store.url.clone());
     if role == Role::RowSeal {
-        let database = Resealing::begin(database)?;
+        let database = Resealing::begin(&database)?;
         let rotated = two_generations(&keys, role, sizes)?;
         let [old, new] = [&rotated.old, &rotated.new].map(|key| Arc::new(RowSealKey::of(&keys, key)));
         database.reseal(old, new, &rotated.act(act))?;
@@ -84,12 +81,12 @@ pub async fn rotate(settings: &Settings, role: Role, sizes: KeySizes) -> Result<
         [one] => Arc::new(RowSealKey::of(&keys, one)),
         _ => return Err(HsmError::RotationUnfinished(Role::RowSeal).into()),
     };
-    let store = SqliteStore::open(&database, seals)?;
+    let store = store::open(&database, seals)?;
     let rotated = two_generations(&keys, role, sizes)?;
-    store.record_once(rotated.act(act)).await?;
+    store.record_act_once(rotated.act(act)).await?;
     crash::point("rotate-after-act");
     if role == Role::Audit {
-        hand_over(&keys, &store, &settings.store, &rotated).await?;
+        hand_over(&keys, store.as_ref(), &settings.store, &rotated).await?;
     }
     retire(&keys, rotated)
 }
@@ -118,7 +115,7 @@ fn retire(keys: &OwnKeys, rotated: Rotated) -> Result<Rotated, RotationError> {
 /// old key can so follow to the new one.
 async fn hand_over(
     keys: &OwnKeys,
-    store: &SqliteStore,
+    store: &dyn Store,
     settings: &StoreSettings,
     rotated: &Rotated,
 ) -> Result<(), RotationError> {

@@ -6,14 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::usage::{DAY_MS, day_of};
 use super::{RowContent, Sequence, TokenFilter, TokenRow};
 use crate::access::limits::Amount;
 use crate::access::rights::TokenKind;
 use crate::id::ClientId;
 use crate::sts::attributes::EncryptionAlgorithm;
 use crate::sts::token::Content;
-
-const DAY_MS: i64 = 86_400_000;
 
 /// The kind of what transfers no credit and is no management token.
 pub const KEY_CHANGE: &str = "key_change";
@@ -77,7 +76,7 @@ pub struct CountedDay {
 impl CountedDay {
     /// The day (UTC) of an instant, of which nothing is counted yet.
     pub fn of(now_ms: i64) -> Self {
-        Self { day: now_ms.div_euclid(DAY_MS), after: None, sums: BTreeMap::new() }
+        Self { day: day_of(now_ms), after: None, sums: BTreeMap::new() }
     }
 
     /// The day, counted from 1970.

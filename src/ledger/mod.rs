@@ -4,9 +4,13 @@
 //! answer is encrypted again through the HSM, digit for digit. A key-change set holds parts of a new key even in the
 //! clear, so its row keeps only what the set is derived from.
 
+mod batch;
 mod counted;
+mod fields;
+mod floors;
 mod query;
 mod seed;
+mod usage;
 mod verification;
 
 use std::fmt;
@@ -15,17 +19,22 @@ use std::time::Instant;
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use batch::{Batch, Decision, Facts, Issued, Told};
 pub use counted::{CountedDay, KEY_CHANGE, Sum, SumMismatch};
+pub use fields::{ContentFields, Foreign, RowFields};
+pub use floors::Floors;
 pub use query::{TokenFilter, TokenPage};
-pub use seed::{AcceptedRestore, LowerRefused, Seed};
+pub use seed::{AcceptedRestore, LastTids, LowerRefused, Seed, lowerable};
+pub use usage::{Alarm, Day, USUAL_DAYS, day_of, usual};
 pub use verification::{
     Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
+    client_failures_from, meter_failures_from, wait,
 };
 
 use crate::access::limits::LimitMet;
+use crate::audit::TokenKind;
 use crate::configuration::ConfigurationState;
 use crate::id::{ClientId, ConfigurationId};
-use crate::store::{Outcome, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::{Tid, TidRefusal, TidWindow};
@@ -39,6 +48,11 @@ impl Sequence {
     /// A number as it came from outside. `None` unless positive.
     pub fn new(number: i64) -> Option<Self> {
         (number > 0).then_some(Self(number))
+    }
+
+    /// The number of the row whose record has this position, which is positive.
+    pub(crate) fn of_position(position: u64) -> Self {
+        Self(i64::try_from(position).unwrap_or(i64::MAX))
     }
 
     /// The number.
@@ -160,7 +174,7 @@ pub struct TokenRow {
     pub content: RowContent,
 }
 
-/// What a ledger row records.
+/// The content of a row of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowContent {
     /// A credit or management token.
@@ -203,6 +217,15 @@ pub enum RowContent {
 }
 
 impl RowContent {
+    /// Which kind of row it is.
+    pub fn kind(&self) -> TokenKind {
+        match self {
+            RowContent::Sequenced { .. } => TokenKind::Sequenced,
+            RowContent::Fixed { .. } => TokenKind::Fixed,
+            RowContent::KeyChange { .. } => TokenKind::KeyChange,
+        }
+    }
+
     /// The configuration whose key encrypts the token, if one was named.
     pub fn configuration(&self) -> Option<ConfigurationId> {
         match self {
@@ -265,25 +288,4 @@ pub enum Refused {
     /// The client's limits leave no room for it.
     #[error(transparent)]
     Limit(#[from] LimitMet),
-}
-
-/// A refusal or a failure.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum LedgerError {
-    /// The rules of the ledger refuse it.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl LedgerError {
-    /// Whether the token may be on record nevertheless.
-    pub fn outcome(&self) -> Outcome {
-        match self {
-            LedgerError::Refused(_) => Outcome::NotDone,
-            LedgerError::Store(error) => error.outcome(),
-        }
-    }
 }

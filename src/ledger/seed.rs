@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::audit::Actor;
-use crate::store::StoreError;
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
@@ -39,9 +38,6 @@ pub enum LowerRefused {
         /// The highest TID of a token.
         issued: Tid,
     },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Accepting a database that lost commits.
@@ -59,4 +55,48 @@ pub struct AcceptedRestore {
     pub details: BTreeMap<&'static str, String>,
     /// When.
     pub now_ms: i64,
+}
+
+/// What is known of a meter's TIDs under a base date.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastTids {
+    /// The last TID: the highest that a token had, or the one that was seeded or lowered to.
+    pub last: Option<Tid>,
+    /// The highest that a token had, whatever was seeded.
+    pub issued: Option<Tid>,
+}
+
+/// The last TID as it is, if it may become this one: never below that of a token.
+///
+/// # Errors
+/// [`LowerRefused`].
+pub fn lowerable(known: LastTids, to: Tid) -> Result<Tid, LowerRefused> {
+    let last = known.last.ok_or(LowerRefused::MeterNotFound)?;
+    if last < to {
+        return Err(LowerRefused::NotLower { last });
+    }
+    match known.issued.filter(|issued| *issued > to) {
+        Some(issued) => Err(LowerRefused::Issued { issued }),
+        None => Ok(last),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tid(value: u32) -> Tid {
+        Tid::new(value).unwrap()
+    }
+
+    #[test]
+    fn never_below_a_token_and_never_up() {
+        let known = |last, issued: Option<u32>| LastTids { last: Some(tid(last)), issued: issued.map(tid) };
+        assert_eq!(lowerable(LastTids::default(), tid(7)), Err(LowerRefused::MeterNotFound));
+        assert_eq!(lowerable(known(9, None), tid(10)), Err(LowerRefused::NotLower { last: tid(9) }));
+        assert_eq!(lowerable(known(9, Some(5)), tid(4)), Err(LowerRefused::Issued { issued: tid(5) }));
+        assert_eq!(lowerable(known(9, Some(5)), tid(5)), Ok(tid(9)));
+        assert_eq!(lowerable(known(9, Some(9)), tid(9)), Ok(tid(9)), "what is so stays so");
+        assert_eq!(lowerable(known(9, None), tid(0)), Ok(tid(9)));
+    }
 }

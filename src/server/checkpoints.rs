@@ -160,16 +160,16 @@ impl Checkpoints {
             Ok(report) => report,
             Err(error) => return tracing::warn!(%error, "the seals of rows cannot be checked"),
         };
-        self.guard.rows_changed(report.roll_broken);
+        self.guard.rows_changed(report.rows_missing);
         if report == self.seals {
             return;
         }
-        if !report.forged.is_empty() || report.roll_broken {
+        if !report.forged.is_empty() || report.rows_missing {
             let rows = report.forged.join(", ");
             metrics::alarm("rows_forged", "");
             tracing::error!(
                 rows,
-                taken_out_or_put_back = report.roll_broken,
+                taken_out_or_put_back = report.rows_missing,
                 "rows that decide were changed by another hand"
             );
             let act = NewAct {
@@ -177,7 +177,7 @@ impl Checkpoints {
                 actor: Actor::Local,
                 details: BTreeMap::from([
                     ("rows", rows),
-                    ("taken_out_or_put_back", report.roll_broken.to_string()),
+                    ("taken_out_or_put_back", report.rows_missing.to_string()),
                 ]),
                 now_ms: self.guard.now_ms(),
             };

@@ -41,7 +41,7 @@ use crate::{
     hsm::{Hsm, HsmError, VendingKeys},
     selftest,
     settings::Settings,
-    store::{Store, sqlite},
+    store::{self, DatabaseSettings, Store},
     vending::{IssueGuard, Vending},
 };
 
@@ -56,7 +56,7 @@ pub enum ServeError {
     Hsm(#[from] HsmError),
     /// The database cannot be used.
     #[error("the store cannot be used: {0}")]
-    Store(#[from] sqlite::OpenError),
+    Store(#[from] store::OpenError),
     /// The checkpoints of the chain cannot be read.
     #[error("the chain cannot be examined: {0}")]
     Chain(String),
@@ -88,12 +88,12 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     }
     let hsm = Hsm::start(settings.hsm.clone())?;
     tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
-    let store = sqlite::SqliteSettings {
-        alarm_pace: settings.access.alarm_pace,
+    let database = DatabaseSettings {
+        url: settings.store.url.clone(),
         queue: settings.store.queue,
-        ..sqlite::SqliteSettings::new(settings.store.path.clone())
+        alarm_pace: settings.access.alarm_pace,
     };
-    let store: Arc<dyn Store> = Arc::new(sqlite::SqliteStore::open(&store, Arc::new(hsm.clone()))?);
+    let store = store::open(&database, Arc::new(hsm.clone()))?;
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

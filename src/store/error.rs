@@ -2,6 +2,10 @@
 
 use thiserror::Error;
 
+use crate::access::client::ClientRefusal;
+use crate::configuration::{ConfigurationRefusal, KeyChangePairRefusal};
+use crate::ledger::{LowerRefused, Refused};
+
 /// Whether an act that failed may have happened nevertheless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -108,5 +112,69 @@ impl StoreError {
                 | StoreError::NoSeal { .. }
                 | StoreError::Closed { .. }
         )
+    }
+
+    /// Whether a failure concerns the database as a whole: nothing in the same transaction can be trusted to be kept.
+    pub(crate) fn spoils_transaction(&self) -> bool {
+        match self {
+            StoreError::Full { .. }
+            | StoreError::Unavailable { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::TakenOver { .. }
+            | StoreError::Closed { .. } => true,
+            StoreError::Busy
+            | StoreError::DeadlinePassed
+            | StoreError::Corrupt { .. }
+            | StoreError::Forged { .. }
+            | StoreError::NoSeal { .. }
+            | StoreError::Defect { .. } => false,
+        }
+    }
+
+    /// The same failure as one of the whole transaction: something was written before it that must not stay.
+    pub(crate) fn spoiling(self) -> Self {
+        if self.spoils_transaction() {
+            return self;
+        }
+        StoreError::Unavailable { reason: self.to_string(), outcome: Outcome::NotDone }
+    }
+}
+
+/// Declares what is either a refusal of the rules or a failure of the store.
+macro_rules! refused_or_failed {
+    ($($(#[$doc:meta])* $name:ident($refusal:ty);)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Error)]
+        pub enum $name {
+            /// The rules refuse it. Nothing was written.
+            #[error(transparent)]
+            Refused(#[from] $refusal),
+            /// The store failed.
+            #[error(transparent)]
+            Store(#[from] StoreError),
+        }
+    )*};
+}
+
+refused_or_failed! {
+    /// Why a configuration does not change.
+    ConfigurationError(ConfigurationRefusal);
+    /// Why a pair of configurations is not allowed.
+    KeyChangePairError(KeyChangePairRefusal);
+    /// Why a client or credential does not change.
+    ClientError(ClientRefusal);
+    /// Why a token is not recorded.
+    LedgerError(Refused);
+    /// Why the last TID of a meter is not lowered.
+    LowerError(LowerRefused);
+}
+
+impl LedgerError {
+    /// Whether the token may be on record nevertheless.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            LedgerError::Refused(_) => Outcome::NotDone,
+            LedgerError::Store(error) => error.outcome(),
+        }
     }
 }

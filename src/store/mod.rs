@@ -1,7 +1,13 @@
 //! What must survive: configurations, public keys, clients and their credentials, and the ledger of issued tokens.
 //!
-//! [`Store`] is the contract, free of any database. [`sqlite::SqliteStore`] keeps it in an embedded SQLite database;
-//! a PostgreSQL one will keep the same contract. Rules that hold for every implementation:
+//! The contract is a trait for each aggregate, all of them together [`Store`], free of any database. An engine ([`sqlite`]) keeps rows
+//! and decides nothing: what follows from them is decided in `access`, `configuration` and `ledger`, and put together in
+//! `transactions`, for every engine the same. A call goes:
+//!
+//! [`Database`](database) (the contract) -> `committer` (one thread, group commit) -> `transactions` (load, decide, write) -> the
+//! engine. A query goes to the `readers` instead.
+//!
+//! Rules that hold for every engine:
 //!
 //! * An answer is given only when what it says is durable: a power cut after it loses nothing.
 //! * A [`StoreError`] says whether the act may have happened nevertheless ([`StoreError::outcome`]).
@@ -9,327 +15,61 @@
 //!   a token its clear block.
 //! * Times are milliseconds since 1970 in UTC and are passed in by the caller, who owns the clock.
 
+mod authority;
+mod committer;
+mod contract;
+mod database;
+mod engine;
 mod error;
+#[cfg(test)]
+pub(crate) mod memory;
+mod open;
 mod page;
+mod readers;
+mod reading;
 mod record;
-mod seal;
-pub mod sqlite;
+mod reseal;
+mod seal_index;
+mod seals;
+pub(crate) mod sqlite;
+mod transactions;
+mod usual;
+mod writing;
 
-use async_trait::async_trait;
-use uuid::Uuid;
-
-use crate::audit::{Hash, Head};
-use crate::clock::SignOfLife;
-use crate::ledger::{CountedDay, SumMismatch};
-use crate::sts::attributes::BaseDate;
-use crate::sts::meter::MeterPan;
-use crate::sts::tid::Tid;
-
-pub use error::{Outcome, StoreError};
+pub use contract::{
+    ApprovalStore, AuditStore, ClientStore, ConfigurationStore, HealthStore, KeyChangeStore, LedgerStore,
+    PublicKeyStore, Store, VerificationStore,
+};
+pub use error::{
+    ClientError, ConfigurationError, KeyChangePairError, LedgerError, LowerError, Outcome, StoreError,
+};
+pub use open::{
+    DatabaseSettings, DatabaseUrl, OpenError, Resealing, UnknownDatabase, all_configurations, copy, open,
+    open_and_seal,
+};
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
 pub use record::{Past, Records};
-pub use seal::{NoSeal, SealReport, Sealer, SoftwareSealer};
+pub use seals::{NoSeal, SealReport, Sealer, SoftwareSealer};
 
 pub use crate::access::approval::{
     Approval, ApprovalRequested, ApprovalState, ApprovalStep, NewApproval, PENDING_PER_CLIENT,
     UnknownApprovalState, Vote,
 };
 pub use crate::access::client::{
-    Client, ClientAct, ClientChange, ClientError, Credential, CredentialChange, CredentialHolder, NewClient,
-    NewCredential, Proof,
+    Client, ClientAct, ClientChange, ClientRefusal, Credential, CredentialChange, CredentialHolder,
+    NewClient, NewCredential, Proof,
 };
 pub use crate::access::limits::{Amount, AmountLimits, LimitEnd, LimitMet, Limits, LimitsError};
 pub use crate::access::rights::{Group, Kinds, Rights, RightsError, Scope, TokenKind, UnknownName};
 pub use crate::audit::{Actor, NewAct};
 pub use crate::configuration::{
-    AllowedKeyChange, Begun, Configuration, ConfigurationError, ConfigurationRefusal, ConfigurationState,
-    FinishedState, ImportedFields, KeyChangePair, KeyChangePairError, MaskedKey, NewConfiguration,
-    NewPublicKey, PublicKey, Registered, UnknownState, Warning,
+    AllowedKeyChange, Begun, Configuration, ConfigurationRefusal, ConfigurationState, FinishedState,
+    ImportedFields, KeyChangePair, KeyChangePairRefusal, MaskedKey, NewConfiguration, NewPublicKey,
+    PublicKey, Registered, UnknownState, Warning,
 };
 pub use crate::id::{ApprovalId, ClientId, ConfigurationId, IdError, PublicKeyId};
 pub use crate::ledger::{
     AcceptedRestore, Attempt, Attempted, Content, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR,
-    LedgerError, LowerRefused, NewAttempt, NewToken, Recorded, Refused, RowContent, Seed, Sequence,
-    TokenFilter, TokenPage, TokenRow, request_made_ms,
+    LowerRefused, NewAttempt, NewToken, Recorded, Refused, RowContent, Seed, Sequence, TokenFilter,
+    TokenPage, TokenRow, request_made_ms,
 };
-
-/// Everything that Vendkey remembers, behind one contract.
-///
-/// Every method may fail with [`StoreError::Busy`] at once when too much waits already: nothing was done then.
-#[async_trait]
-pub trait Store: Send + Sync {
-    /// Writes a sign of life durably: the next start measures the clock by it, and health learns what a token would meet (a
-    /// full disk, a lost volume).
-    async fn probe(&self, sign: SignOfLife) -> Result<(), StoreError>;
-
-    /// Notes an upload before its key enters the HSM.
-    ///
-    /// Uploads with equal fingerprints are the same configuration: see [`Begun`]. The caller must not run two imports
-    /// of one fingerprint at a time.
-    async fn begin_import(&self, new: NewConfiguration) -> Result<Begun, StoreError>;
-
-    /// Completes an import: what the HSM answered, and the state in which the configuration begins its life.
-    ///
-    /// Refused unless it is IMPORTING, and refused to enable what is not servable.
-    async fn finish_import(
-        &self,
-        id: ConfigurationId,
-        fields: ImportedFields,
-        actor: Actor,
-        now_ms: i64,
-    ) -> Result<Configuration, ConfigurationError>;
-
-    /// Forgets an import that the HSM refused. Only an IMPORTING row is deleted; says whether there was one.
-    async fn abandon_import(&self, id: ConfigurationId, now_ms: i64) -> Result<bool, StoreError>;
-
-    /// One configuration, in whatever state.
-    async fn configuration(&self, id: ConfigurationId) -> Result<Option<Configuration>, StoreError>;
-
-    /// The configuration that an upload of this fingerprint made, in whatever state.
-    async fn configuration_of_upload(
-        &self,
-        fingerprint: [u8; 32],
-    ) -> Result<Option<Configuration>, StoreError>;
-
-    /// Configurations in the order of their uploads.
-    async fn list_configurations(&self, page: PageRequest) -> Result<Page<Configuration>, StoreError>;
-
-    /// Enables or disables a configuration; asking for what already is changes nothing and succeeds.
-    async fn set_configuration_enabled(
-        &self,
-        id: ConfigurationId,
-        enabled: bool,
-        actor: Actor,
-        now_ms: i64,
-    ) -> Result<Configuration, ConfigurationError>;
-
-    /// Schedules the destruction of a disabled configuration; one that is scheduled already keeps its time.
-    async fn schedule_destruction(
-        &self,
-        id: ConfigurationId,
-        destroy_ms: i64,
-        actor: Actor,
-        now_ms: i64,
-    ) -> Result<Configuration, ConfigurationError>;
-
-    /// Takes a scheduled destruction back: the configuration is disabled then. One that is not scheduled stays as it is.
-    /// Refused once destruction has begun.
-    async fn restore_configuration(
-        &self,
-        id: ConfigurationId,
-        actor: Actor,
-        now_ms: i64,
-    ) -> Result<Configuration, ConfigurationError>;
-
-    /// The configurations whose keys are to be destroyed now, and those whose destruction was begun and did not end.
-    async fn due_destructions(&self, now_ms: i64) -> Result<Vec<ConfigurationId>, StoreError>;
-
-    /// Says that keys are about to be destroyed: from here on there is no way back. Refused before its time.
-    async fn begin_destruction(
-        &self,
-        id: ConfigurationId,
-        now_ms: i64,
-    ) -> Result<Configuration, ConfigurationError>;
-
-    /// Says that the keys were seen to be gone. Refused unless destruction was begun.
-    async fn finish_destruction(
-        &self,
-        id: ConfigurationId,
-        now_ms: i64,
-    ) -> Result<Configuration, ConfigurationError>;
-
-    /// Registers a key that signs uploads. The same key (by fingerprint) again answers the row that is there.
-    async fn register_public_key(&self, new: NewPublicKey) -> Result<Registered, StoreError>;
-
-    /// One public key.
-    async fn public_key(&self, id: PublicKeyId) -> Result<Option<PublicKey>, StoreError>;
-
-    /// Public keys in the order of their registration.
-    async fn list_public_keys(&self, page: PageRequest) -> Result<Page<PublicKey>, StoreError>;
-
-    /// All keys whose signature opens an upload of this client now.
-    async fn enabled_public_keys(&self, owner: ClientId) -> Result<Vec<PublicKey>, StoreError>;
-
-    /// Enables or disables a public key. `None`: there is none of this id.
-    async fn set_public_key_enabled(
-        &self,
-        id: PublicKeyId,
-        enabled: bool,
-        actor: Actor,
-        now_ms: i64,
-    ) -> Result<Option<PublicKey>, StoreError>;
-
-    /// Creates a client. The very same one again is found; another one under its id is refused.
-    async fn create_client(&self, new: NewClient) -> Result<Client, ClientError>;
-
-    /// Changes a client, unless too few would be left who can give every right back.
-    async fn change_client(
-        &self,
-        id: ClientId,
-        change: ClientChange,
-        act: ClientAct,
-    ) -> Result<Client, ClientError>;
-
-    /// One client.
-    async fn client(&self, id: ClientId) -> Result<Option<Client>, StoreError>;
-
-    /// Clients in the order of their creation.
-    async fn list_clients(&self, page: PageRequest) -> Result<Page<Client>, StoreError>;
-
-    /// Gives a client one more credential. The very same one again is found; another one under its key id is refused.
-    async fn create_credential(&self, new: NewCredential) -> Result<Credential, ClientError>;
-
-    /// Changes a credential, unless too few would be left who can give every right back.
-    async fn change_credential(
-        &self,
-        key_id: &str,
-        change: CredentialChange,
-        act: ClientAct,
-    ) -> Result<Credential, ClientError>;
-
-    /// The credentials of a client in the order of their creation.
-    async fn list_credentials(
-        &self,
-        client: ClientId,
-        page: PageRequest,
-    ) -> Result<Page<Credential>, StoreError>;
-
-    /// The credential of this key id with its client, enabled or not: whoever asks decides.
-    async fn credential(&self, key_id: &str) -> Result<Option<CredentialHolder>, StoreError>;
-
-    /// Records a token before it exists, or finds the record of its first request.
-    ///
-    /// The order of the rules: a passed deadline, then (client, request id) as replay or reuse, then the state of the
-    /// configurations, then the TID. A refusal leaves no trace in the ledger.
-    async fn record_token(&self, new: NewToken) -> Result<Recorded, LedgerError>;
-
-    /// The ledger row of this number.
-    async fn issued_token(&self, sequence: Sequence) -> Result<Option<TokenRow>, StoreError>;
-
-    /// The ledger row that a client's request made.
-    async fn issued_token_of_request(
-        &self,
-        client: ClientId,
-        request_id: Uuid,
-    ) -> Result<Option<TokenRow>, StoreError>;
-
-    /// The ledger row of a meter's TID: there is at most one.
-    async fn issued_token_of_tid(
-        &self,
-        meter: MeterPan,
-        base_date: BaseDate,
-        tid: Tid,
-    ) -> Result<Option<TokenRow>, StoreError>;
-
-    /// The newest key-change sets of a meter out of this configuration, at most eight.
-    async fn issued_key_changes(
-        &self,
-        meter: MeterPan,
-        configuration: ConfigurationId,
-    ) -> Result<Vec<TokenRow>, StoreError>;
-
-    /// Allows a key change; one that is allowed already stays as it is.
-    async fn allow_key_change(
-        &self,
-        pair: KeyChangePair,
-        by: ClientId,
-        actor: Actor,
-        now_ms: i64,
-    ) -> Result<AllowedKeyChange, KeyChangePairError>;
-
-    /// Whether a key change is allowed.
-    async fn key_change_allowed(&self, pair: KeyChangePair) -> Result<bool, StoreError>;
-
-    /// Forbids a key change; says whether it was allowed.
-    async fn forbid_key_change(
-        &self,
-        pair: KeyChangePair,
-        actor: Actor,
-        now_ms: i64,
-    ) -> Result<bool, StoreError>;
-
-    /// The allowed key changes in the order in which they were allowed.
-    async fn list_key_changes(&self, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError>;
-
-    /// Counts a look into a foreign token as failed, durably and before it happens, within the limits.
-    async fn attempt_verification(&self, new: NewAttempt) -> Result<Attempted, StoreError>;
-
-    /// Takes back the count of a look that succeeded.
-    async fn verification_succeeded(&self, attempt: Attempt) -> Result<(), StoreError>;
-
-    /// The last TID of a meter under a base date, issued here or seeded.
-    async fn last_tid(&self, meter: MeterPan, base_date: BaseDate) -> Result<Option<Tid>, StoreError>;
-
-    /// Raises the last TIDs of meters to at least these, on record, and answers how many rose. None falls.
-    async fn seed_last_tids(&self, seeds: Vec<Seed>, actor: Actor, now_ms: i64) -> Result<u64, StoreError>;
-
-    /// Records tokens as [`Store::record_token`] does, in this order, with one commit for all. The answers are in the same order.
-    /// Each has its own deadline.
-    async fn record_tokens(&self, new: Vec<NewToken>) -> Vec<Result<Recorded, LedgerError>>;
-
-    /// Rows of the ledger that fit a filter, after a row.
-    async fn list_issued_tokens(
-        &self,
-        filter: TokenFilter,
-        after: Option<Sequence>,
-        size: u32,
-    ) -> Result<TokenPage, StoreError>;
-
-    /// Compares the sums of a day, against which limits are counted, with what its rows say: those that were counted, and those
-    /// that came since. A sum that is too low is raised, on record. Answers every sum that was not what the rows say.
-    async fn correct_usage(&self, counted: CountedDay, now_ms: i64) -> Result<Vec<SumMismatch>, StoreError>;
-
-    /// Writes an act that is nothing but its record.
-    async fn record_act(&self, act: NewAct) -> Result<(), StoreError>;
-
-    /// Records of the chain after a position, at most so many; with the openings of their commitments if asked for.
-    async fn records(&self, after: u64, most: usize, openings: bool) -> Result<Records, StoreError>;
-
-    /// How far the chain has come.
-    async fn chain_head(&self) -> Result<Head, StoreError>;
-
-    /// The hash of the record at a position.
-    async fn record_hash(&self, position: u64) -> Result<Option<Hash>, StoreError>;
-
-    /// Checks the seal of every row that decides, and that none was taken out or put back.
-    async fn verify_seals(&self) -> Result<SealReport, StoreError>;
-
-    /// Keeps a signed checkpoint.
-    async fn keep_checkpoint(&self, number: u64, text: String) -> Result<(), StoreError>;
-
-    /// What a start must know of the past.
-    async fn past(&self) -> Result<Past, StoreError>;
-
-    /// Takes a database that lost commits as it is, on record: raises the floors of TIDs and of request ids.
-    async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError>;
-
-    /// What [`Store::lower_last_tid`] would answer now; nothing is changed.
-    async fn may_lower_last_tid(&self, to: Seed) -> Result<Tid, LowerRefused>;
-
-    /// Lowers the last TID of a meter, on record, and answers what it was: never below a TID that a row of the ledger has, so
-    /// that no TID is given twice. What is so already stays so.
-    async fn lower_last_tid(&self, to: Seed, actor: Actor, now_ms: i64) -> Result<Tid, LowerRefused>;
-
-    /// Lets an act wait for more persons, on record. The same act of the same client, waiting already, is found instead.
-    async fn request_approval(&self, new: NewApproval) -> Result<ApprovalRequested, StoreError>;
-
-    /// One approval, in whatever state.
-    async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, StoreError>;
-
-    /// Approvals in the order in which they were asked for; of those alone that wait, if so wished.
-    async fn list_approvals(&self, page: PageRequest, pending: bool) -> Result<Page<Approval>, StoreError>;
-
-    /// The approvals whose act was granted, and did not end as far as is known.
-    async fn granted_approvals(&self) -> Result<Vec<Approval>, StoreError>;
-
-    /// Notes a vote on a pending approval, on record; one against it ends it, also of a client that was for it. Answers the approval
-    /// as it is then, whatever its state. `None`: there is none of this id.
-    async fn vote(&self, id: ApprovalId, vote: Vote) -> Result<Option<Approval>, StoreError>;
-
-    /// Brings an approval from one state to another, on record. `None`: it does not stand there, so somebody else was first.
-    async fn step_approval(&self, id: ApprovalId, step: ApprovalStep)
-    -> Result<Option<Approval>, StoreError>;
-
-    /// Ends the pending approvals whose time is over, on record.
-    async fn expire_approvals(&self, now_ms: i64) -> Result<(), StoreError>;
-}

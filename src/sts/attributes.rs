@@ -341,6 +341,9 @@ pub enum BaseDate {
 }
 
 impl BaseDate {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Y1993, Self::Y2014, Self::Y2035];
+
     /// 1993, 2014 or 2035.
     pub fn year(self) -> u16 {
         match self {

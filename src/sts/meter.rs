@@ -159,6 +159,20 @@ impl MeterPan {
         }
     }
 
+    /// The 18 digits as a number: ordered as the text is.
+    pub fn number(&self) -> i64 {
+        // 18 digits are less than 2^60.
+        self.as_str().bytes().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
+    }
+
+    /// The MeterPAN of a number of at most 18 digits.
+    ///
+    /// # Errors
+    /// Every [`MeterError`] of a text that is no MeterPAN.
+    pub fn from_number(number: i64) -> Result<Self, MeterError> {
+        format!("{number:018}").parse()
+    }
+
     /// The issuer.
     pub fn iin(&self) -> Iin {
         Iin(part(split(self.as_str()).0))

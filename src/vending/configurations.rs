@@ -29,7 +29,7 @@ pub struct Known {
 
 impl Known {
     fn new(row: &Configuration) -> Self {
-        let key = if row.destroy_begun {
+        let key = if row.destroy_begun() {
             Err(Unusable::Destroyed)
         } else {
             vending_key(row).ok_or_else(|| Unusable::Unservable(row.unservable.clone()))

@@ -48,7 +48,7 @@ impl Vending {
             let known = self.store.configuration_of_upload(opened.new.fingerprint).await?;
             let known = known.filter(|known| known.state != ConfigurationState::Importing);
             return Ok(match known {
-                Some(gone) if gone.destroy_begun => return Err(UploadError::Destroyed),
+                Some(gone) if gone.destroy_begun() => return Err(UploadError::Destroyed),
                 Some(configuration) => Uploaded { configuration, existing: true },
                 None => Uploaded { configuration: preview(opened, self.uploads_start)?, existing: false },
             });
@@ -126,7 +126,7 @@ impl Vending {
         let Opened { new, material } = opened;
         let now_ms = new.now_ms;
         let row = match self.store.begin_import(new).await? {
-            Begun::Existing(gone) if gone.destroy_begun => return Err(UploadError::Destroyed),
+            Begun::Existing(gone) if gone.destroy_begun() => return Err(UploadError::Destroyed),
             Begun::Existing(configuration) => return Ok(Uploaded { configuration, existing: true }),
             Begun::Started(row) | Begun::Resumed(row) => row,
         };
@@ -234,6 +234,6 @@ fn preview(Opened { new, material }: Opened, start: FinishedState) -> Result<Con
         created_ms: new.now_ms,
         updated_ms: new.now_ms,
         destroy_ms: None,
-        destroy_begun: false,
+        destroy_begun_ms: None,
     })
 }

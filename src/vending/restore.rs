@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Stop, Vending};
 use crate::{
     access::Caller,
-    store::{AcceptedRestore, LowerRefused, NewAct, Seed, StoreError},
+    store::{AcceptedRestore, LowerError, NewAct, Seed, StoreError},
     sts::{
         attributes::BaseDate,
         tid::{Tid, TidError},
@@ -101,8 +101,8 @@ impl Vending {
     /// Lowers the last TID of one meter, on record, and answers what it was.
     ///
     /// # Errors
-    /// [`LowerRefused`]: never below a TID that a token has.
-    pub async fn lower(&self, caller: &Caller, to: Seed) -> Result<Tid, LowerRefused> {
+    /// [`LowerError`]: never below a TID that a token has.
+    pub async fn lower(&self, caller: &Caller, to: Seed) -> Result<Tid, LowerError> {
         self.store.lower_last_tid(to, caller.actor(), self.guard.now_ms()).await
     }
 }

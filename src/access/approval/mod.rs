@@ -3,6 +3,7 @@
 //! Persons are clients, not credentials. Whoever asks for an act is the first of them. An approval is of one exact content: its hash is taken
 //! again from what is stored whenever somebody votes and when the act is done.
 
+mod steps;
 mod types;
 
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+pub use steps::{Requested, Voted, expire, forget, request, step, vote};
 pub use types::{
     Approval, ApprovalRequested, ApprovalState, ApprovalStep, NewApproval, PENDING_PER_CLIENT,
     UnknownApprovalState, Vote,

@@ -87,7 +87,7 @@ pub(super) fn open_copier(path: &Path) -> Result<Connection, OpenError> {
 ///
 /// # Errors
 /// What the system or SQLite says; half a copy is left then.
-pub fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
+pub(in crate::store) fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
     let io = |error| OpenError::Io { path: to.to_owned(), error };
     // By a name whose log is that of another name, the copy would lack what lies in the log. Dropped behind the
     // connection, as it must be.

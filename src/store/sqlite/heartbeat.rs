@@ -22,10 +22,9 @@ pub(super) fn write(connection: &Connection, sign: &SignOfLife) -> Result<(), St
     Ok(())
 }
 
-/// The last sign of life. In a database in which no server has lived yet it is the last record of
-/// the chain.
+/// The last sign of life.
 pub(super) fn last(connection: &Connection) -> Result<Option<SignOfLife>, StoreError> {
-    let written = connection
+    Ok(connection
         .prepare_cached("SELECT at_ms, boot_id, uptime_ms, in_doubt FROM heartbeat")?
         .query_row([], |row| {
             let boot = row.get::<_, Option<[u8; 16]>>(1)?.map(BootId);
@@ -35,16 +34,7 @@ pub(super) fn last(connection: &Connection) -> Result<Option<SignOfLife>, StoreE
             let uptime = boot.zip(passed.transpose()?).map(|(boot, passed)| Uptime { boot, passed });
             Ok(SignOfLife { moment: Moment { wall_ms: row.get(0)?, uptime }, in_doubt: row.get(3)? })
         })
-        .optional()?;
-    if written.is_some() {
-        return Ok(written);
-    }
-    let recorded: Option<i64> = connection
-        .prepare_cached("SELECT at_ms FROM chain WHERE position > 0")?
-        .query_row([], |row| row.get(0))
-        .optional()?;
-    let sign = |wall_ms| SignOfLife { moment: Moment { wall_ms, uptime: None }, in_doubt: false };
-    Ok(recorded.map(sign))
+        .optional()?)
 }
 
 fn milliseconds(passed: Duration) -> i64 {

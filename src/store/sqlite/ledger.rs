@@ -1,209 +1,129 @@
 //! The table of issued tokens. What is known by meter is in `meters` and `runs`.
-//!
-//! The rules are in the order of `record`; everything runs inside the committer's transaction, so no other request can
-//! come between a look and a write.
 
-use std::time::Instant;
+use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Statement, ToSql, named_params, params};
 use uuid::Uuid;
 
-use super::authority::KnownCaller;
-use super::chain::{State, Writing};
-use super::column::{coded, coded_or_null, foreign};
-use super::failure::{spoiling, spoils_transaction};
-use super::meters::{last_tid, pan};
+use super::chain::{limit, number};
+use super::column::foreign;
+use super::failure::{Stage, store_error};
 use super::runs::{each_row_of, rows_of_tid};
-use super::sealed::Reading;
-use super::usage;
-use crate::audit::{Hash, KeyChangeBits, TokenEntry, TokenKind};
-use crate::store::{
-    ClientId, ConfigurationId, ConfigurationState, Content, LedgerError, NewToken, Recorded, Refused,
-    RowContent, Sequence, StoreError, TokenFilter, TokenPage, TokenRow, request_made_ms,
-};
+use super::{Sqlite, Writer};
+use crate::audit::{Hash, TokenKind};
+use crate::id::{ClientId, ConfigurationId};
+use crate::ledger::{ContentFields, RowFields, Sequence, TokenFilter};
+use crate::store::StoreError;
+use crate::store::engine::{FoundRow, NewRow, RowPage};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
-use crate::sts::tid::{Tid, TidWindow};
-use crate::sts::token::{ClearBlock, Rnd};
-
-/// What makes a row say which kind of content it has.
-const SEQUENCED: i64 = 1;
-const FIXED: i64 = 2;
-const KEY_CHANGE: i64 = 3;
+use crate::sts::tid::Tid;
 
 const SELECT: &str = "
     SELECT t.sequence, c.id, k.key_id, t.request_id, t.request_hash, t.issued_ms, t.kind, f.id,
-           t.pan, t.base_date, t.tid, t.rnd, t.class, t.block, g.id, t.roll_over, t.transfer_sgc
+           t.pan, t.base_date, t.tid, t.rnd, t.class, t.block, g.id, t.roll_over, t.transfer_sgc, t.hash
     FROM issued_tokens t
     JOIN clients c ON c.number = t.client
     JOIN credentials k ON k.number = t.credential
     LEFT JOIN configurations f ON f.number = t.configuration
     LEFT JOIN configurations g ON g.number = t.target";
 
-/// Records tokens in this order, each as [`record`] does and by its own deadline. What concerns one of them alone does not hold up
-/// the others.
-pub(super) fn record_all(
-    writing: &Writing,
-    new: &[NewToken],
-) -> Result<Vec<Result<Recorded, LedgerError>>, StoreError> {
-    let now = Instant::now();
-    let recorded = |new: &NewToken| {
-        if new.deadline.is_some_and(|deadline| deadline <= now) {
-            return Ok(Err(StoreError::DeadlinePassed.into()));
-        }
-        match record(writing, new) {
-            Ok(found) => Ok(found.map_err(LedgerError::from)),
-            Err(error) if spoils_transaction(&error) => Err(error),
-            Err(error) => Ok(Err(error.into())),
-        }
-    };
-    new.iter().map(recorded).collect()
-}
-
-/// Records a token, finds its first record, or says why not.
-///
-/// It needs no savepoint, which would cost as much as the row: what is refused comes before the row or with it and leaves nothing, and
-/// a failure after the row spoils the transaction.
-pub(super) fn record(writing: &Writing, new: &NewToken) -> Result<Result<Recorded, Refused>, StoreError> {
-    let Some(caller) = writing.caller(new.client, &new.credential, new.now_ms)? else {
-        return Ok(Err(Refused::CredentialNotEnabled));
-    };
-    // A replay comes before every other rule: a token that was promised is answered again, whatever changed since.
-    let refused = |refused| Ok(earlier(writing, &caller, new)?.unwrap_or(Err(refused)));
-
-    writing.know_newest()?;
-    let state = writing.state()?;
-    let from_ms = new.requests_from_ms.max(state.requests_from_ms);
-    if request_made_ms(new.request_id).is_some_and(|made_ms| made_ms < from_ms) {
-        return refused(Refused::RequestIdTooOld);
-    }
-    let charge = match usage::admit(writing, &caller, &new.content, new.now_ms)? {
-        Ok(charge) => charge,
-        Err(met) => return refused(met.into()),
-    };
-    let finished = match finish(writing, &state, new.content.clone())? {
-        Ok(finished) => finished,
-        Err(why) => return refused(why),
-    };
-    let pan = finished.content.meter().map(|meter| meter.to_string());
-    let (sequence, hash) =
-        writing.append_token(new.now_ms, pan.as_deref(), &new.request_hash, |subject| {
-            entry(new, &finished.content, subject)
-        })?;
-    // Most requests are new: the index that keeps them apart is asked once, by the row itself.
-    let written = insert(writing, &caller, new, &finished, sequence, hash);
-    if written != Ok(true) {
-        writing.take_back_record(state);
-        if written.is_err() {
-            // A row of another hand may have the number: it is looked for before the next token.
-            writing.newest().doubt();
-        }
-        written?;
-        let lost = || StoreError::Defect { reason: "a request is on record and has no row".into() };
-        return earlier(writing, &caller, new)?.ok_or_else(lost);
-    }
-    writing.add_newest(sequence, &finished.content).map_err(spoiling)?;
-    usage::book(writing, &caller, charge, new.now_ms).map_err(spoiling)?;
-    let sequence = Sequence::new(sequence)
-        .ok_or_else(|| StoreError::Defect { reason: "a ledger row has no positive number".into() })?;
-    Ok(Ok(Recorded::New(TokenRow {
-        sequence,
-        client: new.client,
-        credential: new.credential.clone(),
-        request_id: new.request_id,
-        request_hash: new.request_hash,
-        issued_ms: new.now_ms,
-        content: finished.content,
-    })))
-}
-
-/// What the request came to before, if it is on record.
-fn earlier(
-    connection: &Connection,
-    caller: &KnownCaller,
-    new: &NewToken,
-) -> Result<Option<Result<Recorded, Refused>>, StoreError> {
-    let row = connection
-        .prepare_cached(&format!("{SELECT} WHERE t.client = ?1 AND t.request_id = ?2"))?
-        .query_row((caller.client, new.request_id.as_bytes()), read)
-        .optional()?;
-    Ok(row.map(|row| {
-        if row.request_hash != new.request_hash {
-            Err(Refused::RequestIdReused { sequence: row.sequence })
-        } else if row.issued_ms < new.requests_from_ms {
-            Err(Refused::RequestIdTooOld)
-        } else {
-            Ok(Recorded::Replay(row))
-        }
-    }))
-}
-
-/// The row as its record says it.
-fn entry(new: &NewToken, content: &RowContent, subject: [u8; 32]) -> TokenEntry {
-    let mut entry = TokenEntry {
-        client: new.client.to_bytes(),
-        credential: new.credential.clone(),
-        request_id: new.request_id.into_bytes(),
-        kind: TokenKind::Fixed,
-        configuration: content.configuration().map(ConfigurationId::to_bytes),
-        base_date: None,
-        tid: None,
-        rnd: None,
-        block: None,
-        key_change: None,
-        subject,
-    };
-    match content {
-        RowContent::Sequenced { base_date, tid, rnd, block, .. } => {
-            entry.kind = TokenKind::Sequenced;
-            entry.base_date = Some(base_date.year());
-            entry.tid = Some(tid.value());
-            entry.rnd = rnd.map(Rnd::value);
-            entry.block = Some((block.class(), block.bits()));
-        }
-        RowContent::Fixed { block, .. } => entry.block = Some((block.class(), block.bits())),
-        RowContent::KeyChange { target, roll_over, transfer_sgc, .. } => {
-            entry.kind = TokenKind::KeyChange;
-            entry.key_change = Some(KeyChangeBits {
-                target: target.to_bytes(),
-                roll_over: *roll_over,
-                transfer_sgc: *transfer_sgc,
-            });
-        }
-    }
-    entry
-}
-
-pub(super) fn get(connection: &Connection, sequence: Sequence) -> Result<Option<TokenRow>, StoreError> {
+pub(super) fn get(connection: &Connection, sequence: Sequence) -> Result<Option<RowFields>, StoreError> {
     Ok(connection
         .prepare_cached(&format!("{SELECT} WHERE t.sequence = ?1"))?
         .query_row([sequence.value()], read)
         .optional()?)
 }
 
-pub(super) fn of_request(
+/// Rows after a position of the chain.
+pub(super) fn after(
     connection: &Connection,
-    client: ClientId,
-    request_id: Uuid,
-) -> Result<Option<TokenRow>, StoreError> {
-    Ok(connection
-        .prepare_cached(&format!("{SELECT} WHERE c.id = ?1 AND t.client = c.number AND t.request_id = ?2"))?
-        .query_row((client.to_bytes(), request_id.into_bytes()), read)
-        .optional()?)
+    position: u64,
+    most: usize,
+) -> Result<Vec<RowFields>, StoreError> {
+    let mut statement =
+        connection.prepare_cached(&format!("{SELECT} WHERE t.sequence > ?1 ORDER BY t.sequence LIMIT ?2"))?;
+    let rows = statement.query_map((number(position)?, limit(most)), read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn of_tid(
-    reading: &Reading,
+/// The highest request id of each client, as far as it is known. Request ids that are made one after another are so found to be new
+/// without asking for each.
+#[derive(Debug, Default)]
+pub(super) struct HighestRequests(HashMap<i64, Option<Uuid>>);
+
+impl HighestRequests {
+    /// A transaction was taken back.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    fn raise(&mut self, client: i64, request_id: Uuid) {
+        if let Some(highest) = self.0.get_mut(&client) {
+            *highest = (*highest).max(Some(request_id));
+        }
+    }
+
+    fn is_above(
+        &mut self,
+        connection: &Connection,
+        client: i64,
+        request_id: Uuid,
+    ) -> Result<bool, StoreError> {
+        if let Some(highest) = self.0.get(&client) {
+            return Ok(Some(request_id) > *highest);
+        }
+        let highest: Option<[u8; 16]> = connection
+            .prepare_cached("SELECT max(request_id) FROM issued_tokens WHERE client = ?1")?
+            .query_row([client], |row| row.get(0))?;
+        let highest = highest.map(Uuid::from_bytes);
+        self.0.insert(client, highest);
+        Ok(Some(request_id) > highest)
+    }
+}
+
+impl<W> Sqlite<W> {
+    /// The rows that requests have made.
+    pub(super) fn of_requests(&mut self, requests: &[(i64, Uuid)]) -> Result<Vec<FoundRow>, StoreError> {
+        let mut find = self
+            .connection
+            .prepare_cached("SELECT sequence FROM issued_tokens WHERE client = ?1 AND request_id = ?2")?;
+        let mut found = Vec::new();
+        for (place, (client, request_id)) in requests.iter().enumerate() {
+            if let Some(highest) = &mut self.highest_requests
+                && highest.is_above(&self.connection, *client, *request_id)?
+            {
+                continue;
+            }
+            let sequence: Option<i64> =
+                find.query_row((client, request_id.as_bytes()), |row| row.get(0)).optional()?;
+            let Some(sequence) = sequence else { continue };
+            let row = self
+                .connection
+                .prepare_cached(&format!("{SELECT} WHERE t.sequence = ?1"))?
+                .query_row([sequence], read);
+            let row = row.map_err(|error| store_error(&error, Stage::Before));
+            match row {
+                Err(error) if error.spoils_transaction() => return Err(error),
+                row => found.push((place, row)),
+            }
+        }
+        Ok(found)
+    }
+}
+
+pub(super) fn of_tid<W>(
+    reading: &Sqlite<W>,
     meter: MeterPan,
     base_date: BaseDate,
     tid: Tid,
-) -> Result<Option<TokenRow>, StoreError> {
+) -> Result<Option<RowFields>, StoreError> {
     for sequence in rows_of_tid(reading, meter, base_date, tid)? {
         let row = reading
             .prepare_cached(&format!(
                 "{SELECT} WHERE t.sequence = ?1 AND t.pan = ?2 AND t.base_date = ?3 AND t.tid = ?4"
             ))?
-            .query_row((sequence.value(), pan(meter)?, base_date.year(), tid.value()), read)
+            .query_row((sequence.value(), meter.number(), base_date.year(), tid.value()), read)
             .optional()?;
         if row.is_some() {
             return Ok(row);
@@ -214,29 +134,28 @@ pub(super) fn of_tid(
 
 /// Served by the small index of key changes, and never by a walk over the ledger.
 pub(super) fn newest_key_changes() -> String {
-    format!(
-        "{SELECT} WHERE t.pan = ?1 AND t.kind = {KEY_CHANGE} AND f.id = ?2 ORDER BY t.sequence DESC LIMIT 8"
-    )
+    let kind = TokenKind::KeyChange as i64;
+    format!("{SELECT} WHERE t.pan = ?1 AND t.kind = {kind} AND f.id = ?2 ORDER BY t.sequence DESC LIMIT ?3")
 }
 
 pub(super) fn key_changes(
     connection: &Connection,
     meter: MeterPan,
     configuration: ConfigurationId,
-) -> Result<Vec<TokenRow>, StoreError> {
+    most: usize,
+) -> Result<Vec<RowFields>, StoreError> {
     let mut statement = connection.prepare_cached(&newest_key_changes())?;
-    let rows =
-        statement.query_map((pan(meter)?, configuration.to_bytes()), read)?.collect::<Result<_, _>>()?;
-    Ok(rows)
+    let rows = statement.query_map((meter.number(), configuration.to_bytes(), limit(most)), read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Rows that fit a filter, after a row, in the order of the ledger.
-pub(super) fn list(
-    reading: &Reading,
+pub(super) fn list<W>(
+    reading: &Sqlite<W>,
     filter: &TokenFilter,
     after: Option<Sequence>,
     size: u32,
-) -> Result<TokenPage, StoreError> {
+) -> Result<RowPage, StoreError> {
     let mut from = after.map_or(0, Sequence::value);
     if let Some(from_ms) = filter.from_ms {
         from = from.max(before_time(reading, from_ms)?);
@@ -247,21 +166,21 @@ pub(super) fn list(
     }
 }
 
-fn list_of_meter(
-    reading: &Reading,
+fn list_of_meter<W>(
+    reading: &Sqlite<W>,
     filter: &TokenFilter,
     meter: MeterPan,
     from: i64,
     size: u32,
-) -> Result<TokenPage, StoreError> {
-    let pan = pan(meter)?;
-    let mut page = TokenPage { rows: Vec::new(), next: None };
+) -> Result<RowPage, StoreError> {
+    let pan = meter.number();
+    let mut page = RowPage { rows: Vec::new(), next: None };
     let mut statement = reading
         .prepare_cached(&format!("{SELECT} WHERE t.sequence = :from AND t.pan = :pan AND {CONDITIONS}"))?;
     each_row_of(reading, meter, from, |sequence| {
         // Full, and one more to come: only then there is a next page.
         if page.rows.len() >= size as usize {
-            page.next = page.rows.last().map(|row: &TokenRow| row.sequence);
+            page.next = page.rows.last().and_then(|row: &RowFields| Sequence::new(row.sequence));
             return Ok(false);
         }
         let found = with_conditions(&mut statement, filter, &[(":pan", &pan), (":from", &sequence.value())])?;
@@ -271,12 +190,12 @@ fn list_of_meter(
     Ok(page)
 }
 
-fn list_of_all(
-    reading: &Reading,
+fn list_of_all<W>(
+    reading: &Sqlite<W>,
     filter: &TokenFilter,
     from: i64,
     size: u32,
-) -> Result<TokenPage, StoreError> {
+) -> Result<RowPage, StoreError> {
     let mut statement = reading.prepare_cached(&format!(
         "{SELECT} WHERE t.sequence > :from AND t.sequence <= :from + {LOOK}
          AND {CONDITIONS} ORDER BY t.sequence LIMIT :size"
@@ -296,13 +215,13 @@ fn list_of_all(
         None => false,
     };
     let next = if seen >= last || past { None } else { Sequence::new(seen) };
-    Ok(TokenPage { rows, next })
+    Ok(RowPage { rows, next })
 }
 
 /// What a statement finds.
 struct Found {
-    rows: Vec<TokenRow>,
-    /// The last row, and how many there are: also of those that another hand wrote, which are left out.
+    rows: Vec<RowFields>,
+    /// The last row, and how many there are: also of those that cannot be read, which are left out.
     last: Option<i64>,
     count: usize,
 }
@@ -379,181 +298,76 @@ fn before_time(connection: &Connection, time_ms: i64) -> Result<i64, StoreError>
     Ok(low)
 }
 
-/// Content that is ready to be written, with the numbers of its configurations.
-struct Finished {
-    content: RowContent,
-    configuration: Option<i64>,
-    target: Option<i64>,
-}
-
-/// Checks the configurations and picks the TID: what the store adds to the caller's content.
-fn finish(
-    connection: &Writing,
-    state: &State,
-    content: Content,
-) -> Result<Result<Finished, Refused>, StoreError> {
-    let (asked, target) = match &content {
-        Content::Sequenced { configuration, .. } => (Some(*configuration), None),
-        Content::Fixed { configuration, .. } => (*configuration, None),
-        Content::KeyChange { configuration, target, .. } => (Some(*configuration), Some(*target)),
-    };
-    let mut numbers = [None, None];
-    for (number, id) in numbers.iter_mut().zip([asked, target]) {
-        if let Some(id) = id {
-            match enabled_configuration(connection, id)? {
-                Ok(found) => *number = Some(found),
-                Err(refused) => return Ok(Err(refused)),
-            }
-        }
-    }
-    if let (Content::KeyChange { configuration, target, .. }, [Some(from), Some(to)]) = (&content, numbers)
-        && !super::key_changes::is_allowed(connection, from, to)?
-    {
-        return Ok(Err(Refused::KeyChangeNotAllowed { source_id: *configuration, target: *target }));
-    }
-    let content = match content {
-        Content::Sequenced { configuration, meter, base_date, window, payload, rnd } => {
-            let floor = state.floor(base_date);
-            let tid = match above(window, floor).next(last_tid(connection, meter, base_date)?.max(floor)) {
-                Ok(tid) => tid,
-                Err(refusal) => return Ok(Err(refusal.into())),
-            };
-            let block = payload.block(rnd, tid);
-            let rnd = payload.carries_rnd().then_some(rnd);
-            RowContent::Sequenced { configuration, meter, base_date, tid, rnd, block }
-        }
-        Content::Fixed { configuration, meter, display } => {
-            RowContent::Fixed { configuration, meter, block: display.block() }
-        }
-        Content::KeyChange { configuration, meter, target, roll_over, transfer_sgc } => {
-            RowContent::KeyChange { configuration, meter, target, roll_over, transfer_sgc }
-        }
-    };
-    let [configuration, target] = numbers;
-    Ok(Ok(Finished { content, configuration, target }))
-}
-
-/// The window above a floor. Its horizon counts from the floor, where that lies ahead of the clock.
-fn above(window: TidWindow, floor: Option<Tid>) -> TidWindow {
-    let Some(floor) = floor.filter(|floor| *floor > window.earliest) else { return window };
-    let ahead = window.horizon.value().saturating_sub(window.earliest.value());
-    let horizon = Tid::new(floor.value().saturating_add(ahead)).unwrap_or(window.horizon);
-    TidWindow { horizon: horizon.max(window.horizon), ..window }
-}
-
-/// The number of a configuration that may issue now.
-fn enabled_configuration(writing: &Writing, id: ConfigurationId) -> Result<Result<i64, Refused>, StoreError> {
-    Ok(match writing.configuration_state(id)? {
-        None => Err(Refused::ConfigurationNotFound { id }),
-        Some((number, ConfigurationState::Enabled)) => Ok(number),
-        Some((_, state)) => Err(Refused::ConfigurationNotEnabled { id, state }),
-    })
-}
-
-/// Writes the row, unless the request has one.
-fn insert(
-    connection: &Connection,
-    caller: &KnownCaller,
-    new: &NewToken,
-    finished: &Finished,
-    sequence: i64,
-    hash: Hash,
-) -> Result<bool, StoreError> {
-    let meter = finished.content.meter().map(pan).transpose()?;
-    let (kind, base_date, tid, rnd, block, roll_over, transfer_sgc) = match &finished.content {
-        RowContent::Sequenced { base_date, tid, rnd, block, .. } => {
-            (SEQUENCED, Some(base_date.year()), Some(tid.value()), *rnd, Some(block), None, None)
-        }
-        RowContent::Fixed { block, .. } => (FIXED, None, None, None, Some(block), None, None),
-        RowContent::KeyChange { roll_over, transfer_sgc, .. } => {
-            (KEY_CHANGE, None, None, None, None, Some(*roll_over), Some(*transfer_sgc))
-        }
-    };
-    // By place and not by name: looking names up would cost as much as the row.
-    let rows = connection
-        .prepare_cached(
+impl Sqlite<Writer> {
+    /// Writes rows in their order.
+    pub(super) fn insert_rows(
+        &mut self,
+        rows: &mut dyn Iterator<Item = NewRow<'_>>,
+    ) -> Result<(), StoreError> {
+        // By place and not by name: looking names up would cost as much as the row.
+        let mut insert = self.connection.prepare_cached(
             "INSERT INTO issued_tokens (
                  sequence, client, credential, request_id, request_hash, configuration, issued_ms, kind,
                  pan, base_date, tid, rnd, class, block, target, roll_over, transfer_sgc, hash)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
-             ON CONFLICT (client, request_id) DO NOTHING",
-        )?
-        .execute(params![
-            sequence,
-            caller.client,
-            caller.credential,
-            new.request_id.as_bytes(),
-            new.request_hash,
-            finished.configuration,
-            new.now_ms,
-            kind,
-            meter,
-            base_date,
-            tid,
-            rnd.map(Rnd::value),
-            block.map(|block| block.class()),
-            block.map(|block| block.bits().cast_signed()),
-            finished.target,
-            roll_over,
-            transfer_sgc,
-            hash.0,
-        ])?;
-    Ok(rows > 0)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+        )?;
+        for NewRow { issued, numbers } in rows {
+            let row = &issued.row;
+            let content = ContentFields::from(&row.content);
+            insert.execute(params![
+                row.sequence.value(),
+                numbers.client,
+                numbers.credential,
+                row.request_id.as_bytes(),
+                row.request_hash,
+                numbers.configuration,
+                row.issued_ms,
+                content.kind as i64,
+                content.pan,
+                content.base_date,
+                content.tid,
+                content.rnd,
+                content.class,
+                content.block.map(u64::cast_signed),
+                numbers.target,
+                content.roll_over,
+                content.transfer_sgc,
+                issued.hash.0,
+            ])?;
+            self.add_newest(issued)?;
+            if let Some(highest) = &mut self.highest_requests {
+                highest.raise(numbers.client, row.request_id);
+            }
+            self.writer.tokens_written = true;
+        }
+        Ok(())
+    }
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
-    let kind = row.get(6)?;
-    let configuration = row.get::<_, Option<[u8; 16]>>(7)?.map(ConfigurationId::from_bytes);
-    let content = match (kind, configuration, read_pan(row)?) {
-        (SEQUENCED, Some(configuration), Some(meter)) => {
-            let (tid, block) = (read_tid(row, 10, "issued_tokens.tid")?, read_block(row)?);
-            // The columns repeat the block's TID (bits 55..32, STS facts §3.3). A block of key bits is never stored.
-            let in_block = block.bits() >> 32 & 0xFF_FFFF;
-            if block.class() == 1 || block.is_key_change() || in_block != u64::from(tid.value()) {
-                return Err(foreign("issued_tokens.block"));
-            }
-            let base_date = coded::<u16, _>(row, 9, "issued_tokens.base_date")?;
-            let rnd = coded_or_null::<u8, _>(row, 11, "issued_tokens.rnd")?;
-            RowContent::Sequenced { configuration, meter, base_date, tid, rnd, block }
-        }
-        (FIXED, configuration, meter) => {
-            let block = read_block(row)?;
-            if block.class() != 1 {
-                return Err(foreign("issued_tokens.block"));
-            }
-            RowContent::Fixed { configuration, meter, block }
-        }
-        (KEY_CHANGE, Some(configuration), Some(meter)) => RowContent::KeyChange {
-            configuration,
-            meter,
-            target: ConfigurationId::from_bytes(row.get(14)?),
-            roll_over: row.get(15)?,
-            transfer_sgc: row.get(16)?,
-        },
-        _ => return Err(foreign("issued_tokens.kind")),
+fn read(row: &Row<'_>) -> rusqlite::Result<RowFields> {
+    let configuration = |column| -> rusqlite::Result<_> {
+        Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(ConfigurationId::from_bytes))
     };
-    Ok(TokenRow {
-        sequence: Sequence::new(row.get(0)?).ok_or_else(|| foreign("issued_tokens.sequence"))?,
+    Ok(RowFields {
+        sequence: row.get(0)?,
         client: ClientId::from_bytes(row.get(1)?),
         credential: row.get(2)?,
         request_id: Uuid::from_bytes(row.get(3)?),
         request_hash: row.get(4)?,
         issued_ms: row.get(5)?,
-        content,
+        content: ContentFields {
+            kind: TokenKind::try_from(row.get::<_, i64>(6)?).map_err(|_| foreign("issued_tokens.kind"))?,
+            configuration: configuration(7)?,
+            pan: row.get(8)?,
+            base_date: row.get(9)?,
+            tid: row.get(10)?,
+            rnd: row.get(11)?,
+            class: row.get(12)?,
+            block: row.get::<_, Option<i64>>(13)?.map(i64::cast_unsigned),
+            target: configuration(14)?,
+            roll_over: row.get(15)?,
+            transfer_sgc: row.get(16)?,
+        },
+        hash: Hash(row.get(17)?),
     })
-}
-
-fn read_pan(row: &Row<'_>) -> rusqlite::Result<Option<MeterPan>> {
-    let number: Option<i64> = row.get(8)?;
-    number.map(|number| format!("{number:018}").parse().map_err(|_| foreign("issued_tokens.pan"))).transpose()
-}
-
-fn read_tid(row: &Row<'_>, index: usize, what: &'static str) -> rusqlite::Result<Tid> {
-    Tid::new(row.get(index)?).map_err(|_| foreign(what))
-}
-
-/// The clear block; a block whose CRC does not hold is none of ours.
-fn read_block(row: &Row<'_>) -> rusqlite::Result<ClearBlock> {
-    let bits: i64 = row.get(13)?;
-    ClearBlock::from_parts(row.get(12)?, bits.cast_unsigned()).map_err(|_| foreign("issued_tokens.block"))
 }

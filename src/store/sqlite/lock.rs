@@ -90,7 +90,7 @@ impl DatabaseFile {
 /// Holds the database until dropped. The kernel lets go of it when the process dies, however it
 /// dies.
 #[derive(Debug)]
-pub(super) struct DatabaseLock(DatabaseFile);
+pub(crate) struct DatabaseLock(DatabaseFile);
 
 impl DatabaseLock {
     /// Locks a database, which must exist, or says who has it.

@@ -3,76 +3,38 @@
 
 use rusqlite::{OptionalExtension as _, Row};
 
-use super::chain::Writing;
 use super::column::{coded_or_null, foreign};
 use super::newest::Entry;
-use super::runs;
-use super::sealed::Reading;
-use crate::store::{RowContent, Seed, StoreError};
+use super::{Sqlite, Writer, chain, runs};
+use crate::id::ClientId;
+use crate::ledger::{Issued, LastTids, RowContent};
+use crate::store::StoreError;
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
 
-/// The 18 digits as a number: a fourth of the room, and ordered alike.
-pub(super) fn pan(meter: MeterPan) -> Result<i64, StoreError> {
-    meter.as_str().parse().map_err(|_| StoreError::Defect { reason: "a meter number is no number".into() })
-}
-
-/// The last TID of a meter: the highest that a token had, or the one that was seeded.
-pub(super) fn last_tid(
-    reading: &Reading,
-    meter: MeterPan,
-    base_date: BaseDate,
-) -> Result<Option<Tid>, StoreError> {
-    let merged = "SELECT last_tid FROM meters WHERE pan = ?1 AND base_date = ?2";
-    highest(reading, meter, base_date, merged)
-}
-
-/// The highest TID that a token of the meter had, whatever was seeded.
-pub(super) fn highest_issued(
-    reading: &Reading,
-    meter: MeterPan,
-    base_date: BaseDate,
-) -> Result<Option<Tid>, StoreError> {
-    let merged = "SELECT given_tid FROM meters WHERE pan = ?1 AND base_date = ?2";
-    highest(reading, meter, base_date, merged)
-}
-
-/// The highest TID of the newest rows and of what a query finds in the table.
-fn highest(
-    reading: &Reading,
-    meter: MeterPan,
-    base_date: BaseDate,
-    merged: &'static str,
-) -> Result<Option<Tid>, StoreError> {
-    let pan = pan(meter)?;
-    // A row that leaves the memory is on the disk by then: so the memory comes first.
-    let newest = reading.newest().last_tid(pan, base_date);
-    let found = reading
-        .prepare_cached(merged)?
-        .query_row((pan, base_date.year()), |row| row.get::<_, Option<u32>>(0))
-        .optional()?
-        .flatten();
-    let merged = found.map(Tid::new).transpose().map_err(|_| foreign("a TID in meters"))?;
-    Ok(newest.max(merged))
-}
-
-/// Raises the last TIDs of meters, never lowers one, and answers how many rose.
-pub(super) fn seed_last_tids(writing: &Writing, seeds: &[Seed]) -> Result<u64, StoreError> {
-    writing.know_newest()?;
-    let mut raised = 0;
-    for Seed { meter, base_date, tid } in seeds {
-        if last_tid(writing, *meter, *base_date)? < Some(*tid) {
-            writing
-                .prepare_cached(
-                    "INSERT INTO meters (pan, base_date, last_tid) VALUES (?1, ?2, ?3)
-                     ON CONFLICT DO UPDATE SET last_tid = excluded.last_tid",
-                )?
-                .execute((pan(*meter)?, base_date.year(), tid.value()))?;
-            raised += 1;
+impl<W> Sqlite<W> {
+    /// What is known of the TIDs of meters, in the order in which they are asked for.
+    pub(super) fn tids(&self, meters: &[(MeterPan, BaseDate)]) -> Result<Vec<LastTids>, StoreError> {
+        let mut merged =
+            self.prepare_cached("SELECT last_tid, given_tid FROM meters WHERE pan = ?1 AND base_date = ?2")?;
+        let mut known = Vec::with_capacity(meters.len());
+        for (meter, base_date) in meters {
+            let pan = meter.number();
+            // A row that leaves the memory is on the disk by then: so the memory comes first.
+            let newest = self.newest().last_tid(pan, *base_date);
+            let found = merged
+                .query_row((pan, base_date.year()), |row| Ok((tid_or_null(row, 0)?, tid_or_null(row, 1)?)))
+                .optional()?;
+            let (last, issued) = found.unwrap_or_default();
+            known.push(LastTids { last: newest.max(last), issued: newest.max(issued) });
         }
+        Ok(known)
     }
-    Ok(raised)
+}
+
+fn tid_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Tid>> {
+    row.get::<_, Option<u32>>(column)?.map(Tid::new).transpose().map_err(|_| foreign("a TID in meters"))
 }
 
 /// A row as the memory keeps it.
@@ -83,7 +45,40 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry { sequence: row.get(0)?, pan: row.get(1)?, tid })
 }
 
-impl Writing {
+impl Sqlite<Writer> {
+    /// Writes last TIDs, each above what is there.
+    pub(super) fn raise(&self, tids: &[(MeterPan, BaseDate, Tid)]) -> Result<(), StoreError> {
+        let mut raise = self.prepare_cached(
+            "INSERT INTO meters (pan, base_date, last_tid) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET last_tid = excluded.last_tid",
+        )?;
+        for (meter, base_date, tid) in tids {
+            raise.execute((meter.number(), base_date.year(), tid.value()))?;
+        }
+        Ok(())
+    }
+
+    /// Lowers a last TID: the triggers of the table let pass what is noted as open.
+    pub(super) fn lower(
+        &self,
+        (meter, base_date): (MeterPan, BaseDate),
+        from: Tid,
+        to: Tid,
+        by: Option<ClientId>,
+        at_ms: i64,
+    ) -> Result<(), StoreError> {
+        let (pan, year) = (meter.number(), base_date.year());
+        self.prepare_cached(
+            "INSERT INTO meter_falls (pan, base_date, from_tid, to_tid, actor, at_ms, open)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1)",
+        )?
+        .execute((pan, year, from.value(), to.value(), by.map(ClientId::to_bytes), at_ms))?;
+        self.prepare_cached("UPDATE meters SET last_tid = ?1 WHERE pan = ?2 AND base_date = ?3")?
+            .execute((to.value(), pan, year))?;
+        self.prepare_cached("UPDATE meter_falls SET open = 0 WHERE open = 1")?.execute([])?;
+        Ok(())
+    }
+
     /// Reads the newest rows if the memory may be wrong: at a start, and after a transaction that was taken back.
     pub(super) fn know_newest(&self) -> Result<(), StoreError> {
         if self.newest().is_known() {
@@ -96,31 +91,28 @@ impl Writing {
             "SELECT sequence, pan, base_date, tid FROM issued_tokens WHERE sequence > ?1 AND pan IS NOT NULL",
         )?;
         let mut found = statement.query([up_to])?;
-        let head = self.state()?.position();
+        let end = chain::last_position(self)?;
         let (mut rows, mut foreign) = (Vec::new(), Vec::new());
         while let Some(row) = found.next()? {
             match (row.get(0)?, entry(row)) {
-                (sequence, Ok(entry)) if sequence <= head => rows.push(entry),
-                // Another hand's row must not keep the server from starting. It is left out, and told with the
-                // forged rows.
+                (sequence, Ok(entry)) if sequence <= end => rows.push(entry),
+                // A row that somebody else wrote must not keep the server from starting. It is left out, and told
+                // with the forged rows.
                 (sequence, _) => foreign.push(sequence),
             }
-        }
-        if let Some(last) = foreign.iter().max().filter(|last| **last > head) {
-            self.go_on_behind(*last)?;
         }
         self.newest().know(rows, foreign, last_run + 1);
         Ok(())
     }
 
     /// Adds a row that was written to those of its meter.
-    pub(super) fn add_newest(&self, sequence: i64, content: &RowContent) -> Result<(), StoreError> {
-        let Some(meter) = content.meter() else { return Ok(()) };
-        let tid = match content {
+    pub(super) fn add_newest(&self, issued: &Issued) -> Result<(), StoreError> {
+        let Some(meter) = issued.row.content.meter() else { return Ok(()) };
+        let tid = match &issued.row.content {
             RowContent::Sequenced { base_date, tid, .. } => Some((*base_date, *tid)),
             RowContent::Fixed { .. } | RowContent::KeyChange { .. } => None,
         };
-        if self.newest().add(Entry { pan: pan(meter)?, tid, sequence }) {
+        if self.newest().add(Entry { pan: meter.number(), tid, sequence: issued.row.sequence.value() }) {
             Ok(())
         } else {
             Err(StoreError::Defect { reason: "a token identifier would be given twice".into() })
@@ -129,7 +121,7 @@ impl Writing {
 
     /// Merges some of the newest rows into the tables, if there are enough of them. `Newest::committed` must follow the commit.
     pub(super) fn merge_newest(&self) -> Result<(), StoreError> {
-        let Some(part) = self.newest().part(self.merge_from()) else { return Ok(()) };
+        let Some(part) = self.newest().part(self.writer.merge_from) else { return Ok(()) };
         runs::write(self, &part)?;
         let mut raise = self.prepare_cached(
             "INSERT INTO meters (pan, base_date, last_tid, given_tid) VALUES (?1, ?2, ?3, ?3)

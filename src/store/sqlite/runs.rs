@@ -7,11 +7,9 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 
-use super::chain::Writing;
+use super::Sqlite;
 use super::column::foreign;
-use super::meters::pan;
 use super::newest::{Entry, Part, Run, minute};
-use super::sealed::Reading;
 use crate::store::{Sequence, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -24,13 +22,13 @@ const ROWS: usize = 40;
 const ROW: usize = 8 + 2 + 4 + 8;
 
 /// The rows that may be those of a meter's TID: newest ones that were taken back, or deleted ones, may be among them.
-pub(super) fn rows_of_tid(
-    reading: &Reading,
+pub(super) fn rows_of_tid<W>(
+    reading: &Sqlite<W>,
     meter: MeterPan,
     base_date: BaseDate,
     tid: Tid,
 ) -> Result<BTreeSet<Sequence>, StoreError> {
-    let pan = pan(meter)?;
+    let pan = meter.number();
     // A row that leaves the memory is on the disk by then: so the memory comes first.
     let mut rows = reading.newest().of_meter(pan);
     let mut runs = reading.prepare_cached(
@@ -46,13 +44,13 @@ pub(super) fn rows_of_tid(
 
 /// Calls with the rows of a meter after one, in the order of the ledger, for as long as it is answered `true`. Rows may come that were
 /// taken back or deleted.
-pub(super) fn each_row_of(
-    reading: &Reading,
+pub(super) fn each_row_of<W>(
+    reading: &Sqlite<W>,
     meter: MeterPan,
     after: i64,
     mut take: impl FnMut(Sequence) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
-    let pan = pan(meter)?;
+    let pan = meter.number();
     let newest = reading.newest().of_meter(pan);
     let mut seen = after;
     let mut offer = |rows: Vec<Entry>| -> Result<bool, StoreError> {
@@ -134,7 +132,7 @@ fn decode(bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
 }
 
 /// Writes a part of a run.
-pub(super) fn write(writing: &Writing, part: &Part) -> Result<(), StoreError> {
+pub(super) fn write(writing: &Connection, part: &Part) -> Result<(), StoreError> {
     if part.first {
         // What a run of this number had written when the server died.
         writing.prepare_cached("DELETE FROM token_run_parts WHERE run = ?1")?.execute([part.number])?;

@@ -76,9 +76,9 @@ async fn what_is_taken_back_takes_its_records_along() {
     let (good, refused) = (scene.credit(1, meter(0), 100), scene.credit(1, meter(1), 100));
     let refused = NewToken { request_hash: [9; 32], ..refused };
     // All wait together and share a transaction: a record that is kept, one that its command takes back, one that is kept.
-    let kept = store.write(|c| c.append_act("kept", &Actor::Local, NOW_MS, &BTreeMap::new()));
-    let back = store.committer.submit::<(), (), _>(Class::Other, None, |c| {
-        c.append_act("taken back", &Actor::Local, NOW_MS, &BTreeMap::new())?;
+    let kept = store.write(|c| c.append_act(&NewAct { kind: "kept", ..act(NOW_MS) }));
+    let back = store.committer.submit::<(), (), _>(|c| {
+        c.append_act(&NewAct { kind: "taken back", ..act(NOW_MS) })?;
         Ok(Err(()))
     });
     let many = store.record_tokens(vec![good, refused, scene.credit(3, meter(0), 100)]);
@@ -88,7 +88,7 @@ async fn what_is_taken_back_takes_its_records_along() {
     // A failing transaction.
     let full = store
         .write(|c| {
-            c.append_act("lost", &Actor::Local, NOW_MS, &BTreeMap::new())?;
+            c.append_act(&NewAct { kind: "lost", ..act(NOW_MS) })?;
             Err::<(), _>(StoreError::Full { outcome: crate::store::Outcome::NotDone })
         })
         .await;
@@ -130,7 +130,7 @@ async fn a_damaged_row_fails_its_own_request_alone() {
     scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
     scene
         .store
-        .write(|c| Ok(c.execute_batch("UPDATE issued_tokens SET block = block + 1").map(drop)?))
+        .write(|c| Ok(c.view.execute_batch("UPDATE issued_tokens SET block = block + 1").map(drop)?))
         .await
         .unwrap();
     let found = scene
@@ -158,7 +158,7 @@ async fn tampering_in_the_database_is_found_at_its_place() {
         ("UPDATE acts SET details = '{}' WHERE position = 2", "record 2"),
         ("DELETE FROM issued_tokens WHERE sequence = 8", "records 8 to 8"),
     ] {
-        scene.store.write(move |c| Ok(c.execute_batch(sql)?)).await.unwrap();
+        scene.store.write(move |c| Ok(c.view.execute_batch(sql)?)).await.unwrap();
         let mut verification = Verification::new(None);
         for line in scene.store.records(0, 100, true).await.unwrap().lines {
             verification.feed(&line);

@@ -53,9 +53,12 @@ async fn a_client_may_have_two_credentials_and_a_stranger_none() {
     assert_eq!(listed.iter().map(|one| one.key_id.as_str()).collect::<Vec<_>>(), ["key-1", "key-2"]);
 
     let nobody = secret("key-3", ClientId::generate());
-    assert_eq!(store.create_credential(nobody.clone()).await, Err(ClientError::NotFound(nobody.client)));
+    assert_eq!(
+        store.create_credential(nobody.clone()).await,
+        Err(ClientRefusal::NotFound(nobody.client).into())
+    );
     let other = NewCredential { proof: Proof::Certificate, ..second };
-    assert_eq!(store.create_credential(other).await, Err(ClientError::Exists("key-2".into())));
+    assert_eq!(store.create_credential(other).await, Err(ClientRefusal::Exists("key-2".into()).into()));
 }
 
 #[tokio::test]
@@ -66,7 +69,7 @@ async fn a_client_is_created_once() {
     let made = store.create_client(new.clone()).await.unwrap();
     assert_eq!(store.create_client(new.clone()).await, Ok(made));
     let other = NewClient { rights: Rights::till(), ..new.clone() };
-    assert_eq!(store.create_client(other).await, Err(ClientError::Exists(new.id.to_string())));
+    assert_eq!(store.create_client(other).await, Err(ClientRefusal::Exists(new.id.to_string()).into()));
 }
 
 #[tokio::test]
@@ -87,7 +90,7 @@ async fn two_administrators_do_not_overwrite_each_other() {
     let again = store.change_client(id, replace("first"), act(0)).await;
     assert_eq!(again, Ok(changed.clone()), "what is done already is no change");
     let second = store.change_client(id, replace("second"), act(0)).await;
-    assert_eq!(second, Err(ClientError::Changed { found: changed.version }));
+    assert_eq!(second, Err(ClientRefusal::Changed { found: changed.version }.into()));
     assert_eq!(store.client(id).await, Ok(Some(changed)));
 }
 
@@ -100,7 +103,7 @@ async fn nobody_locks_everybody_out() {
         store.create_client(new.clone()).await.unwrap();
         store.create_credential(secret(key_id, new.id)).await.unwrap();
     }
-    let locked = |left| Err(ClientError::LockOut { left, needed: 2 });
+    let locked = |left| Err(ClientRefusal::LockOut { left, needed: 2 }.into());
     let less = ClientChange::Replace {
         version: store.client(ben.id).await.unwrap().unwrap().version,
         display_name: "ben".into(),
@@ -113,7 +116,7 @@ async fn nobody_locks_everybody_out() {
     }
     for change in [CredentialChange::Enabled(false), CredentialChange::Expires(Some(NOW_MS))] {
         let refused = store.change_credential("ben", change, act(2)).await;
-        assert_eq!(refused.map(drop), Err(ClientError::LockOut { left: 1, needed: 2 }));
+        assert_eq!(refused.map(drop), Err(ClientRefusal::LockOut { left: 1, needed: 2 }.into()));
     }
     assert_eq!(store.chain_head().await.unwrap(), head, "what is refused leaves nothing");
     // A second credential makes the first one free to go.

@@ -91,7 +91,8 @@ async fn what_cannot_be_served_is_never_enabled() {
     // Not even by hand: the schema refuses what the code would.
     let forged = store
         .write(move |c| {
-            Ok(c.execute("UPDATE configurations SET state = 'ENABLED' WHERE id = ?1", [row.id.to_bytes()])?)
+            Ok(c.view
+                .execute("UPDATE configurations SET state = 'ENABLED' WHERE id = ?1", [row.id.to_bytes()])?)
         })
         .await;
     assert!(matches!(forged, Err(StoreError::Defect { .. })));
@@ -128,9 +129,9 @@ async fn a_row_of_another_hand_is_refused_and_not_believed() {
     for forgery in ["sgc = '12345x'", "krn = 0", "ea = 8", "base_date = 1970", "warnings = '{'", "iin = 'x'"]
     {
         let sql = format!("PRAGMA ignore_check_constraints = 1; UPDATE configurations SET {forgery}");
-        let sealed = move |c: &Writing, sql: &str| {
-            c.execute_batch(sql)?;
-            c.seal(sealed::Table::Configurations, 1)
+        let sealed = move |c: &mut Writing<Sqlite<Writer>>, sql: &str| {
+            c.view.execute_batch(sql)?;
+            c.seal(Table::Configurations, 1)
         };
         // Under a seal: a value that is none of ours is refused even so.
         store.write(move |c| sealed(c, &sql)).await.unwrap();

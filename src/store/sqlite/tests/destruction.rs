@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::ConfigurationState;
+use crate::store::{DatabaseSettings, DatabaseUrl, Resealing};
 
 fn refusal(result: Result<Configuration, ConfigurationError>) -> ConfigurationRefusal {
     match result {
@@ -42,7 +43,7 @@ async fn the_way_to_the_end_and_back() {
         is(ConfigurationState::DestroyScheduled)
     );
     let begun = store.begin_destruction(id, NOW_MS + 50).await.unwrap();
-    assert!(begun.destroy_begun && begun.mask.is_some());
+    assert!(begun.destroy_begun() && begun.mask.is_some());
     // The clock goes back: what was begun is ended all the same, and never taken back.
     assert_eq!(store.due_destructions(NOW_MS).await, Ok(vec![id]));
     assert_eq!(store.begin_destruction(id, NOW_MS).await, Ok(begun));
@@ -77,7 +78,8 @@ async fn another_row_seal_key_takes_rows_with_seals_alone() {
         details: BTreeMap::from([("new", "n".to_owned())]),
         now_ms: NOW_MS,
     };
-    let reseal = |old, new| Resealing::begin(settings.clone()).unwrap().reseal(key(old), key(new), &act);
+    let database = DatabaseSettings::new(DatabaseUrl::Sqlite(settings.path.clone()));
+    let reseal = |old, new| Resealing::begin(&database).unwrap().reseal(key(old), key(new), &act);
     assert!(matches!(reseal(90, 91), Err(OpenError::Forged { .. })), "the old key is another");
     reseal(1, 91).unwrap();
     // Again, as after a crash: done already, and on record once.
@@ -89,7 +91,7 @@ async fn another_row_seal_key_takes_rows_with_seals_alone() {
     let acts = records.lines.iter().filter(|line| line.to_json().contains("row_seal_key.rotated")).count();
     assert_eq!(acts, 1);
     drop(store);
-    let database = rusqlite::Connection::open(&settings.path).unwrap();
+    let database = Connection::open(&settings.path).unwrap();
     database.execute("UPDATE clients SET display_name = 'mine'", ()).unwrap();
     drop(database);
     assert!(matches!(reseal(91, 92), Err(OpenError::Forged { rows, .. }) if rows == ["clients 1"]));

@@ -12,9 +12,9 @@ async fn a_commit_waits_for_the_disk() {
     let pragmas = scene
         .store
         .write(|c| {
-            let text: String = c.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-            let synchronous: i64 = c.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
-            let foreign_keys: bool = c.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
+            let text: String = c.view.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+            let synchronous: i64 = c.view.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+            let foreign_keys: bool = c.view.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
             Ok((text, synchronous, foreign_keys))
         })
         .await;
@@ -80,12 +80,15 @@ fn a_missing_folder_and_a_foreign_file_are_said() {
 #[tokio::test]
 async fn readers_cannot_write() {
     let scene = Scene::new().await;
-    let result = scene.store.read(|c| Ok(c.execute("DELETE FROM issued_tokens", [])?)).await;
+    let result = scene.store.read(|c| Ok(c.view.execute("DELETE FROM issued_tokens", [])?)).await;
     assert!(matches!(result, Err(StoreError::Unavailable { .. })), "{result:?}");
 }
 
 async fn limit_pages(store: &SqliteStore, pages: &'static str) {
-    store.write(move |c| Ok(c.execute_batch(&format!("PRAGMA max_page_count = {pages}"))?)).await.unwrap();
+    store
+        .write(move |c| Ok(c.view.execute_batch(&format!("PRAGMA max_page_count = {pages}"))?))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -119,8 +122,11 @@ async fn a_full_disk_refuses_clearly_and_heals() {
     limit_pages(&scene.store, "1000000").await;
     let recorded = scene.store.record_token(scene.credit(last, meter(0), 100)).await;
     assert!(matches!(recorded, Ok(Recorded::New(_))), "{recorded:?}");
-    let sound: String =
-        scene.store.read(|c| Ok(c.query_row("PRAGMA integrity_check", [], |row| row.get(0))?)).await.unwrap();
+    let sound: String = scene
+        .store
+        .read(|c| Ok(c.view.query_row("PRAGMA integrity_check", [], |row| row.get(0))?))
+        .await
+        .unwrap();
     assert_eq!(sound, "ok");
 }
 
@@ -148,7 +154,7 @@ async fn no_digits_of_a_request_reach_the_log_of_a_failure() {
     let result = scene
         .store
         .write(|c| {
-            Ok(c.execute(
+            Ok(c.view.execute(
                 "INSERT INTO meters (pan, base_date, last_tid) VALUES (600727111111111153, 2014, 99999999)",
                 [],
             )?)
@@ -166,7 +172,7 @@ async fn the_log_is_copied_beside_the_commits_and_begins_anew() {
     for _ in 0..2_000 {
         // Some fifty pages.
         let insert = "INSERT INTO checkpoints (text) VALUES (hex(randomblob(100000)))";
-        scene.store.write(|c| Ok(c.execute(insert, [])?)).await.unwrap();
+        scene.store.write(|c| Ok(c.view.execute(insert, [])?)).await.unwrap();
         let length = log::length(&outside).unwrap();
         if length.pages < longest {
             assert!(longest >= 3_000, "it began anew after {longest} pages");

@@ -62,7 +62,7 @@ async fn rows_are_found_wherever_they_lie() {
     }
     let runs: i64 = scene
         .store
-        .read(|c| Ok(c.query_row("SELECT count(*) FROM token_runs", [], |row| row.get(0))?))
+        .read(|c| Ok(c.view.query_row("SELECT count(*) FROM token_runs", [], |row| row.get(0))?))
         .await
         .unwrap();
     assert!(runs >= 3, "{runs}");
@@ -89,13 +89,13 @@ async fn a_database_from_before_knows_its_meters() {
          CREATE UNIQUE INDEX issued_tokens_by_meter ON issued_tokens (pan, base_date, tid) WHERE pan IS NOT NULL;
          {triggers}"
     );
-    scene.store.write(move |c| Ok(c.execute_batch(&before)?)).await.unwrap();
+    scene.store.write(move |c| Ok(c.view.execute_batch(&before)?)).await.unwrap();
     let scene = scene.reopen();
     check(&scene, &rows).await;
     let runs: (i64, i64) = scene
         .store
         .read(|c| {
-            Ok(c.query_row("SELECT count(*), max(up_to) FROM token_runs", [], |row| {
+            Ok(c.view.query_row("SELECT count(*), max(up_to) FROM token_runs", [], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?)
         })
@@ -117,7 +117,7 @@ async fn rows_that_were_taken_back_are_nobodys() {
     let taken_back: Result<(), _> = scene
         .store
         .write(move |c| {
-            assert!(super::super::ledger::record(c, &new)?.is_ok());
+            assert!(tokens::record(c, &[&new], Instant::now())?[0].is_ok());
             Err(said)
         })
         .await;
@@ -137,9 +137,10 @@ async fn key_changes_are_found_by_their_index() {
     let plan = scene
         .store
         .read(|c| {
-            let mut statement =
-                c.prepare(&format!("EXPLAIN QUERY PLAN {}", super::super::ledger::newest_key_changes()))?;
-            let steps = statement.query_map((1, [0; 16]), |row| row.get::<_, String>(3))?;
+            let mut statement = c
+                .view
+                .prepare(&format!("EXPLAIN QUERY PLAN {}", super::super::ledger::newest_key_changes()))?;
+            let steps = statement.query_map((1, [0; 16], 8), |row| row.get::<_, String>(3))?;
             Ok(steps.collect::<Result<Vec<_>, _>>()?.join("; "))
         })
         .await

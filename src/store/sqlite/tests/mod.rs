@@ -19,16 +19,32 @@ mod usage;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use super::*;
+use crate::clock::SignOfLife;
+use crate::configuration::Configuration;
+use crate::ledger::CountedDay;
+use crate::store::engine::Table;
+use crate::store::transactions::tokens;
+use crate::store::writing::Writing;
 use crate::store::{
-    Content, FinishedState, Limits, Listing, MaskedKey, Proof, Refused, Rights, RowContent, SoftwareSealer,
-    Warning,
+    AcceptedRestore, Actor, Approval, ApprovalId, ApprovalRequested, ApprovalStep, ApprovalStore as _,
+    AuditStore as _, Begun, ClientAct, ClientChange, ClientId, ClientRefusal, ClientStore as _,
+    ConfigurationError, ConfigurationId, ConfigurationRefusal, ConfigurationStore as _, Content,
+    CredentialChange, FinishedState, HealthStore as _, ImportedFields, KeyChangePair, KeyChangeStore as _,
+    LedgerError, LedgerStore as _, Limits, Listing, LowerRefused, MaskedKey, NewAct, NewApproval, NewClient,
+    NewConfiguration, NewCredential, NewPublicKey, NewToken, PageRequest, Proof, PublicKeyId,
+    PublicKeyStore as _, Recorded, Refused, Registered, Rights, RowContent, SealReport, Seed, SoftwareSealer,
+    StoreError, TokenFilter, TokenRow, Vote, Warning,
 };
 use crate::sts::amount::UnitAmount;
 use crate::sts::attributes::{
-    Attributes, Dkga, EncryptionAlgorithm, KeyExpiry, KeyRevision, KeyType, TariffIndex,
+    Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry, KeyRevision, KeyType, TariffIndex,
 };
-use crate::sts::tid::TidWindow;
+use crate::sts::meter::MeterPan;
+use crate::sts::tid::{Tid, TidWindow};
 use crate::sts::token::{Display, DisplayForm, Payload, Rnd, Service};
 
 /// 2026-01-01 00:00 UTC.

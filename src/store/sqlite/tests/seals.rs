@@ -94,7 +94,7 @@ async fn a_swapped_public_key_is_refused() {
 #[tokio::test]
 async fn rows_taken_out_or_put_back_break_the_roll() {
     let scene = Scene::new().await.tampered("DELETE FROM credentials").await;
-    assert!(scene.store.verify_seals().await.unwrap().roll_broken);
+    assert!(scene.store.verify_seals().await.unwrap().rows_missing);
 
     let scene = Scene::new().await;
     let path = scene.folder.path().join("vendkey.db");
@@ -114,7 +114,7 @@ async fn rows_taken_out_or_put_back_break_the_roll() {
     );
     let scene = scene.tampered(&put_back).await;
     let report = scene.store.verify_seals().await.unwrap();
-    assert!(report.roll_broken && report.forged.is_empty(), "{report:?}");
+    assert!(report.rows_missing && report.forged.is_empty(), "{report:?}");
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn a_roll_put_back_is_noticed() {
     drop(database);
     let scene = Scene { store: open(&folder), folder, client, configuration };
     let report = scene.store.verify_seals().await.unwrap();
-    assert!(report.roll_broken && report.forged.is_empty(), "{report:?}");
+    assert!(report.rows_missing && report.forged.is_empty(), "{report:?}");
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn another_hsms_seals_are_none() {
     let store = SqliteStore::open(&settings, Arc::new(SoftwareSealer([2; 32]))).unwrap();
     let scene = Scene { folder, store, client, configuration };
     assert!(forged(scene.store.configuration(configuration).await));
-    assert!(scene.store.verify_seals().await.unwrap().roll_broken);
+    assert!(scene.store.verify_seals().await.unwrap().rows_missing);
 }
 
 #[tokio::test]
@@ -195,10 +195,10 @@ async fn what_another_hand_took_out_is_not_made_good_by_the_next_change() {
     client(&scene.store, "till-2").await;
     assert_eq!(other.execute("DELETE FROM credentials WHERE key_id = 'till-2'", ()).unwrap(), 1);
     scene.store.set_configuration_enabled(scene.configuration, false, Actor::Local, NOW_MS).await.unwrap();
-    assert!(scene.store.verify_seals().await.unwrap().roll_broken);
+    assert!(scene.store.verify_seals().await.unwrap().rows_missing);
     scene.store.set_configuration_enabled(scene.configuration, true, Actor::Local, NOW_MS).await.unwrap();
     let scene = scene.reopen();
-    assert!(scene.store.verify_seals().await.unwrap().roll_broken);
+    assert!(scene.store.verify_seals().await.unwrap().rows_missing);
     scene.store.set_configuration_enabled(scene.configuration, false, Actor::Local, NOW_MS).await.unwrap();
-    assert!(scene.store.verify_seals().await.unwrap().roll_broken);
+    assert!(scene.store.verify_seals().await.unwrap().rows_missing);
 }

@@ -1,5 +1,8 @@
 //! Who calls: clients, and the credentials that prove it.
 
+mod changes;
+mod lock_out;
+
 use std::fmt;
 
 use thiserror::Error;
@@ -8,7 +11,9 @@ use super::limits::Limits;
 use super::rights::Rights;
 use crate::audit::Actor;
 use crate::id::ClientId;
-use crate::store::StoreError;
+
+pub use changes::{change_client, change_credential, create_client, create_credential};
+pub use lock_out::Everyone;
 
 /// A client to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +143,20 @@ pub struct CredentialHolder {
     pub client: Client,
 }
 
+impl CredentialHolder {
+    /// Whether it is a credential of this client, and both count now.
+    pub fn counts(&self, client: ClientId, now_ms: i64) -> bool {
+        self.client.id == client && self.client.enabled && self.credential.counts(now_ms)
+    }
+}
+
+impl Credential {
+    /// Whether it is enabled and has not ended.
+    pub fn counts(&self, now_ms: i64) -> bool {
+        self.enabled && self.expires_ms.is_none_or(|end| end > now_ms)
+    }
+}
+
 /// Whose change it is, when, and what must be left after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAct {
@@ -151,7 +170,7 @@ pub struct ClientAct {
 
 /// Why a client or credential does not change.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ClientError {
+pub enum ClientRefusal {
     /// There is no such client.
     #[error("there is no client {0}")]
     NotFound(ClientId),
@@ -175,7 +194,4 @@ pub enum ClientError {
         /// How many are needed.
         needed: u32,
     },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }

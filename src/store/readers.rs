@@ -6,28 +6,28 @@ use std::thread::JoinHandle;
 use flume::{Sender, TrySendError};
 use tokio::sync::oneshot;
 
-use super::sealed::Reading;
-use crate::store::{Outcome, StoreError};
+use super::engine::View;
+use super::reading::Reading;
+use super::{Outcome, StoreError};
 
-type Query = Box<dyn FnOnce(&Reading) + Send>;
+type Query<V> = Box<dyn FnOnce(&mut Reading<V>) + Send>;
 
 /// The reading threads and the queue that they share.
-#[derive(Debug)]
-pub(super) struct Readers {
-    queue: Option<Sender<Query>>,
+pub(super) struct Readers<V> {
+    queue: Option<Sender<Query<V>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Readers {
+impl<V: View> Readers<V> {
     /// Starts a thread for each connection. `queue` queries may wait.
-    pub(super) fn start(connections: Vec<Reading>, queue: usize) -> std::io::Result<Self> {
-        let (sender, receiver) = flume::bounded::<Query>(queue.max(1));
+    pub(super) fn start(connections: Vec<Reading<V>>, queue: usize) -> std::io::Result<Self> {
+        let (sender, receiver) = flume::bounded::<Query<V>>(queue.max(1));
         let mut readers = Self { queue: Some(sender), threads: Vec::with_capacity(connections.len()) };
-        for connection in connections {
+        for mut connection in connections {
             let receiver = receiver.clone();
             let run = move || {
                 while let Ok(query) = receiver.recv() {
-                    query(&connection);
+                    query(&mut connection);
                 }
             };
             readers.threads.push(std::thread::Builder::new().name("reader".into()).spawn(run)?);
@@ -39,11 +39,11 @@ impl Readers {
     pub(super) async fn query<T, F>(&self, query: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Reading) -> Result<T, StoreError> + Send + 'static,
+        F: FnOnce(&mut Reading<V>) -> Result<T, StoreError> + Send + 'static,
     {
         let closed = StoreError::Closed { outcome: Outcome::NotDone };
         let (reply, answer) = oneshot::channel();
-        let query: Query = Box::new(move |connection| {
+        let query: Query<V> = Box::new(move |connection| {
             if !reply.is_closed() {
                 // A query that panics leaves nothing: the thread and its connection go on.
                 let found = catch_unwind(AssertUnwindSafe(|| query(connection)))
@@ -59,7 +59,13 @@ impl Readers {
     }
 }
 
-impl Drop for Readers {
+impl<V> std::fmt::Debug for Readers<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Readers").field("threads", &self.threads.len()).finish_non_exhaustive()
+    }
+}
+
+impl<V> Drop for Readers<V> {
     fn drop(&mut self) {
         self.queue = None;
         for thread in self.threads.drain(..) {
@@ -74,16 +80,18 @@ mod tests {
 
     use super::*;
     use crate::store::SoftwareSealer;
-    use crate::store::sqlite::sealed::Seals;
+    use crate::store::engine::Table;
+    use crate::store::memory::Memory;
+    use crate::store::seals::Seals;
 
     #[tokio::test]
     async fn a_panic_is_said_and_the_thread_goes_on() {
-        let connection = rusqlite::Connection::open_in_memory().unwrap();
         let seals = Arc::new(Seals::new(Arc::new(SoftwareSealer([1; 32]))));
-        let readers = Readers::start(vec![Reading::new(connection, seals, Arc::default())], 4).unwrap();
+        let reading = Reading::new(Memory::default().connection(), seals);
+        let readers = Readers::start(vec![reading], 4).unwrap();
         let panicking: Result<(), _> = readers.query(|_| panic!("played")).await;
         assert!(matches!(panicking, Err(StoreError::Defect { .. })), "{panicking:?}");
-        let found = readers.query(|c| Ok(c.query_row("SELECT 7", [], |row| row.get(0))?)).await;
-        assert_eq!(found, Ok(7));
+        let found = readers.query(|reading| reading.view.seals(Table::Clients)).await;
+        assert_eq!(found, Ok(Vec::new()));
     }
 }

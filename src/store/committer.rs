@@ -1,0 +1,613 @@
+//! The committer: one thread that writes, and writes whatever waits in one transaction.
+//!
+//! A commit costs one sync of the disk whether it holds one command or five hundred, so commands that come in during a sync
+//! share the next. A request that comes alone waits for nobody. Orders of tokens that wait are decided together, as one
+//! batch of the ledger ([`transactions::tokens`](super::transactions)). Every other command runs in a savepoint of its own:
+//! a refusal takes back only itself. A failure of the database as a whole, or a panic, takes back all, and everybody is told.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use flume::{Receiver, Sender, TrySendError};
+use tokio::sync::oneshot;
+
+use super::engine::Transaction;
+use super::transactions::tokens;
+use super::writing::Writing;
+use super::{LedgerError, Outcome, StoreError};
+use crate::crash;
+use crate::ledger::{NewToken, Recorded};
+use crate::metrics;
+
+/// What a command answers: its result or a refusal of its own type, or a failure of the store.
+type Answer<T, R> = Result<Result<T, R>, StoreError>;
+
+/// What an order of a token comes to.
+type Recording = Result<Recorded, LedgerError>;
+
+/// How busy the committer was since it started.
+#[derive(Debug, Default)]
+pub(super) struct Statistics {
+    transactions: AtomicU64,
+    commands: AtomicU64,
+}
+
+#[cfg(test)]
+impl Statistics {
+    /// Transactions committed.
+    pub(super) fn transactions(&self) -> u64 {
+        self.transactions.load(Ordering::Relaxed)
+    }
+
+    /// Commands in them, refused ones included.
+    pub(super) fn commands(&self) -> u64 {
+        self.commands.load(Ordering::Relaxed)
+    }
+}
+
+/// The writing thread and the queue to it.
+pub(super) struct Committer<T> {
+    queue: Option<Sender<Command<T>>>,
+    thread: Option<JoinHandle<()>>,
+    statistics: Arc<Statistics>,
+}
+
+impl<T: Transaction> Committer<T> {
+    /// Starts the thread with its connection. `queue` commands may wait; rows for which `batch` is enough share a transaction.
+    pub(super) fn start(writing: Writing<T>, queue: usize, batch: usize) -> std::io::Result<Self> {
+        let (sender, receiver) = flume::bounded(queue.max(1));
+        let statistics = Arc::new(Statistics::default());
+        let writer =
+            Writer { writing, queue: receiver, batch: batch.max(1), statistics: Arc::clone(&statistics) };
+        let thread = std::thread::Builder::new().name("committer".into()).spawn(move || writer.run())?;
+        Ok(Self { queue: Some(sender), thread: Some(thread), statistics })
+    }
+
+    /// Runs a command and answers when it is durable.
+    ///
+    /// The place in the queue is taken when this is called, not when it is awaited first: commands submitted one after
+    /// another run in that order. A command for whose answer nobody waits any more is not run.
+    pub(super) fn submit<A, R, F>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = Answer<A, R>> + Send + use<T, A, R, F>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: FnOnce(&mut Writing<T>) -> Answer<A, R> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let queued = self.queue(Command::Act(Box::new(Task { work: Some(work), found: None, reply })));
+        async move {
+            queued?;
+            answer.await.unwrap_or(Err(StoreError::Closed { outcome: Outcome::Unknown }))
+        }
+    }
+
+    /// Records tokens in this order and answers, in the same order, when they are durable.
+    pub(super) fn record(
+        &self,
+        orders: Vec<NewToken>,
+    ) -> impl Future<Output = Vec<Recording>> + Send + use<T> {
+        let count = orders.len();
+        let (reply, answer) = oneshot::channel();
+        let queued = self.queue(Command::Orders(Orders { orders, found: Vec::new(), reply }));
+        async move {
+            let lost = |error: StoreError| vec![Err(LedgerError::from(error)); count];
+            match queued {
+                Ok(()) => {
+                    answer.await.unwrap_or_else(|_| lost(StoreError::Closed { outcome: Outcome::Unknown }))
+                }
+                Err(error) => lost(error),
+            }
+        }
+    }
+
+    fn queue(&self, command: Command<T>) -> Result<(), StoreError> {
+        let closed = StoreError::Closed { outcome: Outcome::NotDone };
+        let queue = self.queue.as_ref().ok_or_else(|| closed.clone())?;
+        queue.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Disconnected(_) => closed,
+        })
+    }
+
+    /// Counters since the start.
+    #[cfg(test)]
+    pub(super) fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+}
+
+impl<T> std::fmt::Debug for Committer<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer").field("statistics", &self.statistics).finish_non_exhaustive()
+    }
+}
+
+impl<T> Drop for Committer<T> {
+    /// Ends the thread after it has committed what waits.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What waits for the committer.
+enum Command<T> {
+    /// Tokens to record: values, so that they can be decided again.
+    Orders(Orders),
+    /// Anything else.
+    Act(Box<dyn Act<T>>),
+}
+
+struct Orders {
+    orders: Vec<NewToken>,
+    found: Vec<Recording>,
+    reply: oneshot::Sender<Vec<Recording>>,
+}
+
+/// A command of any result type.
+trait Act<T>: Send {
+    /// Whether nobody waits for its answer any more.
+    fn is_abandoned(&self) -> bool;
+    /// Runs it and keeps the answer. `Ok(true)`: keep what it wrote; `Ok(false)`: take it back.
+    fn run(&mut self, writing: &mut Writing<T>) -> Result<bool, StoreError>;
+    /// Tells the caller what it found, or the failure that befell the whole transaction.
+    fn answer(self: Box<Self>, failure: Option<&StoreError>);
+}
+
+struct Task<A, R, F> {
+    work: Option<F>,
+    found: Option<Answer<A, R>>,
+    reply: oneshot::Sender<Answer<A, R>>,
+}
+
+impl<T, A, R, F> Act<T> for Task<A, R, F>
+where
+    A: Send,
+    R: Send,
+    F: FnOnce(&mut Writing<T>) -> Answer<A, R> + Send,
+{
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn run(&mut self, writing: &mut Writing<T>) -> Result<bool, StoreError> {
+        let Some(work) = self.work.take() else { return Ok(false) };
+        let found = work(writing);
+        let keep = match &found {
+            Ok(Ok(_)) => true,
+            Err(error) if error.spoils_transaction() => return Err(error.clone()),
+            Ok(Err(_)) | Err(_) => false,
+        };
+        self.found = Some(found);
+        Ok(keep)
+    }
+
+    fn answer(self: Box<Self>, failure: Option<&StoreError>) {
+        let answer = match (failure, self.found) {
+            (Some(error), _) => Err(error.clone()),
+            (None, Some(found)) => found,
+            (None, None) => Err(StoreError::Closed { outcome: Outcome::NotDone }),
+        };
+        // Callers who went away repeat their call.
+        let _ = self.reply.send(answer);
+    }
+}
+
+impl Orders {
+    /// Tells the caller what it found, or the failure that befell the whole transaction.
+    fn answer(mut self, failure: Option<&StoreError>) {
+        if let Some(error) = failure {
+            self.found = vec![Err(error.clone().into()); self.orders.len()];
+        }
+        // Callers who went away find the tokens by repeating their request ids.
+        let _ = self.reply.send(self.found);
+    }
+}
+
+impl<T> Command<T> {
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Orders(orders) => orders.reply.is_closed(),
+            Self::Act(act) => act.is_abandoned(),
+        }
+    }
+
+    /// How many rows it writes, roughly: what a transaction is bounded by.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Orders(orders) => orders.orders.len(),
+            Self::Act(_) => 1,
+        }
+    }
+
+    fn answer(self, failure: Option<&StoreError>) {
+        match self {
+            Self::Orders(orders) => orders.answer(failure),
+            Self::Act(act) => act.answer(failure),
+        }
+    }
+}
+
+/// Why a transaction failed.
+struct Failure {
+    error: StoreError,
+    /// Whether one of the orders may be at fault alone, and not the database.
+    of_orders: bool,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self { error, of_orders: false }
+    }
+}
+
+struct Writer<T> {
+    writing: Writing<T>,
+    queue: Receiver<Command<T>>,
+    batch: usize,
+    statistics: Arc<Statistics>,
+}
+
+impl<T: Transaction> Writer<T> {
+    fn run(mut self) {
+        let mut done = Vec::with_capacity(self.batch);
+        while let Ok(first) = self.queue.recv() {
+            let failure = self.transact(first, &mut done).err();
+            self.settle(&mut done, failure);
+        }
+    }
+
+    /// Tells everybody what became of the transaction.
+    fn settle(&mut self, done: &mut Vec<Command<T>>, failure: Option<Failure>) {
+        let Some(Failure { error, of_orders }) = failure else {
+            if done.is_empty() {
+                return;
+            }
+            self.statistics.transactions.fetch_add(1, Ordering::Relaxed);
+            self.statistics.commands.fetch_add(done.len() as u64, Ordering::Relaxed);
+            metrics::committed(done.len(), self.queue.len());
+            done.drain(..).for_each(|command| command.answer(None));
+            return self.writing.view.tidy_up();
+        };
+        tracing::error!(%error, commands = done.len(), "a transaction of the store failed");
+        self.writing.roll_back();
+        let told = if of_orders { error.clone().spoiling() } else { error };
+        for command in done.drain(..) {
+            match command {
+                Command::Orders(orders) if of_orders => self.record_one_by_one(orders),
+                command => command.answer(Some(&told)),
+            }
+        }
+    }
+
+    /// Records each order in a transaction of its own, so that one which cannot be written fails alone.
+    fn record_one_by_one(&mut self, mut orders: Orders) {
+        orders.found = Vec::with_capacity(orders.orders.len());
+        for order in &orders.orders {
+            let one = [order];
+            let recorded = self
+                .guarded(|writing| writing.transact(|writing| tokens::record(writing, &one, Instant::now())));
+            let recorded = recorded.unwrap_or_else(|error| {
+                self.writing.roll_back();
+                vec![Err(error.into())]
+            });
+            orders.found.extend(recorded);
+        }
+        orders.answer(None);
+    }
+
+    /// Runs what waits in one transaction and commits it. `done` gets every command that shares its fate.
+    fn transact(&mut self, first: Command<T>, done: &mut Vec<Command<T>>) -> Result<(), Failure> {
+        let mut next = Some(first);
+        let mut weight = 0;
+        let (mut decided, mut any_orders) = (0, false);
+        while let Some(command) = next {
+            if command.is_abandoned() {
+                command.answer(Some(&StoreError::DeadlinePassed));
+            } else {
+                if done.is_empty() {
+                    done.push(command);
+                    self.writing.begin()?;
+                } else {
+                    done.push(command);
+                }
+                weight += done.last().map_or(0, Command::weight);
+                match done.last() {
+                    Some(Command::Orders(_)) => any_orders = true,
+                    Some(Command::Act(_)) => {
+                        // What came before it is decided before it.
+                        let before = done.len() - 1;
+                        self.record(done.get_mut(decided..before).unwrap_or_default())?;
+                        if let Some(Command::Act(act)) = done.last_mut() {
+                            self.act(act.as_mut())?;
+                        }
+                        decided = done.len();
+                    }
+                    None => {}
+                }
+            }
+            next = if weight < self.batch { self.queue.try_recv().ok() } else { None };
+        }
+        if done.is_empty() {
+            return Ok(());
+        }
+        self.record(done.get_mut(decided..).unwrap_or_default())?;
+        self.writing.finish()?;
+        if any_orders {
+            crash::point("ledger-before-commit");
+        }
+        self.writing.view.commit()?;
+        if any_orders {
+            crash::point("ledger-after-commit");
+        }
+        Ok(())
+    }
+
+    /// Records the orders of commands, all of which are such, as one batch.
+    fn record(&mut self, commands: &mut [Command<T>]) -> Result<(), Failure> {
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let orders: Vec<&NewToken> = commands
+            .iter()
+            .flat_map(|command| match command {
+                Command::Orders(orders) => orders.orders.as_slice(),
+                Command::Act(_) => &[],
+            })
+            .collect();
+        let recorded = self.guarded(|writing| tokens::record(writing, &orders, Instant::now()));
+        let mut recorded =
+            recorded.map_err(|error| Failure { of_orders: !error.spoils_transaction(), error })?.into_iter();
+        for command in commands {
+            if let Command::Orders(orders) = command {
+                orders.found = recorded.by_ref().take(orders.orders.len()).collect();
+            }
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, act: &mut dyn Act<T>) -> Result<(), StoreError> {
+        self.writing.check_seal_index();
+        let state = self.writing.state();
+        self.writing.view.savepoint()?;
+        if !self.guarded(|writing| act.run(writing))? {
+            self.writing.view.roll_back_to_savepoint()?;
+            self.writing.go_back(state);
+        }
+        self.writing.view.release_savepoint()
+    }
+
+    /// Runs it. Nobody knows what one that panicked has left, so its whole transaction is taken back; the thread goes on.
+    fn guarded<R>(
+        &mut self,
+        work: impl FnOnce(&mut Writing<T>) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        catch_unwind(AssertUnwindSafe(|| work(&mut self.writing)))
+            .unwrap_or_else(|_| Err(StoreError::Defect { reason: "a command of the store panicked".into() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::audit::{Act, ChainEnd, ChainId, Hash, Head, SaltSource};
+    use crate::id::ClientId;
+    use crate::ledger::{Content, Refused};
+    use crate::store::SoftwareSealer;
+    use crate::store::engine::{ActRow, Engine, View as _};
+    use crate::store::memory::{Memory, MemoryEngine};
+    use crate::store::reading::Reading;
+    use crate::store::seals::Seals;
+    use crate::sts::token::{Display, DisplayForm};
+
+    type Connection = <MemoryEngine as Engine>::Transaction;
+
+    fn committer(queue: usize, batch: usize) -> Committer<Connection> {
+        let seals = Arc::new(Seals::new(Arc::new(SoftwareSealer([1; 32]))));
+        let mut writing = Writing::new(Reading::new(Memory::default().connection(), seals), 5);
+        let head = Head { chain: ChainId([1; 16]), position: 0, hash: Hash::START };
+        let end = ChainEnd { head, salts: SaltSource([2; 32]), at_ms: 0 };
+        writing.transact(|writing| writing.view.create_chain(&end)).unwrap();
+        Committer::start(writing, queue, batch).unwrap()
+    }
+
+    fn write(writing: &mut Writing<Connection>, position: u64) -> Result<(), StoreError> {
+        let act = Act { kind: "test".into(), actor: None, credential: None, details: "{}".into() };
+        writing.view.insert_acts(&[ActRow { position, at_ms: 0, act, hash: Hash::START }])
+    }
+
+    fn insert(position: u64) -> impl FnOnce(&mut Writing<Connection>) -> Answer<(), ()> + Send {
+        move |writing| write(writing, position).map(Ok)
+    }
+
+    fn count(writing: &mut Writing<Connection>) -> Answer<usize, Infallible> {
+        Ok(Ok(writing.view.acts(0, 1_000)?.len()))
+    }
+
+    fn order(request: u8) -> NewToken {
+        NewToken {
+            client: ClientId::generate(),
+            credential: "till-1".into(),
+            request_id: uuid::Uuid::from_bytes([request; 16]),
+            request_hash: [0; 32],
+            now_ms: 0,
+            content: Content::Fixed {
+                configuration: None,
+                meter: None,
+                display: Display::all(DisplayForm::TwoDigit),
+            },
+            requests_from_ms: 0,
+            deadline: None,
+        }
+    }
+
+    /// Holds the committer inside a transaction until the returned sender is dropped.
+    fn hold(committer: &Committer<Connection>) -> (Sender<()>, impl Future<Output = Answer<(), ()>> + use<>) {
+        let (release, held) = flume::bounded::<()>(0);
+        let (inside, entered) = flume::bounded::<()>(1);
+        let answer = committer.submit(move |_| {
+            let _ = inside.send(());
+            let _ = held.recv();
+            Ok(Ok(()))
+        });
+        entered.recv().unwrap();
+        (release, answer)
+    }
+
+    #[tokio::test]
+    async fn what_waits_shares_a_transaction() {
+        let committer = committer(64, 64);
+        let (release, first) = hold(&committer);
+        let waiting: Vec<_> = (1..=20).map(|x| committer.submit(insert(x))).collect();
+        drop(release);
+        assert_eq!(first.await, Ok(Ok(())));
+        for answer in waiting {
+            assert_eq!(answer.await, Ok(Ok(())));
+        }
+        assert_eq!((committer.statistics().transactions(), committer.statistics().commands()), (1, 21));
+    }
+
+    #[tokio::test]
+    async fn a_transaction_is_no_longer_than_a_batch() {
+        let committer = committer(64, 4);
+        let (release, first) = hold(&committer);
+        let waiting: Vec<_> = (1..=11).map(|x| committer.submit(insert(x))).collect();
+        drop(release);
+        first.await.unwrap().unwrap();
+        for answer in waiting {
+            answer.await.unwrap().unwrap();
+        }
+        assert_eq!(committer.statistics().transactions(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_takes_back_only_itself() {
+        let committer = committer(64, 64);
+        let (release, first) = hold(&committer);
+        let before = committer.submit(insert(1));
+        let refused = committer.submit(|writing| {
+            write(writing, 2)?;
+            Ok(Err::<(), _>("no"))
+        });
+        let failed = committer.submit(|writing| {
+            write(writing, 3)?;
+            Err::<Result<(), ()>, _>(StoreError::Defect { reason: "played".into() })
+        });
+        let after = committer.submit(insert(4));
+        drop(release);
+        first.await.unwrap().unwrap();
+        assert_eq!(before.await, Ok(Ok(())));
+        assert_eq!(refused.await, Ok(Err("no")));
+        assert!(matches!(failed.await, Err(StoreError::Defect { .. })));
+        assert_eq!(after.await, Ok(Ok(())));
+        assert_eq!(committer.statistics().transactions(), 1);
+        assert_eq!(committer.submit(count).await, Ok(Ok(2)));
+    }
+
+    #[tokio::test]
+    async fn a_failure_of_the_database_takes_back_all_and_heals() {
+        let committer = committer(64, 64);
+        let (release, first) = hold(&committer);
+        let before = committer.submit(insert(1));
+        let full =
+            committer.submit(|_| Err::<Result<(), ()>, _>(StoreError::Full { outcome: Outcome::NotDone }));
+        drop(release);
+        let failure = StoreError::Full { outcome: Outcome::NotDone };
+        assert_eq!(first.await, Err(failure.clone()));
+        assert_eq!(before.await, Err(failure.clone()));
+        assert_eq!(full.await, Err(failure));
+        assert_eq!(committer.submit(count).await, Ok(Ok(0)));
+        assert_eq!(committer.submit(insert(1)).await, Ok(Ok(())));
+    }
+
+    #[tokio::test]
+    async fn a_panic_takes_back_its_transaction_and_the_thread_goes_on() {
+        let committer = committer(64, 64);
+        let (release, first) = hold(&committer);
+        let before = committer.submit(insert(1));
+        let panicking = committer.submit(|writing| {
+            write(writing, 2)?;
+            panic!("played");
+            #[expect(unreachable_code, reason = "it says the types")]
+            Ok(Ok::<(), ()>(()))
+        });
+        drop(release);
+        for answer in [first.await, panicking.await, before.await] {
+            assert!(matches!(answer, Err(StoreError::Defect { .. })), "{answer:?}");
+        }
+        assert_eq!(committer.submit(count).await, Ok(Ok(0)));
+        assert_eq!(committer.submit(insert(1)).await, Ok(Ok(())));
+    }
+
+    #[tokio::test]
+    async fn orders_are_decided_between_the_commands_around_them() {
+        let committer = committer(64, 64);
+        let (release, first) = hold(&committer);
+        let orders = [committer.record(vec![order(1), order(2)]), committer.record(vec![order(3)])];
+        let after = committer.submit(insert(1));
+        drop(release);
+        first.await.unwrap().unwrap();
+        for (orders, count) in orders.into_iter().zip([2, 1]) {
+            let answers = orders.await;
+            assert_eq!(answers, vec![Err(LedgerError::Refused(Refused::CredentialNotEnabled)); count]);
+        }
+        after.await.unwrap().unwrap();
+        assert_eq!((committer.statistics().transactions(), committer.statistics().commands()), (1, 4));
+    }
+
+    #[tokio::test]
+    async fn an_order_whose_time_has_passed_is_not_decided() {
+        let committer = committer(64, 64);
+        let late = NewToken { deadline: Some(Instant::now()), ..order(1) };
+        let answers = committer.record(vec![late, order(2)]).await;
+        assert_eq!(answers[0], Err(StoreError::DeadlinePassed.into()));
+        assert_eq!(answers[1], Err(LedgerError::Refused(Refused::CredentialNotEnabled)));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_said_at_once() {
+        let committer = committer(2, 64);
+        let (release, first) = hold(&committer);
+        let waiting: Vec<_> = (1..=2).map(|x| committer.submit(insert(x))).collect();
+        assert_eq!(committer.submit(insert(9)).await, Err(StoreError::Busy));
+        drop(release);
+        first.await.unwrap().unwrap();
+        for answer in waiting {
+            answer.await.unwrap().unwrap();
+        }
+        assert_eq!(committer.submit(count).await, Ok(Ok(2)));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_so_nothing_is_written() {
+        let committer = committer(64, 64);
+        let (release, first) = hold(&committer);
+        drop(committer.submit(insert(2)));
+        drop(release);
+        first.await.unwrap().unwrap();
+        assert_eq!(committer.submit(count).await, Ok(Ok(0)));
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_committed_before_the_end() {
+        let committer = committer(64, 2);
+        let (release, first) = hold(&committer);
+        let waiting: Vec<_> = (1..=9).map(|x| committer.submit(insert(x))).collect();
+        drop(release);
+        drop(committer);
+        first.await.unwrap().unwrap();
+        for answer in waiting {
+            assert_eq!(answer.await, Ok(Ok(())));
+        }
+    }
+}

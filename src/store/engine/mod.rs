@@ -1,0 +1,303 @@
+//! What an engine must do: keep rows and give them back. It decides nothing.
+//!
+//! A [`View`] reads, a [`Transaction`] reads and writes. Rows that decide are named columns under a seal ([`Row`]), whatever they
+//! mean; the ledger goes in and out in bulk, so that a batch costs an engine that is a network away a handful of statements.
+//! What follows from the rows is decided in `ledger`, `access` and `configuration`; `transactions` loads, asks them and writes.
+//!
+//! Failures are [`StoreError`]s: a value that no Vendkey writes is `Corrupt`, a statement that cannot be right is a `Defect`. Only
+//! a failing [`Transaction::commit`] may leave the outcome unknown.
+
+mod row;
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+pub(crate) use row::{Row, Select, Table, Value};
+
+use super::StoreError;
+use crate::audit::{Act, ChainEnd, Hash};
+use crate::clock::SignOfLife;
+use crate::id::{ClientId, ConfigurationId};
+use crate::ledger::{Floors, Issued, LastTids, RowFields, Sequence, Sum, TokenFilter};
+use crate::sts::attributes::BaseDate;
+use crate::sts::meter::MeterPan;
+use crate::sts::tid::Tid;
+
+/// The chain as it is kept, and the floors that go with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chain {
+    /// Its end.
+    pub(crate) end: ChainEnd,
+    /// Below what nothing is answered or given.
+    pub(crate) floors: Floors,
+}
+
+/// An act with its place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ActRow {
+    /// The position of its record.
+    pub(crate) position: u64,
+    /// When, in milliseconds since 1970.
+    pub(crate) at_ms: i64,
+    /// The act.
+    pub(crate) act: Act,
+    /// The hash of its record.
+    pub(crate) hash: Hash,
+}
+
+/// What a client was given of one kind on one day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DaySum {
+    /// The number of the client's row.
+    pub(crate) client: i64,
+    /// The day, counted from 1970 in UTC.
+    pub(crate) day: i64,
+    /// The name of the kind.
+    pub(crate) kind: Cow<'static, str>,
+    /// The sums.
+    pub(crate) sum: Sum,
+}
+
+/// A row of the ledger to be written, with the numbers of the rows that it names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewRow<'a> {
+    /// The row.
+    pub(crate) issued: &'a Issued,
+    /// Those rows.
+    pub(crate) numbers: Numbers,
+}
+
+/// The numbers of the rows that a row of the ledger names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// Of its client.
+    pub(crate) client: i64,
+    /// Of its credential.
+    pub(crate) credential: i64,
+    /// Of its configuration, where it has one.
+    pub(crate) configuration: Option<i64>,
+    /// Of the target of a key change.
+    pub(crate) target: Option<i64>,
+}
+
+/// A page of the ledger.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RowPage {
+    /// In the order of the ledger.
+    pub(crate) rows: Vec<RowFields>,
+    /// Where the next page starts: after this row.
+    pub(crate) next: Option<Sequence>,
+}
+
+/// Reads what is committed; within a transaction, what that has written too.
+pub(crate) trait View: Send + 'static {
+    /// Makes what follows see one state of the rows under seal and of the chain, until [`View::end_snapshot`]. Within a
+    /// transaction, which sees one state anyway, both do nothing.
+    fn begin_snapshot(&mut self) -> Result<(), StoreError>;
+
+    /// Ends it.
+    fn end_snapshot(&mut self);
+
+    /// Rows under seal, in the order of their numbers. Their seals are not checked.
+    fn rows(&mut self, select: &Select) -> Result<Vec<Row>, StoreError>;
+
+    /// The number and the seal of every row of a table, in the order of the numbers.
+    fn seals(&mut self, table: Table) -> Result<Vec<NumberedSeal>, StoreError>;
+
+    /// The end of the chain and the floors. Within a transaction nobody else changes them until its end.
+    fn chain(&mut self) -> Result<Chain, StoreError>;
+
+    /// Acts after a position, in the order of the chain, at most so many.
+    fn acts(&mut self, after: u64, most: usize) -> Result<Vec<ActRow>, StoreError>;
+
+    /// Whether an act after a position has a kind that begins with one of these texts.
+    fn has_act_after(&mut self, position: u64, kinds: &[&str]) -> Result<bool, StoreError>;
+
+    /// Whether an act of this kind with these details is on record.
+    fn has_act(&mut self, kind: &str, details: &str) -> Result<bool, StoreError>;
+
+    /// The hash of the record at a position, of an act or of a token.
+    fn record_hash(&mut self, position: u64) -> Result<Option<Hash>, StoreError>;
+
+    /// Rows of the ledger after a position of the chain, in order, at most so many.
+    fn tokens_after(&mut self, position: u64, most: usize) -> Result<Vec<RowFields>, StoreError>;
+
+    /// The row of this number.
+    fn token(&mut self, sequence: Sequence) -> Result<Option<RowFields>, StoreError>;
+
+    /// Those rows that these requests, by the number of the client, have made: each with the place of its request.
+    /// A row that cannot be read is the failure of its own request.
+    fn tokens_of_requests(&mut self, requests: &[(i64, Uuid)]) -> Result<Vec<FoundRow>, StoreError>;
+
+    /// The row of a meter's TID: there is at most one.
+    fn token_of_tid(
+        &mut self,
+        meter: MeterPan,
+        base_date: BaseDate,
+        tid: Tid,
+    ) -> Result<Option<RowFields>, StoreError>;
+
+    /// The newest key changes of a meter out of a configuration, the newest first, at most so many.
+    fn key_changes(
+        &mut self,
+        meter: MeterPan,
+        configuration: ConfigurationId,
+        most: usize,
+    ) -> Result<Vec<RowFields>, StoreError>;
+
+    /// A page of the rows that fit a filter, after a row. It may hold fewer rows than `size`, and none, and still have a next one:
+    /// rows that cannot be read are left out.
+    fn list_tokens(
+        &mut self,
+        filter: &TokenFilter,
+        after: Option<Sequence>,
+        size: u32,
+    ) -> Result<RowPage, StoreError>;
+
+    /// What is known of the TIDs of meters, in the order in which they are asked for. Within a transaction nobody else gives these
+    /// meters a TID until its end.
+    fn last_tids(&mut self, meters: &[(MeterPan, BaseDate)]) -> Result<Vec<LastTids>, StoreError>;
+
+    /// The sums of clients, by their numbers, on the days from the first to the last. Within a transaction nobody else changes those
+    /// of the last day until its end.
+    fn sums(&mut self, clients: &[i64], first: i64, last: i64) -> Result<Vec<DaySum>, StoreError>;
+
+    /// The times of failed looks into foreign tokens at a meter after an instant, the newest first, at most so many.
+    fn failures_at_meter(
+        &mut self,
+        meter: MeterPan,
+        after_ms: i64,
+        most: u32,
+    ) -> Result<Vec<i64>, StoreError>;
+
+    /// The same of a client, by its number.
+    fn failures_of_client(&mut self, client: i64, after_ms: i64, most: u32) -> Result<Vec<i64>, StoreError>;
+
+    /// The sums of all clients on a day.
+    fn sums_of_day(&mut self, day: i64) -> Result<Vec<DaySum>, StoreError>;
+
+    /// The numbers of rows of the ledger that this program has not written, as far as the engine has met them. They are left out of all
+    /// that is known of meters.
+    fn foreign_tokens(&mut self) -> Vec<i64>;
+
+    /// The last sign of life.
+    fn sign_of_life(&mut self) -> Result<Option<SignOfLife>, StoreError>;
+
+    /// The text of the last checkpoint.
+    fn last_checkpoint(&mut self) -> Result<Option<String>, StoreError>;
+}
+
+/// The number of a row under seal, and its seal.
+pub(crate) type NumberedSeal = (i64, Option<[u8; 32]>);
+
+/// A row that a request has made, by the place of the request.
+pub(crate) type FoundRow = (usize, Result<RowFields, StoreError>);
+
+/// Writes, one transaction after another. Between [`Transaction::begin`] and its end nobody else writes what it has loaded.
+pub(crate) trait Transaction: View {
+    /// For how long rows that decide may be remembered without loading them again. Zero for an engine whose rows other servers
+    /// change at any time.
+    const BELIEVED: std::time::Duration;
+
+    /// Begins a transaction.
+    fn begin(&mut self) -> Result<(), StoreError>;
+
+    /// Makes it durable. A failure leaves its outcome unknown.
+    fn commit(&mut self) -> Result<(), StoreError>;
+
+    /// Takes it back, also where it has ended by itself or could not be committed.
+    fn roll_back(&mut self);
+
+    /// Is called after a commit, when everybody has their answer: for what the engine has to tidy up.
+    fn tidy_up(&mut self) {}
+
+    /// Notes a state of the transaction to which [`Transaction::roll_back_to_savepoint`] goes back.
+    fn savepoint(&mut self) -> Result<(), StoreError>;
+
+    /// Takes back what was written since the savepoint.
+    fn roll_back_to_savepoint(&mut self) -> Result<(), StoreError>;
+
+    /// Forgets the savepoint.
+    fn release_savepoint(&mut self) -> Result<(), StoreError>;
+
+    /// A number that is another one when somebody other than this connection has written rows under seal.
+    fn writes_of_others(&mut self) -> Result<i64, StoreError>;
+
+    /// Writes a row under seal, without its seal, and answers its number.
+    fn insert(&mut self, table: Table, columns: &[(&'static str, Value)]) -> Result<i64, StoreError>;
+
+    /// Changes columns of a row under seal.
+    fn update(
+        &mut self,
+        table: Table,
+        number: i64,
+        columns: &[(&'static str, Value)],
+    ) -> Result<(), StoreError>;
+
+    /// Puts a seal on a row.
+    fn put_seal(&mut self, table: Table, number: i64, seal: [u8; 32]) -> Result<(), StoreError>;
+
+    /// Deletes a row under seal.
+    fn delete(&mut self, table: Table, number: i64) -> Result<(), StoreError>;
+
+    /// Makes the chain of a new database; where there is one, it stays.
+    fn create_chain(&mut self, end: &ChainEnd) -> Result<(), StoreError>;
+
+    /// Writes the end of the chain.
+    fn put_chain_end(&mut self, end: &ChainEnd) -> Result<(), StoreError>;
+
+    /// Writes the floors.
+    fn put_floors(&mut self, floors: &Floors) -> Result<(), StoreError>;
+
+    /// Writes acts.
+    fn insert_acts(&mut self, acts: &[ActRow]) -> Result<(), StoreError>;
+
+    /// Writes rows of the ledger, in their order. Each TID of a meter is above its last one.
+    fn insert_tokens(&mut self, rows: &mut dyn Iterator<Item = NewRow<'_>>) -> Result<(), StoreError>;
+
+    /// Writes sums in the place of those that are there.
+    fn put_sums(&mut self, sums: &[DaySum]) -> Result<(), StoreError>;
+
+    /// Writes last TIDs of meters that another system gave: each is above what is there.
+    fn raise_last_tids(&mut self, tids: &[(MeterPan, BaseDate, Tid)]) -> Result<(), StoreError>;
+
+    /// Lowers the last TID of a meter from one to another, and notes who did it and when.
+    fn lower_last_tid(
+        &mut self,
+        meter: (MeterPan, BaseDate),
+        from: Tid,
+        to: Tid,
+        by: Option<ClientId>,
+        at_ms: i64,
+    ) -> Result<(), StoreError>;
+
+    /// Writes a failed look into a foreign token, by the number of the client, and answers its number. Failures up to an instant
+    /// are forgotten.
+    fn insert_failure(
+        &mut self,
+        client: i64,
+        meter: MeterPan,
+        at_ms: i64,
+        forget_until_ms: i64,
+    ) -> Result<i64, StoreError>;
+
+    /// Takes a failed look back.
+    fn delete_failure(&mut self, number: i64) -> Result<(), StoreError>;
+
+    /// Writes a sign of life.
+    fn put_sign_of_life(&mut self, sign: &SignOfLife) -> Result<(), StoreError>;
+
+    /// Writes a checkpoint, and forgets those up to a number.
+    fn insert_checkpoint(&mut self, number: i64, text: &str, forget_until: i64) -> Result<(), StoreError>;
+}
+
+/// An engine: the types of its connections.
+pub(crate) trait Engine: 'static {
+    /// A connection that reads.
+    type View: View;
+    /// The connection that writes.
+    type Transaction: Transaction;
+    /// What keeps the database this process's for as long as it lives.
+    type Lock: std::fmt::Debug + Send + Sync;
+}

@@ -1,0 +1,275 @@
+//! Which database, and why it cannot be opened.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::sqlite::{self, SqliteSettings, SqliteStore};
+use super::{Sealer, Store, StoreError, reseal};
+use crate::audit::NewAct;
+use crate::configuration::Configuration;
+
+/// Which database: its engine, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// `sqlite:PATH`: an embedded SQLite database in this file. Its folder must exist.
+    Sqlite(PathBuf),
+}
+
+/// A text that names no database.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("not a database that this program knows: `sqlite:PATH` is expected")]
+pub struct UnknownDatabase;
+
+impl DatabaseUrl {
+    /// The file of an embedded database.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(path) => Some(path),
+        }
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = UnknownDatabase;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDatabase> {
+        let path = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()).ok_or(UnknownDatabase)?;
+        Ok(Self::Sqlite(path.into()))
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+/// How a store works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    /// Which database.
+    pub url: DatabaseUrl,
+    /// How many commands may wait for the committer.
+    pub queue: usize,
+    /// Which multiple of a client's usual tokens of a day raises an alarm.
+    pub alarm_pace: u32,
+}
+
+impl DatabaseSettings {
+    /// The usual settings for a database.
+    pub fn new(url: DatabaseUrl) -> Self {
+        Self { url, queue: 4_096, alarm_pace: 5 }
+    }
+
+    fn sqlite(&self) -> SqliteSettings {
+        let DatabaseUrl::Sqlite(path) = &self.url;
+        SqliteSettings { queue: self.queue, alarm_pace: self.alarm_pace, ..SqliteSettings::new(path.clone()) }
+    }
+}
+
+/// Opens a store, making the database if there is none, and brings its schema up. Blocking.
+///
+/// # Errors
+/// [`OpenError`]; a database that another process has is refused with [`OpenError::InUse`].
+pub fn open(settings: &DatabaseSettings, sealer: Arc<dyn Sealer>) -> Result<Arc<dyn Store>, OpenError> {
+    Ok(Arc::new(SqliteStore::open(&settings.sqlite(), sealer)?))
+}
+
+/// The same for a database whose rows that decide bear no seals, or not those of this HSM: seals them as they are, on record,
+/// and answers how many. An administrator must know that they are what they should be.
+///
+/// # Errors
+/// As for [`open`].
+pub fn open_and_seal(
+    settings: &DatabaseSettings,
+    sealer: Arc<dyn Sealer>,
+) -> Result<(Arc<dyn Store>, u64), OpenError> {
+    let (store, sealed) = SqliteStore::open_and_seal(&settings.sqlite(), sealer)?;
+    Ok((Arc::new(store), sealed))
+}
+
+/// All configurations of a database, beside the server that may have it open. Reads alone. Blocking.
+///
+/// # Errors
+/// [`OpenError`]; a row that does not bear its seal.
+pub fn all_configurations(
+    url: &DatabaseUrl,
+    sealer: Arc<dyn Sealer>,
+) -> Result<Vec<Configuration>, OpenError> {
+    let DatabaseUrl::Sqlite(path) = url;
+    sqlite::all_configurations(path, sealer)
+}
+
+/// Copies a database as it is at one moment, beside whoever has it open, into a file that must not exist. Blocking.
+///
+/// # Errors
+/// What the system or the engine says; half a copy is left then.
+pub fn copy(url: &DatabaseUrl, to: &Path) -> Result<(), OpenError> {
+    let DatabaseUrl::Sqlite(path) = url;
+    sqlite::copy(path, to)
+}
+
+/// A database that nobody else has, for the time of another row-seal key.
+#[derive(Debug)]
+pub struct Resealing(sqlite::Locked);
+
+impl Resealing {
+    /// Takes the database for itself.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`].
+    pub fn begin(settings: &DatabaseSettings) -> Result<Self, OpenError> {
+        sqlite::Locked::acquire(settings.sqlite()).map(Self)
+    }
+
+    /// Seals every row that decides by the new key, in one transaction together with the act. Does nothing where all bear seals
+    /// by the new key already. Blocking.
+    ///
+    /// # Errors
+    /// [`OpenError::Forged`] unless every row bears a seal by the old key: somebody else's rows are not made good.
+    pub fn reseal(self, old: Arc<dyn Sealer>, new: Arc<dyn Sealer>, act: &NewAct) -> Result<(), OpenError> {
+        let parts = self.0.open()?;
+        reseal::reseal(parts.transaction, old, new, act)
+    }
+}
+
+/// Why a database cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process (or another store of this one) has it.
+    #[error("the database {} is in use{}", .path.display(), by_process(.holder))]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// The process that has it, if it left its number.
+        holder: Option<u32>,
+    },
+    /// It is where several machines can have it at once.
+    #[error(
+        "the database {} is on {name}, whose locks do not keep another machine out: put it on a local file system",
+        .path.display()
+    )]
+    SharedFileSystem {
+        /// The database.
+        path: PathBuf,
+        /// The kind of file system.
+        name: &'static str,
+    },
+    /// The file system gives no lock.
+    #[error("the file system of {} gives no lock ({error}): put the database on a local one", .path.display())]
+    NoLock {
+        /// The database.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// It has hard links.
+    #[error(
+        "the database {} has {names} names (hard links), and SQLite would keep a log for each: \
+         remove all names but one, and use a symbolic link where another is needed",
+        .path.display()
+    )]
+    SeveralNames {
+        /// The database.
+        path: PathBuf,
+        /// How many.
+        names: u64,
+    },
+    /// The file is mounted without its folder.
+    #[error(
+        "the database {} is mounted as a file alone, so that its log would lie in another folder: \
+         mount the folder that holds it",
+        .path.display()
+    )]
+    MountedAlone {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A file cannot be opened, made or synced.
+    #[error("{}: {error}", .path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file system cannot share memory between connections (a network one, perhaps).
+    #[error("the file system of {} does not allow a write-ahead log", .path.display())]
+    NoWriteAheadLog {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database of another program.
+    #[error("this is the database of another program")]
+    NotOurs,
+    /// A newer Vendkey has brought the schema further than this one knows.
+    #[error("the database has schema version {found}, this program knows {known}: use the newer program")]
+    NewerSchema {
+        /// The version of the database.
+        found: u32,
+        /// The newest that this program knows.
+        known: u32,
+    },
+    /// A schema step of this database is not the one that this program has.
+    #[error("schema step {version} of the database is not the one of this program")]
+    AlteredSchema {
+        /// Which step.
+        version: u32,
+    },
+    /// No thread can be started.
+    #[error("no thread can be started: {error}")]
+    Threads {
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The system gives no random bytes for a new chain.
+    #[error("the system gives no randomness: {0}")]
+    Randomness(getrandom::Error),
+    /// It has rows that decide and no seals: a database of a version without them, or somebody took them out.
+    #[error(
+        "the rows that decide bear no seals: if this database was made by a version without seals, run `vendkey setup --seal-rows`"
+    )]
+    Unsealed,
+    /// Rows that decide do not bear their seals, so they get no others.
+    #[error("rows that decide were changed by somebody else: {}{}", .rows.join(", "), if *.taken_out_or_put_back { " (some were taken out or put back)" } else { "" })]
+    Forged {
+        /// By table and number.
+        rows: Vec<String>,
+        /// Whether some are missing, or are as they once were.
+        taken_out_or_put_back: bool,
+    },
+    /// The chain or the seals of the database cannot be begun.
+    #[error(transparent)]
+    Chain(#[from] StoreError),
+    /// The engine refused.
+    #[error("the database cannot be opened: {reason}")]
+    Database {
+        /// What it said.
+        reason: String,
+    },
+}
+
+fn by_process(holder: &Option<u32>) -> String {
+    holder.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_the_engine() {
+        let url: DatabaseUrl = "sqlite:/var/lib/vendkey/vendkey.db".parse().unwrap();
+        assert_eq!(url.path(), Some(Path::new("/var/lib/vendkey/vendkey.db")));
+        assert_eq!(url.to_string(), "sqlite:/var/lib/vendkey/vendkey.db");
+        for text in ["", "sqlite:", "vendkey.db", "postgresql://db/vendkey"] {
+            assert_eq!(text.parse::<DatabaseUrl>(), Err(UnknownDatabase), "{text}");
+        }
+    }
+}

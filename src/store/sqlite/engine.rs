@@ -1,0 +1,291 @@
+//! The contract of engines, kept by a connection to SQLite. Bulk is a loop over a prepared statement.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::failure::{Stage, store_error};
+use super::{Sqlite, Writer, chain, heartbeat, ledger, rows, usage};
+use crate::audit::{ChainEnd, Hash};
+use crate::clock::SignOfLife;
+use crate::id::{ClientId, ConfigurationId};
+use crate::ledger::{Floors, LastTids, RowFields, Sequence, TokenFilter};
+use crate::store::StoreError;
+use crate::store::engine::{
+    ActRow, Chain, DaySum, FoundRow, NewRow, NumberedSeal, Row, RowPage, Select, Table, Transaction, Value,
+    View,
+};
+use crate::sts::attributes::BaseDate;
+use crate::sts::meter::MeterPan;
+use crate::sts::tid::Tid;
+
+impl<W> Sqlite<W> {
+    fn statement(&self, sql: &str, stage: Stage) -> Result<(), StoreError> {
+        self.prepare_cached(sql)
+            .and_then(|mut statement| statement.execute([]))
+            .map(|_| ())
+            .map_err(|error| store_error(&error, stage))
+    }
+}
+
+impl<W: Send + 'static> View for Sqlite<W> {
+    fn begin_snapshot(&mut self) -> Result<(), StoreError> {
+        // One that a query which panicked has left is ended with it.
+        self.end_snapshot();
+        self.statement("BEGIN", Stage::Before)
+    }
+
+    fn end_snapshot(&mut self) {
+        if !self.is_autocommit()
+            && let Err(error) = self.statement("ROLLBACK", Stage::Before)
+        {
+            tracing::error!(%error, "a view of the database cannot be ended");
+        }
+    }
+
+    fn rows(&mut self, select: &Select) -> Result<Vec<Row>, StoreError> {
+        rows::select(self, select)
+    }
+
+    fn seals(&mut self, table: Table) -> Result<Vec<NumberedSeal>, StoreError> {
+        rows::seals(self, table)
+    }
+
+    fn chain(&mut self) -> Result<Chain, StoreError> {
+        chain::read(self)
+    }
+
+    fn acts(&mut self, after: u64, most: usize) -> Result<Vec<ActRow>, StoreError> {
+        chain::acts(self, after, most)
+    }
+
+    fn has_act_after(&mut self, position: u64, kinds: &[&str]) -> Result<bool, StoreError> {
+        chain::has_act_after(self, position, kinds)
+    }
+
+    fn has_act(&mut self, kind: &str, details: &str) -> Result<bool, StoreError> {
+        chain::has_act(self, kind, details)
+    }
+
+    fn record_hash(&mut self, position: u64) -> Result<Option<Hash>, StoreError> {
+        chain::hash_at(self, position)
+    }
+
+    fn tokens_after(&mut self, position: u64, most: usize) -> Result<Vec<RowFields>, StoreError> {
+        ledger::after(self, position, most)
+    }
+
+    fn token(&mut self, sequence: Sequence) -> Result<Option<RowFields>, StoreError> {
+        ledger::get(self, sequence)
+    }
+
+    fn tokens_of_requests(&mut self, requests: &[(i64, Uuid)]) -> Result<Vec<FoundRow>, StoreError> {
+        self.of_requests(requests)
+    }
+
+    fn token_of_tid(
+        &mut self,
+        meter: MeterPan,
+        base_date: BaseDate,
+        tid: Tid,
+    ) -> Result<Option<RowFields>, StoreError> {
+        ledger::of_tid(self, meter, base_date, tid)
+    }
+
+    fn key_changes(
+        &mut self,
+        meter: MeterPan,
+        configuration: ConfigurationId,
+        most: usize,
+    ) -> Result<Vec<RowFields>, StoreError> {
+        ledger::key_changes(self, meter, configuration, most)
+    }
+
+    fn list_tokens(
+        &mut self,
+        filter: &TokenFilter,
+        after: Option<Sequence>,
+        size: u32,
+    ) -> Result<RowPage, StoreError> {
+        ledger::list(self, filter, after, size)
+    }
+
+    fn last_tids(&mut self, meters: &[(MeterPan, BaseDate)]) -> Result<Vec<LastTids>, StoreError> {
+        self.tids(meters)
+    }
+
+    fn sums(&mut self, clients: &[i64], first: i64, last: i64) -> Result<Vec<DaySum>, StoreError> {
+        usage::sums(self, clients, first, last)
+    }
+
+    fn failures_at_meter(
+        &mut self,
+        meter: MeterPan,
+        after_ms: i64,
+        most: u32,
+    ) -> Result<Vec<i64>, StoreError> {
+        usage::failures_at_meter(self, meter, after_ms, most)
+    }
+
+    fn failures_of_client(&mut self, client: i64, after_ms: i64, most: u32) -> Result<Vec<i64>, StoreError> {
+        usage::failures_of_client(self, client, after_ms, most)
+    }
+
+    fn sums_of_day(&mut self, day: i64) -> Result<Vec<DaySum>, StoreError> {
+        usage::sums_of_day(self, day)
+    }
+
+    fn foreign_tokens(&mut self) -> Vec<i64> {
+        self.newest().foreign()
+    }
+
+    fn sign_of_life(&mut self) -> Result<Option<SignOfLife>, StoreError> {
+        heartbeat::last(self)
+    }
+
+    fn last_checkpoint(&mut self) -> Result<Option<String>, StoreError> {
+        chain::last_checkpoint(self)
+    }
+}
+
+impl Transaction for Sqlite<Writer> {
+    // The lock keeps other servers out: this is for what a person changes by hand.
+    const BELIEVED: Duration = Duration::from_secs(1);
+
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.writer.tokens_written = false;
+        self.statement("BEGIN IMMEDIATE", Stage::Before)?;
+        self.writer.claim.as_ref().map_or(Ok(()), |claim| claim.check(self))?;
+        self.know_newest()
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        if self.writer.tokens_written {
+            self.merge_newest()?;
+        }
+        self.statement("COMMIT", Stage::Commit)?;
+        self.newest().committed();
+        Ok(())
+    }
+
+    fn roll_back(&mut self) {
+        self.newest().doubt();
+        if let Some(highest) = &mut self.highest_requests {
+            highest.forget();
+        }
+        // SQLite may have rolled back by itself already, which is no error.
+        if !self.is_autocommit()
+            && let Err(error) = self.statement("ROLLBACK", Stage::Before)
+        {
+            tracing::error!(%error, "the store cannot roll back");
+        }
+        // Before anybody hears of the failure and looks. If it fails, the next transaction will do it.
+        if let Err(error) = self.know_newest() {
+            tracing::debug!(%error, "the newest rows could not be read");
+        }
+    }
+
+    fn tidy_up(&mut self) {
+        if let Some(log) = &self.writer.log {
+            log.tend(self);
+        }
+    }
+
+    fn savepoint(&mut self) -> Result<(), StoreError> {
+        self.statement("SAVEPOINT command", Stage::Before)
+    }
+
+    fn roll_back_to_savepoint(&mut self) -> Result<(), StoreError> {
+        self.statement("ROLLBACK TO command", Stage::Before)
+    }
+
+    fn release_savepoint(&mut self) -> Result<(), StoreError> {
+        self.statement("RELEASE command", Stage::Before)
+    }
+
+    fn writes_of_others(&mut self) -> Result<i64, StoreError> {
+        Ok(self.prepare_cached("PRAGMA data_version")?.query_row((), |row| row.get(0))?)
+    }
+
+    fn insert(&mut self, table: Table, columns: &[(&'static str, Value)]) -> Result<i64, StoreError> {
+        rows::insert(self, table, columns)
+    }
+
+    fn update(
+        &mut self,
+        table: Table,
+        number: i64,
+        columns: &[(&'static str, Value)],
+    ) -> Result<(), StoreError> {
+        rows::update(self, table, number, columns)
+    }
+
+    fn put_seal(&mut self, table: Table, number: i64, seal: [u8; 32]) -> Result<(), StoreError> {
+        rows::put_seal(self, table, number, seal)
+    }
+
+    fn delete(&mut self, table: Table, number: i64) -> Result<(), StoreError> {
+        rows::delete(self, table, number)
+    }
+
+    fn create_chain(&mut self, end: &ChainEnd) -> Result<(), StoreError> {
+        chain::create(self, end)
+    }
+
+    fn put_chain_end(&mut self, end: &ChainEnd) -> Result<(), StoreError> {
+        chain::put_end(self, end)
+    }
+
+    fn put_floors(&mut self, floors: &Floors) -> Result<(), StoreError> {
+        chain::put_floors(self, floors)
+    }
+
+    fn insert_acts(&mut self, acts: &[ActRow]) -> Result<(), StoreError> {
+        chain::insert_acts(self, acts)
+    }
+
+    fn insert_tokens(&mut self, rows: &mut dyn Iterator<Item = NewRow<'_>>) -> Result<(), StoreError> {
+        self.insert_rows(rows)
+    }
+
+    fn put_sums(&mut self, sums: &[DaySum]) -> Result<(), StoreError> {
+        usage::put_sums(self, sums)
+    }
+
+    fn raise_last_tids(&mut self, tids: &[(MeterPan, BaseDate, Tid)]) -> Result<(), StoreError> {
+        self.raise(tids)
+    }
+
+    fn lower_last_tid(
+        &mut self,
+        meter: (MeterPan, BaseDate),
+        from: Tid,
+        to: Tid,
+        by: Option<ClientId>,
+        at_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.lower(meter, from, to, by, at_ms)
+    }
+
+    fn insert_failure(
+        &mut self,
+        client: i64,
+        meter: MeterPan,
+        at_ms: i64,
+        forget_until_ms: i64,
+    ) -> Result<i64, StoreError> {
+        usage::insert_failure(self, client, meter, at_ms, forget_until_ms)
+    }
+
+    fn delete_failure(&mut self, number: i64) -> Result<(), StoreError> {
+        usage::delete_failure(self, number)
+    }
+
+    fn put_sign_of_life(&mut self, sign: &SignOfLife) -> Result<(), StoreError> {
+        heartbeat::write(self, sign)
+    }
+
+    fn insert_checkpoint(&mut self, number: i64, text: &str, forget_until: i64) -> Result<(), StoreError> {
+        chain::insert_checkpoint(self, number, text, forget_until)
+    }
+}

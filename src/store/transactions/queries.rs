@@ -1,0 +1,78 @@
+//! Queries of the ledger: rows as they are kept become rows that cannot be wrong.
+
+use uuid::Uuid;
+
+use super::clients;
+use crate::id::{ClientId, ConfigurationId};
+use crate::ledger::{RowFields, Sequence, TokenFilter, TokenPage, TokenRow};
+use crate::store::StoreError;
+use crate::store::engine::View;
+use crate::store::reading::Reading;
+use crate::sts::attributes::BaseDate;
+use crate::sts::meter::MeterPan;
+use crate::sts::tid::Tid;
+
+/// How many key changes of a meter are looked at.
+const KEY_CHANGES: usize = 8;
+
+pub(in crate::store) fn token<V: View>(
+    reading: &mut Reading<V>,
+    sequence: Sequence,
+) -> Result<Option<TokenRow>, StoreError> {
+    reading.view.token(sequence)?.map(row).transpose()
+}
+
+pub(in crate::store) fn of_request<V: View>(
+    reading: &mut Reading<V>,
+    client: ClientId,
+    request_id: Uuid,
+) -> Result<Option<TokenRow>, StoreError> {
+    // Whatever became of the client's row: the ledger's is what is asked for.
+    let clients = reading.view.rows(&clients::of_id(client))?;
+    let Some(client) = clients.first() else { return Ok(None) };
+    let found = reading.view.tokens_of_requests(&[(client.number, request_id)])?.pop();
+    found.map(|(_, found)| found.and_then(row)).transpose()
+}
+
+pub(in crate::store) fn of_tid<V: View>(
+    reading: &mut Reading<V>,
+    meter: MeterPan,
+    base_date: BaseDate,
+    tid: Tid,
+) -> Result<Option<TokenRow>, StoreError> {
+    reading.view.token_of_tid(meter, base_date, tid)?.map(row).transpose()
+}
+
+pub(in crate::store) fn key_changes<V: View>(
+    reading: &mut Reading<V>,
+    meter: MeterPan,
+    configuration: ConfigurationId,
+) -> Result<Vec<TokenRow>, StoreError> {
+    let found = reading.view.key_changes(meter, configuration, KEY_CHANGES)?;
+    found.into_iter().map(row).collect()
+}
+
+pub(in crate::store) fn list<V: View>(
+    reading: &mut Reading<V>,
+    filter: &TokenFilter,
+    after: Option<Sequence>,
+    size: u32,
+) -> Result<TokenPage, StoreError> {
+    let page = reading.view.list_tokens(filter, after, size)?;
+    let read = |fields: RowFields| {
+        let sequence = fields.sequence;
+        // A row that somebody else wrote must not hide the others.
+        row(fields)
+            .inspect_err(
+                |error| tracing::error!(sequence, %error, "a row of the ledger is none of ours: left out"),
+            )
+            .ok()
+    };
+    Ok(TokenPage { rows: page.rows.into_iter().filter_map(read).collect(), next: page.next })
+}
+
+pub(super) fn row(fields: RowFields) -> Result<TokenRow, StoreError> {
+    fields
+        .try_into()
+        .map_err(|foreign: crate::ledger::Foreign| StoreError::Corrupt { reason: foreign.to_string() })
+}

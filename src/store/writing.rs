@@ -1,0 +1,230 @@
+//! The connection of the committer, with what a transaction knows: the chain, and whether rows under seal have changed.
+
+use std::ops::{Deref, DerefMut};
+
+use super::StoreError;
+use super::authority::Authority;
+use super::engine::{ActRow, Chain, Row, Select, Table, Transaction, Value};
+use super::reading::Reading;
+use super::seal_index::SealIndex;
+use super::seals::CheckedRow;
+use super::usual::UsualDays;
+use crate::audit::{ChainEnd, Entry, NewAct};
+use crate::ledger::Floors;
+
+/// More records than come between two checkpoints.
+const FORGOTTEN: u64 = 100_000_000;
+
+/// The connection that writes, and what the committer remembers.
+#[derive(Debug)]
+pub(crate) struct Writing<T> {
+    reading: Reading<T>,
+    state: State,
+    pub(super) authority: Authority,
+    pub(super) usual_days: UsualDays,
+    pub(super) seal_index: SealIndex,
+    /// Which multiple of a client's usual tokens of a day raises an alarm.
+    pub(super) alarm_pace: u32,
+}
+
+/// What a transaction has come to so far. A savepoint is a copy of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct State {
+    /// None: not loaded yet.
+    chain: Option<Chain>,
+    /// Whether records were appended that the end of the chain on the disk does not know.
+    appended: bool,
+    /// Whether rows under seal were written or deleted.
+    changed_rows: bool,
+}
+
+impl<T> Deref for Writing<T> {
+    type Target = Reading<T>;
+
+    fn deref(&self) -> &Reading<T> {
+        &self.reading
+    }
+}
+
+impl<T> DerefMut for Writing<T> {
+    fn deref_mut(&mut self) -> &mut Reading<T> {
+        &mut self.reading
+    }
+}
+
+impl<T: Transaction> Writing<T> {
+    pub(crate) fn new(reading: Reading<T>, alarm_pace: u32) -> Self {
+        Self {
+            reading,
+            state: State::default(),
+            authority: Authority::new(T::BELIEVED),
+            usual_days: UsualDays::default(),
+            seal_index: SealIndex::default(),
+            alarm_pace,
+        }
+    }
+
+    /// Begins a transaction.
+    pub(super) fn begin(&mut self) -> Result<(), StoreError> {
+        self.state = State::default();
+        self.view.begin()
+    }
+
+    /// Writes what is written once for each transaction, its last statements.
+    pub(super) fn finish(&mut self) -> Result<(), StoreError> {
+        self.update_seal_index()?;
+        match self.state.chain.filter(|_| self.state.appended) {
+            Some(chain) => self.view.put_chain_end(&chain.end),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the transaction back.
+    pub(super) fn roll_back(&mut self) {
+        self.state = State::default();
+        self.authority.forget();
+        self.view.roll_back();
+    }
+
+    /// Where the transaction stands.
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Goes back to where the transaction stood at its savepoint.
+    pub(super) fn go_back(&mut self, state: State) {
+        self.state = state;
+        self.authority.forget();
+    }
+
+    /// Runs work in a transaction of its own.
+    pub(crate) fn transact<R>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        let done = self.begin().and_then(|()| {
+            let found = work(self)?;
+            self.finish()?;
+            self.view.commit()?;
+            Ok(found)
+        });
+        if done.is_err() {
+            self.roll_back();
+        }
+        done
+    }
+
+    /// The chain as it is now.
+    pub(super) fn chain(&mut self) -> Result<Chain, StoreError> {
+        if let Some(chain) = self.state.chain {
+            return Ok(chain);
+        }
+        let mut chain = self.view.chain()?;
+        // Numbers go on behind that of a row that somebody else wrote, which would be in the way.
+        let taken = self.view.foreign_tokens().into_iter().max();
+        let taken = taken.and_then(|taken| u64::try_from(taken).ok()).unwrap_or_default();
+        if taken > chain.end.head.position {
+            chain.end.head.position = taken;
+            self.state.appended = true;
+        }
+        self.state.chain = Some(chain);
+        Ok(chain)
+    }
+
+    /// Notes that records were appended up to this end; their rows are written by the caller.
+    pub(super) fn appended(&mut self, end: ChainEnd) -> Result<(), StoreError> {
+        let chain = self.chain()?;
+        self.state.chain = Some(Chain { end, ..chain });
+        self.state.appended = true;
+        Ok(())
+    }
+
+    /// Appends an act with its row.
+    pub(crate) fn append_act(&mut self, new: &NewAct) -> Result<(), StoreError> {
+        let mut end = self.chain()?.end;
+        let act = new.entry();
+        let (position, hash) = end.append(new.now_ms, Entry::Act(act.clone()));
+        self.appended(end)?;
+        self.view.insert_acts(&[ActRow { position, at_ms: new.now_ms, act, hash }])
+    }
+
+    /// Appends an act unless one of its kind with the same details is on record.
+    pub(crate) fn append_act_once(&mut self, new: &NewAct) -> Result<(), StoreError> {
+        if self.view.has_act(new.kind, &new.details_text())? { Ok(()) } else { self.append_act(new) }
+    }
+
+    /// Goes on with numbers behind any that a restored database may have forgotten, so that none is given twice.
+    pub(super) fn skip_positions(&mut self, up_to: u64) -> Result<(), StoreError> {
+        let mut end = self.chain()?.end;
+        end.head.position = end.head.position.max(up_to).saturating_add(FORGOTTEN);
+        self.appended(end)
+    }
+
+    /// Raises floors.
+    pub(super) fn raise_floors(&mut self, raise: impl FnOnce(&mut Floors)) -> Result<(), StoreError> {
+        let mut chain = self.chain()?;
+        raise(&mut chain.floors);
+        self.state.chain = Some(chain);
+        self.view.put_floors(&chain.floors)
+    }
+
+    /// Whether the transaction has written or deleted rows under seal.
+    pub(super) fn changed_rows(&self) -> bool {
+        self.state.changed_rows
+    }
+
+    fn note_change(&mut self, table: Table) {
+        if table != Table::SealIndex {
+            self.state.changed_rows = true;
+            self.authority.forget();
+        }
+    }
+
+    /// Writes a row under seal and answers its number.
+    pub(super) fn insert(
+        &mut self,
+        table: Table,
+        columns: &[(&'static str, Value)],
+    ) -> Result<i64, StoreError> {
+        let mut columns = columns.to_vec();
+        columns.push(("version", Value::from(1_i64)));
+        let number = self.view.insert(table, &columns)?;
+        self.seal(table, number)?;
+        Ok(number)
+    }
+
+    /// Changes a row under seal, where its columns are other than these.
+    pub(super) fn change(
+        &mut self,
+        row: &CheckedRow,
+        columns: &[(&'static str, Value)],
+    ) -> Result<(), StoreError> {
+        self.put_row(row, columns)
+    }
+
+    /// The same for a row whose seal was not checked: for what is to be sealed as it is.
+    pub(super) fn put_row(&mut self, row: &Row, columns: &[(&'static str, Value)]) -> Result<(), StoreError> {
+        let mut changed: Vec<(&'static str, Value)> =
+            columns.iter().filter(|(column, value)| row.get(column) != value).cloned().collect();
+        changed.push(("version", Value::from(row.integer("version")?.saturating_add(1))));
+        self.view.update(row.table, row.number, &changed)?;
+        self.seal(row.table, row.number)
+    }
+
+    /// Deletes a row under seal.
+    pub(super) fn delete(&mut self, row: &CheckedRow) -> Result<(), StoreError> {
+        self.note_change(row.table);
+        self.view.delete(row.table, row.number)
+    }
+
+    /// Seals a row as it stands in the database.
+    pub(super) fn seal(&mut self, table: Table, number: i64) -> Result<(), StoreError> {
+        self.note_change(table);
+        let written = Select::all(table).with("number", number);
+        let row = self.view.rows(&written)?.into_iter().next();
+        let lost =
+            || StoreError::Defect { reason: format!("a row of {} is gone as it is written", table.name()) };
+        let seal = self.seals.seal(&row.ok_or_else(lost)?)?;
+        self.view.put_seal(table, number, seal)
+    }
+}
