@@ -4,107 +4,16 @@
 //! tokens would give their identifiers again. So issuing stops, with the reason, when either is in
 //! doubt. It goes on when an administrator has looked, or when the clock proves to be right.
 //! Replays go on meanwhile.
-//!
-//! What proves a clock right, against the last moment at which it was believed:
-//! * as much time has passed by it as by the machine's own clock, which nobody sets, since that
-//!   moment;
-//! * a time server keeps it, and that is new: none did at that moment. Where one did, the step was
-//!   its own.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::audit::Checkpoint;
-use crate::clock::{Clock, Moment, SignOfLife};
+use super::believed::{Believed, Proof};
+use super::stop::Stop;
+use crate::clock::{Clock, SignOfLife};
 
-/// Why nothing is issued.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Stop {
-    /// The wall clock moved by other than the time that passed.
-    #[error(
-        "the clock jumped by {} s; issuing goes on when it is right again, or when an administrator accepts it \
-         (vendkey ledger accept-clock)", .by_ms / 1000
-    )]
-    ClockJumped {
-        /// By how much, forward or back, in milliseconds.
-        by_ms: i64,
-    },
-    /// At the start the clock was far from the last sign of life.
-    #[error(
-        "the clock is {} s from the server's last sign of life; issuing goes on when a time server keeps the clock, \
-         or when an administrator accepts it (vendkey ledger accept-clock)", .by_ms / 1000
-    )]
-    ClockFarFromLastSign {
-        /// How far past it, or before it, in milliseconds.
-        by_ms: i64,
-    },
-    /// The database does not hold what the checkpoint beside it says.
-    #[error(
-        "the database lacks records of the last checkpoint: {reason}; an administrator must accept the restore \
-         (vendkey ledger accept-restore)"
-    )]
-    BehindCheckpoint {
-        /// What is missing.
-        reason: String,
-        /// The position that the checkpoint names.
-        position: u64,
-    },
-    /// Rows that decide were taken out of the database, or put back as they once were.
-    #[error(
-        "rows that decide were changed by another hand in the database; restore it, or seal the rows as they are \
-         (vendkey setup --seal-rows)"
-    )]
-    RowsChanged,
-}
-
-impl Stop {
-    /// A word for metrics.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::ClockJumped { .. } | Self::ClockFarFromLastSign { .. } => "clock",
-            Self::BehindCheckpoint { .. } => "checkpoint",
-            Self::RowsChanged => "seals",
-        }
-    }
-
-    /// Whether the clock is the reason.
-    pub fn is_of_the_clock(&self) -> bool {
-        matches!(self, Self::ClockJumped { .. } | Self::ClockFarFromLastSign { .. })
-    }
-}
-
-/// Why a clock that was in doubt is believed again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
-    /// It agrees with the time that has passed since it was last believed.
-    Agrees,
-    /// A time server keeps it.
-    Synchronised,
-}
-
-impl fmt::Display for Proof {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Agrees => "it agrees with the time that has passed since it was last believed",
-            Self::Synchronised => "a time server keeps it",
-        })
-    }
-}
-
-/// A step of the wall clock up to this is no jump: time servers make such steps.
-const STEP_MS: i64 = 10_000;
-/// What a wall clock may drift while it is drawn to the right time, beside [`STEP_MS`]: a
-/// thousandth.
-const DRIFT: i64 = 1_000;
 /// How long a believed moment is measured from: otherwise a server that runs for months would bear
 /// big jumps.
 const MEASURED_MS: i64 = 3_600_000;
-/// How far past the last sign of life the clock may be at a start without a proof.
-const PAST_LAST_SIGN_MS: i64 = 24 * 3_600_000;
-/// How far before it.
-const BEFORE_LAST_SIGN_MS: i64 = 30_000;
 
 /// Stops issuing while the clock or the database is in doubt.
 pub struct IssueGuard {
@@ -119,65 +28,12 @@ struct State {
     rows_changed: bool,
 }
 
-/// The last moment at which the clock was believed, and how one is measured by it.
-#[derive(Clone, Copy)]
-struct Believed {
-    moment: Moment,
-    /// Whether a time server kept the clock then.
-    synchronised: bool,
-    /// Whether a time that is not far from it needs no proof: it is of a server that ended in good
-    /// order.
-    near_is_enough: bool,
-}
-
-impl Believed {
-    fn now(clock: &dyn Clock) -> Self {
-        Self { moment: clock.moment(), synchronised: clock.is_synchronised(), near_is_enough: false }
-    }
-
-    /// By how much the wall clock moved other than the time that passed, and how much is borne.
-    /// `None`: nobody knows how much time has passed, since the machine was started anew.
-    fn jump(&self, now: &Moment) -> Option<(i64, i64)> {
-        let (then, uptime) = (self.moment.uptime?, now.uptime?);
-        if then.boot != uptime.boot {
-            return None;
-        }
-        let passed = uptime.passed.saturating_sub(then.passed).as_millis();
-        let passed = i64::try_from(passed).unwrap_or(i64::MAX);
-        let by_ms = now.wall_ms.saturating_sub(self.moment.wall_ms).saturating_sub(passed);
-        Some((by_ms, STEP_MS.saturating_add(passed / DRIFT)))
-    }
-
-    fn is_jump(&self, now: &Moment) -> bool {
-        self.jump(now).is_some_and(|(by_ms, borne)| by_ms.saturating_abs() > borne)
-    }
-
-    /// What proves that the clock is right now.
-    fn proof(&self, clock: &dyn Clock) -> Option<Proof> {
-        let now = clock.moment();
-        if self.jump(&now).is_some() && !self.is_jump(&now) {
-            return Some(Proof::Agrees);
-        }
-        (!self.synchronised && clock.is_synchronised()).then_some(Proof::Synchronised)
-    }
-
-    /// Whether the clock is so near to a last sign of life that it needs no proof.
-    fn is_near(&self, now: &Moment) -> bool {
-        let by_ms = now.wall_ms.saturating_sub(self.moment.wall_ms);
-        self.near_is_enough && (-BEFORE_LAST_SIGN_MS..=PAST_LAST_SIGN_MS).contains(&by_ms)
-    }
-}
-
 impl IssueGuard {
     /// Lets pass, unless the clock is far from the last sign of life (which is none in a new
     /// database) or the database is in doubt.
     pub fn new(clock: Arc<dyn Clock>, last: Option<SignOfLife>, database: Option<Stop>) -> Self {
         let now = Believed::now(clock.as_ref());
-        let last = last.map(|last| Believed {
-            moment: last.moment,
-            synchronised: false,
-            near_is_enough: !last.in_doubt,
-        });
+        let last = last.map(Believed::before);
         let (believed, stop) = match last {
             Some(last) if !last.is_near(&now.moment) => {
                 let by_ms = now.moment.wall_ms.saturating_sub(last.moment.wall_ms);
@@ -205,8 +61,7 @@ impl IssueGuard {
         let mut state = self.state();
         let now = self.clock.moment();
         if state.clock.is_none()
-            && let Some((by_ms, borne)) = state.believed.jump(&now)
-            && by_ms.saturating_abs() > borne
+            && let Some(by_ms) = state.believed.jump(&now)
         {
             state.clock = Some(Stop::ClockJumped { by_ms });
         }
@@ -229,7 +84,7 @@ impl IssueGuard {
         }
         let now = Believed::now(self.clock.as_ref());
         let measured = now.moment.wall_ms.saturating_sub(state.believed.moment.wall_ms);
-        if !state.believed.is_jump(&now.moment) {
+        if state.believed.jump(&now.moment).is_none() {
             state.believed.synchronised = now.synchronised;
             if measured.saturating_abs() >= MEASURED_MS {
                 state.believed = now;
@@ -280,37 +135,13 @@ impl IssueGuard {
     }
 }
 
-/// Whether a database holds what a checkpoint says: `found` is the hash of its record at the
-/// position of the checkpoint's head.
-pub fn behind(
-    checkpoint: &Checkpoint,
-    head: crate::audit::Head,
-    found: Option<crate::audit::Hash>,
-) -> Option<Stop> {
-    let stop = |position, reason| Some(Stop::BehindCheckpoint { reason, position });
-    let Some(named) = checkpoint.head(head.chain) else {
-        let last = checkpoint.heads.iter().map(|head| head.position).max().unwrap_or(0);
-        return stop(last, "it is another database".to_owned());
-    };
-    if head.position < named.position {
-        let reason =
-            format!("it ends with record {}, the checkpoint names {}", head.position, named.position);
-        return stop(named.position, reason);
-    }
-    if named.position > 0 && found != Some(named.hash) {
-        return stop(named.position, format!("record {} is another", named.position));
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
     use std::time::Duration;
 
     use super::*;
-    use crate::audit::{ChainId, Hash, Head};
-    use crate::clock::{BootId, Uptime};
+    use crate::clock::{BootId, Moment, Uptime};
 
     /// A clock of which everything is set by hand.
     #[derive(Default)]
@@ -522,17 +353,5 @@ mod tests {
         assert_eq!(guard.pass(), Err(stop));
         guard.accept_database();
         assert!(guard.pass().is_ok());
-    }
-
-    #[test]
-    fn a_database_behind_its_checkpoint_is_seen() {
-        let (chain, hash) = (ChainId([1; 16]), Hash([2; 32]));
-        let checkpoint = Checkpoint { number: 1, at_ms: 0, heads: vec![Head { chain, position: 5, hash }] };
-        let head = |position| Head { chain, position, hash: Hash([9; 32]) };
-        assert_eq!(behind(&checkpoint, head(5), Some(hash)), None);
-        assert_eq!(behind(&checkpoint, head(8), Some(hash)), None);
-        assert!(behind(&checkpoint, head(4), None).is_some());
-        assert!(behind(&checkpoint, head(8), Some(Hash([3; 32]))).is_some());
-        assert!(behind(&checkpoint, Head { chain: ChainId([7; 16]), ..head(8) }, None).is_some());
     }
 }

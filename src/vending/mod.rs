@@ -1,5 +1,6 @@
 //! The acts: importing a configuration, issuing a token. Policy and the clock's rules live here.
 
+mod believed;
 pub(crate) mod configurations;
 mod destruction;
 mod error;
@@ -9,21 +10,24 @@ mod issue_guard;
 mod key_change;
 mod policy;
 mod restore;
+mod stop;
 mod verify;
 
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, OnceCell};
 
+pub use believed::Proof;
 pub use configurations::Known;
 pub use destruction::DestroyError;
 pub use error::{EnableError, IssueError, KeyChangeRefused, Unusable, UploadError, VerifyError};
 pub use import::Uploaded;
 pub use issue::{Asked, IssueOrder, IssuedToken, MeterNumber, RecordedOrders};
-pub use issue_guard::{IssueGuard, Proof, Stop, behind};
+pub use issue_guard::IssueGuard;
 pub use key_change::{IssuedKeyChange, KeyChangeOrder};
 pub use policy::Policy;
 pub use restore::RestoreError;
+pub use stop::{Stop, behind};
 pub use verify::{Verdict, Verified, VerifyOrder, section_fields};
 
 use crate::{
