@@ -5,9 +5,12 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files =
-        ["approval", "attributes", "audit", "client", "configuration", "ledger", "public_key", "token"]
-            .map(|name| format!("proto/vendkey/v1/{name}.proto"));
+    let ours =
+        ["approval", "attributes", "audit", "client", "configuration", "ledger", "public_key", "token"];
+    let files = ours
+        .map(|name| format!("proto/vendkey/v1/{name}.proto"))
+        .into_iter()
+        .chain(["proto/grpc/health/v1/health.proto".to_owned()]);
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);

@@ -35,8 +35,11 @@ const SEES_APPROVALS: &[Group] =
 const METHODS: &[(&str, Need)] = &[
     // A load balancer has no credential.
     ("/grpc.health.v1.Health/Check", Need::Open),
+    ("/grpc.health.v1.Health/List", Need::Open),
     ("/grpc.health.v1.Health/Watch", Need::Open),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Need::Authenticated),
+    // What older tools ask.
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Need::Authenticated),
     ("/vendkey.v1.TokenService/IssueToken", Need::AnyOf(ISSUES)),
     ("/vendkey.v1.TokenService/BatchIssueTokens", Need::AnyOf(ISSUES)),
     ("/vendkey.v1.TokenService/StreamTokens", Need::AnyOf(ISSUES)),
@@ -91,6 +94,13 @@ pub fn need(path: &str) -> Option<Need> {
     METHODS.iter().find(|(method, _)| *method == path).map(|(_, need)| *need)
 }
 
+/// Whether a call of the method may change anything. Of a lost answer of others nobody has to ask what became of it.
+pub fn may_change(path: &str) -> bool {
+    let (service, name) = path.rsplit_once('/').unwrap_or_default();
+    let reads = ["Get", "List", "Verify"].iter().any(|verb| name.starts_with(verb));
+    service.starts_with("/vendkey.") && !reads
+}
+
 /// Every method with what it needs.
 pub fn methods() -> &'static [(&'static str, Need)] {
     METHODS
@@ -137,19 +147,15 @@ mod tests {
             .collect();
         let known: BTreeSet<String> = METHODS.iter().map(|(method, _)| (*method).to_owned()).collect();
         assert_eq!(known.len(), METHODS.len(), "a method stands twice in the table");
-        let ours = known.iter().filter(|method| method.starts_with("/vendkey.")).cloned().collect();
+        let ours = known.into_iter().filter(|method| !method.starts_with("/grpc.reflection.")).collect();
         assert_eq!(served, ours);
     }
 
     #[test]
     fn what_changes_anything_needs_a_permission() {
-        let reads = |method: &str| {
-            let name = method.rsplit('/').next().unwrap_or_default();
-            name.starts_with("Get") || name.starts_with("List")
-        };
         for (method, need) in METHODS.iter().filter(|(method, _)| method.starts_with("/vendkey.")) {
             let permits = matches!(need, Need::Group(_) | Need::AnyOf([_, ..]));
-            assert!(permits || reads(method), "{method} is open to every client");
+            assert!(permits || !may_change(method), "{method} is open to every client");
             assert_ne!(*need, Need::Open, "{method} needs no credential");
         }
     }

@@ -17,7 +17,7 @@ pub use attempts::{Attempts, Rate};
 pub use authenticator::{Authenticator, Caller};
 pub use clients::{Clients, ClientsError, CredentialOrder, NewProof};
 pub use credential::{Credential, CredentialError, KeyId, KeyIdError, SecretHash};
-pub use methods::{Need, methods, need};
+pub use methods::{Need, may_change, methods, need};
 pub use peer::{CertificateUnreadable, PeerCertificate};
 pub use permission::Denied;
 pub use refusals::Refusals;

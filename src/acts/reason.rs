@@ -97,6 +97,14 @@ reasons! {
     StoreUnavailable = "STORE_UNAVAILABLE", "The store cannot be written or read; retry with the same request_id.";
     LedgerTakenOver = "LEDGER_TAKEN_OVER", "Another process has opened this server's database, or its file was moved: this server issues nothing until an operator has looked; another server may serve. Replays are answered.";
     SelftestFailed = "SELFTEST_FAILED", "This server failed a known-answer test and issues nothing until an administrator has looked; another server may serve.";
-    DeadlinePassed = "DEADLINE_PASSED", "The call's deadline passed before anything was recorded.";
+    DeadlinePassed = "DEADLINE_PASSED", "The call's deadline passed: before anything was recorded where `issued` is `no`, on the way where it is `maybe`.";
+    MethodUnknown = "METHOD_UNKNOWN", "There is no such method, or not at this address: administration may have a listener of its own.";
+    MessageMalformed = "MESSAGE_MALFORMED", "What was sent is no message of this method: a wrong frame, compression that does not unpack, no protobuf, or an early end.";
+    MessageTooLarge = "MESSAGE_TOO_LARGE", "A request or an answer has more than `wire.message_bytes` when unpacked: ask for less at once.";
+    MetadataTooLarge = "METADATA_TOO_LARGE", "The call's headers have more than `wire.header_bytes`.";
+    CompressionUnsupported = "COMPRESSION_UNSUPPORTED", "The request is packed as the server cannot unpack it: the header `grpc-accept-encoding` names what it takes.";
+    TlsRequired = "TLS_REQUIRED", "This address speaks TLS: use `https://`. Change the credential if it went over a network in plain text.";
+    SymbolNotFound = "SYMBOL_NOT_FOUND", "Reflection knows no such symbol or file.";
+    ServiceNotFound = "SERVICE_NOT_FOUND", "Health knows no service of this name; the empty name is the server as a whole.";
     Internal = "INTERNAL", "A fault of the server; its log says more.";
 }

@@ -8,16 +8,16 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use http::{Request, Response, header::AUTHORIZATION};
 use tonic::{Status, body::Body};
-use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
+use super::transport::explain;
 use crate::{
     access::{
         AccessError, Attempts, Authenticator, Caller, Denied, Need, PeerCertificate, Rate, Refusals, need,
     },
-    acts::{Reason, Refusal},
+    acts::{Issued, Reason, Refusal},
 };
 
 /// Puts a [`Caller`] into the extensions of every request, or answers in the service's place.
@@ -118,14 +118,14 @@ where
         Box::pin(async move {
             let method = request.uri().path().to_owned();
             let Some(need) = need(&method) else {
-                let status = Status::unimplemented(format!("there is no method {method}"));
-                door.refusals.note(None, &method, "STATUS_12");
-                return Ok(status.into_http());
+                let refusal = Refusal::new(Reason::MethodUnknown, format!("there is no method {method}"));
+                door.refusals.note(None, &method, refusal.reason.text());
+                return Ok(Status::from(refusal).into_http());
             };
             if need == Need::Open {
                 return inner.call(request).await;
             }
-            let (caller, response) = match door.pass(&mut request, need).await {
+            let (caller, mut response) = match door.pass(&mut request, need).await {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller.clone());
                     // For calls that hold many requests, each with an outcome of its own.
@@ -134,26 +134,15 @@ where
                 }
                 Err((caller, refusal)) => (caller, Status::from(refusal).into_http()),
             };
-            if let Some(reason) = refused(response.headers()) {
+            // A refusal that stands in the headers comes before the service took anything up.
+            let refused = explain(response.headers_mut(), Issued::No);
+            // What waits for approval was not refused, and is on record as what it is.
+            if let Some(reason) = refused.filter(|reason| reason != Reason::ApprovalPending.text()) {
                 door.refusals.note(caller.as_ref(), &method, &reason);
             }
             Ok(response)
         })
     }
-}
-
-/// The reason, if the answer is a refusal. What waits for approval was not refused, and is on record as what it is.
-fn refused(headers: &HeaderMap) -> Option<String> {
-    reason(headers).filter(|reason| reason != Reason::ApprovalPending.text())
-}
-
-/// The reason of an answer that is no success.
-pub(crate) fn reason(headers: &HeaderMap) -> Option<String> {
-    let status = headers.get("grpc-status").filter(|status| status.as_bytes() != b"0")?;
-    let told = Status::from_header_map(headers)?;
-    let reason = told.get_error_details().error_info().map(|info| info.reason.clone());
-    // What the transport refuses, such as an unknown method, has no reason of ours.
-    Some(reason.unwrap_or_else(|| format!("STATUS_{}", status.to_str().unwrap_or_default())))
 }
 
 /// The caller that the layer found.

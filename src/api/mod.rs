@@ -19,13 +19,13 @@ mod public_key;
 mod rights;
 mod status;
 mod token;
+mod transport;
 mod verification;
 
 pub use approval::Approvals;
 pub use approved::Acts;
 pub use audit::Audit;
 pub use authentication::AuthenticationLayer;
-pub(crate) use authentication::reason;
 pub use client::Clients;
 pub use configuration::Configurations;
 pub use four_eyes::FourEyes;
@@ -35,6 +35,13 @@ pub use rights::{limits_shown, rights_shown};
 pub use status::DOMAIN;
 pub use token::Tokens;
 pub(crate) use token::timeout;
+pub(crate) use transport::explain;
+
+/// What load balancers ask: `proto/grpc/health/v1`.
+#[allow(missing_docs, clippy::all, unused_qualifications)]
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
 
 /// The messages and services of `proto/vendkey/v1`.
 #[allow(missing_docs, clippy::all, unused_qualifications)]

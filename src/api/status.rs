@@ -30,7 +30,9 @@ pub(super) fn code(reason: Reason) -> Code {
         | Reason::CredentialNotFound
         | Reason::TokenNotFound
         | Reason::MeterNotFound
-        | Reason::ApprovalNotFound => Code::NotFound,
+        | Reason::ApprovalNotFound
+        | Reason::SymbolNotFound
+        | Reason::ServiceNotFound => Code::NotFound,
         Reason::RequestIdReused | Reason::NameTaken => Code::AlreadyExists,
         Reason::TokenTimeOutsideWindow => Code::OutOfRange,
         Reason::ConfigurationDisabled
@@ -67,7 +69,8 @@ pub(super) fn code(reason: Reason) -> Code {
         | Reason::ApprovalPending
         | Reason::ApprovalOwn
         | Reason::ApprovalEnded
-        | Reason::ApprovalContentChanged => Code::FailedPrecondition,
+        | Reason::ApprovalContentChanged
+        | Reason::TlsRequired => Code::FailedPrecondition,
         Reason::PermissionDenied => Code::PermissionDenied,
         Reason::LimitReached
         | Reason::VerificationsLimited
@@ -76,7 +79,9 @@ pub(super) fn code(reason: Reason) -> Code {
         | Reason::HsmBusy
         | Reason::StoreBusy
         | Reason::ServerBusy
-        | Reason::UploadsLimited => Code::ResourceExhausted,
+        | Reason::UploadsLimited
+        | Reason::MessageTooLarge
+        | Reason::MetadataTooLarge => Code::ResourceExhausted,
         Reason::ClientChanged => Code::Aborted,
         Reason::HsmUnavailable
         | Reason::StoreUnavailable
@@ -84,7 +89,9 @@ pub(super) fn code(reason: Reason) -> Code {
         | Reason::SelftestFailed => Code::Unavailable,
         Reason::RequestTooSlow | Reason::StreamIdle | Reason::DeadlinePassed => Code::DeadlineExceeded,
         Reason::SealBroken => Code::DataLoss,
-        Reason::Internal => Code::Internal,
+        Reason::MethodUnknown | Reason::CompressionUnsupported => Code::Unimplemented,
+        // As gRPC's own libraries say of what they cannot parse.
+        Reason::MessageMalformed | Reason::Internal => Code::Internal,
     }
 }
 

@@ -12,14 +12,17 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use uuid::Uuid;
 
 use super::{BenchError, Plan, meters::Meters};
 use crate::{
-    api::v1::{
-        BatchIssueTokensRequest, IssueTokenRequest, TokenResult, UnitCredit, issue_token_request::Content,
-        token_result, token_service_client::TokenServiceClient, unit_credit::Amount,
+    api::{
+        health::{HealthCheckRequest, health_client::HealthClient},
+        v1::{
+            BatchIssueTokensRequest, IssueTokenRequest, TokenResult, UnitCredit,
+            issue_token_request::Content, token_result, token_service_client::TokenServiceClient,
+            unit_credit::Amount,
+        },
     },
     cli::Authorized,
 };

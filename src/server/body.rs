@@ -1,40 +1,74 @@
 //! A request's body under limits: it must be whole in time, and all that are not whole share a bounded room.
 //!
-//! Without them a client that sends headers and then nothing, or a byte now and then, would hold a call for ever.
+//! Without limits a client that sends headers and then nothing, or a byte now and then, would hold a call for ever. What is refused
+//! before it is whole is read to its end first, within limits too: some clients (curl, for one) take an answer that overtakes their
+//! request for a broken stream.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until, timeout};
 use tonic::Status;
 
 use super::calls::busy;
 use crate::acts::{Reason, Refusal};
 
+/// How long, and for how many bytes, the rest of a body is read away that nobody asks for.
+const READ_AWAY: Duration = Duration::from_secs(1);
+const READ_AWAY_BYTES: usize = 4 << 20;
+
 /// The body of one request.
 pub(super) struct RequestBody {
-    inner: Incoming,
+    /// Taken when it is dropped.
+    inner: Option<Incoming>,
     until: Option<Instant>,
     /// Made when the body has to be waited for: most come with their headers.
     alarm: Option<Pin<Box<Sleep>>>,
     /// How many bytes all bodies together may still take, and how many this one took.
     room: Option<Arc<AtomicUsize>>,
     held: usize,
+    rest: Arc<Rest>,
+}
+
+/// What is known of a body after the service took it.
+#[derive(Default)]
+pub(super) struct Rest {
+    whole: AtomicBool,
+    /// What was left of it when nobody asked for more.
+    left: Mutex<Option<Incoming>>,
+}
+
+impl Rest {
+    /// Whether all has come. Before that, nothing is done of what a single message asks for.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole.load(Ordering::Acquire)
+    }
+
+    /// What nobody asked for.
+    pub(super) fn take(&self) -> Option<Incoming> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl RequestBody {
     /// Must be whole at `until`, and finds its place in `room`.
-    pub(super) fn new(inner: Incoming, until: Option<Instant>, room: Option<Arc<AtomicUsize>>) -> Self {
-        Self { inner, until, alarm: None, room, held: 0 }
+    pub(super) fn new(
+        inner: Incoming,
+        until: Option<Instant>,
+        room: Option<Arc<AtomicUsize>>,
+        rest: Arc<Rest>,
+    ) -> Self {
+        Self { inner: Some(inner), until, alarm: None, room, held: 0, rest }
     }
 
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
@@ -65,13 +99,20 @@ impl http_body::Body for RequestBody {
         if self.is_late(context) {
             return Poll::Ready(Some(Err(late())));
         }
-        match Pin::new(&mut self.inner).poll_frame(context) {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        match Pin::new(inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
+                if frame.is_trailers() {
+                    self.rest.whole.store(true, Ordering::Release);
+                }
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 Poll::Ready(Some(if self.hold(bytes) { Ok(frame) } else { Err(busy()) }))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Status::from_error(Box::new(error))))),
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                self.rest.whole.store(true, Ordering::Release);
+                Poll::Ready(None)
+            }
             Poll::Pending => {
                 if let Some(until) = self.until
                     && self.alarm.is_none()
@@ -87,11 +128,11 @@ impl http_body::Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map(Incoming::size_hint).unwrap_or_default()
     }
 }
 
@@ -100,7 +141,25 @@ impl Drop for RequestBody {
         if let Some(room) = &self.room {
             room.fetch_add(self.held, Ordering::AcqRel);
         }
+        if let Some(inner) = self.inner.take().filter(|inner| !inner.is_end_stream()) {
+            *self.rest.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(inner);
+        }
     }
+}
+
+/// Reads the rest of a body that nobody asks for.
+pub(super) async fn read_away(mut body: Incoming) {
+    let read = async {
+        let mut left = READ_AWAY_BYTES;
+        while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(bytes) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    let _ = timeout(READ_AWAY, read).await;
 }
 
 fn late() -> Status {

@@ -17,12 +17,14 @@ use tonic::{Status, body::Body, transport::server::TcpConnectInfo};
 use tower::Service;
 
 use super::{
-    body::RequestBody,
+    body::{RequestBody, Rest, read_away},
+    compression,
     connection::{Activity, Answering, Mark},
+    protocol::{Foreign, header_bytes},
 };
 use crate::{
-    access::{PeerCertificate, methods},
-    acts::{Reason, Refusal},
+    access::{PeerCertificate, may_change, methods},
+    acts::{Issued, Reason, Refusal},
     api, metrics,
     settings::WireSettings,
 };
@@ -62,6 +64,12 @@ pub(super) fn busy() -> Status {
         .into()
 }
 
+/// What is told of headers that are too large; of far larger ones HTTP/2 lets nothing through.
+fn headers_too_large(found: usize, limit: u32) -> Status {
+    let text = format!("the call's headers have {found} bytes, at most {limit} are expected");
+    Refusal::new(Reason::MetadataTooLarge, text).into()
+}
+
 /// The calls of one connection.
 pub(super) struct Calls<S> {
     pub(super) inner: S,
@@ -83,23 +91,32 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let path = request.uri().path();
-        let permit = match path.starts_with(HEALTH) {
-            true => Ok(None),
-            false => self.room.calls.clone().try_acquire_owned().map(Some),
-        };
         let mut call = Call::begin(path, self.activity.begin());
-        let Ok(permit) = permit else {
-            let answer = busy().into_http();
-            return Box::pin(async move { Ok(call.answer(answer)) });
-        };
-        call.permit = permit;
+        if let Some(foreign) = Foreign::of(&request) {
+            call.reason = Some(foreign.label().to_owned());
+            let answer = foreign.answer(request.method());
+            return answered(call, request, answer);
+        }
+        let size = header_bytes(request.headers());
+        if size > self.wire.header_bytes as usize {
+            return answered(call, request, headers_too_large(size, self.wire.header_bytes).into_http());
+        }
+        if !path.starts_with(HEALTH) {
+            let Ok(permit) = self.room.calls.clone().try_acquire_owned() else {
+                return answered(call, request, busy().into_http());
+            };
+            call.permit = Some(permit);
+        }
         let (until, receiving) = match path {
             LONG_LIVED => (None, None),
             _ => (Some(Instant::now() + self.wire.request), Some(self.room.receiving.clone())),
         };
         let deadline =
             request.headers().get("grpc-timeout").and_then(|value| api::timeout(value.to_str().ok()?));
-        let mut request = request.map(|body| Body::new(RequestBody::new(body, until, receiving)));
+        let rest = Arc::new(Rest::default());
+        let mut request =
+            request.map(|body| Body::new(RequestBody::new(body, until, receiving, rest.clone())));
+        compression::choose(request.headers_mut());
         request.extensions_mut().insert(self.peer.clone());
         if let Some(certificate) = &self.certificate {
             request.extensions_mut().insert(certificate.clone());
@@ -114,13 +131,29 @@ where
                 None => served.await?,
                 Some(left) => match tokio::time::timeout(left, served).await {
                     Ok(answer) => answer?,
-                    // What the call did by then, only the ledger knows: a status without a reason says so.
-                    Err(_) => Status::deadline_exceeded("the call's deadline passed").into_http(),
+                    Err(_) => {
+                        // What it did since its message is whole, only the ledger knows. A stream begins before.
+                        let begun = rest.is_whole() || call.method == LONG_LIVED;
+                        let issued = if begun { call.issued() } else { Issued::No };
+                        let refusal = Refusal::new(Reason::DeadlinePassed, "the call's deadline passed");
+                        Status::from(refusal.issued(issued)).into_http()
+                    }
                 },
             };
+            if let Some(rest) = rest.take().filter(|_| answer.headers().contains_key("grpc-status")) {
+                read_away(rest).await;
+            }
             Ok(call.answer(answer))
         })
     }
+}
+
+/// An answer in the service's place.
+fn answered(call: Call, request: Request<Incoming>, answer: Response<Body>) -> Answering<Response<Answer>> {
+    Box::pin(async move {
+        read_away(request.into_body()).await;
+        Ok(call.answer(answer))
+    })
 }
 
 /// A call from its headers to the last byte of its answer. Whatever way it ends, it is counted and its place given back.
@@ -137,20 +170,25 @@ impl Call {
         Self { method: method(path), began: Instant::now(), reason: None, mark, permit: None }
     }
 
-    fn answer(mut self, answer: Response<Body>) -> Response<Answer> {
+    /// Whether it may have issued a token once it has begun.
+    fn issued(&self) -> Issued {
+        if may_change(self.method) { Issued::Maybe } else { Issued::No }
+    }
+
+    fn answer(mut self, mut answer: Response<Body>) -> Response<Answer> {
         // Only a call without an answer's body has its status here; others end with trailers.
-        self.note(answer.headers());
+        self.note(answer.headers_mut());
         answer.map(|inner| {
             self.mark.given();
             Answer { inner, call: self }
         })
     }
 
-    fn note(&mut self, headers: &HeaderMap) {
+    fn note(&mut self, headers: &mut HeaderMap) {
         match headers.get("grpc-status").map(http::HeaderValue::as_bytes) {
             None => {}
             Some(b"0") => self.reason = Some(metrics::SERVED.to_owned()),
-            Some(_) => self.reason = api::reason(headers),
+            Some(_) => self.reason = api::explain(headers, self.issued()),
         }
     }
 }
@@ -178,9 +216,9 @@ impl http_body::Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.call.mark.taken();
-        let polled = Pin::new(&mut self.inner).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            match frame.trailers_ref() {
+        let mut polled = Pin::new(&mut self.inner).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled {
+            match frame.trailers_mut() {
                 Some(trailers) => self.call.note(trailers),
                 None => self.call.mark.given(),
             }

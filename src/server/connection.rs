@@ -14,8 +14,10 @@ use std::{
 };
 
 use http::{Request, Response};
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -27,6 +29,7 @@ use tower::Service;
 
 use super::{
     calls::{Calls, Room},
+    opening::{self, Opening},
     tls::Tls,
 };
 use crate::{
@@ -38,9 +41,24 @@ use crate::{
 /// How long an ended connection may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 
+/// How much larger than they may be headers are let through by HTTP/2, so that they get a refusal with a reason.
+const HEADERS_TO_REFUSE: u32 = 65_536;
+/// The least that HTTP/1 is read into.
+const HTTP_1_BUFFER: usize = 8_192;
+
 /// Why a connection did not end in order.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
+    #[error("nothing came")]
+    Silent,
+    #[error("the client speaks no TLS: it must use https://")]
+    NoTls,
+    #[error(
+        "the client speaks TLS, and this listener does not: it must use http://, or the listener needs a certificate"
+    )]
+    TlsToPlain,
+    #[error("the connection: {0}")]
+    Io(#[from] io::Error),
     #[error("the TLS handshake took too long")]
     HandshakeSlow,
     #[error("the TLS handshake failed: {0}")]
@@ -52,18 +70,21 @@ pub(super) enum Broken {
     #[error("the client did not close an ended connection")]
     NotClosed,
     #[error("the transport: {0}")]
-    Transport(#[from] hyper::Error),
+    Transport(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Broken {
     /// As a label, if the server ended it.
     pub(super) fn text(&self) -> Option<&'static str> {
         match self {
+            Self::Silent => Some("silent"),
+            Self::NoTls => Some("no TLS"),
+            Self::TlsToPlain => Some("TLS to a plain port"),
             Self::HandshakeSlow => Some("slow handshake"),
             Self::Handshake(_) | Self::Certificate(_) => Some("handshake"),
             Self::NotTaken => Some("answers not taken"),
             Self::NotClosed => Some("not closed"),
-            Self::Transport(_) => None,
+            Self::Io(_) | Self::Transport(_) => None,
         }
     }
 }
@@ -85,11 +106,28 @@ where
     S::Future: Send,
 {
     /// Serves it to its end.
-    pub(super) async fn serve(self, tcp: TcpStream) -> Result<(), Broken> {
+    pub(super) async fn serve(mut self, tcp: TcpStream) -> Result<(), Broken> {
         let peer = TcpConnectInfo { local_addr: tcp.local_addr().ok(), remote_addr: tcp.peer_addr().ok() };
         // Answers are small and whole: nothing is gained by holding them back.
         let _ = tcp.set_nodelay(true);
-        let Some(tls) = &self.tls else { return self.over(tcp, peer, None).await };
+        let opening = tokio::select! {
+            opening = timeout(self.wire.opening, Opening::of(&tcp)) => opening.map_err(|_| Broken::Silent)??,
+            // Nothing was begun.
+            _ = self.end.wait_for(|end| *end) => return Ok(()),
+        };
+        let tls = match (&self.tls, opening) {
+            (_, Opening::Closed) => return Ok(()),
+            (Some(tls), Opening::Tls) => tls,
+            (None, Opening::Plain) => return self.over(tcp, peer, None).await,
+            (Some(_), Opening::Plain) => {
+                opening::wants_tls(tcp).await;
+                return Err(Broken::NoTls);
+            }
+            (None, Opening::Tls) => {
+                opening::wants_plain(tcp).await;
+                return Err(Broken::TlsToPlain);
+            }
+        };
         let stream = timeout(self.wire.opening, tls.acceptor().accept(tcp))
             .await
             .map_err(|_| Broken::HandshakeSlow)?
@@ -116,19 +154,28 @@ where
         let activity = Arc::new(Activity::new());
         let expires_ms = certificate.as_ref().map(|certificate| certificate.expires_ms);
         let calls = Calls { inner: service, room, activity: activity.clone(), peer, certificate, wire };
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        // Only to be told that it is not spoken here.
+        builder
+            .http1()
             .timer(TokioTimer::new())
-            .max_header_list_size(wire.header_bytes)
+            .header_read_timeout(wire.opening)
+            .max_buf_size(HTTP_1_BUFFER.max(wire.header_bytes as usize))
+            .keep_alive(false);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(wire.header_bytes.saturating_add(HEADERS_TO_REFUSE))
             .max_concurrent_streams(wire.streams)
             .keep_alive_interval(wire.keepalive)
-            .keep_alive_timeout(wire.keepalive_timeout)
-            .serve_connection(TokioIo::new(io), calls);
+            .keep_alive_timeout(wire.keepalive_timeout);
+        let connection = builder.serve_connection(TokioIo::new(io), calls);
         let mut connection = pin!(connection);
         let mut looks = tokio::time::interval(look_every(&wire));
         let mut ended: Option<Instant> = None;
         loop {
             let ends = tokio::select! {
-                served = connection.as_mut() => return Ok(served?),
+                served = connection.as_mut() => return served.map_err(Broken::Transport),
                 _ = end.wait_for(|end| *end), if ended.is_none() => true,
                 _ = looks.tick() => false,
             };

@@ -1,17 +1,20 @@
 //! What `grpc.health.v1` says: SERVING only while tokens are issued. Replays may be answered all
 //! the same.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+mod service;
+
+use std::{sync::Arc, time::Duration};
+
+pub(super) use service::HealthService;
 
 use tokio::{
     sync::{oneshot, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
-use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    access::methods, clock::SignOfLife, hsm::Health, metrics, selftest::Latch, store::Store,
-    vending::IssueGuard,
+    api::health::health_check_response::ServingStatus, clock::SignOfLife, hsm::Health, metrics,
+    selftest::Latch, store::Store, vending::IssueGuard,
 };
 
 /// How often it is looked whether anything has stopped issuing.
@@ -31,12 +34,6 @@ async fn probed(store: &dyn Store, sign: SignOfLife) -> Option<String> {
     }
 }
 
-/// Our own services.
-fn services() -> BTreeSet<&'static str> {
-    let ours = methods().iter().filter_map(|(method, _)| method.strip_prefix('/')?.split('/').next());
-    ours.filter(|service| service.starts_with("vendkey.")).collect()
-}
-
 /// What keeps the server from issuing: the label of the metric, and the reason in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Cause {
@@ -52,7 +49,7 @@ impl Cause {
 
 /// Keeps the report true until the task is ended; `ready` hears when the first word was said.
 pub(super) async fn watch(
-    reporter: HealthReporter,
+    reporter: watch::Sender<ServingStatus>,
     mut hsm: watch::Receiver<Health>,
     store: Arc<dyn Store>,
     guard: Arc<IssueGuard>,
@@ -60,14 +57,13 @@ pub(super) async fn watch(
     ready: oneshot::Sender<()>,
 ) {
     let mut ready = Some(ready);
-    let services = services();
     let mut looks = interval(LOOK);
     let mut probes = interval(STORE_PROBE);
     for ticks in [&mut looks, &mut probes] {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     let mut store_ill = probed(store.as_ref(), guard.sign_of_life()).await;
-    let (mut told, mut serving) = (None, None);
+    let mut told = None;
     loop {
         let hsm_ill = match &*hsm.borrow_and_update() {
             Health::Healthy => None,
@@ -92,15 +88,8 @@ pub(super) async fn watch(
             }
         }
         // The report changes with the verdict, not with its reason.
-        if serving != Some(cause.is_none()) {
-            serving = Some(cause.is_none());
-            let status = if cause.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
-            // The empty name is the server.
-            reporter.set_service_status("", status).await;
-            for &service in &services {
-                reporter.set_service_status(service, status).await;
-            }
-        }
+        let status = if cause.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        reporter.send_if_modified(|told| std::mem::replace(told, status) != status);
         told = Some(cause);
         if let Some(ready) = ready.take() {
             let _ = ready.send(());

@@ -18,7 +18,13 @@ use tokio::{
 use tonic::body::Body;
 use tower::Service;
 
-use super::{ServeError, calls::Room, connection::Connection, slots::Slots, tls::Tls};
+use super::{
+    ServeError,
+    calls::Room,
+    connection::{Broken, Connection},
+    slots::Slots,
+    tls::Tls,
+};
 use crate::{
     clock::Clock,
     metrics,
@@ -134,6 +140,10 @@ where
         if let Some(why) = broken.text() {
             metrics::connection_refused(name, why);
         }
-        tracing::debug!(listener = name, %from, error = %broken, "a connection broke");
+        match broken {
+            // Whoever set up the client looks here, and only this machine can do it.
+            Broken::TlsToPlain => tracing::warn!(listener = name, %from, "{broken}"),
+            broken => tracing::debug!(listener = name, %from, error = %broken, "a connection broke"),
+        }
     }
 }

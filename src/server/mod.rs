@@ -3,6 +3,7 @@
 mod body;
 mod calls;
 mod checkpoints;
+mod compression;
 mod connection;
 mod destruction;
 mod health;
@@ -10,6 +11,8 @@ mod inventory;
 mod listener;
 mod log;
 mod metrics;
+mod opening;
+mod protocol;
 mod services;
 mod slots;
 mod tls;
@@ -23,6 +26,7 @@ use std::{
 };
 
 use checkpoints::Checkpoints;
+use health::HealthService;
 use listener::Listener;
 use rustix::process::geteuid;
 use services::Parts;
@@ -36,7 +40,10 @@ use tower::Layer as _;
 
 use crate::{
     access::{Authenticator, Clients, Refusals},
-    api::{self, Acts, AuthenticationLayer, Configurations, FourEyes, Ledger, PublicKeys},
+    api::{
+        self, Acts, AuthenticationLayer, Configurations, FourEyes, Ledger, PublicKeys,
+        health::health_check_response::ServingStatus,
+    },
     clock::{self, Clock},
     hsm::{Hsm, HsmError, VendingKeys},
     selftest,
@@ -143,7 +150,8 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     if let Err(error) = acts.resume().await {
         tracing::error!(%error, "approved acts that may not have ended cannot be done again");
     }
-    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let (reporter, reported) = watch::channel(ServingStatus::NotServing);
+    let health_service = HealthService::new(reported);
     let (ready, told) = oneshot::channel();
     let health =
         tokio::spawn(health::watch(reporter, hsm.health(), store.clone(), guard.clone(), latch, ready));
@@ -163,10 +171,10 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let authentication = AuthenticationLayer::new(authenticator, refusals.clone());
     let parts =
         Parts { vending, configurations, clients, ledger, public_keys, four_eyes, acts, wire: settings.wire };
-    let main = parts.tokens(Parts::common(health_service.clone())?);
+    let main = parts.tokens(Parts::common(health_service.clone(), &settings.wire)?);
     let (main, administration) = match &listeners.administration {
         None => (parts.administration(main), None),
-        Some(_) => (main, Some(parts.administration(Parts::common(health_service)?))),
+        Some(_) => (main, Some(parts.administration(Parts::common(health_service, &settings.wire)?))),
     };
     let main = authentication.layer(main.prepare());
     let administration = administration.map(|routes| authentication.layer(routes.prepare()));

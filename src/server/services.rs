@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use tonic::service::Routes;
-use tonic_health::pb::health_server::{Health, HealthServer};
-use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
+use tonic::{codec::CompressionEncoding, service::Routes};
+use tonic_reflection::{pb, server::Builder};
 
-use super::ServeError;
+use super::{ServeError, health::HealthService};
 use crate::{
     api::{
         Acts, Approvals, Audit, Clients, Configurations, DESCRIPTORS, FourEyes, Ledger, PublicKeys, Tokens,
+        health::health_server::HealthServer,
         v1::{
             approval_service_server::ApprovalServiceServer, audit_service_server::AuditServiceServer,
             client_service_server::ClientServiceServer,
@@ -34,25 +34,34 @@ pub(super) struct Parts {
     pub(super) wire: WireSettings,
 }
 
-/// A service that takes and gives messages of the size that the settings allow.
-macro_rules! sized {
-    ($parts:expr, $server:ident, $service:expr) => {
-        $server::from_arc($service)
-            .max_decoding_message_size($parts.wire.message_bytes)
-            .max_encoding_message_size($parts.wire.message_bytes)
+/// A service that takes and gives messages of the size that the settings allow, packed or not. What counts is the size unpacked.
+macro_rules! limited {
+    ($wire:expr, $server:expr) => {
+        $server
+            .max_decoding_message_size($wire.message_bytes)
+            .max_encoding_message_size($wire.message_bytes)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Zstd)
     };
 }
 
 impl Parts {
-    /// What every listener has.
-    pub(super) fn common<H: Health>(health: HealthServer<H>) -> Result<Routes, ServeError> {
-        Ok(Routes::new(health).add_service(reflection()?))
+    /// What every listener has: health, and reflection as new and as older tools ask for it.
+    pub(super) fn common(health: HealthService, wire: &WireSettings) -> Result<Routes, ServeError> {
+        let failed = |error: tonic_reflection::server::Error| ServeError::Stopped(error.to_string());
+        let v1 = reflected().build_v1().map_err(failed)?;
+        let v1alpha = reflected().build_v1alpha().map_err(failed)?;
+        Ok(Routes::new(limited!(wire, HealthServer::new(health)))
+            .add_service(limited!(wire, v1))
+            .add_service(limited!(wire, v1alpha)))
     }
 
     /// What tills call.
     pub(super) fn tokens(&self, routes: Routes) -> Routes {
         let tokens = Tokens::new(self.vending.clone(), self.wire.stream_idle);
-        routes.add_service(sized!(self, TokenServiceServer, Arc::new(tokens)))
+        routes.add_service(limited!(self.wire, TokenServiceServer::from_arc(Arc::new(tokens))))
     }
 
     /// What administrators call.
@@ -60,19 +69,23 @@ impl Parts {
         let audit = Audit::new(self.vending.clone());
         let approvals = Approvals::new(self.four_eyes.clone(), self.acts.clone());
         routes
-            .add_service(sized!(self, ConfigurationServiceServer, self.configurations.clone()))
-            .add_service(sized!(self, ClientServiceServer, self.clients.clone()))
-            .add_service(sized!(self, AuditServiceServer, Arc::new(audit)))
-            .add_service(sized!(self, LedgerServiceServer, self.ledger.clone()))
-            .add_service(sized!(self, PublicKeyServiceServer, self.public_keys.clone()))
-            .add_service(sized!(self, ApprovalServiceServer, Arc::new(approvals)))
+            .add_service(limited!(
+                self.wire,
+                ConfigurationServiceServer::from_arc(self.configurations.clone())
+            ))
+            .add_service(limited!(self.wire, ClientServiceServer::from_arc(self.clients.clone())))
+            .add_service(limited!(self.wire, AuditServiceServer::from_arc(Arc::new(audit))))
+            .add_service(limited!(self.wire, LedgerServiceServer::from_arc(self.ledger.clone())))
+            .add_service(limited!(self.wire, PublicKeyServiceServer::from_arc(self.public_keys.clone())))
+            .add_service(limited!(self.wire, ApprovalServiceServer::from_arc(Arc::new(approvals))))
     }
 }
 
-fn reflection() -> Result<ServerReflectionServer<impl ServerReflection>, ServeError> {
-    tonic_reflection::server::Builder::configure()
+/// What reflection tells, in both versions alike.
+fn reflected() -> Builder<'static> {
+    Builder::configure()
+        .include_reflection_service(false)
         .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(|error| ServeError::Stopped(error.to_string()))
+        .register_encoded_file_descriptor_set(pb::v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(pb::v1alpha::FILE_DESCRIPTOR_SET)
 }

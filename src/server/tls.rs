@@ -149,7 +149,8 @@ fn load(settings: &TlsSettings) -> Result<Loaded, TlsFailure> {
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    // HTTP/1.1 is told that it is not spoken here, which a failed handshake does not tell.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Nothing is resumed: each connection proves itself anew, by certificates that are believed now.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -46,6 +46,7 @@ request = token_pb2.IssueTokenRequest(
 )
 first = tokens.IssueToken(request, metadata=till)
 again = tokens.IssueToken(request, metadata=till)
+packed = tokens.IssueToken(request, metadata=till, compression=grpc.Compression.Gzip)
 
 meter = "47500150231"
 units, money = token_pb2.UnitCredit(decimal="1.5"), token_pb2.CurrencyCredit(decimal="-2.5")
@@ -123,6 +124,7 @@ print(json.dumps({
     "configuration": MessageToDict(uploaded.configuration),
     "first": MessageToDict(first),
     "again": MessageToDict(again),
+    "packed": MessageToDict(packed),
     "verified": verified,
     "change": [look(token.token) for token in change.tokens],
     "refused": refused,

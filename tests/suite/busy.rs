@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prost::Message as _;
 use rustix::fs::OFlags;
 use tokio::{task::JoinSet, time::timeout};
 use tonic::{Code, Status, transport::Endpoint};
@@ -17,7 +18,7 @@ use vendkey::api::v1::{
     get_issued_token_request::By, token_result,
 };
 
-use crate::harness::{Api, DKGA02, DKGA04, Home, Server, issued, reason, ten_kwh};
+use crate::harness::{Api, DKGA02, DKGA04, Home, Raw, Server, framed, grpc, issued, reason, ten_kwh};
 
 /// After so long what should come does not.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -129,6 +130,32 @@ async fn a_full_queue_of_the_hsm_refuses_before_anything_is_written() {
         retried(&mut api, request, "HSM_BUSY").await;
     }
     assert_eq!(tokens(&mut api).await, 4);
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_on_the_way_says_what_is_known() {
+    let home = Home::new();
+    let server = held(&home, &[]);
+    let mut api = server.api(&home).await;
+    let request = ten_kwh(&api.configuration(DKGA04).await);
+    let message = framed(&request.encode_to_vec());
+    let mut raw = Raw::connect(&server.endpoint).await;
+    let call = |path: &str| grpc(path, &home.till()).header("grpc-timeout", "300m");
+    let passed = |status: Status, expected: &str| {
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "DEADLINE_PASSED"));
+        assert_eq!(issued(&status), expected, "{status}");
+    };
+    // Half a message asks for nothing.
+    let half = raw.send_unfinished(call("/vendkey.v1.TokenService/IssueToken"), message[..20].to_vec()).await;
+    passed(half.grpc(), "no");
+    nothing_written(&mut api, &request).await;
+    // A commit stands still, and nobody knows how it ends.
+    let (first, commit) =
+        tokio::join!(raw.send(call("/vendkey.v1.TokenService/IssueToken"), message), reached(&home));
+    passed(first.grpc(), "maybe");
+    drop(commit);
+    assert!(api.issue(request).await.unwrap().replay);
+    assert_eq!(tokens(&mut api).await, 1);
 }
 
 #[tokio::test]

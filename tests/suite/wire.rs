@@ -26,7 +26,7 @@ use vendkey::api::v1::{
     issue_token_request::Content, meter_test, token_result,
 };
 
-use crate::harness::{Api, DKGA04, Home, Server, issued, reason, ten_kwh};
+use crate::harness::{Api, DKGA04, Home, Server, framed, issued, reason, ten_kwh};
 
 /// What every wait here may take at most.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -106,11 +106,6 @@ fn begin(
         .unwrap();
     let call = tokio::spawn(async move { channel.ready().await.unwrap().call(request).await.unwrap() });
     (pieces, call)
-}
-
-/// A message in gRPC's frame.
-fn framed(message: &[u8]) -> Vec<u8> {
-    [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), message].concat()
 }
 
 /// The status of an answer without a body.
@@ -277,10 +272,11 @@ async fn a_message_of_the_maximum_size_and_one_byte_more() {
     assert_eq!(reason(&status), "ENVELOPE_MALFORMED");
     request.data.push('A');
     let status = api.configurations.upload_configuration(request).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::OutOfRange, ""));
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"));
+    assert_eq!(issued(&status), "no");
     let mut request = meter_test();
     request.configuration = "A".repeat(65_536);
-    assert_eq!(api.issue(request).await.unwrap_err().code(), Code::OutOfRange);
+    assert_eq!(reason(&api.issue(request).await.unwrap_err()), "MESSAGE_TOO_LARGE");
     api.issue(meter_test()).await.unwrap();
 }
 
@@ -326,7 +322,11 @@ async fn headers_have_a_limit() {
         request
     };
     api.configurations.list_configurations(with(8_000)).await.unwrap();
-    api.configurations.list_configurations(with(40_000)).await.unwrap_err();
+    let status = api.configurations.list_configurations(with(40_000)).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "METADATA_TOO_LARGE"));
+    assert_eq!(issued(&status), "no");
+    // What is far too large does not get through HTTP/2.
+    api.configurations.list_configurations(with(200_000)).await.unwrap_err();
     api.configurations.list_configurations(with(8_000)).await.unwrap();
 }
 

@@ -4,12 +4,14 @@ mod certificates;
 mod health;
 mod openssl;
 mod pkcs11;
+mod raw;
 mod server;
 
 pub use certificates::{Authority, Validity};
 pub use health::Health;
 pub use openssl::{AES_IV, AES_KEY, Administrator, Blobs, base64, openssl};
 pub use pkcs11::{key_objects, pkcs11_tool};
+pub use raw::{Answer, Raw, flagged, framed, grpc, post};
 pub use server::{Api, Home, Server, descriptions, issued, meter_test, reason, ten_kwh, violations};
 
 /// A configuration that can issue: DKGA04, EA07, base date 2014.
