@@ -373,3 +373,6 @@ pub trait ApprovalStore: Send + Sync {
     /// Ends the pending approvals whose time is over, on record.
     async fn expire_approvals(&self, now_ms: i64) -> Result<(), StoreError>;
 }
+
+#[cfg(test)]
+pub(super) mod tests;

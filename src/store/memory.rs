@@ -487,3 +487,18 @@ impl Transaction for Connection {
         Ok(())
     }
 }
+
+mod tests {
+    use super::*;
+    use crate::store::contract::tests::{Factory, contract_suite, sealer};
+
+    impl Factory for Memory {
+        type Engine = MemoryEngine;
+
+        fn open(&self) -> MemoryStore {
+            self.open(sealer()).unwrap()
+        }
+    }
+
+    contract_suite!(Memory);
+}

@@ -28,6 +28,16 @@ impl<W> Sqlite<W> {
     }
 }
 
+impl Sqlite<Writer> {
+    /// Forgets what may have been taken back: the database must be asked.
+    fn forget(&mut self) {
+        self.newest().doubt();
+        if let Some(highest) = &mut self.highest_requests {
+            highest.forget();
+        }
+    }
+}
+
 impl<W: Send + 'static> View for Sqlite<W> {
     fn begin_snapshot(&mut self) -> Result<(), StoreError> {
         // One that a query which panicked has left is ended with it.
@@ -153,14 +163,14 @@ impl Transaction for Sqlite<Writer> {
     const BELIEVED: Duration = Duration::from_secs(1);
 
     fn begin(&mut self) -> Result<(), StoreError> {
-        self.writer.tokens_written = false;
+        (self.writer.tokens_written, self.writer.tokens_at_savepoint) = (0, 0);
         self.statement("BEGIN IMMEDIATE", Stage::Before)?;
         self.writer.claim.as_ref().map_or(Ok(()), |claim| claim.check(self))?;
         self.know_newest()
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        if self.writer.tokens_written {
+        if self.writer.tokens_written > 0 {
             self.merge_newest()?;
         }
         self.statement("COMMIT", Stage::Commit)?;
@@ -169,10 +179,7 @@ impl Transaction for Sqlite<Writer> {
     }
 
     fn roll_back(&mut self) {
-        self.newest().doubt();
-        if let Some(highest) = &mut self.highest_requests {
-            highest.forget();
-        }
+        self.forget();
         // SQLite may have rolled back by itself already, which is no error.
         if !self.is_autocommit()
             && let Err(error) = self.statement("ROLLBACK", Stage::Before)
@@ -192,11 +199,18 @@ impl Transaction for Sqlite<Writer> {
     }
 
     fn savepoint(&mut self) -> Result<(), StoreError> {
+        self.writer.tokens_at_savepoint = self.writer.tokens_written;
         self.statement("SAVEPOINT command", Stage::Before)
     }
 
     fn roll_back_to_savepoint(&mut self) -> Result<(), StoreError> {
-        self.statement("ROLLBACK TO command", Stage::Before)
+        self.statement("ROLLBACK TO command", Stage::Before)?;
+        if self.writer.tokens_written == self.writer.tokens_at_savepoint {
+            return Ok(());
+        }
+        self.writer.tokens_written = self.writer.tokens_at_savepoint;
+        self.forget();
+        self.know_newest()
     }
 
     fn release_savepoint(&mut self) -> Result<(), StoreError> {

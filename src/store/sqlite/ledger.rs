@@ -338,7 +338,7 @@ impl Sqlite<Writer> {
             if let Some(highest) = &mut self.highest_requests {
                 highest.raise(numbers.client, row.request_id);
             }
-            self.writer.tokens_written = true;
+            self.writer.tokens_written += 1;
         }
         Ok(())
     }

@@ -92,8 +92,9 @@ pub(crate) struct Writer {
     claim: Option<Claim>,
     /// How many of the newest rows are enough to be merged.
     merge_from: usize,
-    /// Whether the transaction has written rows of the ledger.
-    tokens_written: bool,
+    /// How many rows of the ledger the transaction has written, and how many it had at its savepoint.
+    tokens_written: usize,
+    tokens_at_savepoint: usize,
 }
 
 impl<W> Deref for Sqlite<W> {
@@ -191,7 +192,13 @@ impl Locked {
         let claim = Claim::take(&connection, lock.identity())?;
         let log = Log::start(connection::open_copier(&path)?);
         let log = log.map_err(|error| OpenError::Threads { error })?;
-        let writer = Writer { log: Some(log), claim: Some(claim), merge_from, tokens_written: false };
+        let writer = Writer {
+            log: Some(log),
+            claim: Some(claim),
+            merge_from,
+            tokens_written: 0,
+            tokens_at_savepoint: 0,
+        };
         let newest = Arc::<Newest>::default();
         let highest_requests = Some(HighestRequests::default());
         let transaction = Sqlite { writer, connection, newest: Arc::clone(&newest), highest_requests };

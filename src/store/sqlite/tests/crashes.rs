@@ -18,7 +18,7 @@ fn store_in(folder: &Path) -> SqliteStore {
 }
 
 fn scene(folder: TempDir, store: SqliteStore, configuration: ConfigurationId) -> Scene {
-    Scene { folder, store, client: CLIENT, configuration }
+    Scene { store, factory: Folder(folder), client: CLIENT, configuration }
 }
 
 async fn first_configuration(store: &SqliteStore) -> Configuration {

@@ -1,5 +1,6 @@
-use std::os::unix::fs::PermissionsExt as _;
+//! What survives, and what a broken or foreign database says.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use super::*;
@@ -24,7 +25,7 @@ async fn a_commit_waits_for_the_disk() {
 #[tokio::test]
 async fn a_second_store_is_refused() {
     let scene = Scene::new().await;
-    let settings = SqliteSettings::new(scene.folder.path().join("vendkey.db"));
+    let settings = SqliteSettings::new(scene.factory.path());
     let Err(OpenError::InUse { holder, .. }) = SqliteStore::open(&settings, sealer()) else {
         panic!("opened twice")
     };
@@ -35,7 +36,7 @@ async fn a_second_store_is_refused() {
 #[tokio::test]
 async fn whoever_opens_the_database_later_has_it() {
     let scene = Scene::new().await;
-    let path = scene.folder.path().join("vendkey.db");
+    let path = scene.factory.path();
     let first = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
     let Recorded::New(row) = first else { panic!("{first:?}") };
     let other = connection::open_writer(&path).unwrap();
@@ -56,7 +57,7 @@ async fn whoever_opens_the_database_later_has_it() {
 async fn nobody_else_reads_the_files() {
     let scene = Scene::new().await;
     let mut seen = 0;
-    for entry in std::fs::read_dir(scene.folder.path()).unwrap() {
+    for entry in std::fs::read_dir(scene.factory.0.path()).unwrap() {
         let entry = entry.unwrap();
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.path());
         seen += 1;
@@ -167,7 +168,7 @@ async fn no_digits_of_a_request_reach_the_log_of_a_failure() {
 #[tokio::test]
 async fn the_log_is_copied_beside_the_commits_and_begins_anew() {
     let scene = Scene::new().await;
-    let outside = connection::open_copier(&scene.folder.path().join("vendkey.db")).unwrap();
+    let outside = connection::open_copier(&scene.factory.path()).unwrap();
     let mut longest = 0;
     for _ in 0..2_000 {
         // Some fifty pages.

@@ -71,11 +71,11 @@ async fn rows_are_found_wherever_they_lie() {
 #[tokio::test]
 async fn a_database_from_before_knows_its_meters() {
     let scene = Scene::new().await;
-    let settings = SqliteSettings::new(scene.folder.path().join("vendkey.db"));
-    let Scene { folder, store, client, configuration } = scene;
+    let settings = SqliteSettings::new(scene.factory.path());
+    let Scene { factory, store, client, configuration } = scene;
     drop(store);
     let scene =
-        Scene { store: SqliteStore::open(&settings, sealer()).unwrap(), folder, client, configuration };
+        Scene { store: SqliteStore::open(&settings, sealer()).unwrap(), factory, client, configuration };
     let rows = tokens(&scene, 9).await;
     let seed = Seed { meter: meter(1), base_date: BaseDate::Y2014, tid: tid(5) };
     scene.store.seed_last_tids(vec![seed], Actor::Local, NOW_MS).await.unwrap();

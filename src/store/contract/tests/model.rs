@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::audit::Verification;
-use crate::store::Outcome;
 
 /// A request for a credit.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +106,7 @@ impl Model {
 
 const CREDENTIALS: [&str; 2] = [CREDENTIAL, "till-2"];
 
-fn new_token(scene: &Scene, clients: [ClientId; 2], ask: Ask) -> NewToken {
+fn new_token<F: Factory>(scene: &Scene<F>, clients: [ClientId; 2], ask: Ask) -> NewToken {
     let mut new = scene.credit(ask.request, meter(ask.meter), ask.minute);
     new.client = clients[ask.client];
     new.credential = CREDENTIALS[ask.client].into();
@@ -132,17 +132,17 @@ fn answer(result: Result<Recorded, LedgerError>) -> Answer {
 }
 
 /// All are queued before the committer is awaited, so that they may share a transaction.
-fn submit(
-    scene: &Scene,
+fn submit<F: Factory>(
+    scene: &Scene<F>,
     clients: [ClientId; 2],
     asks: &[Ask],
-) -> Vec<impl Future<Output = Vec<Result<Recorded, LedgerError>>> + use<>> {
+) -> Vec<impl Future<Output = Vec<Result<Recorded, LedgerError>>> + use<F>> {
     let submit = |ask: &Ask| scene.store.committer.record(vec![new_token(scene, clients, *ask)]);
     asks.iter().map(submit).collect()
 }
 
-async fn play(acts: Vec<Act>) {
-    let mut scene = Scene::new().await;
+async fn play<F: Factory>(acts: Vec<Act>) {
+    let mut scene = Scene::<F>::new().await;
     let clients = [scene.client, client(&scene.store, CREDENTIALS[1]).await];
     let mut model = Model::default();
     for act in acts {
@@ -189,12 +189,7 @@ async fn play(acts: Vec<Act>) {
         let last = scene.store.last_tid(meter(index), BaseDate::Y2014).await.unwrap();
         assert_eq!(last.map(Tid::value), model.last.get(&index).copied());
     }
-    let rows: i64 = scene
-        .store
-        .read(|c| Ok(c.view.query_row("SELECT count(*) FROM issued_tokens", [], |row| row.get(0))?))
-        .await
-        .unwrap();
-    assert_eq!(rows as usize, model.requests.len());
+    assert_eq!(rows(&scene.store).await, model.requests.len());
     let mut verification = Verification::new(None);
     let records = scene.store.records(0, 10_000, true).await.unwrap();
     records.lines.iter().for_each(|line| verification.feed(line));
@@ -205,12 +200,11 @@ async fn play(acts: Vec<Act>) {
     );
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_acts_give_what_the_rules_say(acts in vec(act(), 1..24)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(play(acts));
-    }
+pub(in crate::store) fn any_acts_give_what_the_rules_say<F: Factory>() {
+    let mut runner = TestRunner::new(ProptestConfig { cases: 32, ..ProptestConfig::default() });
+    let tried = runner.run(&vec(act(), 1..24), |acts| {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(play::<F>(acts));
+        Ok(())
+    });
+    tried.unwrap_or_else(|failure| panic!("{failure}"));
 }

@@ -1,3 +1,5 @@
+//! The keys that sign uploads.
+
 use super::*;
 
 /// One client; another is any other.
@@ -19,20 +21,18 @@ fn key(fingerprint: u8) -> NewPublicKey {
     }
 }
 
-#[tokio::test]
-async fn the_same_key_is_registered_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
+pub(in crate::store) async fn the_same_key_is_registered_once<F: Factory>() {
+    let factory = F::default();
+    let store = factory.open();
     let Registered::New(row) = store.register_public_key(key(1)).await.unwrap() else { panic!("not new") };
     assert_eq!(store.register_public_key(key(1)).await, Ok(Registered::Existing(row.clone())));
     assert_eq!(store.public_key(row.id).await, Ok(Some(row)));
     assert_eq!(store.public_key(PublicKeyId::generate()).await, Ok(None));
 }
 
-#[tokio::test]
-async fn only_enabled_keys_open_uploads() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
+pub(in crate::store) async fn only_enabled_keys_open_uploads<F: Factory>() {
+    let factory = F::default();
+    let store = factory.open();
     for fingerprint in 1..=3 {
         store.register_public_key(key(fingerprint)).await.unwrap();
     }

@@ -1,3 +1,5 @@
+//! Clients and their credentials, and that nobody locks everybody out.
+
 use super::*;
 
 fn administrator(name: &str) -> NewClient {
@@ -26,10 +28,9 @@ fn act(keepers: u32) -> ClientAct {
     ClientAct { actor: Actor::Local, now_ms: NOW_MS, keepers }
 }
 
-#[tokio::test]
-async fn a_credential_leads_to_its_client() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
+pub(in crate::store) async fn a_credential_leads_to_its_client<F: Factory>() {
+    let factory = F::default();
+    let store = factory.open();
     let id = client(&store, "key-1").await;
     let holder = store.credential("key-1").await.unwrap().unwrap();
     assert_eq!((holder.client.id, holder.credential.client), (id, id));
@@ -40,10 +41,9 @@ async fn a_credential_leads_to_its_client() {
     assert_eq!(store.list_clients(PageRequest::first()).await.unwrap().items, [holder.client]);
 }
 
-#[tokio::test]
-async fn a_client_may_have_two_credentials_and_a_stranger_none() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
+pub(in crate::store) async fn a_client_may_have_two_credentials_and_a_stranger_none<F: Factory>() {
+    let factory = F::default();
+    let store = factory.open();
     let id = client(&store, "key-1").await;
     let second = NewCredential { expires_ms: Some(NOW_MS + 1_000), ..secret("key-2", id) };
     let made = store.create_credential(second.clone()).await.unwrap();
@@ -61,10 +61,9 @@ async fn a_client_may_have_two_credentials_and_a_stranger_none() {
     assert_eq!(store.create_credential(other).await, Err(ClientRefusal::Exists("key-2".into()).into()));
 }
 
-#[tokio::test]
-async fn a_client_is_created_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
+pub(in crate::store) async fn a_client_is_created_once<F: Factory>() {
+    let factory = F::default();
+    let store = factory.open();
     let new = administrator("asha");
     let made = store.create_client(new.clone()).await.unwrap();
     assert_eq!(store.create_client(new.clone()).await, Ok(made));
@@ -72,10 +71,9 @@ async fn a_client_is_created_once() {
     assert_eq!(store.create_client(other).await, Err(ClientRefusal::Exists(new.id.to_string()).into()));
 }
 
-#[tokio::test]
-async fn two_administrators_do_not_overwrite_each_other() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
+pub(in crate::store) async fn two_administrators_do_not_overwrite_each_other<F: Factory>() {
+    let factory = F::default();
+    let store = factory.open();
     let id = client(&store, "key-1").await;
     let read = store.client(id).await.unwrap().unwrap();
     let replace = |name: &str| ClientChange::Replace {
@@ -94,10 +92,9 @@ async fn two_administrators_do_not_overwrite_each_other() {
     assert_eq!(store.client(id).await, Ok(Some(changed)));
 }
 
-#[tokio::test]
-async fn nobody_locks_everybody_out() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
+pub(in crate::store) async fn nobody_locks_everybody_out<F: Factory>() {
+    let factory = F::default();
+    let store = factory.open();
     let (asha, ben) = (administrator("asha"), administrator("ben"));
     for (new, key_id) in [(&asha, "asha"), (&ben, "ben")] {
         store.create_client(new.clone()).await.unwrap();
@@ -131,10 +128,9 @@ async fn nobody_locks_everybody_out() {
     assert_eq!(store.verify_seals().await.unwrap(), SealReport::default());
 }
 
-#[tokio::test]
-async fn every_change_is_on_record_with_its_actor() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
+pub(in crate::store) async fn every_change_is_on_record_with_its_actor<F: Factory>() {
+    let factory = F::default();
+    let store = factory.open();
     let id = client(&store, "key-1").await;
     let chief = ClientId::generate();
     let actor = Actor::Client { client: chief, credential: "chief".into() };
@@ -170,10 +166,9 @@ async fn every_change_is_on_record_with_its_actor() {
     );
 }
 
-#[tokio::test]
-async fn hashes_of_secrets_do_not_print() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
+pub(in crate::store) async fn hashes_of_secrets_do_not_print<F: Factory>() {
+    let factory = F::default();
+    let store = factory.open();
     client(&store, "key-1").await;
     let printed = format!("{:?}", store.credential("key-1").await.unwrap());
     assert!(printed.contains("key-1") && !printed.contains("7, 7"), "{printed}");
