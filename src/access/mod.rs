@@ -4,7 +4,6 @@ pub mod approval;
 mod attempts;
 mod authenticator;
 pub mod client;
-mod clients;
 mod credential;
 pub mod limits;
 mod methods;
@@ -15,7 +14,6 @@ pub mod rights;
 
 pub use attempts::{Attempts, Rate};
 pub use authenticator::{Authenticator, Caller};
-pub use clients::{Clients, ClientsError, CredentialOrder, NewProof};
 pub use credential::{Credential, CredentialError, KeyId, KeyIdError, SecretHash};
 pub use methods::{Need, may_change, methods, need};
 pub use peer::{CertificateUnreadable, PeerCertificate};

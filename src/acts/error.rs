@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::{
+    act::ActUnreadable,
     reason::Reason,
     refusal::{Issued, Refusal},
 };
 use crate::{
-    access::{AccessError, ClientsError, Denied, approval::ApprovalRefused},
+    access::{AccessError, Denied, approval::ApprovalRefused},
     hsm::HsmError,
     store::{
         ClientError, ClientRefusal, KeyChangePairError, KeyChangePairRefusal, LimitMet, LowerError,
@@ -318,19 +319,6 @@ impl From<ApprovalRefused> for Refusal {
     }
 }
 
-impl From<ClientsError> for Refusal {
-    fn from(error: ClientsError) -> Self {
-        match error {
-            ClientsError::Denied(denied) => denied.into(),
-            ClientsError::Client(error) => error.into(),
-            ClientsError::Secret(error) => {
-                tracing::error!(%error, "a credential cannot be made");
-                Self::internal()
-            }
-        }
-    }
-}
-
 impl From<ClientError> for Refusal {
     fn from(error: ClientError) -> Self {
         match error {
@@ -350,5 +338,11 @@ impl From<ClientRefusal> for Refusal {
             ClientRefusal::LockOut { .. } => Reason::LockOut,
         };
         Self::new(reason, refusal.to_string())
+    }
+}
+
+impl From<ActUnreadable> for Refusal {
+    fn from(error: ActUnreadable) -> Self {
+        Self::new(Reason::ApprovalEnded, error.to_string())
     }
 }

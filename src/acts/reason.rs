@@ -108,3 +108,22 @@ reasons! {
     ServiceNotFound = "SERVICE_NOT_FOUND", "Health knows no service of this name; the empty name is the server as a whole.";
     Internal = "INTERNAL", "A fault of the server; its log says more.";
 }
+
+impl Reason {
+    /// Whether the very same call may succeed later without anybody changing it: something does not answer, has too much to do, or is in
+    /// doubt for now.
+    pub fn is_passing(self) -> bool {
+        matches!(
+            self,
+            Self::HsmBusy
+                | Self::HsmUnavailable
+                | Self::StoreBusy
+                | Self::StoreUnavailable
+                | Self::ServerBusy
+                | Self::DeadlinePassed
+                | Self::LedgerTakenOver
+                | Self::SelftestFailed
+                | Self::ClockInDoubt
+        )
+    }
+}

@@ -93,4 +93,9 @@ impl Refusal {
         self.metadata.push((name, value.into()));
         self
     }
+
+    /// Reason and message, as an approval keeps them.
+    pub fn in_words(&self) -> String {
+        format!("{}: {}", self.reason.text(), self.message)
+    }
 }

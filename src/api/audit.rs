@@ -1,53 +1,28 @@
 //! `vendkey.v1.AuditService`.
 
-use std::sync::Arc;
-
 use tonic::{Request, Response, Status};
 
 use super::{
-    parse::{Fields, timestamp},
+    parse::{Fields, page_size, timestamp},
+    services::Services,
     v1::{self, audit_service_server::AuditService},
 };
 use crate::{
-    acts::{Reason, Refusal},
     audit::{Entry, Line},
-    envelope::PublicKey,
-    store::{ClientId, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX},
-    vending::Vending,
+    id::ClientId,
 };
 
-/// The service.
-pub struct Audit {
-    vending: Arc<Vending>,
-}
-
-impl Audit {
-    /// Over the acts.
-    pub fn new(vending: Arc<Vending>) -> Self {
-        Self { vending }
-    }
-}
-
 #[tonic::async_trait]
-impl AuditService for Audit {
+impl AuditService for Services {
     async fn list_events(
         &self,
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
         let request = request.into_inner();
         let mut fields = Fields::default();
-        let size = match u32::try_from(request.page_size) {
-            Ok(0) => Some(PAGE_SIZE_DEFAULT),
-            Ok(size) => Some(size.min(PAGE_SIZE_MAX)),
-            Err(_) => {
-                fields.fault("page_size", "must not be negative");
-                None
-            }
-        };
-        let size = fields.finish(size)? as usize;
-        let store = self.vending.store();
-        let records =
-            store.records(request.after_position, size, request.meters).await.map_err(Refusal::from)?;
+        let size = page_size(&mut fields, request.page_size);
+        let size = fields.finish(size)?;
+        let records = self.acts.list_events(request.after_position, size, request.meters).await?;
         Ok(Response::new(v1::ListEventsResponse {
             events: records.lines.iter().map(event).collect(),
             more: records.more,
@@ -58,14 +33,11 @@ impl AuditService for Audit {
         &self,
         _: Request<v1::GetCheckpointRequest>,
     ) -> Result<Response<v1::Checkpoint>, Status> {
-        let past = self.vending.store().past().await.map_err(Refusal::from)?;
-        let key = self.vending.hsm().audit_public_key().await.map_err(Refusal::from)?;
-        let pem = PublicKey::parse(&key.spki_der).map(|key| key.spki_pem());
+        let last = self.acts.checkpoint().await?;
         Ok(Response::new(v1::Checkpoint {
-            text: past.checkpoint.unwrap_or_default(),
-            audit_key_pem: pem
-                .map_err(|_| Refusal::new(Reason::Internal, "the audit key is no RSA public key"))?,
-            audit_key_fingerprint: key.fingerprint,
+            text: last.text,
+            audit_key_pem: last.audit_key.spki_pem(),
+            audit_key_fingerprint: last.fingerprint,
         }))
     }
 }

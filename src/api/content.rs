@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a request asks for.
-pub(super) enum Content {
+pub(super) enum Requested {
     /// A token of class 0 or 2.
     Sequenced(Asked),
     /// A token of class 1.
@@ -30,7 +30,7 @@ pub(super) enum Content {
 }
 
 /// Parses the content, or notes its faults.
-pub(super) fn parse(fields: &mut Fields, wire: Option<Wire>) -> Option<Content> {
+pub(super) fn parse(fields: &mut Fields, wire: Option<Wire>) -> Option<Requested> {
     let Some(wire) = wire else {
         fields.fault("content", "is missing: say which token, such as electricity_credit");
         return None;
@@ -48,7 +48,7 @@ pub(super) fn parse(fields: &mut Fields, wire: Option<Wire>) -> Option<Content> 
         }
         Wire::GasCurrencyCredit(credit) => currency(fields, "gas_currency_credit", Service::Gas, credit),
         Wire::TimeCurrencyCredit(credit) => currency(fields, "time_currency_credit", Service::Time, credit),
-        Wire::MeterTest(test) => return display(fields, test).map(Content::Display),
+        Wire::MeterTest(test) => return display(fields, test).map(Requested::Display),
         Wire::MaximumPowerLimit(power) => {
             watts(fields, "maximum_power_limit.watts", power.watts, Management::MaximumPowerLimit)
         }
@@ -72,7 +72,7 @@ pub(super) fn parse(fields: &mut Fields, wire: Option<Wire>) -> Option<Content> 
             fields.take("extended", ExtendedSet::new(index, value)).map(Management::Extended).map(register)
         }
     };
-    asked.map(Content::Sequenced)
+    asked.map(Requested::Sequenced)
 }
 
 fn rounding(fields: &mut Fields, field: &str, wire: i32) -> Rounding {

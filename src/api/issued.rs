@@ -1,85 +1,34 @@
-//! Tokens that were issued before: one, or a list.
-
-use std::sync::Arc;
+//! Tokens that were issued before: which are asked for, and how they are shown.
 
 use super::{
     content,
-    parse::{Fields, timestamp},
-    token,
+    parse::{Fields, page_size, request_id, timestamp},
     v1::{self, get_issued_token_request::By},
 };
 use crate::{
-    access::Caller,
-    acts::{Reason, Refusal},
-    store::{Group, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, RowContent, Scope, Sequence, TokenFilter, TokenRow},
-    sts::token::{Content, Payload, Token},
-    vending::{IssueError, IssuedToken, Known, Vending},
+    acts::{Reason, Refusal, TokenEntry, TokenName, TokenQuery},
+    ledger::{RowContent, Sequence, TokenFilter, TokenRow},
+    sts::token::{Content, Payload},
 };
 
-/// One token by its name or its request.
-pub(super) async fn get(
-    vending: &Vending,
-    caller: &Caller,
-    request: v1::GetIssuedTokenRequest,
-) -> Result<v1::IssuedToken, Refusal> {
+/// Which token a request asks for.
+pub(super) fn name(request: v1::GetIssuedTokenRequest) -> Result<TokenName, Refusal> {
     let mut fields = Fields::default();
-    let row = match request.by {
+    let name = match request.by {
         None => {
             fields.fault("by", "is missing: give name or request_id");
-            return Err(fields.refusal());
+            None
         }
-        Some(By::Name(name)) => {
-            let sequence = sequence(&mut fields, "name", &name);
-            vending.store().issued_token(fields.finish(sequence)?).await?
-        }
-        Some(By::RequestId(text)) => {
-            let id = fields.take("request_id", token::request_id(&text));
-            vending.store().issued_token_of_request(caller.client, fields.finish(id)?).await?
-        }
+        Some(By::Name(name)) => sequence(&mut fields, "name", &name).map(TokenName::Sequence),
+        Some(By::RequestId(text)) => fields.take("request_id", request_id(&text)).map(TokenName::Request),
     };
-    // Another client's token is not there: its number alone must tell nothing.
-    let not_found = || Refusal::new(Reason::TokenNotFound, "the ledger has no such token of this client");
-    let row = row.ok_or_else(not_found)?;
-    if !is_visible(vending, caller, &row).await? {
-        return Err(not_found());
-    }
-    let digits = row.client == caller.client;
-    let digits = if digits { Digits::Needed } else { Digits::None };
-    let mut shown = show(vending, vec![row], digits).await?;
-    shown.pop().ok_or_else(|| Refusal::new(Reason::Internal, "a row vanished"))
+    fields.finish(name)
 }
 
-/// Whether a caller may see a row: his own always; those of others if he may read the ledger, and his rights are about their
-/// configuration.
-async fn is_visible(vending: &Vending, caller: &Caller, row: &TokenRow) -> Result<bool, Refusal> {
-    if row.client == caller.client {
-        return Ok(true);
-    }
-    if !caller.rights.may(Group::ReadLedger) {
-        return Ok(false);
-    }
-    let configurations = caller.rights.configurations();
-    Ok(match (configurations, row.content.configuration()) {
-        (Scope::All, _) | (Scope::Only { .. }, None) => true,
-        (Scope::Only { .. }, Some(id)) => configurations.admits(id, vending.known(id).await?.attributes.sgc),
-    })
-}
-
-/// A page of the ledger.
-pub(super) async fn list(
-    vending: &Vending,
-    caller: &Caller,
-    request: v1::ListIssuedTokensRequest,
-) -> Result<v1::ListIssuedTokensResponse, Refusal> {
+/// Which tokens a request asks for.
+pub(super) fn query(request: v1::ListIssuedTokensRequest) -> Result<TokenQuery, Refusal> {
     let mut fields = Fields::default();
-    let size = match u32::try_from(request.page_size) {
-        Ok(0) => PAGE_SIZE_DEFAULT,
-        Ok(size) => size.min(PAGE_SIZE_MAX),
-        Err(_) => {
-            fields.fault("page_size", "must not be negative");
-            PAGE_SIZE_DEFAULT
-        }
-    };
+    let size = page_size(&mut fields, request.page_size);
     let after = given(&request.page_token).and_then(|token| sequence(&mut fields, "page_token", token));
     let mut filter = TokenFilter {
         meter: given(&request.meter_pan).and_then(|pan| fields.take("meter_pan", pan.parse())),
@@ -102,32 +51,11 @@ pub(super) async fn list(
             }
         }
     }
-    fields.finish(Some(()))?;
-    if !caller.rights.may(Group::ReadLedger) || request.digits {
-        if filter.client.is_some_and(|client| client != caller.client) {
-            let text = if request.digits {
-                "digits are given of own tokens only"
-            } else {
-                "a client sees its own tokens"
-            };
-            return Err(Refusal::new(Reason::PermissionDenied, text));
-        }
-        filter.client = Some(caller.client);
-    }
-    let page = vending.store().list_issued_tokens(filter, after, size).await?;
-    let mut rows = Vec::with_capacity(page.rows.len());
-    for row in page.rows {
-        if is_visible(vending, caller, &row).await? {
-            rows.push(row);
-        }
-    }
-    Ok(v1::ListIssuedTokensResponse {
-        tokens: show(vending, rows, if request.digits { Digits::Possible } else { Digits::None }).await?,
-        next_page_token: page.next.map(name).unwrap_or_default(),
-    })
+    fields.finish(size.map(|size| TokenQuery { filter, after, size, digits: request.digits }))
 }
 
-fn name(sequence: Sequence) -> String {
+/// The name of a token.
+pub(super) fn of_sequence(sequence: Sequence) -> String {
     format!("issuedTokens/{sequence}")
 }
 
@@ -149,57 +77,22 @@ fn sequence(fields: &mut Fields, field: &str, name: &str) -> Option<Sequence> {
     sequence
 }
 
-/// Whether digits are shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Digits {
-    None,
-    /// But for those whose key is destroyed: the ledger of a destroyed key can still be listed.
-    Possible,
-    Needed,
-}
-
-/// Rows as they are shown, with digits where they are asked for and a key makes them.
-async fn show(
-    vending: &Vending,
-    rows: Vec<TokenRow>,
-    digits: Digits,
-) -> Result<Vec<v1::IssuedToken>, Refusal> {
-    let mut shown = Vec::with_capacity(rows.len());
-    let mut encrypted = if digits != Digits::None {
-        let under_key = |row: &&TokenRow| matches!(row.content, RowContent::Sequenced { .. });
-        vending.reproduce(rows.iter().filter(under_key).cloned().collect()).await.into_iter()
-    } else {
-        Vec::new().into_iter()
-    };
-    for row in rows {
-        let known = match row.content.configuration() {
-            Some(id) => Some(vending.known(id).await?),
-            None => None,
-        };
-        let token = match &row.content {
-            RowContent::Sequenced { .. } if digits != Digits::None => {
-                let lost = Err(IssueError::Fault("a row was not encrypted"));
-                match encrypted.next().unwrap_or(lost) {
-                    Ok(IssuedToken { token, .. }) => Some(token),
-                    Err(error) if digits == Digits::Possible && error.is_destroyed() => None,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            RowContent::Fixed { block, .. } => block.unencrypted(),
-            RowContent::Sequenced { .. } | RowContent::KeyChange { .. } => None,
-        };
-        shown.push(describe(&row, known.as_ref(), token)?);
+/// What every row says.
+pub(super) fn from_row(row: &TokenRow) -> v1::IssuedToken {
+    v1::IssuedToken {
+        name: format!("issuedTokens/{}", row.sequence),
+        request_id: row.request_id.to_string(),
+        issue_time: Some(timestamp(row.issued_ms)),
+        ..v1::IssuedToken::default()
     }
-    Ok(shown)
 }
 
-fn describe(
-    row: &TokenRow,
-    known: Option<&Arc<Known>>,
-    token: Option<Token>,
-) -> Result<v1::IssuedToken, Refusal> {
+/// An entry of the ledger as the API shows it.
+pub(super) fn shown(entry: &TokenEntry) -> Result<v1::IssuedToken, Refusal> {
+    let TokenEntry { row, known, token } = entry;
+    let known = known.as_ref();
     let mut shown = v1::IssuedToken {
-        token: token.map(|token| token.to_string()).unwrap_or_default(),
+        token: token.as_ref().map(ToString::to_string).unwrap_or_default(),
         configuration: row
             .content
             .configuration()
@@ -208,7 +101,7 @@ fn describe(
         kcv: known.and_then(|known| known.kcv).map(hex::encode).unwrap_or_default(),
         meter_pan: row.content.meter().map(|meter| meter.to_string()).unwrap_or_default(),
         drn: row.content.meter().map(|meter| meter.drn().to_string()).unwrap_or_default(),
-        ..token::from_row(row)
+        ..from_row(row)
     };
     let fault = || Refusal::new(Reason::Internal, "a row of the ledger cannot be read");
     match &row.content {

@@ -3,15 +3,14 @@
 use std::time::Instant;
 
 use super::{
-    configuration::attributes,
-    parse::{Fields, timestamp},
-    token::{meter_number, request_id},
+    attributes::attributes,
+    parse::{Fields, meter_number, request_id, timestamp},
     v1,
 };
 use crate::{
     acts::Refusal,
+    configuration::{AllowedKeyChange, KeyChangePair},
     metrics,
-    store::{AllowedKeyChange, KeyChangePair},
     sts::token::key_change::SetShape,
     vending::{IssuedKeyChange, KeyChangeOrder},
 };

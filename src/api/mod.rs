@@ -1,40 +1,33 @@
-//! gRPC: one file per service, parsing in, one table from errors to status.
+//! gRPC: parsing in, showing out, and one table from the reasons of refusals to gRPC's status. Nothing is decided here.
 
 mod approval;
-mod approved;
+mod attributes;
 mod audit;
 mod authentication;
-mod capabilities;
 mod client;
-mod client_gate;
 mod configuration;
 mod content;
-mod four_eyes;
+mod credential;
+mod deadline;
+mod issue;
 mod issued;
 mod key_change;
 mod ledger;
-mod many;
 mod parse;
 mod public_key;
 mod rights;
+mod services;
 mod status;
+mod stream;
 mod token;
 mod transport;
 mod verification;
 
-pub use approval::Approvals;
-pub use approved::Acts;
-pub use audit::Audit;
 pub use authentication::AuthenticationLayer;
-pub use client::Clients;
-pub use configuration::Configurations;
-pub use four_eyes::FourEyes;
-pub use ledger::Ledger;
-pub use public_key::PublicKeys;
+pub(crate) use deadline::timeout;
 pub use rights::{limits_shown, rights_shown};
+pub use services::Services;
 pub use status::DOMAIN;
-pub use token::Tokens;
-pub(crate) use token::timeout;
 pub(crate) use transport::explain;
 
 /// What load balancers ask: `proto/grpc/health/v1`.

@@ -3,8 +3,13 @@
 use std::{fmt::Display, str::FromStr};
 
 use prost_types::Timestamp;
+use uuid::Uuid;
 
-use crate::acts::{Reason, Refusal};
+use crate::{
+    acts::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PageRequest, Reason, Refusal},
+    sts::meter::{Drn, MeterError, MeterPan},
+    vending::MeterNumber,
+};
 
 /// The most characters of a display name.
 pub(super) const NAME_LENGTH: usize = 200;
@@ -48,6 +53,46 @@ impl Fields {
     }
 }
 
+/// The one field of a request: an identifier after its collection.
+pub(super) fn name<T: FromStr>(field: &str, collection: &str, text: &str) -> Result<T, Refusal> {
+    let mut fields = Fields::default();
+    let id = fields.name(field, collection, text);
+    fields.finish(id)
+}
+
+/// The page that a list request asks for.
+pub(super) fn page(listing: Listing, size: i32, token: &str) -> Result<PageRequest, Refusal> {
+    Ok(PageRequest::new(listing, size, token)?)
+}
+
+/// The size of a page whose lists have tokens of their own.
+pub(super) fn page_size(fields: &mut Fields, size: i32) -> Option<u32> {
+    match u32::try_from(size) {
+        Ok(0) => Some(PAGE_SIZE_DEFAULT),
+        Ok(size) => Some(size.min(PAGE_SIZE_MAX)),
+        Err(_) => {
+            fields.fault("page_size", "must not be negative");
+            None
+        }
+    }
+}
+
+/// The caller's name of a request.
+pub(super) fn request_id(text: &str) -> Result<Uuid, &'static str> {
+    match Uuid::try_parse(text) {
+        Ok(id) if !id.is_nil() && !id.is_max() => Ok(id),
+        _ => Err("expected a UUID that you choose, such as 018f2b3c-7d4e-7a10-9c55-3b1f0e2d4c6a"),
+    }
+}
+
+/// A meter by its DRN or its whole number.
+pub(super) fn meter_number(text: &str) -> Result<MeterNumber, MeterError> {
+    match text.len() {
+        18 => text.parse::<MeterPan>().map(MeterNumber::Pan),
+        _ => text.parse::<Drn>().map(MeterNumber::Drn),
+    }
+}
+
 /// Milliseconds since 1970 as protobuf's time.
 pub(super) fn timestamp(ms: i64) -> Timestamp {
     Timestamp {
@@ -60,7 +105,7 @@ pub(super) fn timestamp(ms: i64) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::ConfigurationId;
+    use crate::id::ConfigurationId;
 
     #[test]
     fn names_are_exact() {
@@ -77,5 +122,11 @@ mod tests {
     #[test]
     fn times_before_1970_keep_their_sign() {
         assert_eq!(timestamp(-1), Timestamp { seconds: -1, nanos: 999_000_000 });
+    }
+
+    #[test]
+    fn nil_is_no_request_id() {
+        assert!(request_id(&Uuid::nil().to_string()).is_err());
+        assert!(request_id(&Uuid::now_v7().to_string()).is_ok());
     }
 }

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{parse::Fields, v1};
-use crate::store::{Amount, AmountLimits, Group, Kinds, Limits, Rights, Scope, TokenKind};
+use crate::access::{
+    limits::{Amount, AmountLimits, Limits},
+    rights::{Group, Kinds, Rights, Scope, TokenKind},
+};
 
 /// Parses rights, or notes what is wrong with them.
 pub(super) fn rights(fields: &mut Fields, wire: Option<v1::Rights>) -> Option<Rights> {

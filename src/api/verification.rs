@@ -2,8 +2,7 @@
 
 use super::{
     content,
-    parse::{Fields, timestamp},
-    token::meter_number,
+    parse::{Fields, meter_number, timestamp},
     v1::{self, verify_token_response::Result as Wire},
 };
 use crate::{

@@ -84,6 +84,9 @@ async fn approve(name: String, connection: &Connection) -> Result<(), Failure> {
         State::Pending => format!("approved; {} missing", persons(voted.missing)),
         State::Done if voted.outcome.is_empty() => "approved, and done".to_owned(),
         State::Done => format!("approved, and done: {}", voted.outcome),
+        State::Approved if !voted.outcome.is_empty() => {
+            format!("approved; not done yet, the server goes on trying: {}", voted.outcome)
+        }
         other => format!("approved; {}", in_words(other)),
     })
 }
@@ -141,7 +144,7 @@ fn described(approval: &Approval) -> String {
         ("missing", if pending { persons(approval.missing) } else { String::new() }),
         ("outcome", approval.outcome.clone()),
         ("call", approval.method.clone()),
-        ("request", output::request_json(&approval.method, &approval.request)),
+        ("act", approval.act.clone()),
         ("content SHA-256", approval.content_sha256.clone()),
         ("asked for", output::time(approval.create_time.as_ref())),
         ("until", if pending { output::time(approval.expire_time.as_ref()) } else { String::new() }),

@@ -150,17 +150,6 @@ fn mapped<M: prost::Message + prost::Name>(
     mapped.ok_or_else(|| Failure::text(format!("{} has no JSON form", M::full_name())))
 }
 
-/// The stored request of a call (`/package.Service/Method`) in protobuf's JSON mapping; its bytes in hex if it cannot be read.
-pub(super) fn request_json(method: &str, request: &[u8]) -> String {
-    let read = || {
-        let (service, method) = method.strip_prefix('/')?.split_once('/')?;
-        let service = POOL.as_ref()?.get_service_by_name(service)?;
-        let descriptor = service.methods().find(|found| found.name() == method)?.input();
-        serde_json::to_string(&DynamicMessage::decode(descriptor, request).ok()?).ok()
-    };
-    read().unwrap_or_else(|| hex::encode(request))
-}
-
 /// Prints a reply as JSON, or as `text` makes it.
 pub(super) fn show<M: prost::Message + prost::Name>(
     as_json: bool,

@@ -39,11 +39,9 @@ use tokio::{
 use tower::Layer as _;
 
 use crate::{
-    access::{Authenticator, Clients, Refusals},
-    api::{
-        self, Acts, AuthenticationLayer, Configurations, FourEyes, Ledger, PublicKeys,
-        health::health_check_response::ServingStatus,
-    },
+    access::{Authenticator, Refusals},
+    acts::{Acts, Admission},
+    api::{AuthenticationLayer, Services, health::health_check_response::ServingStatus},
     clock::{self, Clock},
     hsm::{Hsm, HsmError, VendingKeys},
     selftest,
@@ -132,21 +130,12 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let vending = vending.under(latch.clone());
     let several = settings.access.approvals > 1;
     let vending = Arc::new(if several { vending.uploads_start_disabled() } else { vending });
-    let authenticator = Arc::new(Authenticator::new(store.clone(), clock.clone()));
-    let four_eyes = Arc::new(FourEyes::new(store.clone(), clock.clone(), settings.access));
+    let authenticator = Authenticator::new(store.clone(), clock.clone());
+    let admission = Arc::new(Admission::new(authenticator, refusals.clone()));
     let uploads = settings.vending.uploads_per_minute;
-    let configurations = Arc::new(Configurations::new(vending.clone(), uploads, four_eyes.clone()));
-    let ledger = Arc::new(Ledger::new(vending.clone(), four_eyes.clone()));
-    let public_keys = Arc::new(PublicKeys::new(store.clone(), clock.clone(), four_eyes.clone()));
-    let clients = Arc::new(Clients::new(store.clone(), clock.clone(), settings.access.approvals));
-    let clients = Arc::new(api::Clients::new(clients, four_eyes.clone()));
-    let acts = Arc::new(Acts::new(
-        four_eyes.clone(),
-        configurations.clone(),
-        public_keys.clone(),
-        clients.clone(),
-        ledger.clone(),
-    ));
+    let acts =
+        Acts::new(store.clone(), clock.clone(), vending.clone(), admission.clone(), settings.access, uploads);
+    let acts = Arc::new(acts);
     if let Err(error) = acts.resume().await {
         tracing::error!(%error, "approved acts that may not have ended cannot be done again");
     }
@@ -156,7 +145,11 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let health =
         tokio::spawn(health::watch(reporter, hsm.health(), store.clone(), guard.clone(), latch, ready));
 
-    let destroying = tokio::spawn(destruction::watch(vending.clone()));
+    let finishing = tokio::spawn({
+        let acts = acts.clone();
+        async move { acts.finish_approved().await }
+    });
+    let destroying = tokio::spawn(destruction::watch(vending));
     let comparing = tokio::spawn(usage::watch(store.clone(), guard.clone()));
     let end_checkpoints = Arc::new(Notify::new());
     let checkpointing = tokio::spawn({
@@ -168,9 +161,9 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     });
 
     let listeners = Listeners::bind(&settings, &clock).await?;
-    let authentication = AuthenticationLayer::new(authenticator, refusals.clone());
-    let parts =
-        Parts { vending, configurations, clients, ledger, public_keys, four_eyes, acts, wire: settings.wire };
+    let authentication = AuthenticationLayer::new(admission);
+    let services = Arc::new(Services::new(acts, settings.wire.stream_idle));
+    let parts = Parts { services, wire: settings.wire };
     let main = parts.tokens(Parts::common(health_service.clone(), &settings.wire)?);
     let (main, administration) = match &listeners.administration {
         None => (parts.administration(main), None),
@@ -212,6 +205,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     }
     health.abort();
     destroying.abort();
+    finishing.abort();
     comparing.abort();
     end_checkpoints.notify_one();
     if let Ok(mut checkpoints) = checkpointing.await {

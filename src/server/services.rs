@@ -8,7 +8,7 @@ use tonic_reflection::{pb, server::Builder};
 use super::{ServeError, health::HealthService};
 use crate::{
     api::{
-        Acts, Approvals, Audit, Clients, Configurations, DESCRIPTORS, FourEyes, Ledger, PublicKeys, Tokens,
+        DESCRIPTORS, Services,
         health::health_server::HealthServer,
         v1::{
             approval_service_server::ApprovalServiceServer, audit_service_server::AuditServiceServer,
@@ -19,18 +19,11 @@ use crate::{
         },
     },
     settings::WireSettings,
-    vending::Vending,
 };
 
 /// What the services are made of.
 pub(super) struct Parts {
-    pub(super) vending: Arc<Vending>,
-    pub(super) configurations: Arc<Configurations>,
-    pub(super) clients: Arc<Clients>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) public_keys: Arc<PublicKeys>,
-    pub(super) four_eyes: Arc<FourEyes>,
-    pub(super) acts: Arc<Acts>,
+    pub(super) services: Arc<Services>,
     pub(super) wire: WireSettings,
 }
 
@@ -60,24 +53,18 @@ impl Parts {
 
     /// What tills call.
     pub(super) fn tokens(&self, routes: Routes) -> Routes {
-        let tokens = Tokens::new(self.vending.clone(), self.wire.stream_idle);
-        routes.add_service(limited!(self.wire, TokenServiceServer::from_arc(Arc::new(tokens))))
+        routes.add_service(limited!(self.wire, TokenServiceServer::from_arc(self.services.clone())))
     }
 
     /// What administrators call.
     pub(super) fn administration(&self, routes: Routes) -> Routes {
-        let audit = Audit::new(self.vending.clone());
-        let approvals = Approvals::new(self.four_eyes.clone(), self.acts.clone());
         routes
-            .add_service(limited!(
-                self.wire,
-                ConfigurationServiceServer::from_arc(self.configurations.clone())
-            ))
-            .add_service(limited!(self.wire, ClientServiceServer::from_arc(self.clients.clone())))
-            .add_service(limited!(self.wire, AuditServiceServer::from_arc(Arc::new(audit))))
-            .add_service(limited!(self.wire, LedgerServiceServer::from_arc(self.ledger.clone())))
-            .add_service(limited!(self.wire, PublicKeyServiceServer::from_arc(self.public_keys.clone())))
-            .add_service(limited!(self.wire, ApprovalServiceServer::from_arc(Arc::new(approvals))))
+            .add_service(limited!(self.wire, ConfigurationServiceServer::from_arc(self.services.clone())))
+            .add_service(limited!(self.wire, ClientServiceServer::from_arc(self.services.clone())))
+            .add_service(limited!(self.wire, AuditServiceServer::from_arc(self.services.clone())))
+            .add_service(limited!(self.wire, LedgerServiceServer::from_arc(self.services.clone())))
+            .add_service(limited!(self.wire, PublicKeyServiceServer::from_arc(self.services.clone())))
+            .add_service(limited!(self.wire, ApprovalServiceServer::from_arc(self.services.clone())))
     }
 }
 

@@ -25,7 +25,10 @@ use vendkey::{
     },
 };
 
-use crate::harness::{Administrator, Api, DKGA02, DKGA04, Home, Server, reason, ten_kwh};
+use crate::{
+    clock::{HOUR_MS, Played},
+    harness::{Administrator, Api, DKGA02, DKGA04, Home, Server, reason, ten_kwh},
+};
 
 const TWO: &str = "[access]\napprovals = 2\n";
 
@@ -401,7 +404,8 @@ async fn content_that_was_changed_in_the_database_is_not_done() {
     let other = first.uploaded(&mut asha, DKGA02).await;
     let name = waiting(first.configurations.enable_configuration(enabling(&wanted)).await);
     server.stop();
-    let changed = prost::Message::encode_to_vec(&enabling(&other));
+    let id = other.name.trim_start_matches("configurations/");
+    let changed = format!(r#"{{"version":1,"act":{{"enable_configuration":{{"configuration":"{id}"}}}}}}"#);
     let database = Connection::open(home.path("vendkey.db")).unwrap();
     let sql = format!(
         "DROP TRIGGER approvals_keep_their_content;
@@ -539,7 +543,8 @@ async fn people_decide_on_the_command_line() {
     let list = run("asha", &["approval", "list"]);
     assert!(said(&list).contains(&name), "{}", said(&list));
     let shown = said(&run("asha", &["approval", "show", &name]));
-    assert!(shown.contains(&format!("{{\"name\":\"{}\"}}", configuration.name)), "the request: {shown}");
+    let id = configuration.name.trim_start_matches("configurations/");
+    assert!(shown.contains(&format!(r#"{{"enable_configuration":{{"configuration":"{id}"}}}}"#)), "{shown}");
     let own = run("credential", &["approval", "approve", &name]);
     assert!(!own.status.success() && said(&own).contains("APPROVAL_OWN"), "{}", said(&own));
     let approved = run("asha", &["approval", "approve", &name]);
@@ -555,4 +560,102 @@ async fn people_decide_on_the_command_line() {
     assert_eq!(all["approvals"].as_array().unwrap().len(), 2);
     let late = run("asha", &["approval", "reject", &name]);
     assert!(!late.status.success() && said(&late).contains("APPROVAL_ENDED"), "{}", said(&late));
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_stored_is_to_be_asked_for_again() {
+    let home = home(TWO, &["asha"]);
+    let server = Server::start(&home);
+    let mut first = api(&home, &server, "credential").await;
+    let mut asha = api(&home, &server, "asha").await;
+    let configuration = first.uploaded(&mut asha, DKGA04).await;
+    let [voted, granted] = [0, 1].map(|_| Uuid::now_v7());
+    let name = waiting(first.configurations.enable_configuration(enabling(&configuration)).await);
+    server.stop();
+    // As it was stored once: the bytes of the message, and a hash over them that fits.
+    let request = prost::Message::encode_to_vec(&enabling(&configuration));
+    let database = Connection::open(home.path("vendkey.db")).unwrap();
+    database.execute_batch("DROP TRIGGER approvals_keep_their_content").unwrap();
+    let approval =
+        "SELECT clients.id, method, summary, salt FROM approvals JOIN clients ON requester = clients.number
+                    WHERE state = 'PENDING'";
+    let (requester, method, summary, salt): ([u8; 16], String, String, [u8; 16]) = database
+        .query_row(approval, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .unwrap();
+    let requester = vendkey::id::ClientId::from_bytes(requester);
+    let hash = vendkey::access::approval::content_sha256(&salt, requester, &method, &summary, &request);
+    let old = "UPDATE approvals SET request = ?1, content_sha256 = ?2 WHERE state = 'PENDING'";
+    assert_eq!(database.execute(old, (&request, hash)).unwrap(), 1);
+    // And one that was approved when its server died.
+    let columns =
+        "requester, credential, method, request, summary, salt, content_sha256, outcome, created_ms,
+                   expires_ms, updated_ms, seal";
+    for (id, state) in [(voted, "PENDING"), (granted, "APPROVED")] {
+        let copy = format!(
+            "INSERT INTO approvals (id, state, {columns}) SELECT ?1, ?2, {columns} FROM approvals WHERE request = ?3 LIMIT 1"
+        );
+        database.execute(&copy, (id.as_bytes(), state, &request)).unwrap();
+    }
+    drop(database);
+    let sealed = home.vendkey(&["setup", "--seal-rows", "--settings", &home.text("vendkey.toml")]);
+    assert!(sealed.status.success(), "{}", said(&sealed));
+
+    let server = Server::start(&home);
+    let mut first = api(&home, &server, "credential").await;
+    let mut asha = api(&home, &server, "asha").await;
+    let told = "ask for the act again";
+    let refused = asha.approve(&name).await.unwrap_err();
+    assert_eq!(reason(&refused), "APPROVAL_ENDED");
+    assert!(refused.message().contains(told), "{refused:?}");
+    let granted = format!("approvals/{granted}");
+    for ended in [asha.approval(&name).await, asha.approval(&granted).await] {
+        assert_eq!((ended.state(), ended.act.as_str()), (State::Failed, ""));
+        assert!(
+            ended.outcome.starts_with("APPROVAL_ENDED") && ended.outcome.contains(told),
+            "{}",
+            ended.outcome
+        );
+    }
+    assert_eq!(asha.reject(&format!("approvals/{voted}")).await.unwrap().state(), State::Rejected);
+    assert_eq!(asha.state_of(&configuration).await, ConfigurationState::Disabled);
+    let again = waiting(first.configurations.enable_configuration(enabling(&configuration)).await);
+    assert_eq!(asha.approve(&again).await.unwrap().state(), State::Done);
+}
+
+#[tokio::test]
+async fn an_approved_act_that_fails_for_now_is_done_when_it_can_be() {
+    let home = home(TWO, &["asha"]);
+    let clock = Played::new(&home);
+    let mut server = clock.start(&home, &[]);
+    let mut first = api(&home, &server, "credential").await;
+    let mut asha = api(&home, &server, "asha").await;
+    for restarts in [false, true] {
+        let configuration = first.uploaded(&mut asha, if restarts { DKGA02 } else { DKGA04 }).await;
+        let destroyed = ScheduleDestroyConfigurationRequest { name: configuration.name.clone() };
+        let name = waiting(first.configurations.schedule_destroy_configuration(destroyed).await);
+        // Nothing is destroyed while the clock is in doubt.
+        clock.set(&HOUR_MS.to_string());
+        let deferred = asha.approve(&name).await.unwrap();
+        assert_eq!(deferred.state(), State::Approved, "{}", deferred.outcome);
+        assert!(deferred.outcome.starts_with("CLOCK_IN_DOUBT"), "{}", deferred.outcome);
+        assert_eq!(asha.approval(&name).await.outcome, deferred.outcome);
+        assert_eq!(first.state_of(&configuration).await, ConfigurationState::Disabled);
+        if restarts {
+            server.signal(rustix::process::Signal::KILL);
+            server.wait();
+        }
+        clock.set("0");
+        if restarts {
+            server = clock.start(&home, &[]);
+            (first, asha) = (api(&home, &server, "credential").await, api(&home, &server, "asha").await);
+        }
+        let give_up = Instant::now() + Duration::from_secs(120);
+        while asha.approval(&name).await.state() == State::Approved {
+            assert!(Instant::now() < give_up, "it is never done");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let done = asha.approval(&name).await;
+        assert_eq!((done.state(), done.outcome.as_str()), (State::Done, ""));
+        assert_eq!(first.state_of(&configuration).await, ConfigurationState::DestroyScheduled);
+    }
 }

@@ -11,27 +11,27 @@ use vendkey::api::v1::{AcceptClockRequest, GetLedgerStateRequest};
 
 use crate::harness::{DKGA04, Health, Home, Server, meter_test, reason, ten_kwh};
 
-const HOUR_MS: i64 = 3_600_000;
+pub const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// The clock of the servers of a home, set by the test.
-struct Played(PathBuf);
+pub struct Played(PathBuf);
 
 impl Played {
-    fn new(home: &Home) -> Self {
+    pub fn new(home: &Home) -> Self {
         let played = Self(home.path("clock"));
         played.set("0");
         played
     }
 
     /// Whole or not at all: the server reads it all the time.
-    fn set(&self, text: &str) {
+    pub fn set(&self, text: &str) {
         let new = self.0.with_extension("new");
         fs::write(&new, text).unwrap();
         fs::rename(new, &self.0).unwrap();
     }
 
-    fn start(&self, home: &Home, more: &[(&str, &str)]) -> Server {
+    pub fn start(&self, home: &Home, more: &[(&str, &str)]) -> Server {
         let played = [("VENDKEY_PLAYED_CLOCK", self.0.to_str().unwrap())];
         Server::start_with(home, &[&played[..], more].concat())
     }

@@ -1,28 +1,47 @@
 //! What this server can do: what the HSM showed, and what the policy lets it issue.
 
-use super::v1;
+use super::Acts;
 use crate::{
-    access::Caller,
-    store::Group,
+    access::{Caller, rights::Group},
     sts::attributes::{Dkga, EncryptionAlgorithm, KeyType},
     vending::{Vending, configurations::kind_of},
 };
 
-/// The answer to `GetCapabilities`.
-pub(super) fn of(vending: &Vending, caller: &Caller) -> v1::Capabilities {
-    let hsm = vending.hsm().capabilities();
-    let rows = hsm.rows().into_iter();
-    v1::Capabilities {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        hsm: rows
-            .map(|row| v1::Capability { name: row.name, served: row.served, detail: row.detail })
-            .collect(),
-        algorithms: PAIRS
-            .iter()
-            .map(|(dkga, ea)| algorithm(vending, *dkga, *ea))
-            .chain(key_types(vending))
-            .collect(),
-        verify_foreign: caller.rights.may(Group::VerifyForeign),
+/// Something that the server can do or cannot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capability {
+    /// What.
+    pub name: String,
+    /// Whether it can.
+    pub served: bool,
+    /// How, or why not.
+    pub detail: String,
+}
+
+/// What this server can do for a caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// What the HSM showed.
+    pub hsm: Vec<Capability>,
+    /// What the policy lets it issue.
+    pub algorithms: Vec<Capability>,
+    /// Whether the caller may look into tokens that were not issued here.
+    pub verify_foreign: bool,
+}
+
+impl Acts {
+    /// What this server can do.
+    pub fn capabilities(&self, caller: &Caller) -> Capabilities {
+        let vending = self.vending.as_ref();
+        let rows = vending.hsm().capabilities().rows().into_iter();
+        let pairs = PAIRS.iter().map(|(dkga, ea)| algorithm(vending, *dkga, *ea));
+        Capabilities {
+            hsm: rows
+                .map(|row| Capability { name: row.name, served: row.served, detail: row.detail })
+                .collect(),
+            algorithms: pairs.chain(key_types(vending)).collect(),
+            verify_foreign: caller.rights.may(Group::VerifyForeign),
+        }
     }
 }
 
@@ -45,7 +64,7 @@ const PAIRS: [(Dkga, EncryptionAlgorithm); 12] = {
     ]
 };
 
-fn algorithm(vending: &Vending, dkga: Dkga, ea: EncryptionAlgorithm) -> v1::Capability {
+fn algorithm(vending: &Vending, dkga: Dkga, ea: EncryptionAlgorithm) -> Capability {
     let served = pair_served(vending, dkga, ea);
     let is_served = served.is_ok();
     let mut detail = served.err().unwrap_or_else(|| "tokens are issued".to_owned());
@@ -55,17 +74,17 @@ fn algorithm(vending: &Vending, dkga: Dkga, ea: EncryptionAlgorithm) -> v1::Capa
     if dkga == Dkga::Dkga03 {
         detail.push_str("; DKGA03 was withdrawn in 2018");
     }
-    v1::Capability { name: format!("{dkga} with {ea}"), served: is_served, detail }
+    Capability { name: format!("{dkga} with {ea}"), served: is_served, detail }
 }
 
 /// What is not the same for keys of all types.
-fn key_types(vending: &Vending) -> Vec<v1::Capability> {
+fn key_types(vending: &Vending) -> Vec<Capability> {
     let common = vending
         .policy()
         .allows_key_type(Dkga::Dkga04, KeyType::Dctk)
         .map_err(|why| why.to_string())
         .and_then(|()| pair_served(vending, Dkga::Dkga04, EncryptionAlgorithm::Ea07));
-    let mut rows = vec![v1::Capability {
+    let mut rows = vec![Capability {
         name: "key type 3 (common) under DKGA04".to_owned(),
         served: common.is_ok(),
         detail: common.err().unwrap_or_else(|| {
@@ -73,7 +92,7 @@ fn key_types(vending: &Vending) -> Vec<v1::Capability> {
         }),
     }];
     for (kt, name) in [(KeyType::Ditk, "initialisation"), (KeyType::Ddtk, "default")] {
-        rows.push(v1::Capability {
+        rows.push(Capability {
             name: format!("key type {kt} ({name})"),
             served: true,
             detail: match vending.policy().allows_credit(kt) {
