@@ -145,10 +145,7 @@ mod tests {
     use super::*;
     use crate::audit::Entry;
     use crate::clock::BootId;
-    use crate::store::{
-        SoftwareSealer,
-        sqlite::{SqliteSettings, SqliteStore},
-    };
+    use crate::store::{SoftwareSealer, memory::Memory};
 
     #[derive(Default)]
     struct Played(AtomicU64);
@@ -184,10 +181,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_of_a_kind_is_on_record_at_once_and_a_flood_costs_little() {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = SqliteSettings::new(folder.path().join("vendkey.db"));
         let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::open(&settings, Arc::new(SoftwareSealer([1; 32]))).unwrap());
+            Arc::new(Memory::default().open(Arc::new(SoftwareSealer([1; 32]))).unwrap());
         let clock = Arc::new(Played::default());
         let refusals = Refusals::new(store.clone(), clock.clone());
         for second in 0..20 {

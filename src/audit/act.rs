@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::record::Act;
+use super::record::{Act, Hash};
 use crate::id::ClientId;
 
 /// Whose act it is.
@@ -56,4 +56,17 @@ pub struct Change<T> {
     pub row: T,
     /// What goes on record with it.
     pub act: NewAct,
+}
+
+/// An act as it is kept, with its place in the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActRow {
+    /// The position of its record.
+    pub position: u64,
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// The act.
+    pub act: Act,
+    /// The hash of its record.
+    pub hash: Hash,
 }

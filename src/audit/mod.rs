@@ -15,7 +15,7 @@ mod record;
 mod subject;
 mod verification;
 
-pub use act::{Actor, Change, NewAct};
+pub use act::{ActRow, Actor, Change, NewAct};
 pub use checkpoint::{Checkpoint, CheckpointError, Head, SignedCheckpoint};
 pub use end::ChainEnd;
 pub use line::{Line, LineError};

@@ -10,7 +10,7 @@ use super::floors::above;
 use super::usage::{Alarm, Charge, Day, day_of};
 use super::{Content, Floors, NewToken, Refused, RowContent, Sequence, TokenRow, fields, request_made_ms};
 use crate::access::client::{Client, CredentialHolder};
-use crate::audit::{Act, Actor, ChainEnd, Entry, Hash, NewAct};
+use crate::audit::{ActRow, Actor, ChainEnd, Entry, Hash, NewAct};
 use crate::configuration::ConfigurationState;
 use crate::id::{ClientId, ConfigurationId};
 use crate::sts::attributes::BaseDate;
@@ -40,7 +40,7 @@ pub enum Decision {
     /// It is recorded, as this row of [`Batch::rows`].
     New(usize),
     /// The same request was recorded before this batch.
-    Replay(TokenRow),
+    Replay(Box<TokenRow>),
     /// The same request was recorded by this batch, as this row of [`Batch::rows`].
     ReplayInBatch(usize),
 }
@@ -54,19 +54,6 @@ pub struct Issued {
     pub hash: Hash,
 }
 
-/// An act that is to be written: an alarm.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// The position of its record.
-    pub position: u64,
-    /// When.
-    pub at_ms: i64,
-    /// The act.
-    pub act: Act,
-    /// The hash of its record.
-    pub hash: Hash,
-}
-
 /// The ledger as a batch leaves it: what is to be written after its last order.
 #[derive(Debug)]
 pub struct Batch {
@@ -75,7 +62,7 @@ pub struct Batch {
     /// Which multiple of the usual tokens of a day raises an alarm.
     alarm_pace: u32,
     rows: Vec<Issued>,
-    told: Vec<Told>,
+    acts: Vec<ActRow>,
     alarms: Vec<(ClientId, Alarm)>,
     requests: HashMap<(ClientId, Uuid), usize>,
     tids: HashMap<(MeterPan, BaseDate), Tid>,
@@ -96,7 +83,7 @@ impl Batch {
             floors,
             alarm_pace,
             rows: Vec::with_capacity(orders),
-            told: Vec::new(),
+            acts: Vec::new(),
             alarms: Vec::new(),
             requests: HashMap::with_capacity(orders),
             tids: HashMap::with_capacity(orders),
@@ -116,16 +103,13 @@ impl Batch {
     ///
     /// # Errors
     /// [`Refused`]; a refusal leaves no trace.
-    ///
-    /// # Panics
-    /// Never.
     pub fn decide(&mut self, order: &NewToken, facts: Facts<'_>) -> Result<Decision, Refused> {
         let holder = facts.holder.filter(|holder| holder.counts(order.client, order.now_ms));
         let client = &holder.ok_or(Refused::CredentialNotEnabled)?.client;
 
         if let Some(row) = facts.earlier {
             repeats(order, row)?;
-            return Ok(Decision::Replay(row.clone()));
+            return Ok(Decision::Replay(Box::new(row.clone())));
         }
         let request = (order.client, order.request_id);
         if let Some(index) = self.requests.get(&request).copied() {
@@ -224,7 +208,7 @@ impl Batch {
         let act =
             NewAct { kind: "limit.alarm", actor: Actor::Local, details: details.into(), now_ms }.entry();
         let (position, hash) = self.end.append(now_ms, Entry::Act(act.clone()));
-        self.told.push(Told { position, at_ms: now_ms, act, hash });
+        self.acts.push(ActRow { position, at_ms: now_ms, act, hash });
         self.alarms.push((client.id, alarm));
     }
 
@@ -234,8 +218,8 @@ impl Batch {
     }
 
     /// The acts that are to be written, in the order of the chain.
-    pub fn told(&self) -> &[Told] {
-        &self.told
+    pub fn acts(&self) -> &[ActRow] {
+        &self.acts
     }
 
     /// The alarms that were raised, for the log.

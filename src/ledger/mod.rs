@@ -19,7 +19,7 @@ use std::time::Instant;
 use thiserror::Error;
 use uuid::Uuid;
 
-pub use batch::{Batch, Decision, Facts, Issued, Told};
+pub use batch::{Batch, Decision, Facts, Issued};
 pub use counted::{CountedDay, KEY_CHANGE, Sum, SumMismatch};
 pub use fields::{ContentFields, Foreign, RowFields};
 pub use floors::Floors;

@@ -400,11 +400,11 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::audit::{Act, ChainEnd, ChainId, Hash, Head, SaltSource};
+    use crate::audit::{Act, ActRow, ChainEnd, ChainId, Hash, Head, SaltSource};
     use crate::id::ClientId;
     use crate::ledger::{Content, Refused};
     use crate::store::SoftwareSealer;
-    use crate::store::engine::{ActRow, Engine, View as _};
+    use crate::store::engine::{Engine, View as _};
     use crate::store::memory::{Memory, MemoryEngine};
     use crate::store::reading::Reading;
     use crate::store::seals::Seals;

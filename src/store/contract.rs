@@ -60,6 +60,9 @@ impl<S> Store for S where
 pub trait HealthStore: Send + Sync {
     /// Writes a sign of life durably: the next start measures the clock by it, and health learns what a token would meet (a
     /// full disk, a lost volume).
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn probe(&self, sign: SignOfLife) -> Result<(), StoreError>;
 }
 
@@ -72,11 +75,17 @@ pub trait ConfigurationStore: Send + Sync {
     ///
     /// Uploads with equal fingerprints are the same configuration: see [`Begun`]. The caller must not run two imports
     /// of one fingerprint at a time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn begin_import(&self, new: NewConfiguration) -> Result<Begun, StoreError>;
 
     /// Completes an import: what the HSM answered, and the state in which the configuration begins its life.
     ///
     /// Refused unless it is IMPORTING, and refused to enable what is not servable.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`].
     async fn finish_import(
         &self,
         id: ConfigurationId,
@@ -86,21 +95,36 @@ pub trait ConfigurationStore: Send + Sync {
     ) -> Result<Configuration, ConfigurationError>;
 
     /// Forgets an import that the HSM refused. Only an IMPORTING row is deleted; says whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn abandon_import(&self, id: ConfigurationId, now_ms: i64) -> Result<bool, StoreError>;
 
     /// One configuration, in whatever state.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn configuration(&self, id: ConfigurationId) -> Result<Option<Configuration>, StoreError>;
 
     /// The configuration that an upload of this fingerprint made, in whatever state.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn configuration_of_upload(
         &self,
         fingerprint: [u8; 32],
     ) -> Result<Option<Configuration>, StoreError>;
 
     /// Configurations in the order of their uploads.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn list_configurations(&self, page: PageRequest) -> Result<Page<Configuration>, StoreError>;
 
     /// Enables or disables a configuration; asking for what already is changes nothing and succeeds.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`].
     async fn set_configuration_enabled(
         &self,
         id: ConfigurationId,
@@ -110,6 +134,9 @@ pub trait ConfigurationStore: Send + Sync {
     ) -> Result<Configuration, ConfigurationError>;
 
     /// Schedules the destruction of a disabled configuration; one that is scheduled already keeps its time.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`].
     async fn schedule_destruction(
         &self,
         id: ConfigurationId,
@@ -120,6 +147,9 @@ pub trait ConfigurationStore: Send + Sync {
 
     /// Takes a scheduled destruction back: the configuration is disabled then. One that is not scheduled stays as it is.
     /// Refused once destruction has begun.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`].
     async fn restore_configuration(
         &self,
         id: ConfigurationId,
@@ -128,9 +158,15 @@ pub trait ConfigurationStore: Send + Sync {
     ) -> Result<Configuration, ConfigurationError>;
 
     /// The configurations whose keys are to be destroyed now, and those whose destruction was begun and did not end.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn due_destructions(&self, now_ms: i64) -> Result<Vec<ConfigurationId>, StoreError>;
 
     /// Says that keys are about to be destroyed: from here on there is no way back. Refused before its time.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`].
     async fn begin_destruction(
         &self,
         id: ConfigurationId,
@@ -138,6 +174,9 @@ pub trait ConfigurationStore: Send + Sync {
     ) -> Result<Configuration, ConfigurationError>;
 
     /// Says that the keys were seen to be gone. Refused unless destruction was begun.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`].
     async fn finish_destruction(
         &self,
         id: ConfigurationId,
@@ -149,18 +188,33 @@ pub trait ConfigurationStore: Send + Sync {
 #[async_trait]
 pub trait PublicKeyStore: Send + Sync {
     /// Registers a key that signs uploads. The same key (by fingerprint) again answers the row that is there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn register_public_key(&self, new: NewPublicKey) -> Result<Registered, StoreError>;
 
     /// One public key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn public_key(&self, id: PublicKeyId) -> Result<Option<PublicKey>, StoreError>;
 
     /// Public keys in the order of their registration.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn list_public_keys(&self, page: PageRequest) -> Result<Page<PublicKey>, StoreError>;
 
     /// All keys whose signature opens an upload of this client now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn enabled_public_keys(&self, owner: ClientId) -> Result<Vec<PublicKey>, StoreError>;
 
     /// Enables or disables a public key. `None`: there is none of this id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn set_public_key_enabled(
         &self,
         id: PublicKeyId,
@@ -174,9 +228,15 @@ pub trait PublicKeyStore: Send + Sync {
 #[async_trait]
 pub trait ClientStore: Send + Sync {
     /// Creates a client. The very same one again is found; another one under its id is refused.
+    ///
+    /// # Errors
+    /// [`ClientError`].
     async fn create_client(&self, new: NewClient) -> Result<Client, ClientError>;
 
     /// Changes a client, unless too few would be left who can give every right back.
+    ///
+    /// # Errors
+    /// [`ClientError`].
     async fn change_client(
         &self,
         id: ClientId,
@@ -185,15 +245,27 @@ pub trait ClientStore: Send + Sync {
     ) -> Result<Client, ClientError>;
 
     /// One client.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn client(&self, id: ClientId) -> Result<Option<Client>, StoreError>;
 
     /// Clients in the order of their creation.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn list_clients(&self, page: PageRequest) -> Result<Page<Client>, StoreError>;
 
     /// Gives a client one more credential. The very same one again is found; another one under its key id is refused.
+    ///
+    /// # Errors
+    /// [`ClientError`].
     async fn create_credential(&self, new: NewCredential) -> Result<Credential, ClientError>;
 
     /// Changes a credential, unless too few would be left who can give every right back.
+    ///
+    /// # Errors
+    /// [`ClientError`].
     async fn change_credential(
         &self,
         key_id: &str,
@@ -202,6 +274,9 @@ pub trait ClientStore: Send + Sync {
     ) -> Result<Credential, ClientError>;
 
     /// The credentials of a client in the order of their creation.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn list_credentials(
         &self,
         client: ClientId,
@@ -209,6 +284,9 @@ pub trait ClientStore: Send + Sync {
     ) -> Result<Page<Credential>, StoreError>;
 
     /// The credential of this key id with its client, enabled or not: whoever asks decides.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn credential(&self, key_id: &str) -> Result<Option<CredentialHolder>, StoreError>;
 }
 
@@ -216,6 +294,9 @@ pub trait ClientStore: Send + Sync {
 #[async_trait]
 pub trait KeyChangeStore: Send + Sync {
     /// Allows a key change; one that is allowed already stays as it is.
+    ///
+    /// # Errors
+    /// [`KeyChangePairError`].
     async fn allow_key_change(
         &self,
         pair: KeyChangePair,
@@ -225,9 +306,15 @@ pub trait KeyChangeStore: Send + Sync {
     ) -> Result<AllowedKeyChange, KeyChangePairError>;
 
     /// Whether a key change is allowed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn key_change_allowed(&self, pair: KeyChangePair) -> Result<bool, StoreError>;
 
     /// Forbids a key change; says whether it was allowed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn forbid_key_change(
         &self,
         pair: KeyChangePair,
@@ -236,6 +323,9 @@ pub trait KeyChangeStore: Send + Sync {
     ) -> Result<bool, StoreError>;
 
     /// The allowed key changes in the order in which they were allowed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn list_key_changes(&self, page: PageRequest) -> Result<Page<AllowedKeyChange>, StoreError>;
 }
 
@@ -243,6 +333,9 @@ pub trait KeyChangeStore: Send + Sync {
 #[async_trait]
 pub trait LedgerStore: Send + Sync {
     /// Records a token before it exists, or finds the record of its first request. The same as [`LedgerStore::record_tokens`] with one.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
     async fn record_token(&self, new: NewToken) -> Result<Recorded, LedgerError>;
 
     /// Records tokens before they exist, or finds the records of their first requests: in this order, with one commit for all. The
@@ -256,9 +349,15 @@ pub trait LedgerStore: Send + Sync {
     async fn record_tokens(&self, new: Vec<NewToken>) -> Vec<Result<Recorded, LedgerError>>;
 
     /// The ledger row of this number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn issued_token(&self, sequence: Sequence) -> Result<Option<TokenRow>, StoreError>;
 
     /// The ledger row that a client's request made.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn issued_token_of_request(
         &self,
         client: ClientId,
@@ -266,6 +365,9 @@ pub trait LedgerStore: Send + Sync {
     ) -> Result<Option<TokenRow>, StoreError>;
 
     /// The ledger row of a meter's TID: there is at most one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn issued_token_of_tid(
         &self,
         meter: MeterPan,
@@ -274,6 +376,9 @@ pub trait LedgerStore: Send + Sync {
     ) -> Result<Option<TokenRow>, StoreError>;
 
     /// The newest key-change sets of a meter out of this configuration, at most eight.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn issued_key_changes(
         &self,
         meter: MeterPan,
@@ -281,6 +386,9 @@ pub trait LedgerStore: Send + Sync {
     ) -> Result<Vec<TokenRow>, StoreError>;
 
     /// Rows of the ledger that fit a filter, after a row.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn list_issued_tokens(
         &self,
         filter: TokenFilter,
@@ -290,22 +398,40 @@ pub trait LedgerStore: Send + Sync {
 
     /// Compares the sums of a day, against which limits are counted, with what its rows say: those that were counted, and those
     /// that came since. A sum that is too low is raised, on record. Answers every sum that was not what the rows say.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn correct_usage(&self, counted: CountedDay, now_ms: i64) -> Result<Vec<SumMismatch>, StoreError>;
 
     /// The last TID of a meter under a base date, issued here or seeded.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn last_tid(&self, meter: MeterPan, base_date: BaseDate) -> Result<Option<Tid>, StoreError>;
 
     /// Raises the last TIDs of meters to at least these, on record, and answers how many rose. None is lowered.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn seed_last_tids(&self, seeds: Vec<Seed>, actor: Actor, now_ms: i64) -> Result<u64, StoreError>;
 
     /// What [`LedgerStore::lower_last_tid`] would answer now; nothing is changed.
+    ///
+    /// # Errors
+    /// [`LowerError`].
     async fn may_lower_last_tid(&self, to: Seed) -> Result<Tid, LowerError>;
 
     /// Lowers the last TID of a meter, on record, and answers what it was: never below a TID that a row of the ledger has, so
     /// that no TID is given twice. What is so already stays so.
+    ///
+    /// # Errors
+    /// [`LowerError`].
     async fn lower_last_tid(&self, to: Seed, actor: Actor, now_ms: i64) -> Result<Tid, LowerError>;
 
     /// Takes a database that lost commits as it is, on record: raises the floors of TIDs and of request ids.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError>;
 }
 
@@ -313,9 +439,15 @@ pub trait LedgerStore: Send + Sync {
 #[async_trait]
 pub trait VerificationStore: Send + Sync {
     /// Counts a look into a foreign token as failed, durably and before it happens, within the limits.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn attempt_verification(&self, new: NewAttempt) -> Result<Attempted, StoreError>;
 
     /// Takes back the count of a look that succeeded.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn verification_succeeded(&self, attempt: Attempt) -> Result<(), StoreError>;
 }
 
@@ -323,27 +455,51 @@ pub trait VerificationStore: Send + Sync {
 #[async_trait]
 pub trait AuditStore: Send + Sync {
     /// Writes an act that is nothing but its record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn record_act(&self, act: NewAct) -> Result<(), StoreError>;
 
     /// Writes an act that is nothing but its record, unless one of its kind with the same details is there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn record_act_once(&self, act: NewAct) -> Result<(), StoreError>;
 
     /// Records of the chain after a position, at most so many; with the openings of their commitments if asked for.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn records(&self, after: u64, most: usize, openings: bool) -> Result<Records, StoreError>;
 
     /// How far the chain has come.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn chain_head(&self) -> Result<Head, StoreError>;
 
     /// The hash of the record at a position.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn record_hash(&self, position: u64) -> Result<Option<Hash>, StoreError>;
 
     /// Checks the seal of every row that decides, and that none was taken out or put back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn verify_seals(&self) -> Result<SealReport, StoreError>;
 
     /// Keeps a signed checkpoint.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn keep_checkpoint(&self, number: u64, text: String) -> Result<(), StoreError>;
 
     /// What a start must know of the past.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn past(&self) -> Result<Past, StoreError>;
 }
 
@@ -351,26 +507,47 @@ pub trait AuditStore: Send + Sync {
 #[async_trait]
 pub trait ApprovalStore: Send + Sync {
     /// Lets an act wait for more persons, on record. The same act of the same client, waiting already, is found instead.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn request_approval(&self, new: NewApproval) -> Result<ApprovalRequested, StoreError>;
 
     /// One approval, in whatever state.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, StoreError>;
 
     /// Approvals in the order in which they were asked for; of those alone that wait, if so wished.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn list_approvals(&self, page: PageRequest, pending: bool) -> Result<Page<Approval>, StoreError>;
 
     /// The approvals whose act was granted, and did not end as far as is known.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn granted_approvals(&self) -> Result<Vec<Approval>, StoreError>;
 
     /// Notes a vote on a pending approval, on record; one against it ends it, also of a client that was for it. Answers the approval
     /// as it is then, whatever its state. `None`: there is none of this id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn vote(&self, id: ApprovalId, vote: Vote) -> Result<Option<Approval>, StoreError>;
 
     /// Brings an approval from one state to another, on record. `None`: it does not stand there, so somebody else was first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn step_approval(&self, id: ApprovalId, step: ApprovalStep)
     -> Result<Option<Approval>, StoreError>;
 
     /// Ends the pending approvals whose time is over, on record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     async fn expire_approvals(&self, now_ms: i64) -> Result<(), StoreError>;
 }
 

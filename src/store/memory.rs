@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use super::database::{Database, Parts, Work};
 use super::engine::{
-    ActRow, Chain, DaySum, Engine, FoundRow, NewRow, NumberedSeal, Numbers, Row, RowPage, Select, Table,
-    Transaction, Value, View,
+    Chain, DaySum, Engine, FoundRow, NewRow, NumberedSeal, Numbers, Row, RowPage, Select, Table, Transaction,
+    Value, View,
 };
 use super::{OpenError, Sealer, StoreError};
-use crate::audit::{ChainEnd, Hash, TokenKind};
+use crate::audit::{ActRow, ChainEnd, Hash, TokenKind};
 use crate::clock::SignOfLife;
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{ContentFields, Floors, LastTids, RowContent, RowFields, Sequence, TokenFilter};

@@ -1,10 +1,10 @@
 //! What must survive: configurations, public keys, clients and their credentials, and the ledger of issued tokens.
 //!
-//! The contract is a trait for each aggregate, all of them together [`Store`], free of any database. An engine ([`sqlite`]) keeps rows
+//! The contract is a trait for each aggregate, all of them together [`Store`], free of any database. An engine (`sqlite`) keeps rows
 //! and decides nothing: what follows from them is decided in `access`, `configuration` and `ledger`, and put together in
 //! `transactions`, for every engine the same. A call goes:
 //!
-//! [`Database`](database) (the contract) -> `committer` (one thread, group commit) -> `transactions` (load, decide, write) -> the
+//! `database` (the contract) -> `committer` (one thread, group commit) -> `transactions` (load, decide, write) -> the
 //! engine. A query goes to the `readers` instead.
 //!
 //! Rules that hold for every engine:

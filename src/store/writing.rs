@@ -4,12 +4,12 @@ use std::ops::{Deref, DerefMut};
 
 use super::StoreError;
 use super::authority::Authority;
-use super::engine::{ActRow, Chain, Row, Select, Table, Transaction, Value};
+use super::engine::{Chain, Row, Select, Table, Transaction, Value};
 use super::reading::Reading;
 use super::seal_index::SealIndex;
 use super::seals::CheckedRow;
 use super::usual::UsualDays;
-use crate::audit::{ChainEnd, Entry, NewAct};
+use crate::audit::{ActRow, ChainEnd, Entry, NewAct};
 use crate::ledger::Floors;
 
 /// More records than come between two checkpoints.

@@ -136,7 +136,7 @@ fn a_replay_comes_before_every_other_rule_but_the_credential() {
         last_tid: Some(Tid::LAST),
         ..facts(&holder)
     };
-    assert_eq!(batch.decide(&order, nothing), Ok(Decision::Replay(row.clone())));
+    assert_eq!(batch.decide(&order, nothing), Ok(Decision::Replay(Box::new(row.clone()))));
     let other = NewToken { request_hash: [9; 32], ..order.clone() };
     assert_eq!(batch.decide(&other, nothing), Err(Refused::RequestIdReused { sequence: row.sequence }));
     let late = NewToken { requests_from_ms: NOW_MS + 1, ..order.clone() };
@@ -235,7 +235,7 @@ fn limits_count_what_the_batch_gave_and_alarms_follow_their_row() {
     assert!(matches!(batch.decide(&credit(3, 100), facts(&holder)), Err(Refused::Limit(_))));
     let tomorrow = NewToken { now_ms: NOW_MS + 86_400_000, ..credit(3, 100) };
     assert_eq!(batch.decide(&tomorrow, facts(&holder)), Ok(Decision::New(2)));
-    let positions: Vec<u64> = batch.told().iter().map(|told| told.position).collect();
+    let positions: Vec<u64> = batch.acts().iter().map(|act| act.position).collect();
     assert_eq!(positions, [12, 15], "half of two tokens, each day");
     let sequences: Vec<i64> = batch.rows().iter().map(|issued| issued.row.sequence.value()).collect();
     assert_eq!(sequences, [11, 13, 14]);

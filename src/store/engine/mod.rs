@@ -16,7 +16,7 @@ use uuid::Uuid;
 pub(crate) use row::{Row, Select, Table, Value};
 
 use super::StoreError;
-use crate::audit::{Act, ChainEnd, Hash};
+use crate::audit::{ActRow, ChainEnd, Hash};
 use crate::clock::SignOfLife;
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{Floors, Issued, LastTids, RowFields, Sequence, Sum, TokenFilter};
@@ -31,19 +31,6 @@ pub(crate) struct Chain {
     pub(crate) end: ChainEnd,
     /// Below what nothing is answered or given.
     pub(crate) floors: Floors,
-}
-
-/// An act with its place in the chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ActRow {
-    /// The position of its record.
-    pub(crate) position: u64,
-    /// When, in milliseconds since 1970.
-    pub(crate) at_ms: i64,
-    /// The act.
-    pub(crate) act: Act,
-    /// The hash of its record.
-    pub(crate) hash: Hash,
 }
 
 /// What a client was given of one kind on one day.

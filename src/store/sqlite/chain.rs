@@ -3,10 +3,10 @@
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::column::foreign;
-use crate::audit::{Act, ChainEnd, ChainId, Hash, Head, SaltSource};
+use crate::audit::{Act, ActRow, ChainEnd, ChainId, Hash, Head, SaltSource};
 use crate::ledger::Floors;
 use crate::store::StoreError;
-use crate::store::engine::{ActRow, Chain};
+use crate::store::engine::Chain;
 use crate::sts::attributes::BaseDate;
 use crate::sts::tid::Tid;
 

@@ -6,14 +6,13 @@ use uuid::Uuid;
 
 use super::failure::{Stage, store_error};
 use super::{Sqlite, Writer, chain, heartbeat, ledger, rows, usage};
-use crate::audit::{ChainEnd, Hash};
+use crate::audit::{ActRow, ChainEnd, Hash};
 use crate::clock::SignOfLife;
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{Floors, LastTids, RowFields, Sequence, TokenFilter};
 use crate::store::StoreError;
 use crate::store::engine::{
-    ActRow, Chain, DaySum, FoundRow, NewRow, NumberedSeal, Row, RowPage, Select, Table, Transaction, Value,
-    View,
+    Chain, DaySum, FoundRow, NewRow, NumberedSeal, Row, RowPage, Select, Table, Transaction, Value, View,
 };
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;

@@ -14,7 +14,7 @@ use crate::ledger::{
 };
 use crate::metrics;
 use crate::store::authority::{KnownConfiguration, KnownHolder};
-use crate::store::engine::{ActRow, DaySum, NewRow, Numbers, Select, Table, Transaction, Value};
+use crate::store::engine::{DaySum, NewRow, Numbers, Select, Table, Transaction, Value};
 use crate::store::writing::Writing;
 use crate::store::{LedgerError, StoreError};
 use crate::sts::attributes::BaseDate;
@@ -70,7 +70,8 @@ struct Loaded<'a> {
 struct OfOrder<'a> {
     order: &'a NewToken,
     holder: Arc<KnownHolder>,
-    earlier: Option<Result<TokenRow, StoreError>>,
+    // Rare, and large: most requests are new.
+    earlier: Option<Box<Result<TokenRow, StoreError>>>,
     configuration: Option<Result<KnownConfiguration, StoreError>>,
     target: Option<Result<KnownConfiguration, StoreError>>,
     key_change_allowed: Result<bool, StoreError>,
@@ -142,7 +143,7 @@ impl<'a> Loaded<'a> {
         let mut of_orders: Vec<&mut OfOrder<'a>> = self.of_orders.iter_mut().flatten().collect();
         for (place, row) in found {
             if let Some(of_order) = of_orders.get_mut(place) {
-                of_order.earlier = Some(row.and_then(queries::row));
+                of_order.earlier = Some(Box::new(row.and_then(queries::row)));
             }
         }
         Ok(())
@@ -188,7 +189,7 @@ impl<'a> Loaded<'a> {
 
 impl OfOrder<'_> {
     fn decide(&self, batch: &mut Batch, order: &NewToken) -> Result<Decision, LedgerError> {
-        let earlier = match &self.earlier {
+        let earlier = match self.earlier.as_deref() {
             Some(Ok(row)) => Some(row),
             Some(Err(error)) => return Err(error.clone().into()),
             None => None,
@@ -371,18 +372,8 @@ fn write<T: Transaction>(
     let mut rows =
         batch.rows().iter().zip(numbers).map(|(issued, numbers)| NewRow { issued, numbers: *numbers });
     writing.view.insert_tokens(&mut rows)?;
-    let acts: Vec<ActRow> = batch
-        .told()
-        .iter()
-        .map(|told| ActRow {
-            position: told.position,
-            at_ms: told.at_ms,
-            act: told.act.clone(),
-            hash: told.hash,
-        })
-        .collect();
-    if !acts.is_empty() {
-        writing.view.insert_acts(&acts)?;
+    if !batch.acts().is_empty() {
+        writing.view.insert_acts(batch.acts())?;
     }
     let mut sums = Vec::new();
     for (client, day, given) in batch.days() {
@@ -407,7 +398,7 @@ fn answers(decisions: Vec<Result<Decision, LedgerError>>, batch: Batch) -> Vec<R
     let answer = |decision| {
         let row = match decision? {
             Decision::New(_) => return Ok(Recorded::New(rows.next().ok_or_else(lost)?.row)),
-            Decision::Replay(row) => Some(row),
+            Decision::Replay(row) => Some(*row),
             Decision::ReplayInBatch(index) => repeated.get(&index).cloned(),
         };
         Ok(Recorded::Replay(row.ok_or_else(lost)?))
