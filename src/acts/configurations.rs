@@ -240,6 +240,6 @@ impl Acts {
 /// A configuration as an approval names it.
 fn in_words(row: &Configuration) -> String {
     let Attributes { sgc, krn, .. } = &row.attributes;
-    let kcv = row.kcv.map(hex::encode).unwrap_or_default();
+    let kcv = row.kcv().map(hex::encode).unwrap_or_default();
     format!("{:?} (configurations/{}, KCV {kcv}, SGC {sgc}, KRN {})", row.display_name, row.id, krn.value())
 }

@@ -132,6 +132,7 @@ impl From<Unusable> for Refusal {
             Unusable::Denied(_) => Reason::PolicyDenies,
             Unusable::Unverified(_) => Reason::UnverifiedAlgorithm,
             Unusable::KeyClass(_) => Reason::KeyClassUnsupported,
+            Unusable::OtherTokens(_) => Reason::KeyMissing,
         };
         Self::new(reason, error.to_string())
     }

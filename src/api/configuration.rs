@@ -192,7 +192,7 @@ fn shown(configuration: &Configuration) -> v1::Configuration {
         }
         .into(),
         attributes: Some(attributes(&configuration.attributes)),
-        kcv: configuration.kcv.map(hex::encode).unwrap_or_default(),
+        kcv: configuration.kcv().map(hex::encode).unwrap_or_default(),
         warnings: configuration.warnings.iter().map(warning).collect(),
         unservable: configuration.unservable.iter().map(warning).collect(),
         signer: format!("publicKeys/{}", configuration.signer),

@@ -19,9 +19,10 @@ use super::{
     meters::Meters,
 };
 use crate::{
+    configuration::TokenKey,
     hsm::{
-        DecoderKeys, Hsm, HsmSettings, KeyId, KeyKind, MOST_DECODER_KEYS, VendingKey, VendingKeyClass,
-        VendingKeyMaterial, WithDecoderKeys,
+        DecoderKeys, Hsm, HsmSettings, KeyId, KeyKind, MOST_DECODER_KEYS, Tokens, VendingKey,
+        VendingKeyClass, VendingKeyMaterial, WithDecoderKeys,
     },
     settings::Settings,
     store::{
@@ -66,7 +67,8 @@ pub(super) async fn hsm(
         Some(name) => {
             let id = name.strip_prefix("configurations/").unwrap_or(name);
             let id: ConfigurationId = id.parse().map_err(fault)?;
-            let key = VendingKey { id: KeyId(id.to_bytes()), class: VendingKeyClass::Hmac };
+            let key =
+                VendingKey { token: hsm.tokens()[0], id: KeyId(id.to_bytes()), class: VendingKeyClass::Hmac };
             Some(derivations(&hsm, key, derivation(Dkga::Dkga04)?, CALLS, window).await?)
         }
     };
@@ -311,7 +313,10 @@ impl Rows {
         };
         let (Begun::Started(row) | Begun::Resumed(row) | Begun::Existing(row)) =
             store.begin_import(configuration).await.map_err(fault)?;
-        let fields = ImportedFields { kcv: Some([0; 3]), mask: None, state: FinishedState::Enabled };
+        let fields = ImportedFields {
+            key: Some(TokenKey { token: None, kcv: [0; 3], mask: None }),
+            state: FinishedState::Enabled,
+        };
         store.finish_import(row.id, fields, Actor::Local, now_ms).await.map_err(fault)?;
         let tid = |value| Tid::new(value).map_err(fault);
         Ok(Self {

@@ -74,7 +74,7 @@ fn as_text(inventory: &Inventory) -> String {
         .map(|key| [format!("{} key", key.role), key.generation.to_string(), key.fingerprint.clone()]);
     let configurations = inventory.configurations.iter().map(|item| {
         let row = &item.configuration;
-        [format!("configurations/{}", row.id), row.state.to_string(), kcv(row.kcv), said(&item.finding)]
+        [format!("configurations/{}", row.id), row.state.to_string(), kcv(row.kcv()), said(&item.finding)]
     });
     let mut text = output::table(["the server's own", "generation", "fingerprint or check value"], own);
     text.push('\n');
@@ -95,7 +95,7 @@ fn as_json(inventory: &Inventory) -> Value {
         json!({
             "name": format!("configurations/{}", row.id),
             "state": row.state.to_string(),
-            "kcv": kcv(row.kcv),
+            "kcv": kcv(row.kcv()),
             "finding": said(&item.finding),
             "fault": item.finding.is_fault(),
         })

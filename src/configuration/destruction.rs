@@ -3,7 +3,7 @@
 //! Between the row that says that destruction has begun and the row that says that it is done the HSM destroys the keys.
 //! Whatever dies there is due again, and done again.
 
-use super::{Configuration, ConfigurationRefusal, ConfigurationState as State, Transition};
+use super::{Configuration, ConfigurationRefusal, ConfigurationState as State, TokenKey, Transition};
 use crate::audit::Actor;
 
 impl Configuration {
@@ -77,7 +77,7 @@ impl Configuration {
         }
         let row = Self {
             state: State::Destroyed,
-            mask: None,
+            keys: self.keys.iter().map(|key| TokenKey { mask: None, ..*key }).collect(),
             destroy_ms: Some(now_ms),
             updated_ms: now_ms,
             ..self.clone()

@@ -17,8 +17,7 @@ impl NewConfiguration {
             key_length: self.key_length,
             unservable: self.unservable.clone(),
             warnings: self.warnings.clone(),
-            kcv: None,
-            mask: None,
+            keys: Vec::new(),
             signer: self.signer,
             uploaded_by: self.uploaded_by,
             created_ms: self.now_ms,
@@ -51,17 +50,18 @@ impl Configuration {
         if self.state != ConfigurationState::Importing {
             return Err(ConfigurationRefusal::WrongState { state: self.state });
         }
-        if fields.state == FinishedState::Enabled && (!self.is_servable() || fields.kcv.is_none()) {
+        if fields.state == FinishedState::Enabled && (!self.is_servable() || fields.key.is_none()) {
             return Err(self.not_servable());
         }
         let row = Self {
             state: fields.state.into(),
-            kcv: fields.kcv,
-            mask: fields.mask,
+            keys: fields.key.into_iter().collect(),
             updated_ms: now_ms,
             ..self.clone()
         };
-        let details = [("state", row.state.to_string()), ("kcv", row.kcv_text())];
+        let token = fields.key.and_then(|key| key.token).map(|token| token.to_string());
+        let details =
+            [("state", row.state.to_string()), ("kcv", row.kcv_text()), ("token", token.unwrap_or_default())];
         Ok(row.told("configuration.imported", details, actor, now_ms))
     }
 

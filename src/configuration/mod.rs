@@ -16,6 +16,7 @@ pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairRefusal, allo
 pub use public_key::{NewPublicKey, PublicKey, Registered, register};
 
 use crate::audit::{Actor, Change, NewAct};
+use crate::hsm::TokenId;
 use crate::id::{ClientId, ConfigurationId, PublicKeyId};
 use crate::sts::attributes::Attributes;
 
@@ -86,6 +87,17 @@ impl fmt::Debug for MaskedKey {
     }
 }
 
+/// A configuration's key as one HSM token holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenKey {
+    /// The token. `None` in rows from before tokens were told apart: the one token of the server.
+    pub token: Option<TokenId>,
+    /// The key check value, made by that token.
+    pub kcv: [u8; 3],
+    /// The masked key of a DKGA02 configuration, which that token alone can use; gone with the key.
+    pub mask: Option<MaskedKey>,
+}
+
 /// Something that the uploader should know about an accepted configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
@@ -125,10 +137,8 @@ pub struct NewConfiguration {
 /// What an import adds to a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportedFields {
-    /// The key check value. `None` only where no key object was made.
-    pub kcv: Option<[u8; 3]>,
-    /// The masked key of a DKGA02 configuration.
-    pub mask: Option<MaskedKey>,
+    /// The key. `None` only where no key object was made.
+    pub key: Option<TokenKey>,
     /// The first state.
     pub state: FinishedState,
 }
@@ -170,10 +180,9 @@ pub struct Configuration {
     pub unservable: Vec<Warning>,
     /// What the uploader should know.
     pub warnings: Vec<Warning>,
-    /// The key check value, once imported.
-    pub kcv: Option<[u8; 3]>,
-    /// The masked key of a DKGA02 configuration, once imported.
-    pub mask: Option<MaskedKey>,
+    /// Its key on each token that holds it, once imported. Their check values stay when the key is
+    /// destroyed.
+    pub keys: Vec<TokenKey>,
     /// The key that signed the upload.
     pub signer: PublicKeyId,
     /// The client that uploaded it.
@@ -189,6 +198,11 @@ pub struct Configuration {
 }
 
 impl Configuration {
+    /// The key check value, once imported: that of its key, whichever token holds it.
+    pub fn kcv(&self) -> Option<[u8; 3]> {
+        self.keys.first().map(|key| key.kcv)
+    }
+
     /// Whether it can ever issue.
     pub fn is_servable(&self) -> bool {
         self.unservable.is_empty()
@@ -209,7 +223,7 @@ impl Configuration {
             ConfigurationState::Enabled | ConfigurationState::Disabled => {}
             state => return Err(ConfigurationRefusal::WrongState { state }),
         }
-        if enabled && (!self.is_servable() || self.kcv.is_none()) {
+        if enabled && (!self.is_servable() || self.keys.is_empty()) {
             return Err(self.not_servable());
         }
         if self.state == wanted {
@@ -245,7 +259,7 @@ impl Configuration {
 
     /// The key check value as hex, for the record; empty where there is none.
     fn kcv_text(&self) -> String {
-        self.kcv.map(hex::encode).unwrap_or_default()
+        self.kcv().map(hex::encode).unwrap_or_default()
     }
 }
 

@@ -101,12 +101,12 @@ async fn look(
         _ if row.destroy_begun() => return Ok(Finding::Gone),
         _ => {}
     }
-    let Some(key) = vending_key(row) else {
+    let Some(key) = vending_key(row, hsm.tokens()) else {
         let faulty = || Finding::Faulty("objects without a use are there".to_owned());
         return Ok(if any { faulty() } else { Finding::NoKey });
     };
     match hsm.inspect_vending_key(key).await {
-        Ok(kcv) if Some(kcv) == row.kcv => Ok(Finding::Sound),
+        Ok(kcv) if Some(kcv) == row.kcv() => Ok(Finding::Sound),
         Ok(kcv) => Ok(Finding::OtherKey { kcv }),
         Err(
             error @ (HsmError::KeyMissing { .. }

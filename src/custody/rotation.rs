@@ -12,7 +12,7 @@ use crate::{
     audit::{Checkpoint, CheckpointError, SignedCheckpoint},
     clock::{Clock as _, SystemClock},
     crash,
-    hsm::{HsmError, KeySizes, OwnKey, OwnKeys, Role},
+    hsm::{HsmError, KeySizes, OwnKey, OwnKeys, Role, SealKeyId},
     settings::{Settings, StoreSettings},
     store::{self, Actor, DatabaseSettings, NewAct, NoSeal, OpenError, Resealing, Sealer, Store, StoreError},
     vending::{Stop, behind},
@@ -73,12 +73,13 @@ pub async fn rotate(settings: &Settings, role: Role, sizes: KeySizes) -> Result<
     if role == Role::RowSeal {
         let database = Resealing::begin(&database)?;
         let rotated = two_generations(&keys, role, sizes)?;
-        let [old, new] = [&rotated.old, &rotated.new].map(|key| Arc::new(RowSealKey::of(&keys, key)));
+        let sealer = |key| RowSealKey::of(&keys, key).map(Arc::new);
+        let (old, new) = (sealer(&rotated.old)?, sealer(&rotated.new)?);
         database.reseal(old, new, &rotated.act(act))?;
         return retire(&keys, rotated);
     }
     let seals = match keys.generations(Role::RowSeal)?.as_slice() {
-        [one] => Arc::new(RowSealKey::of(&keys, one)),
+        [one] => Arc::new(RowSealKey::of(&keys, one)?),
         _ => return Err(HsmError::RotationUnfinished(Role::RowSeal).into()),
     };
     let store = store::open(&database, seals)?;
@@ -168,15 +169,20 @@ impl Rotated {
 struct RowSealKey {
     keys: Arc<OwnKeys>,
     key: OwnKey,
+    id: SealKeyId,
 }
 
 impl RowSealKey {
-    fn of(keys: &Arc<OwnKeys>, key: &OwnKey) -> Self {
-        Self { keys: keys.clone(), key: key.clone() }
+    fn of(keys: &Arc<OwnKeys>, key: &OwnKey) -> Result<Self, HsmError> {
+        Ok(Self { keys: keys.clone(), key: key.clone(), id: keys.seal_key_id(key)? })
     }
 }
 
 impl Sealer for RowSealKey {
+    fn key_id(&self) -> SealKeyId {
+        self.id
+    }
+
     fn seal(&self, message: &[u8]) -> Result<[u8; 32], NoSeal> {
         self.keys.seal_row(&self.key, message).map_err(|error| NoSeal(error.to_string()))
     }

@@ -8,13 +8,14 @@ use tokio::sync::{TryAcquireError, oneshot};
 use super::error::{HsmError, Queue};
 use super::keys::VendingKey;
 use super::service::Hsm;
+use super::tokens::Tokens;
 use super::worker::{Finish, Job, MOST_DECODER_KEYS, Place};
 use crate::sts::cipher::DecoderKey;
 use crate::sts::derivation::Derivation;
 
 /// Derives decoder keys. What issuing and verifying need of an HSM; see [`WithDecoderKeys`] for how it is
 /// used.
-pub trait DecoderKeys: fmt::Debug + Send + Sync {
+pub trait DecoderKeys: Tokens + fmt::Debug + Send + Sync {
     /// A place in the queue. To be taken *before* the ledger's commit, so that a full queue refuses early.
     ///
     /// # Errors

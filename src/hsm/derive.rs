@@ -37,6 +37,10 @@ pub(super) fn derive(
     let mut outcomes: Outcomes = vec![Ok(()); wanted.len()];
     let mut batches: Vec<Batch> = Vec::new();
     for (place, (key, derivation)) in wanted.iter().enumerate() {
+        if key.token != guard.token_id() {
+            outcomes[place] = Err(HsmError::OtherToken { id: key.id, token: key.token });
+            continue;
+        }
         match (derivation, key.class) {
             (Derivation::Dkga02 { block }, VendingKeyClass::Des { mask }) => {
                 Batch::add(&mut batches, key.id, Some(mask), place, *block);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cryptoki::error::RvError;
 use thiserror::Error;
 
-use super::keys::{KeyId, KeyKind, Role};
+use super::keys::{KeyId, KeyKind, Role, TokenId};
 
 /// A failure of the HSM layer. No variant holds a secret, so all may be logged; what a remote caller reads is decided elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -92,6 +92,14 @@ pub enum HsmError {
         what: &'static str,
         /// What the probe saw.
         why: String,
+    },
+    /// A key of another token was asked for.
+    #[error("key {id} lies in token {token}, which is not this one")]
+    OtherToken {
+        /// The key.
+        id: KeyId,
+        /// The token that holds it.
+        token: TokenId,
     },
     /// A derivation was asked of a key of another kind.
     #[error("key {id} is a {held} key, the derivation needs a {needed} key")]

@@ -106,7 +106,7 @@ fn make(
         KeyKind::Des2 => VendingKeyClass::Des2,
         KeyKind::Hmac => VendingKeyClass::Hmac,
     };
-    let key = VendingKey { id, class };
+    let key = VendingKey { token: guard.token_id(), id, class };
     let kcv = check_value(guard, capabilities, kind, object)?;
     if kcv != reference::kcv(kind, clear)? {
         return Err(untrusted(id, Mismatch::Kcv));

@@ -18,17 +18,32 @@ impl KeyId {
     }
 }
 
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
+/// Which HSM token: 8 bytes that its fingerprint key makes. So a token is known by what it holds, whatever
+/// its label, slot or serial number, and a vendor's replicas of one token are one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenId(pub [u8; 8]);
+
+/// Which row-seal key made a seal: 8 bytes that the key itself makes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SealKeyId(pub [u8; 8]);
+
+macro_rules! shown_as_hex {
+    ($($id:ident),*) => {$(
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex::encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($id), "({})"), self)
+            }
+        }
+    )*};
 }
 
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyId({self})")
-    }
-}
+shown_as_hex!(KeyId, TokenId, SealKeyId);
 
 /// What an object in the token is for. Its label says the same to a person with `pkcs11-tool`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,9 +136,11 @@ pub struct Mask {
     pub ciphertext: [u8; 16],
 }
 
-/// What a configuration's row knows of its key: enough to derive, nothing secret.
+/// What a configuration's row knows of its key on one token: enough to derive, nothing secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VendingKey {
+    /// The token that holds it.
+    pub token: TokenId,
     /// CKA_ID.
     pub id: KeyId,
     /// Its kind, with what deriving needs.

@@ -35,6 +35,7 @@ mod settings;
 mod setup;
 mod template;
 mod token;
+mod tokens;
 mod unwrap;
 mod upload_key;
 mod vending_keys;
@@ -47,7 +48,9 @@ pub use capabilities::{
 pub use decoder_keys::{DecoderKeys, WithDecoderKeys};
 pub use error::{HsmError, Mismatch, PinFileProblem, PinRefusal, Queue};
 pub use import::{ImportedKey, KeyObject, key_check_value};
-pub use keys::{KeyId, KeyKind, Mask, Role, VendingKey, VendingKeyClass, VendingKeyMaterial};
+pub use keys::{
+    KeyId, KeyKind, Mask, Role, SealKeyId, TokenId, VendingKey, VendingKeyClass, VendingKeyMaterial,
+};
 pub use module::Health;
 pub use own_keys::{KeySizes, OwnKey, Provision, ServerKey};
 pub use rotation::OwnKeys;
@@ -57,6 +60,7 @@ pub use service::Hsm;
 pub use session_key::SessionKey;
 pub use settings::{HsmSettings, TokenSelector};
 pub use setup::{SetupReport, setup};
+pub use tokens::Tokens;
 pub use upload_key::UploadKey;
 pub use vending_keys::VendingKeys;
 pub use worker::{Finish, MOST_DECODER_KEYS, Place};

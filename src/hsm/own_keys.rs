@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::capabilities::Capabilities;
 use super::error::HsmError;
-use super::keys::{KeyId, Role};
+use super::keys::{KeyId, Role, SealKeyId, TokenId};
 use super::reference;
 use super::session::SessionGuard;
 use super::template::{KeyTemplate, Lifetime, Usage};
@@ -225,6 +225,22 @@ pub(super) fn seal(
 ) -> Result<[u8; 32], HsmError> {
     let message = zeroize::Zeroizing::new([domain.as_bytes(), &[0], data].concat());
     Ok(*guard.hmac(key, &message)?)
+}
+
+/// Which token this is: made by its fingerprint key, which lives as long as the token.
+pub(super) fn token_id(guard: &mut SessionGuard<'_>) -> Result<TokenId, HsmError> {
+    let key = guard.own(Role::Fingerprint)?;
+    Ok(TokenId(first_bytes(seal(guard, key, "token id", &[])?)))
+}
+
+/// Which row-seal key this is.
+pub(super) fn seal_key_id(guard: &SessionGuard<'_>, key: ObjectHandle) -> Result<SealKeyId, HsmError> {
+    Ok(SealKeyId(first_bytes(seal(guard, key, "seal key id", &[])?)))
+}
+
+fn first_bytes(mac: [u8; 32]) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = mac;
+    [a, b, c, d, e, f, g, h]
 }
 
 /// One of the server's own keys, as people compare it.

@@ -3,7 +3,7 @@
 use super::capabilities::Capabilities;
 use super::error::HsmError;
 use super::import::destroy_objects;
-use super::keys::{KeyId, Role};
+use super::keys::{KeyId, Role, SealKeyId};
 use super::module::Module;
 use super::own_keys::{self, KeySizes, OwnKey, ROW_SEAL_DOMAIN};
 use super::probe::probe;
@@ -99,6 +99,17 @@ impl OwnKeys {
         self.module.with_session(SESSION, |guard| {
             let handle = guard.handle(key.role, key.id)?;
             own_keys::seal(guard, handle, ROW_SEAL_DOMAIN, message)
+        })
+    }
+
+    /// Which key of rows this generation is.
+    ///
+    /// # Errors
+    /// Any failure of the HSM.
+    pub fn seal_key_id(&self, key: &OwnKey) -> Result<SealKeyId, HsmError> {
+        self.module.with_session(SESSION, |guard| {
+            let handle = guard.handle(key.role, key.id)?;
+            own_keys::seal_key_id(guard, handle)
         })
     }
 

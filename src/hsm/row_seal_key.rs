@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::error::HsmError;
-use super::keys::Role;
+use super::keys::{Role, SealKeyId};
 use super::module::SEAL_SESSION;
 use super::own_keys::{self, ROW_SEAL_DOMAIN};
 use super::service::Hsm;
@@ -16,9 +16,16 @@ pub trait RowSealKey: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`HsmError::Busy`], [`HsmError::Unavailable`], [`HsmError::Timeout`].
     fn seal_row(&self, message: &[u8]) -> Result<[u8; 32], HsmError>;
+
+    /// Which key that is.
+    fn seal_key_id(&self) -> SealKeyId;
 }
 
 impl RowSealKey for Hsm {
+    fn seal_key_id(&self) -> SealKeyId {
+        self.inner.seal_key
+    }
+
     fn seal_row(&self, message: &[u8]) -> Result<[u8; 32], HsmError> {
         let message = message.to_vec();
         let (answer, answered) = flume::bounded(1);

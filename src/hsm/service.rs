@@ -9,7 +9,7 @@ use super::admin::{self, AdminJob};
 use super::capabilities::Capabilities;
 use super::decoder_keys::answer_within;
 use super::error::{HsmError, Queue};
-use super::keys::{KeyKind, Role};
+use super::keys::{KeyKind, Role, SealKeyId, TokenId};
 use super::module::{ADMIN_SESSION, Health, Module, WORKER_SESSIONS};
 use super::monitor;
 use super::own_keys::{self, ServerKey};
@@ -29,6 +29,8 @@ pub struct Hsm {
 pub(super) struct Inner {
     pub(super) module: Arc<Module>,
     pub(super) capabilities: Arc<Capabilities>,
+    pub(super) token: TokenId,
+    pub(super) seal_key: SealKeyId,
     pub(super) vending: flume::Sender<Job>,
     pub(super) places: Arc<Semaphore>,
     admin: flume::Sender<AdminJob>,
@@ -85,12 +87,20 @@ impl Hsm {
             Module::load(settings, sessions.chain(std::iter::repeat_n(Access::ReadOnly, workers)))?;
         let module = Arc::new(module);
         let mut capabilities = probe(&module, ADMIN_SESSION, false)?;
+        let mut seal_key = SealKeyId([0; 8]);
         if own_keys {
             let own =
                 module.with_session(ADMIN_SESSION, |guard| own_keys::check_all(guard, &capabilities))?;
             module.token().use_own_keys(own);
             capabilities = probe(&module, ADMIN_SESSION, true)?;
+            let (token, key) = module.with_session(ADMIN_SESSION, |guard| {
+                let key = guard.own(Role::RowSeal)?;
+                Ok((own_keys::token_id(guard)?, own_keys::seal_key_id(guard, key)?))
+            })?;
+            module.token().name(token);
+            seal_key = key;
         }
+        let token = module.token().id();
         let capabilities = Arc::new(capabilities);
         module.load_handles(None);
 
@@ -127,7 +137,17 @@ impl Hsm {
         }
         let places = Arc::new(Semaphore::new(queue));
         Ok(Hsm {
-            inner: Arc::new(Inner { module, capabilities, vending, places, admin, seals, _threads: threads }),
+            inner: Arc::new(Inner {
+                module,
+                capabilities,
+                token,
+                seal_key,
+                vending,
+                places,
+                admin,
+                seals,
+                _threads: threads,
+            }),
         })
     }
 

@@ -8,7 +8,7 @@ use cryptoki::session::{Session, SessionState};
 use zeroize::Zeroizing;
 
 use super::error::HsmError;
-use super::keys::{KeyId, Role};
+use super::keys::{KeyId, Role, TokenId};
 use super::token::{Access, Token};
 
 /// Whether other threads may search and change the token at the same time.
@@ -169,6 +169,11 @@ impl SessionGuard<'_> {
     pub(super) fn own(&mut self, role: Role) -> Result<ObjectHandle, HsmError> {
         let id = self.token.own_id(role).ok_or_else(|| HsmError::NotSetUp(vec![role]))?;
         self.handle(role, id)
+    }
+
+    /// Which token this is.
+    pub(super) fn token_id(&self) -> TokenId {
+        self.token.id()
     }
 
     /// Finds all handles before a token needs one: `find` is never on the path of a token.

@@ -2,7 +2,7 @@
 //! server's own keys.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -11,7 +11,7 @@ use cryptoki::slot::Slot;
 
 use super::capabilities::{ModuleFacts, TokenFacts};
 use super::error::{HsmError, PinRefusal};
-use super::keys::{KeyId, Role};
+use super::keys::{KeyId, Role, TokenId};
 use super::settings::{HsmSettings, TokenSelector, read_pin};
 
 /// What a session may do to token objects.
@@ -38,6 +38,7 @@ pub(super) struct Token {
     destroyed: Mutex<Vec<KeyId>>,
     /// None on a token without the server's own keys.
     own: Mutex<OwnIds>,
+    id: OnceLock<TokenId>,
 }
 
 /// A poisoned lock only says that a thread died; sessions and handles are checked by use.
@@ -61,6 +62,7 @@ impl Token {
             login: Mutex::new(None),
             destroyed: Mutex::default(),
             own: Mutex::default(),
+            id: OnceLock::new(),
         })
     }
 
@@ -160,6 +162,16 @@ impl Token {
     /// The object of one of the server's own keys.
     pub(super) fn own_id(&self, role: Role) -> Option<KeyId> {
         lock(&self.own).get(&role).copied()
+    }
+
+    /// From now on the token is known by this id.
+    pub(super) fn name(&self, id: TokenId) {
+        let _ = self.id.set(id);
+    }
+
+    /// Its id. One without the server's own keys, which serves session keys alone, has zeros.
+    pub(super) fn id(&self) -> TokenId {
+        self.id.get().copied().unwrap_or(TokenId([0; 8]))
     }
 
     /// What the library and the token say of themselves.

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::StoreError;
 use super::engine::{Row, Table, Value};
-use crate::hsm::{Hsm, RowSealKey as _};
+use crate::hsm::{Hsm, RowSealKey as _, SealKeyId};
 
 /// Makes the seals of rows: an HMAC by a key that no database holds. Blocks; called on the store's own threads.
 pub trait Sealer: fmt::Debug + Send + Sync {
@@ -25,6 +25,9 @@ pub trait Sealer: fmt::Debug + Send + Sync {
     /// # Errors
     /// The HSM does not answer.
     fn seal(&self, message: &[u8]) -> Result<[u8; 32], NoSeal>;
+
+    /// Which key makes them.
+    fn key_id(&self) -> SealKeyId;
 }
 
 /// No seal can be made or checked now.
@@ -35,6 +38,10 @@ pub struct NoSeal(pub String);
 impl Sealer for Hsm {
     fn seal(&self, message: &[u8]) -> Result<[u8; 32], NoSeal> {
         self.seal_row(message).map_err(|error| NoSeal(error.to_string()))
+    }
+
+    fn key_id(&self) -> SealKeyId {
+        self.seal_key_id()
     }
 }
 
@@ -77,7 +84,7 @@ impl Seals {
 
     /// Refuses a row that does not bear its seal.
     pub(crate) fn check(&self, row: Row) -> Result<CheckedRow, StoreError> {
-        let forged = || StoreError::Forged { row: format!("{} {}", row.table.name(), row.number) };
+        let forged = || StoreError::Forged { row: self.name(&row) };
         let found = row.seal.ok_or_else(forged)?;
         let message = message(&row);
         let known = self.lock().get(&(row.table, row.number)).copied();
@@ -88,6 +95,23 @@ impl Seals {
             self.note_checked(&row, &message, &found);
         }
         Ok(CheckedRow(row))
+    }
+
+    /// Which key makes the seals.
+    pub(crate) fn key_id(&self) -> SealKeyId {
+        self.sealer.key_id()
+    }
+
+    /// The name of a row that does not bear its seal, with the key that is said to have made it, where
+    /// that is another one: as in a backup from before the key was rotated.
+    fn name(&self, row: &Row) -> String {
+        let name = format!("{} {}", row.table.name(), row.number);
+        match row.bytes_or_null("seal_key") {
+            Ok(Some(key)) if SealKeyId(key) != self.key_id() => {
+                format!("{name} (sealed by key {}, not by {})", SealKeyId(key), self.key_id())
+            }
+            _ => name,
+        }
     }
 
     fn make(&self, message: &[u8]) -> Result<[u8; 32], StoreError> {
@@ -165,6 +189,10 @@ impl Sealer for SoftwareSealer {
         hmac.update(message);
         Ok(hmac.finalize().into_bytes().into())
     }
+
+    fn key_id(&self) -> SealKeyId {
+        SealKeyId([self.0[0]; 8])
+    }
 }
 
 #[cfg(test)]
@@ -172,7 +200,14 @@ mod tests {
     use super::*;
 
     fn row() -> Row {
-        let values = vec![Value::Integer(1), Value::Integer(2), Value::Integer(3), Value::Null, 1_i64.into()];
+        let values = vec![
+            Value::Integer(1),
+            Value::Integer(2),
+            Value::Integer(3),
+            Value::Null,
+            1_i64.into(),
+            Value::Null,
+        ];
         Row { table: Table::KeyChangePairs, number: 7, seal: None, values }
     }
 
@@ -206,5 +241,16 @@ mod tests {
         }
         let other = Seals::new(Arc::new(SoftwareSealer([2; 32])));
         assert!(other.check(sealed).is_err(), "another HSM's");
+    }
+
+    #[test]
+    fn a_seal_by_another_key_is_told() {
+        let [old, new] = [1, 2].map(|key| Seals::new(Arc::new(SoftwareSealer([key; 32]))));
+        let mut row = row();
+        row.values[5] = old.key_id().0.into();
+        let sealed = Row { seal: Some(old.seal(&row).unwrap()), ..row };
+        assert!(old.check(sealed.clone()).is_ok());
+        let StoreError::Forged { row } = new.check(sealed).unwrap_err() else { panic!("another error") };
+        assert_eq!(row, "key_change_pairs 7 (sealed by key 0101010101010101, not by 0202020202020202)");
     }
 }

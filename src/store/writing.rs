@@ -188,6 +188,7 @@ impl<T: Transaction> Writing<T> {
     ) -> Result<i64, StoreError> {
         let mut columns = columns.to_vec();
         columns.push(("version", Value::from(1_i64)));
+        columns.push(self.seal_key());
         let number = self.view.insert(table, &columns)?;
         self.seal(table, number)?;
         Ok(number)
@@ -207,6 +208,7 @@ impl<T: Transaction> Writing<T> {
         let mut changed: Vec<(&'static str, Value)> =
             columns.iter().filter(|(column, value)| row.get(column) != value).cloned().collect();
         changed.push(("version", Value::from(row.integer("version")?.saturating_add(1))));
+        changed.push(self.seal_key());
         self.view.update(row.table, row.number, &changed)?;
         self.seal(row.table, row.number)
     }
@@ -215,6 +217,10 @@ impl<T: Transaction> Writing<T> {
     pub(super) fn delete(&mut self, row: &CheckedRow) -> Result<(), StoreError> {
         self.note_change(row.table);
         self.view.delete(row.table, row.number)
+    }
+
+    fn seal_key(&self) -> (&'static str, Value) {
+        ("seal_key", self.seals.key_id().0.into())
     }
 
     /// Seals a row as it stands in the database.

@@ -9,7 +9,8 @@ use std::{
 
 use super::Unusable;
 use crate::{
-    hsm::{KeyId, KeyKind, Mask, VendingKey, VendingKeyClass},
+    configuration::TokenKey,
+    hsm::{KeyId, KeyKind, Mask, TokenId, VendingKey, VendingKeyClass},
     store::{Configuration, ConfigurationId, ConfigurationState, Store, StoreError},
     sts::attributes::{Attributes, Dkga},
 };
@@ -28,13 +29,20 @@ pub struct Known {
 }
 
 impl Known {
-    fn new(row: &Configuration) -> Self {
+    fn new(row: &Configuration, tokens: &[TokenId]) -> Self {
         let key = if row.destroy_begun() {
             Err(Unusable::Destroyed)
         } else {
-            vending_key(row).ok_or_else(|| Unusable::Unservable(row.unservable.clone()))
+            vending_key(row, tokens).ok_or_else(|| {
+                let held = row.keys.iter().filter_map(|key| key.token).collect::<Vec<_>>();
+                if held.is_empty() {
+                    Unusable::Unservable(row.unservable.clone())
+                } else {
+                    Unusable::OtherTokens(held)
+                }
+            })
         };
-        Self { id: row.id, attributes: row.attributes, kcv: row.kcv, key }
+        Self { id: row.id, attributes: row.attributes, kcv: row.kcv(), key }
     }
 
     /// The key, if there is one.
@@ -56,20 +64,25 @@ pub(crate) fn kind_of(dkga: Dkga) -> Option<KeyKind> {
     }
 }
 
-/// How a configuration's key is used, where the HSM keeps one.
-pub(crate) fn vending_key(row: &Configuration) -> Option<VendingKey> {
+/// How a configuration's key is used, where one of these tokens keeps it.
+pub(crate) fn vending_key(row: &Configuration, tokens: &[TokenId]) -> Option<VendingKey> {
     if !row.is_servable() {
         return None;
     }
+    let (token, held) = tokens.iter().find_map(|token| {
+        // A row from before tokens were told apart is the first one's.
+        let holds = |key: &&TokenKey| key.token.is_none_or(|held| held == *token);
+        row.keys.iter().find(holds).map(|key| (*token, key))
+    })?;
     let class = match kind_of(row.attributes.dkga)? {
         KeyKind::Des => {
-            let mask = row.mask?;
+            let mask = held.mask?;
             VendingKeyClass::Des { mask: Mask { iv: mask.iv, ciphertext: mask.ciphertext } }
         }
         KeyKind::Des2 => VendingKeyClass::Des2,
         KeyKind::Hmac => VendingKeyClass::Hmac,
     };
-    Some(VendingKey { id: KeyId(row.id.to_bytes()), class })
+    Some(VendingKey { token, id: KeyId(row.id.to_bytes()), class })
 }
 
 /// The configurations that were read.
@@ -81,6 +94,7 @@ impl KnownConfigurations {
     pub(super) async fn get(
         &self,
         store: &dyn Store,
+        tokens: &[TokenId],
         id: ConfigurationId,
     ) -> Result<Result<Arc<Known>, Unusable>, StoreError> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
@@ -91,7 +105,7 @@ impl KnownConfigurations {
         if row.state == ConfigurationState::Importing {
             return Ok(Err(Unusable::Importing));
         }
-        let known = Arc::new(Known::new(&row));
+        let known = Arc::new(Known::new(&row, tokens));
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, known.clone());
         Ok(Ok(known))
     }
@@ -99,5 +113,70 @@ impl KnownConfigurations {
     /// Reads it from the store the next time: its key is no more what it was.
     pub(super) fn forget(&self, id: ConfigurationId) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::MaskedKey;
+    use crate::id::{ClientId, PublicKeyId};
+
+    fn row(keys: Vec<TokenKey>) -> Configuration {
+        Configuration {
+            id: ConfigurationId::from_bytes([1; 16]),
+            fingerprint: [2; 32],
+            state: ConfigurationState::Enabled,
+            display_name: "test".to_owned(),
+            attributes: Attributes {
+                iin: "600727".parse().unwrap(),
+                sgc: "123456".parse().unwrap(),
+                ti: 1.try_into().unwrap(),
+                krn: 1.try_into().unwrap(),
+                kt: 2.try_into().unwrap(),
+                ken: crate::sts::attributes::KeyExpiry(255),
+                ea: 7.try_into().unwrap(),
+                dkga: 2.try_into().unwrap(),
+                base_date: 2014.try_into().unwrap(),
+            },
+            key_length: 8,
+            unservable: Vec::new(),
+            warnings: Vec::new(),
+            keys,
+            signer: PublicKeyId::from_bytes([3; 16]),
+            uploaded_by: ClientId::from_bytes([4; 16]),
+            created_ms: 0,
+            updated_ms: 0,
+            destroy_ms: None,
+            destroy_begun_ms: None,
+        }
+    }
+
+    fn key(token: Option<u8>, iv: u8) -> TokenKey {
+        let mask = Some(MaskedKey { iv: [iv; 16], ciphertext: [9; 16] });
+        TokenKey { token: token.map(|token| TokenId([token; 8])), kcv: [1, 2, 3], mask }
+    }
+
+    #[test]
+    fn each_token_derives_with_its_own_mask() {
+        let row = row(vec![key(Some(1), 11), key(Some(2), 22)]);
+        for (token, iv) in [(1, 11), (2, 22)] {
+            let found = vending_key(&row, &[TokenId([7; 8]), TokenId([token; 8])]).unwrap();
+            let mask = Mask { iv: [iv; 16], ciphertext: [9; 16] };
+            assert_eq!(found.token, TokenId([token; 8]));
+            assert_eq!(found.class, VendingKeyClass::Des { mask });
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_token_is_the_first_ones() {
+        let found = vending_key(&row(vec![key(None, 11)]), &[TokenId([5; 8]), TokenId([6; 8])]).unwrap();
+        assert_eq!(found.token, TokenId([5; 8]));
+    }
+
+    #[test]
+    fn a_key_on_other_tokens_is_told() {
+        let known = Known::new(&row(vec![key(Some(1), 11)]), &[TokenId([2; 8])]);
+        assert!(matches!(known.key(), Err(Unusable::OtherTokens(held)) if held == [TokenId([1; 8])]));
     }
 }

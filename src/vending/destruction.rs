@@ -86,7 +86,7 @@ impl Vending {
         match self.store.finish_destruction(id, self.clock.now_ms()).await {
             Ok(row) => {
                 self.configurations.forget(id);
-                tracing::warn!(configuration = %id, kcv = row.kcv.map(hex::encode), "the keys of a configuration are destroyed");
+                tracing::warn!(configuration = %id, kcv = row.kcv().map(hex::encode), "the keys of a configuration are destroyed");
                 Ok(true)
             }
             Err(ConfigurationError::Store(error)) => Err(error.into()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     access::Denied,
     envelope::{BlobFault, FieldFault},
-    hsm::HsmError,
+    hsm::{HsmError, TokenId},
     store::{
         ConfigurationError, ConfigurationId, ConfigurationRefusal, ConfigurationState, LedgerError, LimitMet,
         Outcome, StoreError, Warning,
@@ -73,6 +73,9 @@ pub enum Unusable {
     /// It can never issue.
     #[error("no token can be issued under this configuration: {}", .0.iter().map(|reason| reason.message.as_str()).collect::<Vec<_>>().join("; "))]
     Unservable(Vec<Warning>),
+    /// Its key lies in tokens that this server does not use.
+    #[error("no token of this server holds the configuration's key: it lies in {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    OtherTokens(Vec<TokenId>),
     /// The settings deny its algorithm.
     #[error("the settings of this server deny {0}")]
     Denied(&'static str),

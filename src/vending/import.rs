@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{EnableError, Unusable, UploadError, Vending, configurations::kind_of};
 use crate::{
     access::Caller,
+    configuration::TokenKey,
     envelope::{self, Blobs, ConfigurationDraft, Invalid, PublicKey, Unservable, Upload},
     hsm::{HsmError, KeyId, VendingKeyMaterial, key_check_value},
     store::{
@@ -131,7 +132,7 @@ impl Vending {
             Begun::Started(row) | Begun::Resumed(row) => row,
         };
         let fields = match material {
-            None => ImportedFields { kcv: None, mask: None, state: FinishedState::Disabled },
+            None => ImportedFields { key: None, state: FinishedState::Disabled },
             Some(material) => self.keep(row.id, material).await?,
         };
         let configuration =
@@ -141,7 +142,7 @@ impl Vending {
             })?;
         tracing::info!(
             configuration = %configuration.id,
-            kcv = configuration.kcv.map(hex::encode),
+            kcv = configuration.kcv().map(hex::encode),
             state = %configuration.state,
             "configuration imported"
         );
@@ -165,8 +166,11 @@ impl Vending {
             Err(error) => return Err(error.into()),
         };
         Ok(ImportedFields {
-            kcv: Some(imported.kcv),
-            mask: imported.mask().map(|mask| MaskedKey { iv: mask.iv, ciphertext: mask.ciphertext }),
+            key: Some(TokenKey {
+                token: Some(imported.key.token),
+                kcv: imported.kcv,
+                mask: imported.mask().map(|mask| MaskedKey { iv: mask.iv, ciphertext: mask.ciphertext }),
+            }),
             state: self.uploads_start,
         })
     }
@@ -218,6 +222,7 @@ fn judged(draft: &ConfigurationDraft) -> (Vec<Warning>, Vec<Warning>) {
 
 /// The row that would be stored.
 fn preview(Opened { new, material }: Opened, start: FinishedState) -> Result<Configuration, HsmError> {
+    let kcv = material.as_ref().map(key_check_value).transpose()?;
     Ok(Configuration {
         id: new.id,
         fingerprint: new.fingerprint,
@@ -227,8 +232,7 @@ fn preview(Opened { new, material }: Opened, start: FinishedState) -> Result<Con
         key_length: new.key_length,
         unservable: new.unservable,
         warnings: new.warnings,
-        kcv: material.as_ref().map(key_check_value).transpose()?,
-        mask: None,
+        keys: kcv.map(|kcv| TokenKey { token: None, kcv, mask: None }).into_iter().collect(),
         signer: new.signer,
         uploaded_by: new.uploaded_by,
         created_ms: new.now_ms,

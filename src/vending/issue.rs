@@ -291,7 +291,11 @@ impl Vending {
     /// It is unknown or was not imported whole; what the store says.
     pub async fn known(&self, id: ConfigurationId) -> Result<Arc<Known>, IssueError> {
         self.self_tested()?;
-        Ok(self.configurations.get(self.store.as_ref(), id).await.map_err(IssueError::Store)??)
+        Ok(self
+            .configurations
+            .get(self.store.as_ref(), self.hsm.tokens(), id)
+            .await
+            .map_err(IssueError::Store)??)
     }
 
     /// The configuration's key, if it, the policy and the HSM let it serve.

@@ -1,8 +1,8 @@
 //! Vending keys: import, proof, derivation, destruction.
 
 use vendkey::hsm::{
-    HsmError, KeyId, KeyKind, Mismatch, Role, VendingKeyClass, VendingKeyMaterial, VendingKeys,
-    key_check_value,
+    HsmError, KeyId, KeyKind, Mismatch, Role, TokenId, Tokens, VendingKeyClass, VendingKeyMaterial,
+    VendingKeys, key_check_value,
 };
 use vendkey::sts::derivation::{Derivation, KeyBits};
 
@@ -93,13 +93,18 @@ fn one_bad_job_does_not_spoil_the_batch() {
             swapped.class = other.key.class;
             let mut missing = good;
             missing.id = id(9);
-            let (a, b, c, d, e) = tokio::join!(
+            let mut elsewhere = good;
+            elsewhere.token = TokenId([7; 8]);
+            let (a, b, c, d, e, f) = tokio::join!(
                 derive(&hsm, wanted(good)),
                 derive(&hsm, wanted(tampered)),
                 derive(&hsm, wanted(missing)),
                 derive(&hsm, wanted(swapped)),
                 derive(&hsm, vec![(good, Derivation::Dkga03 { block: block(1) })]),
+                derive(&hsm, wanted(elsewhere)),
             );
+            assert_eq!(good.token, hsm.tokens()[0]);
+            assert_eq!(f.unwrap_err(), HsmError::OtherToken { id: id(1), token: TokenId([7; 8]) });
             assert_eq!(a.unwrap(), [dkga02(DES, block(1))]);
             let untrusted =
                 HsmError::KeyUntrusted { role: Role::Mask, id: id(1), mismatch: Mismatch::Derivation };

@@ -47,12 +47,21 @@ impl Table {
         }
     }
 
-    /// The columns beside `number` and `seal`, which every table has.
+    /// The columns beside `number` and `seal`, which every table has. `version` counts the changes of a row;
+    /// `seal_key` says which key sealed it last.
     pub(crate) fn columns(self) -> &'static [&'static str] {
         match self {
-            Self::Clients => {
-                &["id", "display_name", "rights", "limits", "enabled", "created_ms", "updated_ms", "version"]
-            }
+            Self::Clients => &[
+                "id",
+                "display_name",
+                "rights",
+                "limits",
+                "enabled",
+                "created_ms",
+                "updated_ms",
+                "version",
+                "seal_key",
+            ],
             Self::Credentials => &[
                 "key_id",
                 "client",
@@ -62,6 +71,7 @@ impl Table {
                 "expires_ms",
                 "created_ms",
                 "version",
+                "seal_key",
             ],
             Self::PublicKeys => &[
                 "id",
@@ -74,6 +84,7 @@ impl Table {
                 "created_ms",
                 "updated_ms",
                 "version",
+                "seal_key",
             ],
             Self::Configurations => &[
                 "id",
@@ -93,6 +104,7 @@ impl Table {
                 "servable",
                 "unservable",
                 "warnings",
+                "token",
                 "kcv",
                 "mask_iv",
                 "mask_ciphertext",
@@ -103,8 +115,9 @@ impl Table {
                 "destroy_ms",
                 "destroy_begun_ms",
                 "version",
+                "seal_key",
             ],
-            Self::KeyChangePairs => &["source", "target", "allowed_by", "created_ms", "version"],
+            Self::KeyChangePairs => &["source", "target", "allowed_by", "created_ms", "version", "seal_key"],
             Self::Approvals => &[
                 "id",
                 "requester",
@@ -120,11 +133,19 @@ impl Table {
                 "expires_ms",
                 "updated_ms",
                 "version",
+                "seal_key",
             ],
-            Self::ApprovalVotes => {
-                &["approval", "client", "credential", "approves", "content_sha256", "at_ms", "version"]
-            }
-            Self::SealIndex => &["digest", "position", "version"],
+            Self::ApprovalVotes => &[
+                "approval",
+                "client",
+                "credential",
+                "approves",
+                "content_sha256",
+                "at_ms",
+                "version",
+                "seal_key",
+            ],
+            Self::SealIndex => &["digest", "position", "version", "seal_key"],
         }
     }
 }

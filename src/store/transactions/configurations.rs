@@ -6,8 +6,9 @@ use super::Columns;
 use crate::audit::Actor;
 use crate::configuration::{
     Begun, Configuration, ConfigurationRefusal, ConfigurationState, ImportedFields, MaskedKey,
-    NewConfiguration, Transition,
+    NewConfiguration, TokenKey, Transition,
 };
+use crate::hsm::TokenId;
 use crate::id::{ClientId, ConfigurationId, PublicKeyId};
 use crate::store::engine::{Row, Select, Table, Transaction, View};
 use crate::store::reading::Reading;
@@ -139,6 +140,9 @@ fn json(value: &impl Serialize) -> String {
 
 fn columns(row: &Configuration) -> Columns {
     let Attributes { iin, sgc, ti, krn, kt, ken: KeyExpiry(ken), ea, dkga, base_date } = row.attributes;
+    // There is one token today, so one key in the row of its configuration.
+    let key = row.keys.first();
+    let mask = key.and_then(|key| key.mask);
     vec![
         ("id", row.id.to_bytes().into()),
         ("fingerprint", row.fingerprint.into()),
@@ -157,9 +161,10 @@ fn columns(row: &Configuration) -> Columns {
         ("servable", row.is_servable().into()),
         ("unservable", json(&row.unservable).into()),
         ("warnings", json(&row.warnings).into()),
-        ("kcv", row.kcv.into()),
-        ("mask_iv", row.mask.map(|mask| mask.iv).into()),
-        ("mask_ciphertext", row.mask.map(|mask| mask.ciphertext).into()),
+        ("token", key.and_then(|key| key.token).map(|token| token.0).into()),
+        ("kcv", key.map(|key| key.kcv).into()),
+        ("mask_iv", mask.map(|mask| mask.iv).into()),
+        ("mask_ciphertext", mask.map(|mask| mask.ciphertext).into()),
         ("signer", row.signer.to_bytes().into()),
         ("uploaded_by", row.uploaded_by.to_bytes().into()),
         ("created_ms", row.created_ms.into()),
@@ -182,6 +187,12 @@ fn read(row: &Row) -> Result<Configuration, StoreError> {
         base_date: row.coded::<u16, _>("base_date")?,
     };
     let (iv, ciphertext) = (row.bytes_or_null("mask_iv")?, row.bytes_or_null("mask_ciphertext")?);
+    let (token, kcv) = (row.bytes_or_null("token")?, row.bytes_or_null("kcv")?);
+    let key = kcv.map(|kcv| TokenKey {
+        token: token.map(TokenId),
+        kcv,
+        mask: iv.zip(ciphertext).map(|(iv, ciphertext)| MaskedKey { iv, ciphertext }),
+    });
     Ok(Configuration {
         id: id(row)?,
         fingerprint: row.bytes("fingerprint")?,
@@ -191,8 +202,7 @@ fn read(row: &Row) -> Result<Configuration, StoreError> {
         key_length: row.coded::<u8, u8>("key_length")?,
         unservable: row.json("unservable")?,
         warnings: row.json("warnings")?,
-        kcv: row.bytes_or_null("kcv")?,
-        mask: iv.zip(ciphertext).map(|(iv, ciphertext)| MaskedKey { iv, ciphertext }),
+        keys: key.into_iter().collect(),
         signer: PublicKeyId::from_bytes(row.bytes("signer")?),
         uploaded_by: ClientId::from_bytes(row.bytes("uploaded_by")?),
         created_ms: row.integer("created_ms")?,

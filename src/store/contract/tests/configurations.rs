@@ -23,7 +23,7 @@ pub(in crate::store) async fn an_import_begins_is_resumed_and_ends<F: Factory>()
     assert_eq!(store.begin_import(upload(1)).await, Ok(Begun::Resumed(started.clone())));
 
     let row = store.finish_import(started.id, imported_fields(), Actor::Local, NOW_MS + 9).await.unwrap();
-    assert_eq!((row.kcv, row.mask), (Some([1, 2, 3]), imported_fields().mask));
+    assert_eq!(row.keys.first(), imported_fields().key.as_ref());
     assert_eq!((row.state, row.updated_ms), (ConfigurationState::Enabled, NOW_MS + 9));
     assert_eq!(store.configuration(row.id).await, Ok(Some(row.clone())));
     assert_eq!(store.begin_import(upload(1)).await, Ok(Begun::Existing(row.clone())));
@@ -77,7 +77,7 @@ pub(in crate::store) async fn what_cannot_be_served_is_never_enabled<F: Factory>
 
     let enabled = store.finish_import(row.id, imported_fields(), Actor::Local, NOW_MS).await;
     assert_eq!(refusal(enabled), not_servable);
-    let fields = ImportedFields { kcv: None, mask: None, state: FinishedState::Disabled };
+    let fields = ImportedFields { key: None, state: FinishedState::Disabled };
     let row = store.finish_import(row.id, fields, Actor::Local, NOW_MS).await.unwrap();
     assert_eq!(row.state, ConfigurationState::Disabled);
     assert_eq!(

@@ -40,14 +40,17 @@ pub(in crate::store) async fn the_way_to_the_end_and_back<F: Factory>() {
         is(ConfigurationState::DestroyScheduled)
     );
     let begun = store.begin_destruction(id, NOW_MS + 50).await.unwrap();
-    assert!(begun.destroy_begun() && begun.mask.is_some());
+    assert!(begun.destroy_begun() && begun.keys[0].mask.is_some());
     // The clock goes back: what was begun is ended all the same, and never taken back.
     assert_eq!(store.due_destructions(NOW_MS).await, Ok(vec![id]));
     assert_eq!(store.begin_destruction(id, NOW_MS).await, Ok(begun));
     let late = store.restore_configuration(id, Actor::Local, NOW_MS).await;
     assert_eq!(refusal(late), is(ConfigurationState::Destroyed));
     let gone = store.finish_destruction(id, NOW_MS + 60).await.unwrap();
-    assert_eq!((gone.state, gone.mask, gone.kcv), (ConfigurationState::Destroyed, None, Some([1, 2, 3])));
+    assert_eq!(
+        (gone.state, gone.keys[0].mask, gone.kcv()),
+        (ConfigurationState::Destroyed, None, Some([1, 2, 3]))
+    );
     assert_eq!(gone.destroy_ms, Some(NOW_MS + 60));
     assert_eq!(store.finish_destruction(id, NOW_MS + 70).await, Ok(gone));
     assert_eq!(store.due_destructions(i64::MAX).await, Ok(vec![]));

@@ -269,8 +269,11 @@ pub(in crate::store) fn upload(fingerprint: u8) -> NewConfiguration {
 
 pub(in crate::store) fn imported_fields() -> ImportedFields {
     ImportedFields {
-        kcv: Some([1, 2, 3]),
-        mask: Some(MaskedKey { iv: [4; 16], ciphertext: [5; 16] }),
+        key: Some(crate::configuration::TokenKey {
+            token: Some(crate::hsm::TokenId([6; 8])),
+            kcv: [1, 2, 3],
+            mask: Some(MaskedKey { iv: [4; 16], ciphertext: [5; 16] }),
+        }),
         state: FinishedState::Enabled,
     }
 }
