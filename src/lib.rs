@@ -22,11 +22,11 @@ pub mod audit;
 
 pub mod selftest;
 
+pub mod access;
+
 pub mod configuration;
 
 pub mod ledger;
-
-pub mod access;
 
 pub mod store;
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::store::ClientId;
+use crate::id::ClientId;
 
 /// So many in so long: as many at once, then refilled evenly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

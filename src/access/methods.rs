@@ -1,7 +1,7 @@
 //! What each method of the API needs, in one table. A method that is not here is not served.
 
+use super::rights::{Group, Rights};
 use super::{Caller, Denied};
-use crate::store::{Group, Rights};
 
 /// What a caller needs for a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use crate::{
     access::Caller,
-    store::{ConfigurationId, Group, Rights, Scope, TokenKind},
+    access::rights::{Group, Rights, Scope, TokenKind},
+    id::ConfigurationId,
     sts::attributes::SupplyGroupCode,
 };
 
@@ -119,7 +120,8 @@ mod tests {
     use std::{collections::BTreeSet, sync::Arc};
 
     use super::*;
-    use crate::store::{ClientId, Kinds, Limits};
+    use crate::access::{limits::Limits, rights::Kinds};
+    use crate::id::ClientId;
 
     fn caller(rights: Rights) -> Caller {
         Caller {

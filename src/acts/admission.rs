@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Reason, Refusal};
-use crate::access::{AccessError, Attempts, Authenticator, Caller, Need, PeerCertificate, Rate, Refusals};
+use super::{AccessError, Authenticator, Reason, Refusal, Refusals};
+use crate::access::{Attempts, Caller, Need, PeerCertificate, Rate};
 
 /// Decides about calls, and goes on deciding about those that hold many requests.
 pub struct Admission {

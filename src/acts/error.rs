@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::{
     act::ActUnreadable,
+    authenticator::AccessError,
     reason::Reason,
     refusal::{Issued, Refusal},
 };
 use crate::{
-    access::{AccessError, Denied, approval::ApprovalRefused},
+    access::{Denied, approval::ApprovalRefused},
     hsm::HsmError,
     store::{
         ClientError, ClientRefusal, KeyChangePairError, KeyChangePairRefusal, LimitMet, LowerError,

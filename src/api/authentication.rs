@@ -13,8 +13,8 @@ use tower::{Layer, Service};
 
 use super::transport::explain;
 use crate::{
-    access::{AccessError, Caller, Need, PeerCertificate, need},
-    acts::{Admission, Issued, Reason, Refusal},
+    access::{Caller, Need, PeerCertificate, need},
+    acts::{AccessError, Admission, Issued, Reason, Refusal},
 };
 
 /// Puts a [`Caller`] into the extensions of every request, or answers in the service's place.

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    access::Refusals,
+    acts::Refusals,
     audit::{Checkpoint, SignedCheckpoint},
     custody::checkpoint_file,
     hsm::{AuditKey, HsmError},

@@ -39,8 +39,7 @@ use tokio::{
 use tower::Layer as _;
 
 use crate::{
-    access::{Authenticator, Refusals},
-    acts::{Acts, Admission},
+    acts::{Acts, Admission, Authenticator, Refusals},
     api::{AuthenticationLayer, Services, health::health_check_response::ServingStatus},
     clock::{self, Clock},
     hsm::{Hsm, HsmError, VendingKeys},

@@ -8,9 +8,12 @@ use std::{
 };
 
 use crate::{
+    access::Caller,
+    audit::{Actor, NewAct},
     clock::Clock,
+    id::ClientId,
     metrics,
-    store::{Actor, NewAct, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// What kinds of refusals are told apart between two writes; further ones are counted as `other`.
@@ -31,7 +34,7 @@ pub struct Refusals {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Kind {
     /// The client and its credential, if the call had one that counts.
-    caller: Option<(crate::store::ClientId, String)>,
+    caller: Option<(ClientId, String)>,
     method: String,
     reason: String,
 }
@@ -50,7 +53,7 @@ impl Refusals {
     }
 
     /// Notes a refusal: of whom, of which method (`/package.Service/Method`), and why.
-    pub fn note(&self, caller: Option<&super::Caller>, method: &str, reason: &str) {
+    pub fn note(&self, caller: Option<&Caller>, method: &str, reason: &str) {
         metrics::refusal(reason);
         let now_ms = self.clock.now_ms();
         // Whoever has no credential must not write texts of his own into the record.

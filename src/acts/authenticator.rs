@@ -6,40 +6,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AccessError, Credential, KeyId, PeerCertificate, SecretHash};
 use crate::{
+    access::{
+        Caller, Credential, KeyId, PeerCertificate, SecretHash,
+        client::{CredentialHolder, Proof},
+    },
     clock::Clock,
-    store::{Actor, Client, ClientId, CredentialHolder, Limits, Proof, Rights, Store, StoreError},
+    store::{Store, StoreError},
 };
 
-/// Who calls, proven by a credential.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// The client.
-    pub client: ClientId,
-    /// The credential that it used.
-    pub key_id: KeyId,
-    /// What it may do.
-    pub rights: Arc<Rights>,
-    /// How much.
-    pub limits: Arc<Limits>,
-}
-
-impl Caller {
-    /// A client as the caller behind one of its credentials.
-    pub fn new(client: &Client, key_id: KeyId) -> Self {
-        Self {
-            client: client.id,
-            key_id,
-            rights: Arc::new(client.rights.clone()),
-            limits: Arc::new(client.limits.clone()),
-        }
-    }
-
-    /// Who is to be named on record for what this caller does.
-    pub fn actor(&self) -> Actor {
-        Actor::Client { client: self.client, credential: self.key_id.to_string() }
-    }
+/// Why a call is not let in. The caller learns no more than that.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// No `authorization` header, or not `Bearer` with a credential of ours.
+    #[error("no credential: send `authorization: Bearer CREDENTIAL`")]
+    Missing,
+    /// Unknown, wrong, disabled or expired: which, only the log says.
+    #[error("the credential is not accepted")]
+    Refused,
+    /// The store could not be asked.
+    #[error("credentials cannot be checked now")]
+    Store(#[from] StoreError),
 }
 
 /// Checks credentials against the store.
@@ -161,10 +148,12 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
+    use crate::access::client::{ClientAct, ClientChange, CredentialChange, NewClient, NewCredential};
+    use crate::access::{limits::Limits, rights::Rights};
+    use crate::audit::Actor;
     use crate::clock::BootId;
-    use crate::store::{
-        ClientAct, ClientChange, CredentialChange, NewClient, NewCredential, SoftwareSealer, memory::Memory,
-    };
+    use crate::id::ClientId;
+    use crate::store::{SoftwareSealer, memory::Memory};
 
     #[derive(Default)]
     struct SetClock(AtomicI64);
