@@ -73,6 +73,8 @@ fn reflected() -> Builder<'static> {
     Builder::configure()
         .include_reflection_service(false)
         .register_encoded_file_descriptor_set(DESCRIPTORS)
+        // So that tools can show the details of refusals.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(pb::v1::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(pb::v1alpha::FILE_DESCRIPTOR_SET)
 }

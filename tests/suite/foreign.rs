@@ -64,4 +64,22 @@ async fn python_uploads_and_issues() {
     assert_eq!(said["change"], serde_json::json!(["VALID", "VALID"]));
     assert_eq!(said["refused"]["code"], "INVALID_ARGUMENT");
     assert_eq!(said["anonymous"], "UNAUTHENTICATED");
+
+    // The program of docs/clients.md.
+    let configuration = said["configuration"]["name"].as_str().unwrap();
+    let issue = |meter: &str| {
+        Command::new("/usr/bin/python3")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/clients/issue.py"))
+            .args([address, &home.text("till"), configuration, meter, "25.5"])
+            .env("PYTHONPATH", &stubs)
+            .output()
+            .unwrap()
+    };
+    let ran = issue("47500150231");
+    let token = String::from_utf8(ran.stdout).unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(token.trim().len() == 20 && token.trim().bytes().all(|byte| byte.is_ascii_digit()), "{token}");
+    let refused = issue("1");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).starts_with("INVALID_ARGUMENT: meter"));
 }

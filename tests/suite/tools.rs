@@ -102,9 +102,14 @@ async fn both_versions_of_reflection_answer_alike() {
     }
     assert!(seen.contains("google/protobuf/timestamp.proto"), "{seen:?}");
 
-    for symbol in ["vendkey.v1.IssuedToken", "vendkey.v1.TokenService.IssueToken"] {
+    // The last of them in the details of refusals.
+    for (symbol, package) in [
+        ("vendkey.v1.IssuedToken", "vendkey.v1"),
+        ("vendkey.v1.TokenService.IssueToken", "vendkey.v1"),
+        ("google.rpc.ErrorInfo", "google.rpc"),
+    ] {
         let found = reflected(&mut raw, &home, MessageRequest::FileContainingSymbol(symbol.to_owned())).await;
-        assert!(files(found.unwrap()).iter().any(|file| file.package() == "vendkey.v1"), "{symbol}");
+        assert!(files(found.unwrap()).iter().any(|file| file.package() == package), "{symbol}");
     }
     for unknown in [
         MessageRequest::FileContainingSymbol("vendkey.v1.Nothing".to_owned()),
