@@ -1,25 +1,24 @@
 //! Issuing tokens: the row is durable before the token exists.
 //!
-//! One path for one token and for many: orders are checked one by one, recorded with one commit, and encrypted in jobs that share
-//! their calls to the HSM. Orders of one meter get their identifiers in the order in which they stand.
+//! One path for one token and for a batch: orders are checked one by one and recorded with one commit. Orders of one meter get their identifiers in the order in which they stand.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{IssueError, Known, Unusable, Vending, VendingHsm};
+use super::{
+    IssueError, Known, Unusable, Vending,
+    encryption::{IssuedToken, Job, RecordedOrder, RecordedOrders, Reserved},
+};
 use crate::{
     access::Caller,
     crash,
-    hsm::{Place, VendingKey, WithDecoderKeys},
-    store::{ConfigurationId, Content, LedgerError, NewToken, Recorded, RowContent, TokenKind, TokenRow},
+    hsm::VendingKey,
+    store::{ConfigurationId, Content, LedgerError, NewToken, Recorded, TokenKind, TokenRow},
     sts::{
-        attributes::{Dkga, EncryptionAlgorithm},
-        cipher::DecoderKey,
-        derivation::Derivation,
         meter::{Drn, MeterPan},
-        token::{ClearBlock, Display, Payload, Rnd, Token},
+        token::{Display, Payload, Rnd},
     },
 };
 
@@ -58,51 +57,22 @@ pub struct IssueOrder {
     pub deadline: Option<Instant>,
 }
 
-/// A token and its row.
-#[derive(Debug)]
-pub struct IssuedToken {
-    /// The 20 digits.
-    pub token: Token,
-    /// What the ledger holds of it.
-    pub row: TokenRow,
-    /// The configuration.
-    pub known: Arc<Known>,
-    /// Whether the row was there before.
-    pub replay: bool,
+/// How far an order has come.
+enum OrderState {
+    /// It passed every rule that needs no ledger.
+    Checked(Box<CheckedOrder>),
+    /// The ledger has it and has not answered.
+    Sent(Arc<Known>),
+    /// Its row is in the ledger.
+    Recorded(RecordedOrder),
+    /// It is refused, and nobody looked for an earlier row of its request.
+    Refused(IssueError),
+    /// The ledger refused it after it looked for an earlier row.
+    Settled(IssueError),
 }
-
-/// Orders that are on record, or refused, and whose tokens do not exist yet.
-#[derive(Debug)]
-#[must_use = "tokens on record wait to be encrypted"]
-pub struct RecordedOrders {
-    slots: Vec<Result<Slot, IssueError>>,
-    jobs: Vec<Job>,
-}
-
-/// What becomes an [`IssuedToken`].
-#[derive(Debug)]
-struct Slot {
-    row: TokenRow,
-    known: Arc<Known>,
-    replay: bool,
-    /// Present once encrypted.
-    token: Option<Token>,
-}
-
-/// Orders under one key that share a place in the HSM's queue.
-#[derive(Debug)]
-struct Job {
-    place: Place,
-    orders: Vec<usize>,
-}
-
-/// Decoder keys of one job. DKGA04 costs a call for each, and a long job would make others wait.
-const JOB_OF_CALLS: usize = 128;
-/// DES derivations share two calls, so the more the better; what the HSM layer takes at most.
-const JOB_OF_BLOCKS: usize = crate::hsm::MOST_DECODER_KEYS;
 
 /// An order that passed the rules.
-struct Ready {
+struct CheckedOrder {
     known: Arc<Known>,
     new: NewToken,
 }
@@ -128,94 +98,87 @@ impl Vending {
 
     /// The first half: checks the rules, takes places in the HSM's queue and writes the rows.
     pub async fn record_many(&self, caller: &Caller, orders: &[IssueOrder]) -> RecordedOrders {
-        let mut slots: Vec<Result<Slot, IssueError>> = Vec::with_capacity(orders.len());
-        let mut ready: Vec<Option<Ready>> = Vec::with_capacity(orders.len());
+        let mut states = Vec::with_capacity(orders.len());
         for order in orders {
-            let (slot, order) = match self.check(caller, order).await {
-                Ok(order) => (Err(IssueError::Fault("an order was not recorded")), Some(order)),
-                Err(refusal) => (Err(refusal), None),
-            };
-            slots.push(slot);
-            ready.push(order);
+            states.push(match self.check(caller, order).await {
+                Ok(checked) => OrderState::Checked(Box::new(checked)),
+                Err(refusal) => OrderState::Refused(refusal),
+            });
         }
-        let mut jobs = self.reserve(&mut slots, &mut ready);
-
-        let (mut places, mut new) = (Vec::new(), Vec::new());
-        for (place, order) in ready.iter_mut().enumerate() {
-            if let Some(Ready { known, new: token }) = order.take() {
-                places.push((place, known));
-                new.push(token);
-            }
-        }
-        let mut answered = vec![false; orders.len()];
-        let recorded = if new.is_empty() { Vec::new() } else { self.store.record_tokens(new).await };
-        for ((place, known), recorded) in places.into_iter().zip(recorded) {
-            // The ledger looked for an earlier row before it refused.
-            answered[place] = !matches!(recorded, Err(LedgerError::Store(_)));
-            slots[place] = match recorded {
-                Ok(Recorded::New(row)) => Ok(Slot { row, known, replay: false, token: None }),
-                Ok(Recorded::Replay(row)) => Ok(Slot { row, known, replay: true, token: None }),
-                Err(error) => Err(error.into()),
-            };
-        }
+        let mut jobs = self.reserve_checked(&mut states);
+        let mut states = self.write(states).await;
         for job in &mut jobs {
-            job.orders.retain(|order| slots[*order].is_ok());
+            job.orders.retain(|order| matches!(states[*order], OrderState::Recorded(_)));
         }
         jobs.retain(|job| !job.orders.is_empty());
 
-        // What is refused now may have been issued before: a retry gets its token whatever changed since.
-        for (place, order) in orders.iter().enumerate() {
-            if answered[place] || slots[place].is_ok() {
-                continue;
-            }
-            match self.recorded_before(caller, order).await {
-                Ok(None) => {}
-                Ok(Some(slot)) => {
-                    slots[place] = match self.hsm.try_reserve() {
+        let mut recorded = Vec::with_capacity(orders.len());
+        for (place, (state, order)) in states.drain(..).zip(orders).enumerate() {
+            recorded.push(match state {
+                OrderState::Recorded(order) => Ok(order),
+                OrderState::Settled(refusal) => Err(refusal),
+                // What is refused now may have been issued before: a retry gets its token whatever changed since.
+                OrderState::Refused(refusal) => match self.recorded_before(caller, order).await {
+                    Ok(None) => Err(refusal),
+                    Err(error) => Err(refusal.after_look(error)),
+                    Ok(Some(order)) => match self.hsm.try_reserve() {
                         Ok(reserved) => {
                             jobs.push(Job { place: reserved, orders: vec![place] });
-                            Ok(slot)
+                            Ok(order)
                         }
                         Err(error) => Err(IssueError::after_commit(error)),
-                    };
+                    },
+                },
+                OrderState::Checked(_) | OrderState::Sent(_) => {
+                    Err(IssueError::Fault("an order was not recorded"))
                 }
-                Err(error) => {
-                    let refused = std::mem::replace(&mut slots[place], Err(IssueError::Fault("replaced")));
-                    slots[place] = refused.map_err(|refused| refused.after_look(error));
-                }
-            }
+            });
         }
         crash::point("issue-after-record");
-        RecordedOrders { slots, jobs }
+        RecordedOrders { orders: recorded, jobs }
     }
 
-    /// The second half: encrypts the blocks of the rows. Dropping it half-way loses nothing but answers.
-    pub async fn encrypt_many(&self, recorded: RecordedOrders) -> Vec<Result<IssuedToken, IssueError>> {
-        let RecordedOrders { mut slots, jobs } = recorded;
-        let mut running = tokio::task::JoinSet::new();
-        let one = jobs.len() == 1;
-        for Job { place, orders } in jobs {
-            let blocks = orders.iter().map(|order| self.block_of(slots.get(*order))).collect();
-            let hsm = self.hsm.clone();
-            let work = async move { (orders, encrypt(hsm.as_ref(), place, blocks).await) };
-            if one {
-                let (orders, tokens) = work.await;
-                settle(&mut slots, &orders, tokens);
-            } else {
-                running.spawn(work);
-            }
+    /// Takes places in the HSM's queue. Orders that get none are refused before anything is written.
+    fn reserve_checked(&self, states: &mut [OrderState]) -> Vec<Job> {
+        let checked = states.iter().enumerate().filter_map(|(place, state)| match state {
+            OrderState::Checked(order) => Some((place, order.known.as_ref())),
+            _ => None,
+        });
+        let Reserved { jobs, refused } = self.reserve(checked);
+        for (place, error) in refused {
+            states[place] = OrderState::Refused(error);
         }
-        while let Some(done) = running.join_next().await {
-            if let Ok((orders, tokens)) = done {
-                settle(&mut slots, &orders, tokens);
+        jobs
+    }
+
+    /// Writes the rows of the orders that passed the rules, with one commit for all.
+    async fn write(&self, states: Vec<OrderState>) -> Vec<OrderState> {
+        let mut new = Vec::with_capacity(states.len());
+        let mut sent = |state| match state {
+            OrderState::Checked(order) => {
+                new.push(order.new);
+                OrderState::Sent(order.known)
             }
-        }
-        crash::point("issue-before-answer");
-        let issued = |slot: Slot| match slot {
-            Slot { row, known, replay, token: Some(token) } => Ok(IssuedToken { token, row, known, replay }),
-            Slot { token: None, .. } => Err(IssueError::Fault("a row was not encrypted").unsettled()),
+            other => other,
         };
-        slots.into_iter().map(|slot| slot.and_then(issued)).collect()
+        let states: Vec<OrderState> = states.into_iter().map(&mut sent).collect();
+        let written = if new.is_empty() { Vec::new() } else { self.store.record_tokens(new).await };
+        let mut written = written.into_iter();
+        let mut answered = |state| match state {
+            OrderState::Sent(known) => match written.next() {
+                Some(Ok(Recorded::New(row))) => {
+                    OrderState::Recorded(RecordedOrder { row, known, replay: false })
+                }
+                Some(Ok(Recorded::Replay(row))) => {
+                    OrderState::Recorded(RecordedOrder { row, known, replay: true })
+                }
+                Some(Err(LedgerError::Store(error))) => OrderState::Refused(IssueError::Store(error)),
+                Some(Err(refused)) => OrderState::Settled(refused.into()),
+                None => OrderState::Refused(IssueError::Fault("an order without an answer")),
+            },
+            other => other,
+        };
+        states.into_iter().map(&mut answered).collect()
     }
 
     /// Records a token of class 1, which needs no key: the row and whether it was there before.
@@ -261,29 +224,6 @@ impl Vending {
         Ok(self.store.record_token(new).await?)
     }
 
-    /// Encrypts the block of a row again: the same digits whenever it is done. For rows with a block under a key.
-    pub async fn reproduce(&self, rows: Vec<TokenRow>) -> Vec<Result<IssuedToken, IssueError>> {
-        let (mut slots, mut ready) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-        for row in rows {
-            let known = match row.content.configuration() {
-                Some(id) => self.known(id).await,
-                None => Err(IssueError::Fault("the row names no configuration")),
-            };
-            match known {
-                Ok(known) => {
-                    ready.push(Some(known.clone()));
-                    slots.push(Ok(Slot { row, known, replay: true, token: None }));
-                }
-                Err(error) => {
-                    ready.push(None);
-                    slots.push(Err(error));
-                }
-            }
-        }
-        let jobs = self.reserve(&mut slots, &mut ready);
-        self.encrypt_many(RecordedOrders { slots, jobs }).await
-    }
-
     /// The configuration, from memory after the first time. Every act with a key begins here, so here a failed self-test
     /// stops it.
     ///
@@ -306,7 +246,7 @@ impl Vending {
     }
 
     /// Checks every rule that needs no ledger.
-    async fn check(&self, caller: &Caller, order: &IssueOrder) -> Result<Ready, IssueError> {
+    async fn check(&self, caller: &Caller, order: &IssueOrder) -> Result<CheckedOrder, IssueError> {
         let known = self.known(order.configuration).await?;
         let meter = order.meter.pan(&known)?;
         caller.may_issue(TokenKind::of(&order.asked.payload))?;
@@ -334,46 +274,19 @@ impl Vending {
             requests_from_ms: self.policy.requests_from_ms(now_ms),
             deadline: order.deadline,
         };
-        Ok(Ready { known, new })
-    }
-
-    /// Takes places in the HSM's queue, one for each job. Orders that get none are refused before anything is written.
-    fn reserve<R: UnderKey>(
-        &self,
-        slots: &mut [Result<Slot, IssueError>],
-        ready: &mut [Option<R>],
-    ) -> Vec<Job> {
-        let mut by_key: BTreeMap<ConfigurationId, (Dkga, Vec<usize>)> = BTreeMap::new();
-        for (place, order) in ready.iter().enumerate() {
-            if let Some(known) = order.as_ref().map(UnderKey::known) {
-                let of_key = by_key.entry(known.id).or_insert_with(|| (known.attributes.dkga, Vec::new()));
-                of_key.1.push(place);
-            }
-        }
-        let mut jobs = Vec::with_capacity(by_key.len());
-        for (dkga, orders) in by_key.into_values() {
-            let most = if dkga == Dkga::Dkga04 { JOB_OF_CALLS } else { JOB_OF_BLOCKS };
-            for orders in orders.chunks(most) {
-                match self.hsm.try_reserve() {
-                    Ok(place) => jobs.push(Job { place, orders: orders.to_vec() }),
-                    Err(error) => {
-                        for order in orders {
-                            slots[*order] = Err(IssueError::before_commit(error.clone()));
-                            ready[*order] = None;
-                        }
-                    }
-                }
-            }
-        }
-        jobs
+        Ok(CheckedOrder { known, new })
     }
 
     /// The order's earlier row, if it was recorded before.
-    async fn recorded_before(&self, caller: &Caller, order: &IssueOrder) -> Result<Option<Slot>, IssueError> {
+    async fn recorded_before(
+        &self,
+        caller: &Caller,
+        order: &IssueOrder,
+    ) -> Result<Option<RecordedOrder>, IssueError> {
         let known = self.known(order.configuration).await?;
         let meter = order.meter.pan(&known)?;
         let row = self.replay(caller, order.request_id, request_hash(order, meter)).await?;
-        Ok(row.map(|row| Slot { row, known, replay: true, token: None }))
+        Ok(row.map(|row| RecordedOrder { row, known, replay: true }))
     }
 
     /// The row that a refused request got before, or the refusal.
@@ -404,110 +317,6 @@ impl Vending {
                 Err(IssueError::RequestIdTooOld)
             }
             row => Ok(row),
-        }
-    }
-
-    /// The key of a configuration that has rows: what was issued is answered again, whatever the policy says now.
-    pub(super) fn recorded_key(&self, known: &Known) -> Result<VendingKey, Unusable> {
-        let key = known.key()?;
-        self.hsm
-            .capabilities()
-            .serves(key.class.kind())
-            .map_err(|why| Unusable::KeyClass(why.to_string()))?;
-        Ok(key)
-    }
-
-    /// What a row's token is made of.
-    fn block_of(&self, slot: Option<&Result<Slot, IssueError>>) -> Result<Block, IssueError> {
-        let Some(Ok(Slot { row, known, .. })) = slot else {
-            return Err(IssueError::Fault("a job for an order that was refused"));
-        };
-        let RowContent::Sequenced { meter, block, .. } = &row.content else {
-            return Err(IssueError::Fault("the row is of another kind"));
-        };
-        let derivation = Derivation::new(&known.attributes, meter)
-            .map_err(|_| IssueError::Fault("a configuration that cannot derive has rows"))?;
-        Ok(Block {
-            key: self.recorded_key(known)?,
-            derivation,
-            ea: known.attributes.ea,
-            block: block.clone(),
-        })
-    }
-}
-
-/// Whatever waits for work under the key of a configuration.
-trait UnderKey {
-    fn known(&self) -> &Known;
-}
-
-impl UnderKey for Ready {
-    fn known(&self) -> &Known {
-        &self.known
-    }
-}
-
-impl UnderKey for Arc<Known> {
-    fn known(&self) -> &Known {
-        self
-    }
-}
-
-/// What a token is made of.
-struct Block {
-    key: VendingKey,
-    derivation: Derivation,
-    ea: EncryptionAlgorithm,
-    block: ClearBlock,
-}
-
-/// Encrypts the blocks of one job. One that cannot be does not hold up the others.
-async fn encrypt(
-    hsm: &dyn VendingHsm,
-    place: Place,
-    blocks: Vec<Result<Block, IssueError>>,
-) -> Vec<Result<Token, IssueError>> {
-    let mut tokens: Vec<Result<Token, IssueError>> = Vec::with_capacity(blocks.len());
-    let (mut wanted, mut clear, mut places) = (Vec::new(), Vec::new(), Vec::new());
-    for block in blocks {
-        match block {
-            Ok(Block { key, derivation, ea, block }) => {
-                places.push(tokens.len());
-                wanted.push((key, derivation));
-                clear.push((ea, block));
-                tokens.push(Err(IssueError::Fault("a block without its token")));
-            }
-            Err(error) => tokens.push(Err(error)),
-        }
-    }
-    let work = move |keys: &[DecoderKey<'_>]| {
-        crash::point("issue-after-derivation");
-        keys.iter().zip(&clear).map(|(key, (ea, block))| block.encrypt(*ea, *key)).collect::<Vec<_>>()
-    };
-    match hsm.with_decoder_keys(place, wanted, work).await {
-        Ok(encrypted) => {
-            for (place, token) in places.into_iter().zip(encrypted) {
-                tokens[place] =
-                    token.map_err(|_| IssueError::Fault("the decoder key does not fit the algorithm"));
-            }
-        }
-        Err(error) => {
-            for place in places {
-                tokens[place] = Err(IssueError::after_commit(error.clone()));
-            }
-        }
-    }
-    tokens
-}
-
-/// Puts the tokens of a job into their slots.
-fn settle(slots: &mut [Result<Slot, IssueError>], orders: &[usize], tokens: Vec<Result<Token, IssueError>>) {
-    for (order, token) in orders.iter().zip(tokens) {
-        match (token, &mut slots[*order]) {
-            (Ok(token), Ok(slot)) => slot.token = Some(token),
-            // After the row: it is there.
-            (Err(error), slot) => *slot = Err(error.unsettled()),
-            (Ok(_), Err(_)) => {}
         }
     }
 }

@@ -1,0 +1,215 @@
+//! From rows of the ledger to tokens: the blocks are encrypted in jobs that share their calls to the HSM.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{IssueError, Known, Unusable, Vending, VendingHsm};
+use crate::{
+    crash,
+    hsm::{Place, VendingKey, WithDecoderKeys},
+    id::ConfigurationId,
+    ledger::{RowContent, TokenRow},
+    sts::{
+        attributes::{Dkga, EncryptionAlgorithm},
+        cipher::DecoderKey,
+        derivation::Derivation,
+        token::{ClearBlock, Token},
+    },
+};
+
+/// A token and its row.
+#[derive(Debug)]
+pub struct IssuedToken {
+    /// The 20 digits.
+    pub token: Token,
+    /// What the ledger holds of it.
+    pub row: TokenRow,
+    /// The configuration.
+    pub known: Arc<Known>,
+    /// Whether the row was there before.
+    pub replay: bool,
+}
+
+/// Orders that are on record, or refused, and whose tokens do not exist yet.
+#[derive(Debug)]
+#[must_use = "tokens on record wait to be encrypted"]
+pub struct RecordedOrders {
+    /// In the order in which they were asked for.
+    pub(super) orders: Vec<Result<RecordedOrder, IssueError>>,
+    /// What is to be encrypted of them.
+    pub(super) jobs: Vec<Job>,
+}
+
+/// An order whose row is in the ledger.
+#[derive(Debug)]
+pub(super) struct RecordedOrder {
+    pub(super) row: TokenRow,
+    pub(super) known: Arc<Known>,
+    /// Whether the row was there before.
+    pub(super) replay: bool,
+}
+
+/// Orders under one key that share a place in the HSM's queue.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) place: Place,
+    /// Which of the orders.
+    pub(super) orders: Vec<usize>,
+}
+
+/// The places in the HSM's queue for some orders.
+pub(super) struct Reserved {
+    pub(super) jobs: Vec<Job>,
+    /// Those for which there was no place.
+    pub(super) refused: Vec<(usize, IssueError)>,
+}
+
+/// Decoder keys of one job. DKGA04 costs a call for each, and a long job would make others wait.
+const JOB_OF_CALLS: usize = 128;
+/// DES derivations share two calls, so the more the better; what the HSM layer takes at most.
+const JOB_OF_BLOCKS: usize = crate::hsm::MOST_DECODER_KEYS;
+
+impl Vending {
+    /// Takes places in the HSM's queue, one for each job of these orders.
+    pub(super) fn reserve<'a>(&self, orders: impl Iterator<Item = (usize, &'a Known)>) -> Reserved {
+        let mut by_key: BTreeMap<ConfigurationId, (Dkga, Vec<usize>)> = BTreeMap::new();
+        for (order, known) in orders {
+            let of_key = by_key.entry(known.id).or_insert_with(|| (known.attributes.dkga, Vec::new()));
+            of_key.1.push(order);
+        }
+        let mut reserved = Reserved { jobs: Vec::with_capacity(by_key.len()), refused: Vec::new() };
+        for (dkga, orders) in by_key.into_values() {
+            let most = if dkga == Dkga::Dkga04 { JOB_OF_CALLS } else { JOB_OF_BLOCKS };
+            for orders in orders.chunks(most) {
+                match self.hsm.try_reserve() {
+                    Ok(place) => reserved.jobs.push(Job { place, orders: orders.to_vec() }),
+                    Err(error) => {
+                        let refused = |order: &usize| (*order, IssueError::before_commit(error.clone()));
+                        reserved.refused.extend(orders.iter().map(refused));
+                    }
+                }
+            }
+        }
+        reserved
+    }
+
+    /// The second half of issuing: encrypts the blocks of the rows. Dropping it half-way loses nothing but answers.
+    pub async fn encrypt_many(&self, recorded: RecordedOrders) -> Vec<Result<IssuedToken, IssueError>> {
+        let RecordedOrders { orders, jobs } = recorded;
+        let mut tokens: BTreeMap<usize, Result<Token, IssueError>> = BTreeMap::new();
+        let mut running = tokio::task::JoinSet::new();
+        let single = jobs.len() == 1;
+        for Job { place, orders: of_job } in jobs {
+            let blocks = of_job.iter().map(|order| self.block_of(orders.get(*order))).collect();
+            let hsm = self.hsm.clone();
+            let work = async move { of_job.into_iter().zip(encrypt(hsm.as_ref(), place, blocks).await) };
+            if single {
+                tokens.extend(work.await);
+            } else {
+                running.spawn(work);
+            }
+        }
+        while let Some(done) = running.join_next().await {
+            if let Ok(encrypted) = done {
+                tokens.extend(encrypted);
+            }
+        }
+        crash::point("issue-before-answer");
+        let issued = |(order, recorded): (usize, Result<RecordedOrder, IssueError>)| {
+            let RecordedOrder { row, known, replay } = recorded?;
+            let token = tokens.remove(&order).unwrap_or(Err(IssueError::Fault("a row was not encrypted")));
+            // After the row: it is there.
+            Ok(IssuedToken { token: token.map_err(IssueError::unsettled)?, row, known, replay })
+        };
+        orders.into_iter().enumerate().map(issued).collect()
+    }
+
+    /// Encrypts the block of a row again: the same digits whenever it is done. For rows with a block under a key.
+    pub async fn reproduce(&self, rows: Vec<TokenRow>) -> Vec<Result<IssuedToken, IssueError>> {
+        let mut orders = Vec::with_capacity(rows.len());
+        for row in rows {
+            let known = match row.content.configuration() {
+                Some(id) => self.known(id).await,
+                None => Err(IssueError::Fault("the row names no configuration")),
+            };
+            orders.push(known.map(|known| RecordedOrder { row, known, replay: true }));
+        }
+        let known = |(place, order): (usize, &'_ Result<RecordedOrder, IssueError>)| match order {
+            Ok(order) => Some((place, order.known.clone())),
+            Err(_) => None,
+        };
+        let of_keys: Vec<(usize, Arc<Known>)> = orders.iter().enumerate().filter_map(known).collect();
+        let Reserved { jobs, refused } =
+            self.reserve(of_keys.iter().map(|(place, known)| (*place, known.as_ref())));
+        for (place, error) in refused {
+            orders[place] = Err(error);
+        }
+        self.encrypt_many(RecordedOrders { orders, jobs }).await
+    }
+
+    /// The key of a configuration that has rows: what was issued is answered again, whatever the policy says now.
+    pub(super) fn recorded_key(&self, known: &Known) -> Result<VendingKey, Unusable> {
+        let key = known.key()?;
+        self.hsm
+            .capabilities()
+            .serves(key.class.kind())
+            .map_err(|why| Unusable::KeyClass(why.to_string()))?;
+        Ok(key)
+    }
+
+    /// What a row's token is made of.
+    fn block_of(&self, order: Option<&Result<RecordedOrder, IssueError>>) -> Result<Block, IssueError> {
+        let Some(Ok(RecordedOrder { row, known, .. })) = order else {
+            return Err(IssueError::Fault("a job for an order that was refused"));
+        };
+        let RowContent::Sequenced { meter, block, .. } = &row.content else {
+            return Err(IssueError::Fault("the row is of another kind"));
+        };
+        let derivation = Derivation::new(&known.attributes, meter)
+            .map_err(|_| IssueError::Fault("a configuration that cannot derive has rows"))?;
+        Ok(Block {
+            key: self.recorded_key(known)?,
+            derivation,
+            ea: known.attributes.ea,
+            block: block.clone(),
+        })
+    }
+}
+
+/// What a token is made of.
+struct Block {
+    key: VendingKey,
+    derivation: Derivation,
+    ea: EncryptionAlgorithm,
+    block: ClearBlock,
+}
+
+/// Encrypts the blocks of one job. One that cannot be does not hold up the others.
+async fn encrypt(
+    hsm: &dyn VendingHsm,
+    place: Place,
+    blocks: Vec<Result<Block, IssueError>>,
+) -> Vec<Result<Token, IssueError>> {
+    let (mut wanted, mut clear) = (Vec::with_capacity(blocks.len()), Vec::with_capacity(blocks.len()));
+    let mut derived = |Block { key, derivation, ea, block }: Block| {
+        wanted.push((key, derivation));
+        clear.push((ea, block));
+    };
+    let blocks: Vec<Result<(), IssueError>> =
+        blocks.into_iter().map(|block| block.map(&mut derived)).collect();
+    let work = move |keys: &[DecoderKey<'_>]| {
+        crash::point("issue-after-derivation");
+        keys.iter().zip(&clear).map(|(key, (ea, block))| block.encrypt(*ea, *key)).collect::<Vec<_>>()
+    };
+    let mut encrypted = hsm.with_decoder_keys(place, wanted, work).await.map(Vec::into_iter);
+    let token = |block: Result<(), IssueError>| {
+        block?;
+        match &mut encrypted {
+            Ok(tokens) => tokens
+                .next()
+                .ok_or(IssueError::Fault("a block without its token"))?
+                .map_err(|_| IssueError::Fault("the decoder key does not fit the algorithm")),
+            Err(error) => Err(IssueError::after_commit(error.clone())),
+        }
+    };
+    blocks.into_iter().map(token).collect()
+}
