@@ -1,19 +1,20 @@
 # What a person types. CI calls the same targets.
-.PHONY: demo run test lint deny doc bench soak conformance fuzz
+.PHONY: demo run test lint deny doc bench soak conformance fuzz fresh
 
 # The whole way on this machine, from an encrypted configuration to a token, with SoftHSM.
 demo:
-	@deploy/demo.sh
+	@scripts/demo.sh
 
 # A server on SoftHSM that goes on.
 run:
-	@deploy/run.sh
+	@scripts/run.sh
 
 # Everything that must pass: format, lints, documents, tests.
 test: lint doc
 	cargo test --locked
 
 lint: prepare
+	shellcheck -x scripts/*.sh softhsm/*.sh .ci/run
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
@@ -29,7 +30,7 @@ deny:
 # make conformance VECTORS=mine.json REPORT=report.html
 VECTORS ?= tests/vectors/sts-vectors.json
 conformance: prepare
-	@deploy/conformance.sh $(foreach file,$(VECTORS),--vectors $(file)) $(foreach file,$(REPORT),--report $(file))
+	@scripts/conformance.sh $(foreach file,$(VECTORS),--vectors $(file)) $(foreach file,$(REPORT),--report $(file))
 
 # Long fuzz runs; `make test` has a bounded one. make fuzz FUZZ_TARGETS=vectors FUZZ_SECONDS=3600
 FUZZ_TARGETS ?= token block configuration envelope public_key vectors
@@ -45,13 +46,17 @@ fuzz:
 
 # The service beside the machine's own bounds, then the ciphers. SECONDS_EACH=10, CLIENTS=64 and TLS=1 if wanted.
 bench: prepare
-	@deploy/bench.sh
+	@scripts/bench.sh
 	cargo bench --locked --bench sts
 
 # kill -9 under load for SECONDS (600), with a recorded history that is checked.
 soak: prepare
 	VENDKEY_SOAK_SECONDS=$${SECONDS:-600} cargo test --locked --test suite history:: -- --nocapture
 
+# Both commands of the README on a minimal Debian that is made for it, as a person without root and as root. Needs root.
+fresh:
+	@scripts/fresh.sh
+
 .PHONY: prepare
 prepare:
-	@deploy/prepare.sh test
+	@scripts/prepare.sh test

@@ -3,16 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 home=$(mktemp -d "${TMPDIR:-/tmp}/vendkey-demo.XXXXXX")
-bin=${CARGO_TARGET_DIR:-$PWD/target}/release
-export PATH="$bin:$PATH"
-vendkey=vendkey
-server=
-trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$home"' EXIT
-. deploy/local-server.sh
+. scripts/local-server.sh
+trap 'stop; rm -rf "$home"' EXIT
 
-deploy/prepare.sh
-say "building (some minutes the first time)"
-cargo build --release --locked
+build dev
 set_up 127.0.0.1:0
 say "starting the server"
 start
@@ -46,10 +40,14 @@ openssl rand -hex 8 | tr -d '\n' >aes_key
 openssl rand -hex 8 | tr -d '\n' >aes_iv
 hex() { od -An -v -tx1 "$1" | tr -d ' \n'; }
 piped() { printf '$ %s\n' "$1"; eval "$1"; }
+# Shown as people type them.
+# shellcheck disable=SC2016
+{
 piped 'openssl enc -aes-128-cbc -K "$(hex aes_key)" -iv "$(hex aes_iv)" -in config.yaml -out config.enc'
 piped 'cat aes_iv config.enc | base64 >data'
 piped 'openssl dgst -binary -sha256 config.yaml | openssl rsautl -sign -inkey user_key.pem 2>/dev/null | base64 >digest'
 piped 'openssl rsautl -encrypt -pubin -inkey server_public.pem -in aes_key 2>/dev/null | base64 >key'
+}
 
 say "uploads it: the vending key goes into the HSM"
 show "$vendkey" configuration upload --data data --digest digest --key key
@@ -72,7 +70,5 @@ token=$("$vendkey" "${issue[@]}" --json | sed -n 's/.*"token": "\([0-9]*\)".*/\1
 show "$vendkey" token verify --configuration "$configuration" --meter 47500150231 "$token" --bits
 
 say "stopping the server"
-kill "$server"
-wait "$server" || true
-server=
+stop
 echo "done; nothing is left of it"

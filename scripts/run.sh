@@ -3,18 +3,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 home=$PWD/.run
-bin=${CARGO_TARGET_DIR:-$PWD/target}/release
-export PATH="$bin:$PATH"
-vendkey=vendkey
-. deploy/local-server.sh
+. scripts/local-server.sh
 
-deploy/prepare.sh
-say "building (some minutes the first time)"
-cargo build --release --locked
+build release
 set_up "${VENDKEY_LISTEN:-127.0.0.1:7443}"
 say "starting the server"
 start
-trap 'kill "$server" 2>/dev/null || true' EXIT
+trap stop EXIT
 trap 'exit 0' INT TERM
 client_environment
 [ -e "$home/till" ] || vendkey client create till --preset till --allow manage,change_keys --out "$home/till"

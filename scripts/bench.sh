@@ -7,15 +7,10 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 home=$target/bench-home
 rm -rf "$home"
 mkdir -p "$home"
-export PATH="$target/release:$PATH"
-vendkey=vendkey
-server=
-trap '[ -z "$server" ] || { kill "$server"; wait "$server"; } 2>/dev/null || true; rm -rf "$home"' EXIT
-. deploy/local-server.sh
+. scripts/local-server.sh
+trap 'stop; rm -rf "$home"' EXIT
 
-deploy/prepare.sh
-say "building (some minutes the first time)"
-cargo build --release --locked
+build release
 set_up 127.0.0.1:0
 if [ "${TLS:-0}" != 1 ]; then
     sed -i '/^\[server.tls\]/,/^$/d' "$home/vendkey.toml"

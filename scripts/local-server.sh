@@ -1,5 +1,27 @@
+# shellcheck shell=bash
 # Functions for a server on this machine: SoftHSM, the embedded database, TLS with a certificate of its own.
-# Sourced by demo.sh and run.sh, which set $home (where everything lies) and $vendkey (the program).
+# Sourced by demo.sh, run.sh and bench.sh, which set $home (where everything lies).
+: "${home:?}"
+vendkey=vendkey
+server=
+
+# Installs what is missing and builds the program: "dev" as the tests do, so that both compile once;
+# "release" for whoever goes on with it. From here on $vendkey is found.
+build() { # build dev|release
+    scripts/prepare.sh
+    say "building (some minutes the first time)"
+    cargo build --locked --profile "$1" --bin vendkey
+    local folder=$1
+    [ "$1" = dev ] && folder=debug
+    bin=${CARGO_TARGET_DIR:-$PWD/target}/$folder
+    export PATH="$bin:$PATH"
+}
+
+# Stops the server that start has started, and waits for its end.
+stop() {
+    [ -z "$server" ] || { kill "$server" && wait "$server"; } 2>/dev/null || true
+    server=
+}
 
 say() { printf '\n\033[1m==> %s\033[0m\n' "$*"; }
 

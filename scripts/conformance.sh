@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs vectors on a SoftHSM token that is made for the purpose and removed afterwards. Needs no server and no set-up.
 #
-# Usage: deploy/conformance.sh --vectors FILE... [--report FILE]
+# Usage: scripts/conformance.sh --vectors FILE... [--report FILE]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-deploy/prepare.sh
+scripts/prepare.sh
 cargo build --locked --release --bin vendkey
 vendkey=${CARGO_TARGET_DIR:-target}/release/vendkey
 
