@@ -86,3 +86,88 @@ impl Configuration {
         Ok(Some(row.told("configuration.destroyed", details, Actor::Local, now_ms)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::{
+        Configuration, FinishedState, ImportedFields, TokenKey, Warning, tests::upload,
+    };
+
+    const NOW: i64 = 1_795_298_400_000;
+    const KEY: TokenKey = TokenKey { token: None, kcv: [1, 2, 3], mask: None };
+
+    fn imported(state: FinishedState) -> Configuration {
+        let fields = ImportedFields { key: Some(KEY), state };
+        upload().begin().row.finish_import(&fields, Actor::Local, NOW).unwrap().row
+    }
+
+    fn row(transition: Transition) -> Configuration {
+        transition.unwrap().expect("it changes").row
+    }
+
+    fn is(state: State) -> Transition {
+        Err(ConfigurationRefusal::WrongState { state })
+    }
+
+    #[test]
+    fn the_way_to_the_end_and_back() {
+        let enabled = imported(FinishedState::Enabled);
+        assert_eq!(enabled.schedule_destruction(NOW + 50, Actor::Local, NOW), is(State::Enabled));
+        let disabled = row(enabled.set_enabled(false, Actor::Local, NOW));
+        let scheduled = row(disabled.schedule_destruction(NOW + 50, Actor::Local, NOW));
+        assert_eq!(scheduled.destroy_ms, Some(NOW + 50));
+        let again = scheduled.schedule_destruction(NOW + 99, Actor::Local, NOW);
+        assert_eq!(again, Ok(None), "it keeps its time");
+        assert_eq!(scheduled.set_enabled(true, Actor::Local, NOW), is(State::DestroyScheduled));
+        assert_eq!(scheduled.begin_destruction(NOW + 49), is(State::DestroyScheduled), "before its time");
+        let restored = row(scheduled.restore(Actor::Local, NOW));
+        assert_eq!((restored.state, restored.destroy_ms), (State::Disabled, None));
+        assert_eq!(restored.begin_destruction(i64::MAX), is(State::Disabled));
+
+        assert!(!scheduled.is_due(NOW + 49) && scheduled.is_due(NOW + 50));
+        assert_eq!(scheduled.finish_destruction(NOW + 50), is(State::DestroyScheduled));
+        let begun = row(scheduled.begin_destruction(NOW + 50));
+        // The clock goes back: what was begun is ended all the same, and never taken back.
+        assert!(begun.is_due(NOW));
+        assert_eq!(begun.begin_destruction(NOW), Ok(None));
+        assert_eq!(begun.restore(Actor::Local, NOW), is(State::Destroyed));
+        let gone = row(begun.finish_destruction(NOW + 60));
+        assert_eq!(
+            (gone.state, gone.destroy_ms, gone.kcv()),
+            (State::Destroyed, Some(NOW + 60), Some([1, 2, 3]))
+        );
+        assert_eq!(gone.finish_destruction(NOW + 70), Ok(None));
+        assert_eq!(gone.restore(Actor::Local, NOW), is(State::Destroyed));
+        assert!(!gone.is_due(i64::MAX));
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_never_enabled() {
+        let reason = Warning { code: "KEY_LENGTH".into(), message: "too short".into() };
+        let mut new = upload();
+        new.unservable = vec![reason.clone()];
+        let begun = new.begin().row;
+        let fields = |state| ImportedFields { key: Some(KEY), state };
+        let refused = begun.finish_import(&fields(FinishedState::Enabled), Actor::Local, NOW);
+        let never = ConfigurationRefusal::NotServable { reasons: vec![reason] };
+        assert_eq!(refused, Err(never.clone()));
+        let disabled = begun.finish_import(&fields(FinishedState::Disabled), Actor::Local, NOW).unwrap().row;
+        assert_eq!(disabled.set_enabled(true, Actor::Local, NOW), Err(never));
+        assert_eq!(disabled.set_enabled(false, Actor::Local, NOW), Ok(None));
+        // Nor what the HSM has not confirmed.
+        let unconfirmed = ImportedFields { key: None, ..fields(FinishedState::Enabled) };
+        let refused = upload().begin().row.finish_import(&unconfirmed, Actor::Local, NOW);
+        assert!(matches!(refused, Err(ConfigurationRefusal::NotServable { .. })));
+    }
+
+    #[test]
+    fn only_an_import_that_did_not_end_is_forgotten() {
+        assert!(upload().begin().row.abandon_import(NOW).is_some());
+        let done = imported(FinishedState::Disabled);
+        assert_eq!(done.abandon_import(NOW), None);
+        let again = ImportedFields { key: None, state: FinishedState::Disabled };
+        let refused = done.finish_import(&again, Actor::Local, NOW);
+        assert_eq!(refused, Err(ConfigurationRefusal::WrongState { state: State::Disabled }));
+    }
+}

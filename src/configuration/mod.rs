@@ -300,6 +300,37 @@ pub enum ConfigurationRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sts::attributes::{
+        BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry, KeyRevision, KeyType, TariffIndex,
+    };
+
+    /// An upload that can be served.
+    pub(super) fn upload() -> NewConfiguration {
+        let attributes = Attributes {
+            iin: "600727".parse().unwrap(),
+            sgc: "000123".parse().unwrap(),
+            ti: TariffIndex::try_from(7).unwrap(),
+            krn: KeyRevision::try_from(1).unwrap(),
+            kt: KeyType::Dutk,
+            ken: KeyExpiry(255),
+            ea: EncryptionAlgorithm::Ea07,
+            dkga: Dkga::Dkga04,
+            base_date: BaseDate::Y2014,
+        };
+        NewConfiguration {
+            id: ConfigurationId::generate(),
+            fingerprint: [1; 32],
+            display_name: "a configuration".into(),
+            attributes,
+            key_length: 20,
+            unservable: Vec::new(),
+            warnings: Vec::new(),
+            signer: PublicKeyId::generate(),
+            uploaded_by: ClientId::generate(),
+            actor: Actor::Local,
+            now_ms: 0,
+        }
+    }
 
     #[test]
     fn states_round_trip() {

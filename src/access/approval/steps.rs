@@ -124,3 +124,113 @@ fn told(approval: &Approval, kind: &'static str, actor: Actor, now_ms: i64) -> N
     ]);
     NewAct { kind, actor, details, now_ms }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{ApprovalId, ClientId};
+
+    const NOW: i64 = 1_795_298_400_000;
+
+    fn client(number: u8) -> ClientId {
+        ClientId::from_bytes([number; 16])
+    }
+
+    fn new(request: &[u8]) -> NewApproval {
+        NewApproval {
+            id: ApprovalId::generate(),
+            requester: client(1),
+            credential: "one".into(),
+            method: "a method".into(),
+            request: request.to_vec(),
+            summary: "names a meter".into(),
+            salt: [3; 16],
+            content_sha256: [4; 32],
+            expires_ms: NOW + 1_000,
+            now_ms: NOW,
+        }
+    }
+
+    fn waiting(request: &[u8]) -> Approval {
+        match super::request(&new(request), &[]) {
+            Requested::New(change) => change.row,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn word(voter: u8, approves: bool) -> Vote {
+        let credential = format!("credential {voter}");
+        Vote { client: client(voter), credential, approves, content_sha256: [4; 32], at_ms: NOW + 1 }
+    }
+
+    #[test]
+    fn the_same_act_waits_once_and_so_many_wait_for_each_client() {
+        let first = waiting(b"one");
+        assert_eq!(request(&new(b"one"), std::slice::from_ref(&first)), Requested::Existing(first.clone()));
+        assert!(matches!(request(&new(b"two"), &[first]), Requested::New(_)));
+        let full: Vec<Approval> = (0..PENDING_PER_CLIENT).map(|n| waiting(&n.to_be_bytes())).collect();
+        assert_eq!(request(&new(b"one"), &full), Requested::TooMany);
+        assert_eq!(request(&new(&[0; 4]), &full), Requested::Existing(full[0].clone()));
+        assert!(matches!(request(&new(b"one"), &full[1..]), Requested::New(_)));
+    }
+
+    #[test]
+    fn a_client_has_one_vote_and_may_turn_against_it() {
+        let asked = waiting(b"one");
+        let voted = vote(&asked, &word(2, true)).unwrap();
+        let Change { row, act } = voted.change;
+        assert_eq!((row.state, row.votes.len(), act.kind), (ApprovalState::Pending, 1, "approval.approved"));
+        assert_eq!(vote(&row, &word(2, true)), None, "it stays");
+        // What was looked at the first time stays on record.
+        let against = Vote { content_sha256: [9; 32], ..word(2, false) };
+        let voted = vote(&row, &against).unwrap();
+        assert_eq!((voted.vote.approves, voted.vote.content_sha256), (false, [4; 32]));
+        let Change { row, act } = voted.change;
+        assert_eq!(
+            (row.state, row.votes, act.kind),
+            (ApprovalState::Rejected, vec![voted.vote], "approval.rejected")
+        );
+        let ended = Approval { state: ApprovalState::Rejected, ..asked };
+        assert_eq!(vote(&ended, &word(3, true)), None, "what has ended takes no votes");
+    }
+
+    #[test]
+    fn a_step_is_taken_from_where_it_must_stand_alone() {
+        use ApprovalState::{Approved, Done, Pending};
+        let asked = waiting(b"one");
+        let step = |from, to| ApprovalStep {
+            from,
+            to,
+            outcome: "said".into(),
+            actor: Actor::Local,
+            now_ms: NOW + 2,
+        };
+        assert_eq!(super::step(&asked, &step(Approved, Done)), None);
+        let granted = super::step(&asked, &step(Pending, Approved)).unwrap();
+        assert_eq!((granted.row.state, granted.act.kind), (Approved, "approval.granted"));
+        assert_eq!(granted.row.updated_ms, NOW + 2);
+        assert_eq!(super::step(&granted.row, &step(Pending, Approved)), None);
+        assert_eq!(super::step(&granted.row, &step(Approved, Done)).unwrap().row.outcome, "said");
+    }
+
+    #[test]
+    fn time_and_a_restored_database_end_what_waits_and_nothing_else() {
+        let asked = waiting(b"one");
+        assert_eq!(expire(&asked, asked.expires_ms - 1), None);
+        let ended = expire(&asked, asked.expires_ms).unwrap();
+        assert_eq!((ended.row.state, ended.act.kind), (ApprovalState::Expired, "approval.expired"));
+        assert_eq!(forget(&asked, NOW).unwrap().row.outcome, "the database was restored");
+        let granted = Approval { state: ApprovalState::Approved, ..asked };
+        assert_eq!((expire(&granted, i64::MAX), forget(&granted, NOW)), (None, None));
+    }
+
+    #[test]
+    fn the_record_holds_the_hash_and_not_the_content() {
+        let Requested::New(change) = request(&new(b"names a meter"), &[]) else { panic!("not new") };
+        let text = change.act.details_text();
+        assert!(text.contains(&hex::encode([4; 32])), "{text}");
+        for content in ["names a meter", &hex::encode("names a meter")] {
+            assert!(!text.contains(content), "{text}");
+        }
+    }
+}
