@@ -126,6 +126,9 @@ impl fmt::Display for SettingsError {
 
 impl Settings {
     /// Reads the file and the `VENDKEY_` variables of the process's environment.
+    ///
+    /// # Errors
+    /// Every fault of the file, or why it cannot be read.
     pub fn load(file: &Path) -> Result<Self, SettingsError> {
         let text = fs::read_to_string(file).map_err(|error| SettingsError {
             file: file.to_owned(),
@@ -138,6 +141,9 @@ impl Settings {
     }
 
     /// Parses the text of `file` under overrides.
+    ///
+    /// # Errors
+    /// Every fault of the text.
     pub fn parse(
         file: &Path,
         text: &str,

@@ -55,7 +55,10 @@ impl Bucket {
 }
 
 impl Attempts {
-    /// Takes one attempt at this rate, or says how long to wait for the next.
+    /// Takes one attempt at this rate.
+    ///
+    /// # Errors
+    /// How long to wait for the next.
     pub fn take(&self, client: ClientId, rate: Rate, now: Instant) -> Result<(), Duration> {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.tidy(now);
@@ -73,7 +76,8 @@ impl Attempts {
 }
 
 impl Buckets {
-    /// A bucket that is full again says nothing: the map holds the recently active alone, more or less.
+    /// A bucket that is full again says nothing: the map holds the recently active alone, more or
+    /// less.
     fn tidy(&mut self, now: Instant) {
         if self.buckets.len() > self.most {
             self.buckets.retain(|_, bucket| bucket.refilled(now) < f64::from(bucket.rate.count));

@@ -8,8 +8,9 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
-/// By what a credential is found: the public half of a bearer credential (16 lower-case hex digits), or which certificate it is
-/// (`spki:` and the SHA-256 of its public key in 64 hex digits, or `uri:` and a URI among its names).
+/// By what a credential is found: the public half of a bearer credential (16 lower-case hex
+/// digits), or which certificate it is (`spki:` and the SHA-256 of its public key in 64 hex digits,
+/// or `uri:` and a URI among its names).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct KeyId(String);
 
@@ -107,6 +108,9 @@ const PREFIX: &str = "vendkey_";
 
 impl Credential {
     /// A new one from the system's randomness.
+    ///
+    /// # Errors
+    /// [`CredentialError::Randomness`].
     pub fn generate() -> Result<Self, CredentialError> {
         let (mut id, mut secret) = ([0; 8], Secret([0; 32]));
         getrandom::fill(&mut id).map_err(CredentialError::Randomness)?;

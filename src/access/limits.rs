@@ -14,7 +14,8 @@ use crate::sts::amount::{
 };
 use crate::sts::token::Payload;
 
-/// Credit of any kind, not negative, exact: counted in 10^-5 of kWh, kl, m3, minutes or the base currency.
+/// Credit of any kind, not negative, exact: counted in 10^-5 of kWh, kl, m3, minutes or the base
+/// currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Amount(u128);
@@ -33,8 +34,8 @@ impl Amount {
         self.0
     }
 
-    /// What a token transfers, after the roundings of its coding. A negative currency credit counts as nothing: taking away makes
-    /// no room for more. `None`: a token that transfers no credit.
+    /// What a token transfers, after the roundings of its coding. A negative currency credit counts
+    /// as nothing: taking away makes no room for more. `None`: a token that transfers no credit.
     pub fn transferred(payload: &Payload) -> Option<Self> {
         match payload {
             Payload::Credit { amount, .. } => Some(Self(u128::from(amount.units()) * IN_A_TENTH)),

@@ -89,12 +89,14 @@ const METHODS: &[(&str, Need)] = &[
     ("/vendkey.v1.AuditService/GetCheckpoint", Need::Group(Group::Audit)),
 ];
 
-/// What a method needs, by its full path (`/package.Service/Method`). `None`: there is no such method.
+/// What a method needs, by its full path (`/package.Service/Method`). `None`: there is no such
+/// method.
 pub fn need(path: &str) -> Option<Need> {
     METHODS.iter().find(|(method, _)| *method == path).map(|(_, need)| *need)
 }
 
-/// Whether a call of the method may change anything. Of a lost answer of others nobody has to ask what became of it.
+/// Whether a call of the method may change anything. Of a lost answer of others nobody has to ask
+/// what became of it.
 pub fn may_change(path: &str) -> bool {
     let (service, name) = path.rsplit_once('/').unwrap_or_default();
     let reads = ["Get", "List", "Verify"].iter().any(|verb| name.starts_with(verb));

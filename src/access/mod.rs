@@ -1,5 +1,5 @@
-//! Who calls, and what they may do: credentials, the clients that they stand for, their rights; what takes more than one of them.
-//! Pure: decisions over rows that were loaded.
+//! Who calls, and what they may do: credentials, the clients that they stand for, their rights;
+//! what takes more than one of them. Pure: decisions over rows that were loaded.
 
 pub mod approval;
 mod attempts;

@@ -9,11 +9,13 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-/// The identity in the certificate with which the other side of a connection proved itself. It stands in the extensions of every
-/// request of that connection; a connection without a client certificate has none.
+/// The identity in the certificate with which the other side of a connection proved itself. It
+/// stands in the extensions of every request of that connection; a connection without a client
+/// certificate has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate {
-    /// SHA-256 of its SubjectPublicKeyInfo, DER: the key pair, whatever certificate it has next year.
+    /// SHA-256 of its SubjectPublicKeyInfo, DER: the key pair, whatever certificate it has next
+    /// year.
     pub spki_sha256: [u8; 32],
     /// The URIs among its subject alternative names, such as `spiffe://example.org/till/7`.
     pub uris: Vec<String>,
@@ -27,7 +29,8 @@ pub struct PeerCertificate {
 pub struct CertificateUnreadable(#[from] x509_cert::der::Error);
 
 impl PeerCertificate {
-    /// Reads one in DER. It says nothing of whether anybody may believe it: the TLS handshake saw to that.
+    /// Reads one in DER. It says nothing of whether anybody may believe it: the TLS handshake saw
+    /// to that.
     ///
     /// # Errors
     /// When it is no certificate.

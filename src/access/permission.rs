@@ -92,7 +92,8 @@ impl Caller {
         if self.rights.token_kinds().admits(kind) { Ok(()) } else { Err(Denied::Kind(kind)) }
     }
 
-    /// Refuses to let somebody have `new` rights in place of `old` ones, unless the caller may grant whatever is more.
+    /// Refuses to let somebody have `new` rights in place of `old` ones, unless the caller may
+    /// grant whatever is more.
     ///
     /// # Errors
     /// [`Denied::Grant`], [`Denied::GrantBeyondScope`].

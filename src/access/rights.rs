@@ -1,6 +1,7 @@
 //! What a client may do, and what it may let others do.
 //!
-//! The text of [`Rights`] in the database is JSON that names everything: a field more or less is refused.
+//! The text of [`Rights`] in the database is JSON that names everything: a field more or less is
+//! refused.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -320,6 +321,9 @@ impl From<Rights> for Fields {
 
 impl Rights {
     /// Rights that somebody may have.
+    ///
+    /// # Errors
+    /// [`RightsError`].
     pub fn new(
         may_do: BTreeSet<Group>,
         may_grant: BTreeSet<Group>,

@@ -80,7 +80,7 @@ impl From<StoreError> for Refusal {
             StoreError::Forged { .. } => {
                 // Which row is for the log alone.
                 tracing::error!(%error, "the store");
-                return Self::new(Reason::SealBroken, "a row that decides was changed by another hand");
+                return Self::new(Reason::SealBroken, "a row that decides was changed by somebody else");
             }
             StoreError::Damaged { .. } | StoreError::Corrupt { .. } | StoreError::Defect { .. } => {
                 tracing::error!(%error, "the store");

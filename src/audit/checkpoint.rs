@@ -11,7 +11,8 @@
 //! signature q83v...
 //! ```
 //!
-//! What is signed is everything up to and without the line `signature`. `key` is the SHA-256 of the audit key as SubjectPublicKeyInfo.
+//! What is signed is everything up to and without the line `signature`. `key` is the SHA-256 of the
+//! audit key as SubjectPublicKeyInfo.
 
 use std::fmt::Write as _;
 
@@ -113,7 +114,8 @@ impl SignedCheckpoint {
     /// Reads a text. The signature is not verified.
     ///
     /// # Errors
-    /// [`CheckpointError::Line`] with the number of the first line that is wrong. There is one spelling of each checkpoint.
+    /// [`CheckpointError::Line`] with the number of the first line that is wrong. There is one
+    /// spelling of each checkpoint.
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
         let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
         let mut next = |word: &str| {
@@ -147,7 +149,8 @@ impl SignedCheckpoint {
                 _ => return Err(wrong),
             }
         }
-        // Spellings, orders and line ends that we do not write are refused: what is compared must be one text.
+        // Spellings, orders and line ends that we do not write are refused: what is compared must
+        // be one text.
         if parsed.to_text() == text { Ok(parsed) } else { Err(CheckpointError::Line(text.lines().count())) }
     }
 

@@ -25,7 +25,8 @@ pub struct Line {
 #[error("not a record of an audit export: {0}")]
 pub struct LineError(String);
 
-/// The line's fields. Bytes are hex; the clear block is hex too, because JSON's numbers end at 2^53.
+/// The line's fields. Bytes are hex; the clear block is hex too, because JSON's numbers end at
+/// 2^53.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire {

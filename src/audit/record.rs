@@ -126,7 +126,8 @@ pub struct TokenEntry {
     pub subject: [u8; 32],
 }
 
-/// The act with which a restored database goes on: the positions before it are those that were lost.
+/// The act with which a restored database goes on: the positions before it are those that were
+/// lost.
 pub const RESTORE_ACCEPTED: &str = "restore.accepted";
 
 /// An act in words.
@@ -145,8 +146,9 @@ pub struct Act {
 impl Record {
     /// The hash of this record of `chain` after the record with the hash `before`.
     ///
-    /// SHA-256 over: `vendkey record v1` and a zero byte, the chain (16 bytes), `before` (32), position (8), time (8), then the
-    /// entry. Integers are big endian; texts have their length in 4 bytes before them; what may be absent has 0 or 1 before it.
+    /// SHA-256 over: `vendkey record v1` and a zero byte, the chain (16 bytes), `before` (32),
+    /// position (8), time (8), then the entry. Integers are big endian; texts have their length in
+    /// 4 bytes before them; what may be absent has 0 or 1 before it.
     pub fn hash(&self, chain: ChainId, before: Hash) -> Hash {
         let mut bytes = Bytes::new(b"vendkey record v1\0");
         bytes.fixed(&chain.0);

@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Salt(pub [u8; 16]);
 
-/// The secret from which the salts of a chain come, 32 random bytes. It stays in the database: an export that leaves meters out
-/// has neither it nor the salts.
+/// The secret from which the salts of a chain come, 32 random bytes. It stays in the database: an
+/// export that leaves meters out has neither it nor the salts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SaltSource(pub [u8; 32]);
 
@@ -43,7 +43,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The commitment under this salt: SHA-256 over a domain, the salt, the request's hash and the digits.
+    /// The commitment under this salt: SHA-256 over a domain, the salt, the request's hash and the
+    /// digits.
     pub fn commitment(&self, salt: Salt) -> [u8; 32] {
         commitment(self.pan.as_deref(), &self.request_hash, salt)
     }

@@ -21,7 +21,8 @@ pub enum Fault {
         /// The first record behind it.
         next: u64,
     },
-    /// The record's bytes are not those that its hash and the hash before it say: it or the one before was changed.
+    /// The record's bytes are not those that its hash and the hash before it say: it or the one
+    /// before was changed.
     Changed {
         /// Which.
         position: u64,
@@ -50,7 +51,8 @@ pub enum Fault {
         /// The record that the checkpoint names.
         checkpoint: u64,
     },
-    /// The record that a checkpoint names has another hash: the chain was written anew, somewhere up to here.
+    /// The record that a checkpoint names has another hash: the chain was written anew, somewhere
+    /// up to here.
     Rewritten {
         /// The record that the checkpoint names.
         position: u64,
@@ -96,8 +98,8 @@ pub struct Outcome {
     pub faults: Vec<(ChainId, Fault)>,
     /// How many faults there are.
     pub count: u64,
-    /// By chain, positions (from, to) that a restored database lost, which an administrator accepted on record. No fault, but to
-    /// be known.
+    /// By chain, positions (from, to) that a restored database lost, which an administrator
+    /// accepted on record. No fault, but to be known.
     pub lost: Vec<(ChainId, u64, u64)>,
 }
 
@@ -130,7 +132,8 @@ impl Verification {
     /// How many faults are kept.
     pub const MOST_FAULTS: usize = 100;
 
-    /// Verifies against a checkpoint whose signature was verified, or the chain's inner order alone.
+    /// Verifies against a checkpoint whose signature was verified, or the chain's inner order
+    /// alone.
     pub fn new(checkpoint: Option<Checkpoint>) -> Self {
         Self { checkpoint, ..Self::default() }
     }

@@ -43,7 +43,7 @@ pub(super) struct Arguments {
     /// more credential, and is enabled again: the way back in for whoever lost all others
     #[arg(long, value_name = "NAME=FILE")]
     administrator: Vec<Administrator>,
-    /// Seal the rows that decide as they are in the database, whatever another hand may have done to them: after an upgrade from a
+    /// Seal the rows that decide as they are in the database, whatever somebody else may have done to them: after an upgrade from a
     /// version without seals, or when you have seen that they are what they should be
     #[arg(long)]
     seal_rows: bool,

@@ -1,13 +1,14 @@
 //! The end of a configuration: scheduled, restored, begun, done.
 //!
-//! Between the row that says that destruction has begun and the row that says that it is done the HSM destroys the keys.
-//! Whatever dies there is due again, and done again.
+//! Between the row that says that destruction has begun and the row that says that it is done the
+//! HSM destroys the keys. Whatever dies there is due again, and done again.
 
 use super::{Configuration, ConfigurationRefusal, ConfigurationState as State, TokenKey, Transition};
 use crate::audit::Actor;
 
 impl Configuration {
-    /// Schedules the destruction of a disabled configuration. One that is scheduled already keeps its time.
+    /// Schedules the destruction of a disabled configuration. One that is scheduled already keeps
+    /// its time.
     ///
     /// # Errors
     /// [`ConfigurationRefusal::WrongState`].
@@ -27,7 +28,8 @@ impl Configuration {
         Ok(Some(row.told("configuration.destroy_scheduled", details, actor, now_ms)))
     }
 
-    /// Takes a scheduled destruction back; the configuration is disabled then. One that is not scheduled stays as it is.
+    /// Takes a scheduled destruction back; the configuration is disabled then. One that is not
+    /// scheduled stays as it is.
     ///
     /// # Errors
     /// [`ConfigurationRefusal::WrongState`]: once destruction has begun its key may be gone.
@@ -65,7 +67,8 @@ impl Configuration {
         Ok(Some(row.told("configuration.destruction_begun", [], Actor::Local, now_ms)))
     }
 
-    /// The keys were seen to be gone. What is left of the mask in the row goes too; attributes and check value stay.
+    /// The keys were seen to be gone. What is left of the mask in the row goes too; attributes and
+    /// check value stay.
     ///
     /// # Errors
     /// [`ConfigurationRefusal::WrongState`] unless destruction was begun.

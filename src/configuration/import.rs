@@ -36,11 +36,12 @@ impl NewConfiguration {
 }
 
 impl Configuration {
-    /// Completes an import: what the HSM answered, and the state in which the configuration begins its life.
+    /// Completes an import: what the HSM answered, and the state in which the configuration begins
+    /// its life.
     ///
     /// # Errors
-    /// [`ConfigurationRefusal::WrongState`] unless it is IMPORTING, [`ConfigurationRefusal::NotServable`] for one that is
-    /// to be enabled and cannot issue.
+    /// [`ConfigurationRefusal::WrongState`] unless it is IMPORTING,
+    /// [`ConfigurationRefusal::NotServable`] for one that is to be enabled and cannot issue.
     pub fn finish_import(
         &self,
         fields: &ImportedFields,

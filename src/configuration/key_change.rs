@@ -1,5 +1,5 @@
-//! Which key changes administrators allowed. A set carries a decoder key to whoever knows the source key, so two uploads
-//! never imply it.
+//! Which key changes administrators allowed. A set carries a decoder key to whoever knows the
+//! source key, so two uploads never imply it.
 
 use thiserror::Error;
 

@@ -71,7 +71,8 @@ impl FromStr for ConfigurationState {
     }
 }
 
-/// The vending key of a DKGA02 configuration under the mask key that only the HSM holds: useless without it.
+/// The vending key of a DKGA02 configuration under the mask key that only the HSM holds: useless
+/// without it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct MaskedKey {
     /// The initialisation vector, 16 bytes.
@@ -191,7 +192,8 @@ pub struct Configuration {
     pub created_ms: i64,
     /// When its state last changed.
     pub updated_ms: i64,
-    /// From when on its keys are destroyed, if that is scheduled; when they were seen to be gone, if it is destroyed.
+    /// From when on its keys are destroyed, if that is scheduled; when they were seen to be gone,
+    /// if it is destroyed.
     pub destroy_ms: Option<i64>,
     /// When the destruction of its keys began: they may be gone, and there is no way back.
     pub destroy_begun_ms: Option<i64>,
@@ -216,7 +218,8 @@ impl Configuration {
     /// Enables or disables it. `None`: it is so already.
     ///
     /// # Errors
-    /// [`ConfigurationRefusal::WrongState`] unless it is enabled or disabled, [`ConfigurationRefusal::NotServable`].
+    /// [`ConfigurationRefusal::WrongState`] unless it is enabled or disabled,
+    /// [`ConfigurationRefusal::NotServable`].
     pub fn set_enabled(&self, enabled: bool, actor: Actor, now_ms: i64) -> Transition {
         let wanted = if enabled { ConfigurationState::Enabled } else { ConfigurationState::Disabled };
         match self.state {
@@ -289,7 +292,8 @@ pub enum ConfigurationRefusal {
         /// Why.
         reasons: Vec<Warning>,
     },
-    /// Its state does not allow it (an import that did not end, a destroyed key, an import finished already).
+    /// Its state does not allow it (an import that did not end, a destroyed key, an import finished
+    /// already).
     #[error("the configuration is {state}")]
     WrongState {
         /// The state in which it is.

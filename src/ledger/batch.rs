@@ -1,6 +1,7 @@
 //! The rules of the ledger: what becomes of the orders of a batch, one after another.
 //!
-//! A batch knows what was loaded for it, and what it has decided itself so far. Nothing here reads or writes.
+//! A batch knows what was loaded for it, and what it has decided itself so far. Nothing here reads
+//! or writes.
 
 use std::collections::HashMap;
 
@@ -94,8 +95,8 @@ impl Batch {
     /// Decides an order. The order of the rules:
     ///
     /// 1. The credential is one of this client, and both count now.
-    /// 2. A request that was recorded is answered with its row, whatever changed since; unless the id now names
-    ///    another request, or the row is older than the ledger answers for.
+    /// 2. A request that was recorded is answered with its row, whatever changed since; unless the
+    ///    id now names another request, or the row is older than the ledger answers for.
     /// 3. The request id is not older than the ledger answers for.
     /// 4. The limits of the client leave room for the token.
     /// 5. The configurations that it names are ENABLED, and the key change between them is allowed.
@@ -143,7 +144,8 @@ impl Batch {
         Ok(Decision::New(index))
     }
 
-    /// Checks the configurations and picks the TID: what the ledger adds to the content of an order.
+    /// Checks the configurations and picks the TID: what the ledger adds to the content of an
+    /// order.
     fn finish(&mut self, order: &NewToken, facts: Facts<'_>) -> Result<RowContent, Refused> {
         match &order.content {
             Content::Sequenced { configuration, meter, base_date, window, payload, rnd } => {

@@ -1,7 +1,8 @@
 //! A row of the ledger in plain values: the one place where it is transcribed.
 //!
-//! Every engine keeps [`RowFields`], column by column. They become a [`TokenRow`], which is checked, or the
-//! entry of the chain, which says what is there so that its verification finds what was changed.
+//! Every engine keeps [`RowFields`], column by column. They become a [`TokenRow`], which is
+//! checked, or the entry of the chain, which says what is there so that its verification finds what
+//! was changed.
 
 use thiserror::Error;
 use uuid::Uuid;
@@ -128,7 +129,8 @@ impl TryFrom<ContentFields> for RowContent {
                 let tid = Tid::new(fields.tid.ok_or(Foreign("tid"))?).map_err(|_| Foreign("tid"))?;
                 let rnd = fields.rnd.map(Rnd::try_from).transpose().map_err(|_| Foreign("rnd"))?;
                 let block = fields.clear_block()?;
-                // The columns repeat the block's TID (bits 55..32, STS facts §3.3). A block of key bits is never stored.
+                // The columns repeat the block's TID (bits 55..32, STS facts §3.3). A block of key
+                // bits is never stored.
                 let in_block = block.bits() >> 32 & 0xFF_FFFF;
                 if block.class() == 1 || block.is_key_change() || in_block != u64::from(tid.value()) {
                     return Err(Foreign("block"));
@@ -192,7 +194,8 @@ impl TryFrom<RowFields> for TokenRow {
 }
 
 impl RowFields {
-    /// The record of the row, as it stands now, in a chain; with what its commitment opens to if that is wanted.
+    /// The record of the row, as it stands now, in a chain; with what its commitment opens to if
+    /// that is wanted.
     ///
     /// # Errors
     /// [`Foreign`] for a number that is not positive.

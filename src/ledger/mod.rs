@@ -1,8 +1,9 @@
-//! The ledger of issued tokens: what is written before a token exists, and what is enough to answer it again.
+//! The ledger of issued tokens: what is written before a token exists, and what is enough to answer
+//! it again.
 //!
-//! A row holds the finished clear block, never the digits: whoever steals the database can vend nothing, and a lost
-//! answer is encrypted again through the HSM, digit for digit. A key-change set holds parts of a new key even in the
-//! clear, so its row keeps only what the set is derived from.
+//! A row holds the finished clear block, never the digits: whoever steals the database can vend
+//! nothing, and a lost answer is encrypted again through the HSM, digit for digit. A key-change set
+//! holds parts of a new key even in the clear, so its row keeps only what the set is derived from.
 
 mod batch;
 mod counted;
@@ -67,7 +68,8 @@ impl fmt::Display for Sequence {
     }
 }
 
-/// When a request id was made, in milliseconds since 1970: a UUIDv7 tells it (RFC 9562 §5.7), others do not.
+/// When a request id was made, in milliseconds since 1970: a UUIDv7 tells it (RFC 9562 §5.7),
+/// others do not.
 pub fn request_made_ms(request_id: Uuid) -> Option<i64> {
     let [a, b, c, d, e, f, ..] = request_id.into_bytes();
     (request_id.get_version_num() == 7).then(|| i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
@@ -88,8 +90,8 @@ pub struct NewToken {
     pub now_ms: i64,
     /// What it is.
     pub content: Content,
-    /// A request from before this instant is refused: what it issued may be forgotten. A row tells its own time, an id that is
-    /// not on record tells it if it is a UUIDv7.
+    /// A request from before this instant is refused: what it issued may be forgotten. A row tells
+    /// its own time, an id that is not on record tells it if it is a UUIDv7.
     pub requests_from_ms: i64,
     /// After this instant nobody waits any more: no row is written.
     pub deadline: Option<Instant>,
@@ -98,7 +100,8 @@ pub struct NewToken {
 /// What is to be recorded.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// A credit or management token: the store picks the next TID of the meter and finishes the block with it.
+    /// A credit or management token: the store picks the next TID of the meter and finishes the
+    /// block with it.
     Sequenced {
         /// The configuration whose key encrypts it.
         configuration: ConfigurationId,
@@ -257,7 +260,8 @@ pub enum Refused {
     /// The request is older than what the ledger answers for.
     #[error("the request id is too old")]
     RequestIdTooOld,
-    /// The credential is not one of this client, or it or the client was disabled since the call was authenticated.
+    /// The credential is not one of this client, or it or the client was disabled since the call
+    /// was authenticated.
     #[error("the credential does not count any more")]
     CredentialNotEnabled,
     /// There is no such configuration.

@@ -21,7 +21,8 @@ pub struct TokenFilter {
     pub until_ms: Option<i64>,
 }
 
-/// A page of rows. It may hold fewer rows than asked for, and none, and still have a next one: a page looks at so many rows only.
+/// A page of rows. It may hold fewer rows than asked for, and none, and still have a next one: a
+/// page looks at so many rows only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPage {
     /// In the order of the ledger.

@@ -1,4 +1,5 @@
-//! What an administrator decides about last TIDs: those of another system, lower ones, floors after a restore.
+//! What an administrator decides about last TIDs: those of another system, lower ones, floors after
+//! a restore.
 
 use std::collections::BTreeMap;
 

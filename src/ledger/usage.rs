@@ -26,7 +26,8 @@ pub fn day_of(now_ms: i64) -> i64 {
 /// What one client was given on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Day {
-    /// By the name of the kind. One that this version does not know counts among the tokens all the same.
+    /// By the name of the kind. One that this version does not know counts among the tokens all the
+    /// same.
     kinds: BTreeMap<Cow<'static, str>, (Sum, Changed)>,
     /// Tokens on a usual day, if there were enough days.
     usual: Option<u64>,
@@ -81,7 +82,8 @@ impl Day {
         Ok(())
     }
 
-    /// Adds a token, and answers the alarms that it raises. `pace` is the multiple of the usual day that is one.
+    /// Adds a token, and answers the alarms that it raises. `pace` is the multiple of the usual day
+    /// that is one.
     pub(super) fn add(&mut self, limits: &Limits, charge: Charge, pace: u32) -> Vec<Alarm> {
         let name = charge.name();
         let before = (self.tokens(), self.amount(name));

@@ -1,4 +1,5 @@
-//! How often a stranger's token may be looked into: who may try without end could find a credit among random digits.
+//! How often a stranger's token may be looked into: who may try without end could find a credit
+//! among random digits.
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ pub const FAILURES_PER_METER_AND_HOUR: u32 = 30;
 /// Failures that are allowed to one client in a day.
 pub const FAILURES_PER_CLIENT_AND_DAY: u32 = 300;
 
-/// An attempt to look into a token that this server did not issue. It counts as a failure from before the look, so that a
-/// crash does not give attempts away; one that succeeds is taken back.
+/// An attempt to look into a token that this server did not issue. It counts as a failure from
+/// before the look, so that a crash does not give attempts away; one that succeeds is taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt(pub(crate) i64);
 
@@ -51,8 +52,8 @@ pub fn client_failures_from(now_ms: i64) -> i64 {
     now_ms.saturating_sub(DAY_MS)
 }
 
-/// How long to wait for the next attempt, if a limit is reached: by the times of the failures that count, each list with its
-/// newest first.
+/// How long to wait for the next attempt, if a limit is reached: by the times of the failures that
+/// count, each list with its newest first.
 pub fn wait(of_meter: &[i64], of_client: &[i64], now_ms: i64) -> Option<Duration> {
     // The failure whose end makes room: the oldest of as many as a limit allows.
     let end = |failures: &[i64], allowed: u32, lasts_ms: i64| {

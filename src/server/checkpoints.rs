@@ -170,7 +170,7 @@ impl Checkpoints {
             tracing::error!(
                 rows,
                 taken_out_or_put_back = report.rows_missing,
-                "rows that decide were changed by another hand"
+                "rows that decide were changed by somebody else"
             );
             let act = NewAct {
                 kind: "rows.forged",

@@ -1,7 +1,8 @@
 //! Who may issue under what, as the committer remembers it for a moment.
 //!
-//! Every token asks whether its credential, its client and its configuration are enabled. Their rows are loaded and their seals
-//! checked once in the time that the engine allows, and again after any change that this process makes.
+//! Every token asks whether its credential, its client and its configuration are enabled. Their
+//! rows are loaded and their seals checked once in the time that the engine allows, and again after
+//! any change that this process makes.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,9 +1,11 @@
 //! The committer: one thread that writes, and writes whatever waits in one transaction.
 //!
-//! A commit costs one sync of the disk whether it holds one command or five hundred, so commands that come in during a sync
-//! share the next. A request that comes alone waits for nobody. Orders of tokens that wait are decided together, as one
-//! batch of the ledger ([`transactions::tokens`](super::transactions)). Every other command runs in a savepoint of its own:
-//! a refusal takes back only itself. A failure of the database as a whole, or a panic, takes back all, and everybody is told.
+//! A commit costs one sync of the disk whether it holds one command or five hundred, so commands
+//! that come in during a sync share the next. A request that comes alone waits for nobody. Orders
+//! of tokens that wait are decided together, as one batch of the ledger
+//! ([`transactions::tokens`](super::transactions)). Every other command runs in a savepoint of its
+//! own: a refusal takes back only itself. A failure of the database as a whole, or a panic, takes
+//! back all, and everybody is told.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -56,7 +58,8 @@ pub(super) struct Committer<T> {
 }
 
 impl<T: Transaction> Committer<T> {
-    /// Starts the thread with its connection. `queue` commands may wait; rows for which `batch` is enough share a transaction.
+    /// Starts the thread with its connection. `queue` commands may wait; rows for which `batch` is
+    /// enough share a transaction.
     pub(super) fn start(writing: Writing<T>, queue: usize, batch: usize) -> std::io::Result<Self> {
         let (sender, receiver) = flume::bounded(queue.max(1));
         let statistics = Arc::new(Statistics::default());
@@ -68,8 +71,9 @@ impl<T: Transaction> Committer<T> {
 
     /// Runs a command and answers when it is durable.
     ///
-    /// The place in the queue is taken when this is called, not when it is awaited first: commands submitted one after
-    /// another run in that order. A command for whose answer nobody waits any more is not run.
+    /// The place in the queue is taken when this is called, not when it is awaited first: commands
+    /// submitted one after another run in that order. A command for whose answer nobody waits any
+    /// more is not run.
     pub(super) fn submit<A, R, F>(
         &self,
         work: F,
@@ -288,7 +292,8 @@ impl<T: Transaction> Writer<T> {
         }
     }
 
-    /// Records each order in a transaction of its own, so that one which cannot be written fails alone.
+    /// Records each order in a transaction of its own, so that one which cannot be written fails
+    /// alone.
     fn record_one_by_one(&mut self, mut orders: Orders) {
         orders.found = Vec::with_capacity(orders.orders.len());
         for order in &orders.orders {
@@ -304,7 +309,8 @@ impl<T: Transaction> Writer<T> {
         orders.answer(None);
     }
 
-    /// Runs what waits in one transaction and commits it. `done` gets every command that shares its fate.
+    /// Runs what waits in one transaction and commits it. `done` gets every command that shares its
+    /// fate.
     fn transact(&mut self, first: Command<T>, done: &mut Vec<Command<T>>) -> Result<(), Failure> {
         let mut next = Some(first);
         let mut weight = 0;
@@ -385,7 +391,8 @@ impl<T: Transaction> Writer<T> {
         self.writing.view.release_savepoint()
     }
 
-    /// Runs it. Nobody knows what one that panicked has left, so its whole transaction is taken back; the thread goes on.
+    /// Runs it. Nobody knows what one that panicked has left, so its whole transaction is taken
+    /// back; the thread goes on.
     fn guarded<R>(
         &mut self,
         work: impl FnOnce(&mut Writing<T>) -> Result<R, StoreError>,

@@ -1,6 +1,7 @@
 //! The contract: what a caller may ask of a store, and what an answer means.
 //!
-//! Every method may fail with [`StoreError::Busy`] at once when too much waits already: nothing was done then.
+//! Every method may fail with [`StoreError::Busy`] at once when too much waits already: nothing was
+//! done then.
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -58,8 +59,8 @@ impl<S> Store for S where
 /// Whether the store writes.
 #[async_trait]
 pub trait HealthStore: Send + Sync {
-    /// Writes a sign of life durably: the next start measures the clock by it, and health learns what a token would meet (a
-    /// full disk, a lost volume).
+    /// Writes a sign of life durably: the next start measures the clock by it, and health learns
+    /// what a token would meet (a full disk, a lost volume).
     ///
     /// # Errors
     /// [`StoreError`].
@@ -73,14 +74,15 @@ pub trait HealthStore: Send + Sync {
 pub trait ConfigurationStore: Send + Sync {
     /// Notes an upload before its key enters the HSM.
     ///
-    /// Uploads with equal fingerprints are the same configuration: see [`Begun`]. The caller must not run two imports
-    /// of one fingerprint at a time.
+    /// Uploads with equal fingerprints are the same configuration: see [`Begun`]. The caller must
+    /// not run two imports of one fingerprint at a time.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn begin_import(&self, new: NewConfiguration) -> Result<Begun, StoreError>;
 
-    /// Completes an import: what the HSM answered, and the state in which the configuration begins its life.
+    /// Completes an import: what the HSM answered, and the state in which the configuration begins
+    /// its life.
     ///
     /// Refused unless it is IMPORTING, and refused to enable what is not servable.
     ///
@@ -94,7 +96,8 @@ pub trait ConfigurationStore: Send + Sync {
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 
-    /// Forgets an import that the HSM refused. Only an IMPORTING row is deleted; says whether there was one.
+    /// Forgets an import that the HSM refused. Only an IMPORTING row is deleted; says whether there
+    /// was one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -121,7 +124,8 @@ pub trait ConfigurationStore: Send + Sync {
     /// [`StoreError`].
     async fn list_configurations(&self, page: PageRequest) -> Result<Page<Configuration>, StoreError>;
 
-    /// Enables or disables a configuration; asking for what already is changes nothing and succeeds.
+    /// Enables or disables a configuration; asking for what already is changes nothing and
+    /// succeeds.
     ///
     /// # Errors
     /// [`ConfigurationError`].
@@ -133,7 +137,8 @@ pub trait ConfigurationStore: Send + Sync {
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 
-    /// Schedules the destruction of a disabled configuration; one that is scheduled already keeps its time.
+    /// Schedules the destruction of a disabled configuration; one that is scheduled already keeps
+    /// its time.
     ///
     /// # Errors
     /// [`ConfigurationError`].
@@ -145,8 +150,8 @@ pub trait ConfigurationStore: Send + Sync {
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 
-    /// Takes a scheduled destruction back: the configuration is disabled then. One that is not scheduled stays as it is.
-    /// Refused once destruction has begun.
+    /// Takes a scheduled destruction back: the configuration is disabled then. One that is not
+    /// scheduled stays as it is. Refused once destruction has begun.
     ///
     /// # Errors
     /// [`ConfigurationError`].
@@ -157,13 +162,15 @@ pub trait ConfigurationStore: Send + Sync {
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 
-    /// The configurations whose keys are to be destroyed now, and those whose destruction was begun and did not end.
+    /// The configurations whose keys are to be destroyed now, and those whose destruction was begun
+    /// and did not end.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn due_destructions(&self, now_ms: i64) -> Result<Vec<ConfigurationId>, StoreError>;
 
-    /// Says that keys are about to be destroyed: from here on there is no way back. Refused before its time.
+    /// Says that keys are about to be destroyed: from here on there is no way back. Refused before
+    /// its time.
     ///
     /// # Errors
     /// [`ConfigurationError`].
@@ -187,7 +194,8 @@ pub trait ConfigurationStore: Send + Sync {
 /// The keys that sign uploads.
 #[async_trait]
 pub trait PublicKeyStore: Send + Sync {
-    /// Registers a key that signs uploads. The same key (by fingerprint) again answers the row that is there.
+    /// Registers a key that signs uploads. The same key (by fingerprint) again answers the row that
+    /// is there.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -256,7 +264,8 @@ pub trait ClientStore: Send + Sync {
     /// [`StoreError`].
     async fn list_clients(&self, page: PageRequest) -> Result<Page<Client>, StoreError>;
 
-    /// Gives a client one more credential. The very same one again is found; another one under its key id is refused.
+    /// Gives a client one more credential. The very same one again is found; another one under its
+    /// key id is refused.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -332,20 +341,25 @@ pub trait KeyChangeStore: Send + Sync {
 /// The ledger of issued tokens, and the last TIDs of meters.
 #[async_trait]
 pub trait LedgerStore: Send + Sync {
-    /// Records a token before it exists, or finds the record of its first request. The same as [`LedgerStore::record_tokens`] with one.
+    /// Records a token before it exists, or finds the record of its first request. The same as
+    /// [`LedgerStore::record_tokens`] with one.
     ///
     /// # Errors
     /// [`LedgerError`].
     async fn record_token(&self, new: NewToken) -> Result<Recorded, LedgerError>;
 
-    /// Records tokens before they exist, or finds the records of their first requests: in this order, with one commit for all. The
-    /// answers are in the same order; what concerns one token alone is told of it alone.
+    /// Records tokens before they exist, or finds the records of their first requests: in this
+    /// order, with one commit for all. The answers are in the same order; what concerns one token
+    /// alone is told of it alone.
     ///
-    /// The order of the rules, for each token: its deadline has not passed; its credential is one of its client, and both count now;
-    /// (client, request id) as replay or reuse; the age of the request id; the limits of the client; the state of the configurations and
-    /// whether the key change between them is allowed; the next TID of the meter. A refusal leaves no trace in the ledger.
+    /// The order of the rules, for each token: its deadline has not passed; its credential is one
+    /// of its client, and both count now; (client, request id) as replay or reuse; the age of the
+    /// request id; the limits of the client; the state of the configurations and whether the key
+    /// change between them is allowed; the next TID of the meter. A refusal leaves no trace in the
+    /// ledger.
     ///
-    /// Numbers of rows grow in the order of commits. The TIDs of a meter under a base date rise with them.
+    /// Numbers of rows grow in the order of commits. The TIDs of a meter under a base date rise
+    /// with them.
     async fn record_tokens(&self, new: Vec<NewToken>) -> Vec<Result<Recorded, LedgerError>>;
 
     /// The ledger row of this number.
@@ -396,8 +410,9 @@ pub trait LedgerStore: Send + Sync {
         size: u32,
     ) -> Result<TokenPage, StoreError>;
 
-    /// Compares the sums of a day, against which limits are counted, with what its rows say: those that were counted, and those
-    /// that came since. A sum that is too low is raised, on record. Answers every sum that was not what the rows say.
+    /// Compares the sums of a day, against which limits are counted, with what its rows say: those
+    /// that were counted, and those that came since. A sum that is too low is raised, on record.
+    /// Answers every sum that was not what the rows say.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -409,7 +424,8 @@ pub trait LedgerStore: Send + Sync {
     /// [`StoreError`].
     async fn last_tid(&self, meter: MeterPan, base_date: BaseDate) -> Result<Option<Tid>, StoreError>;
 
-    /// Raises the last TIDs of meters to at least these, on record, and answers how many rose. None is lowered.
+    /// Raises the last TIDs of meters to at least these, on record, and answers how many rose. None
+    /// is lowered.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -421,14 +437,15 @@ pub trait LedgerStore: Send + Sync {
     /// [`LowerError`].
     async fn may_lower_last_tid(&self, to: Seed) -> Result<Tid, LowerError>;
 
-    /// Lowers the last TID of a meter, on record, and answers what it was: never below a TID that a row of the ledger has, so
-    /// that no TID is given twice. What is so already stays so.
+    /// Lowers the last TID of a meter, on record, and answers what it was: never below a TID that a
+    /// row of the ledger has, so that no TID is given twice. What is so already stays so.
     ///
     /// # Errors
     /// [`LowerError`].
     async fn lower_last_tid(&self, to: Seed, actor: Actor, now_ms: i64) -> Result<Tid, LowerError>;
 
-    /// Takes a database that lost commits as it is, on record: raises the floors of TIDs and of request ids.
+    /// Takes a database that lost commits as it is, on record: raises the floors of TIDs and of
+    /// request ids.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -438,7 +455,8 @@ pub trait LedgerStore: Send + Sync {
 /// How often foreign tokens were looked into.
 #[async_trait]
 pub trait VerificationStore: Send + Sync {
-    /// Counts a look into a foreign token as failed, durably and before it happens, within the limits.
+    /// Counts a look into a foreign token as failed, durably and before it happens, within the
+    /// limits.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -460,13 +478,15 @@ pub trait AuditStore: Send + Sync {
     /// [`StoreError`].
     async fn record_act(&self, act: NewAct) -> Result<(), StoreError>;
 
-    /// Writes an act that is nothing but its record, unless one of its kind with the same details is there.
+    /// Writes an act that is nothing but its record, unless one of its kind with the same details
+    /// is there.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn record_act_once(&self, act: NewAct) -> Result<(), StoreError>;
 
-    /// Records of the chain after a position, at most so many; with the openings of their commitments if asked for.
+    /// Records of the chain after a position, at most so many; with the openings of their
+    /// commitments if asked for.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -503,10 +523,12 @@ pub trait AuditStore: Send + Sync {
     async fn past(&self) -> Result<Past, StoreError>;
 }
 
-/// Acts that wait for more than one person. Who may vote, and how many persons it takes, is not decided here.
+/// Acts that wait for more than one person. Who may vote, and how many persons it takes, is not
+/// decided here.
 #[async_trait]
 pub trait ApprovalStore: Send + Sync {
-    /// Lets an act wait for more persons, on record. The same act of the same client, waiting already, is found instead.
+    /// Lets an act wait for more persons, on record. The same act of the same client, waiting
+    /// already, is found instead.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -530,14 +552,16 @@ pub trait ApprovalStore: Send + Sync {
     /// [`StoreError`].
     async fn granted_approvals(&self) -> Result<Vec<Approval>, StoreError>;
 
-    /// Notes a vote on a pending approval, on record; one against it ends it, also of a client that was for it. Answers the approval
-    /// as it is then, whatever its state. `None`: there is none of this id.
+    /// Notes a vote on a pending approval, on record; one against it ends it, also of a client that
+    /// was for it. Answers the approval as it is then, whatever its state. `None`: there is none of
+    /// this id.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn vote(&self, id: ApprovalId, vote: Vote) -> Result<Option<Approval>, StoreError>;
 
-    /// Brings an approval from one state to another, on record. `None`: it does not stand there, so somebody else was first.
+    /// Brings an approval from one state to another, on record. `None`: it does not stand there, so
+    /// somebody else was first.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,5 @@
-//! The store over an engine: the contract kept by the committer and the readers, whatever the engine.
+//! The store over an engine: the contract kept by the committer and the readers, whatever the
+//! engine.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -70,7 +71,8 @@ pub(crate) struct Work {
     pub(crate) seal_rows: bool,
 }
 
-/// The store. Dropping it commits what waits and lets go of the database; that blocks for the time of a commit.
+/// The store. Dropping it commits what waits and lets go of the database; that blocks for the time
+/// of a commit.
 #[derive(Debug)]
 pub(crate) struct Database<E: Engine> {
     // In the order in which they must end: the connection that writes is the last to close.
@@ -80,10 +82,12 @@ pub(crate) struct Database<E: Engine> {
 }
 
 impl<E: Engine> Database<E> {
-    /// Starts the threads of a store, and answers how many rows it has sealed. A new database gets its chain and its seal index.
+    /// Starts the threads of a store, and answers how many rows it has sealed. A new database gets
+    /// its chain and its seal index.
     ///
     /// # Errors
-    /// [`OpenError::Unsealed`] for rows that decide without a seal index, unless they are to be sealed.
+    /// [`OpenError::Unsealed`] for rows that decide without a seal index, unless they are to be
+    /// sealed.
     pub(crate) fn start(
         parts: Parts<E>,
         sealer: Arc<dyn Sealer>,

@@ -11,11 +11,13 @@ use crate::ledger::{LowerRefused, Refused};
 pub enum Outcome {
     /// It did not happen and never will.
     NotDone,
-    /// The failure came while committing: a restart may find it done. Repeating the same request id is safe.
+    /// The failure came while committing: a restart may find it done. Repeating the same request id
+    /// is safe.
     Unknown,
 }
 
-/// A failure of the store itself. What the *content* of a request deserves is a refusal of its own type.
+/// A failure of the store itself. What the *content* of a request deserves is a refusal of its own
+/// type.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
     /// The queue to the database is full: more comes in than the disk takes. Try again shortly.
@@ -58,14 +60,16 @@ pub enum StoreError {
         /// What became of the act.
         outcome: Outcome,
     },
-    /// Another process has opened the database since, or its file was moved or replaced. Nothing is written any more.
+    /// Another process has opened the database since, or its file was moved or replaced. Nothing is
+    /// written any more.
     #[error("the database is not this server's any more: {reason}")]
     TakenOver {
         /// For the log: what happened and what to do.
         reason: String,
     },
-    /// A row that decides does not bear the seal of this server: another hand has changed it, taken it out or put it back.
-    #[error("a row that decides was changed by another hand: {row}")]
+    /// A row that decides does not bear the seal of this server: somebody else has changed it, taken
+    /// it out or put it back.
+    #[error("a row that decides was changed by somebody else: {row}")]
     Forged {
         /// For the log: which table and number.
         row: String,
@@ -114,7 +118,8 @@ impl StoreError {
         )
     }
 
-    /// Whether a failure concerns the database as a whole: nothing in the same transaction can be trusted to be kept.
+    /// Whether a failure concerns the database as a whole: nothing in the same transaction can be
+    /// trusted to be kept.
     pub(crate) fn spoils_transaction(&self) -> bool {
         match self {
             StoreError::Full { .. }
@@ -131,7 +136,8 @@ impl StoreError {
         }
     }
 
-    /// The same failure as one of the whole transaction: something was written before it that must not stay.
+    /// The same failure as one of the whole transaction: something was written before it that must
+    /// not stay.
     pub(crate) fn spoiling(self) -> Self {
         if self.spoils_transaction() {
             return self;

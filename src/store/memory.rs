@@ -1,4 +1,5 @@
-//! The engine in memory, for tests of the layers above: a database that is a few maps, and that a transaction copies.
+//! The engine in memory, for tests of the layers above: a database that is a few maps, and that a
+//! transaction copies.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};

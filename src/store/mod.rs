@@ -1,18 +1,21 @@
-//! What must survive: configurations, public keys, clients and their credentials, and the ledger of issued tokens.
+//! What must survive: configurations, public keys, clients and their credentials, and the ledger of
+//! issued tokens.
 //!
-//! The contract is a trait for each aggregate, all of them together [`Store`], free of any database. An engine (`sqlite`) keeps rows
-//! and decides nothing: what follows from them is decided in `access`, `configuration` and `ledger`, and put together in
-//! `transactions`, for every engine the same. A call goes:
+//! The contract is a trait for each aggregate, all of them together [`Store`], free of any
+//! database. An engine (`sqlite`) keeps rows and decides nothing: what follows from them is decided
+//! in `access`, `configuration` and `ledger`, and put together in `transactions`, for every engine
+//! the same. A call goes:
 //!
-//! `database` (the contract) -> `committer` (one thread, group commit) -> `transactions` (load, decide, write) -> the
-//! engine. A query goes to the `readers` instead.
+//! `database` (the contract) -> `committer` (one thread, group commit) -> `transactions` (load,
+//! decide, write) -> the engine. A query goes to the `readers` instead.
 //!
 //! Rules that hold for every engine:
 //!
 //! * An answer is given only when what it says is durable: a power cut after it loses nothing.
-//! * A [`StoreError`] says whether the act may have happened nevertheless ([`StoreError::outcome`]).
-//! * No secret is stored: of a credential its hash, of a vending key at most the ciphertext under a key of the HSM, of
-//!   a token its clear block.
+//! * A [`StoreError`] says whether the act may have happened nevertheless
+//!   ([`StoreError::outcome`]).
+//! * No secret is stored: of a credential its hash, of a vending key at most the ciphertext under a
+//!   key of the HSM, of a token its clear block.
 //! * Times are milliseconds since 1970 in UTC and are passed in by the caller, who owns the clock.
 
 mod authority;

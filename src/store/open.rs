@@ -81,8 +81,9 @@ pub fn open(settings: &DatabaseSettings, sealer: Arc<dyn Sealer>) -> Result<Arc<
     Ok(Arc::new(SqliteStore::open(&settings.sqlite(), sealer)?))
 }
 
-/// The same for a database whose rows that decide bear no seals, or not those of this HSM: seals them as they are, on record,
-/// and answers how many. An administrator must know that they are what they should be.
+/// The same for a database whose rows that decide bear no seals, or not those of this HSM: seals
+/// them as they are, on record, and answers how many. An administrator must know that they are what
+/// they should be.
 ///
 /// # Errors
 /// As for [`open`].
@@ -94,7 +95,8 @@ pub fn open_and_seal(
     Ok((Arc::new(store), sealed))
 }
 
-/// All configurations of a database, beside the server that may have it open. Reads alone. Blocking.
+/// All configurations of a database, beside the server that may have it open. Reads alone.
+/// Blocking.
 ///
 /// # Errors
 /// [`OpenError`]; a row that does not bear its seal.
@@ -106,7 +108,8 @@ pub fn all_configurations(
     sqlite::all_configurations(path, sealer)
 }
 
-/// Copies a database as it is at one moment, beside whoever has it open, into a file that must not exist. Blocking.
+/// Copies a database as it is at one moment, beside whoever has it open, into a file that must not
+/// exist. Blocking.
 ///
 /// # Errors
 /// What the system or the engine says; half a copy is left then.
@@ -128,11 +131,12 @@ impl Resealing {
         sqlite::Locked::acquire(settings.sqlite()).map(Self)
     }
 
-    /// Seals every row that decides by the new key, in one transaction together with the act. Does nothing where all bear seals
-    /// by the new key already. Blocking.
+    /// Seals every row that decides by the new key, in one transaction together with the act. Does
+    /// nothing where all bear seals by the new key already. Blocking.
     ///
     /// # Errors
-    /// [`OpenError::Forged`] unless every row bears a seal by the old key: somebody else's rows are not made good.
+    /// [`OpenError::Forged`] unless every row bears a seal by the old key: somebody else's rows are
+    /// not made good.
     pub fn reseal(self, old: Arc<dyn Sealer>, new: Arc<dyn Sealer>, act: &NewAct) -> Result<(), OpenError> {
         let parts = self.0.open()?;
         reseal::reseal(parts.transaction, old, new, act)
@@ -231,7 +235,8 @@ pub enum OpenError {
     /// The system gives no random bytes for a new chain.
     #[error("the system gives no randomness: {0}")]
     Randomness(getrandom::Error),
-    /// It has rows that decide and no seals: a database of a version without them, or somebody took them out.
+    /// It has rows that decide and no seals: a database of a version without them, or somebody took
+    /// them out.
     #[error(
         "the rows that decide bear no seals: if this database was made by a version without seals, run `vendkey setup --seal-rows`"
     )]

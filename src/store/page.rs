@@ -1,5 +1,5 @@
-//! Lists in pages, by key and not by offset: a page costs the same wherever it lies, and rows that appear meanwhile
-//! neither repeat nor hide others.
+//! Lists in pages, by key and not by offset: a page costs the same wherever it lies, and rows that
+//! appear meanwhile neither repeat nor hide others.
 
 use std::fmt;
 use std::str::FromStr;
@@ -82,8 +82,11 @@ pub struct PageRequest {
 }
 
 impl PageRequest {
-    /// Parses the two fields of a list request: a size (0: the default; above the largest: the largest) and the token
-    /// of the page before (empty: the first page).
+    /// Parses the two fields of a list request: a size (0: the default; above the largest: the
+    /// largest) and the token of the page before (empty: the first page).
+    ///
+    /// # Errors
+    /// [`PageError`].
     pub fn new(listing: Listing, size: i32, token: &str) -> Result<Self, PageError> {
         let size = match u32::try_from(size).map_err(|_| PageError::NegativeSize)? {
             0 => PAGE_SIZE_DEFAULT,
@@ -126,7 +129,8 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Makes a page from rows with their numbers, of which one more than the page holds was asked for.
+    /// Makes a page from rows with their numbers, of which one more than the page holds was asked
+    /// for.
     pub(crate) fn from_rows(listing: Listing, request: PageRequest, mut rows: Vec<(i64, T)>) -> Self {
         let size = request.size as usize;
         let more = rows.len() > size;

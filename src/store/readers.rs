@@ -1,4 +1,5 @@
-//! The readers: a few threads with read-only connections for queries, beside the committer and never in its way.
+//! The readers: a few threads with read-only connections for queries, beside the committer and
+//! never in its way.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;

@@ -9,8 +9,8 @@ use super::writing::Writing;
 use super::{OpenError, SealReport, Sealer};
 use crate::audit::NewAct;
 
-/// Seals every row that decides by the new key, in one transaction together with the act. Does nothing where all bear seals by
-/// the new key already.
+/// Seals every row that decides by the new key, in one transaction together with the act. Does
+/// nothing where all bear seals by the new key already.
 ///
 /// # Errors
 /// [`OpenError::Forged`] unless every row bears a seal by the old key.

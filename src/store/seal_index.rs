@@ -1,5 +1,5 @@
-//! The seal index: one row under seal over all other seals and the position of the chain. It tells a row that was taken out, or put
-//! back as it had been, while nobody looked.
+//! The seal index: one row under seal over all other seals and the position of the chain. It tells
+//! a row that was taken out, or put back as it had been, while nobody looked.
 
 use sha2::{Digest as _, Sha256};
 
@@ -17,8 +17,8 @@ const DECIDING_ACTS: [&str; 6] =
 pub(super) struct SealIndex {
     /// Up to which of the writes of others it was checked.
     checked: Option<i64>,
-    /// Whether it was broken then. A broken one is not written any more: the next change must not make good what
-    /// somebody else did.
+    /// Whether it was broken then. A broken one is not written any more: the next change must not
+    /// make good what somebody else did.
     broken: bool,
 }
 
@@ -71,7 +71,8 @@ impl<V: View> Reading<V> {
 }
 
 impl<T: Transaction> Writing<T> {
-    /// Checks the seal index before rows under seal are changed, if somebody else has written since the last time.
+    /// Checks the seal index before rows under seal are changed, if somebody else has written since
+    /// the last time.
     pub(super) fn check_seal_index(&mut self) {
         if self.changed_rows() {
             return;
@@ -102,8 +103,9 @@ impl<T: Transaction> Writing<T> {
         }
     }
 
-    /// Seals every row as it is and begins the seal index, where there is none: for new databases, and for those of versions
-    /// without seals on an administrator's word. Answers how many rows had no seal or another.
+    /// Seals every row as it is and begins the seal index, where there is none: for new databases,
+    /// and for those of versions without seals on an administrator's word. Answers how many rows
+    /// had no seal or another.
     pub(crate) fn seal_all(&mut self) -> Result<u64, StoreError> {
         let mut sealed = 0;
         for table in Table::INDEXED {

@@ -1,8 +1,9 @@
 //! Seals of the rows that decide: whoever writes to the database cannot grant themselves anything.
 //!
-//! A seal is an HMAC by the row-seal key in the HSM over the whole row. Bytes of a seal: `vendkey row seal v1`, a zero byte, the
-//! table, and for each column but `seal` in the order of their names: name, a letter for the type, value. Texts and values have
-//! their length in 4 bytes (big endian) before them. Columns that are NULL are left out, so that a new column of a later version
+//! A seal is an HMAC by the row-seal key in the HSM over the whole row. Bytes of a seal: `vendkey
+//! row seal v1`, a zero byte, the table, and for each column but `seal` in the order of their
+//! names: name, a letter for the type, value. Texts and values have their length in 4 bytes (big
+//! endian) before them. Columns that are NULL are left out, so that a new column of a later version
 //! changes no seal.
 
 use std::collections::HashMap;
@@ -18,7 +19,8 @@ use super::StoreError;
 use super::engine::{Row, Table, Value};
 use crate::hsm::{Hsm, RowSealKey as _, SealKeyId};
 
-/// Makes the seals of rows: an HMAC by a key that no database holds. Blocks; called on the store's own threads.
+/// Makes the seals of rows: an HMAC by a key that no database holds. Blocks; called on the store's
+/// own threads.
 pub trait Sealer: fmt::Debug + Send + Sync {
     /// The seal of a message: the same for the same message, and for nobody else to make.
     ///
@@ -48,8 +50,9 @@ impl Sealer for Hsm {
 /// What a look at all rows that decide found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SealReport {
-    /// Rows that do not bear their seal, by table and number: they are refused wherever they are loaded. And rows of the ledger
-    /// that this program has not written, as far as they were met: they are left out.
+    /// Rows that do not bear their seal, by table and number: they are refused wherever they are
+    /// loaded. And rows of the ledger that this program has not written, as far as they were met:
+    /// they are left out.
     pub forged: Vec<String>,
     /// Whether rows were taken out, or put back as they once were, by somebody else.
     pub rows_missing: bool,
@@ -62,7 +65,8 @@ impl SealReport {
     }
 }
 
-/// Makes and checks seals. Rows that were checked once are known by their bytes, so that the HSM is asked only for changed ones.
+/// Makes and checks seals. Rows that were checked once are known by their bytes, so that the HSM is
+/// asked only for changed ones.
 #[derive(Debug)]
 pub(crate) struct Seals {
     sealer: Arc<dyn Sealer>,
@@ -102,8 +106,8 @@ impl Seals {
         self.sealer.key_id()
     }
 
-    /// The name of a row that does not bear its seal, with the key that is said to have made it, where
-    /// that is another one: as in a backup from before the key was rotated.
+    /// The name of a row that does not bear its seal, with the key that is said to have made it,
+    /// where that is another one: as in a backup from before the key was rotated.
     fn name(&self, row: &Row) -> String {
         let name = format!("{} {}", row.table.name(), row.number);
         match row.bytes_or_null("seal_key") {
@@ -127,7 +131,8 @@ impl Seals {
     }
 }
 
-/// A row that bears its seal. Only such a row can be changed: sealing a forged one would make it good.
+/// A row that bears its seal. Only such a row can be changed: sealing a forged one would make it
+/// good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CheckedRow(Row);
 

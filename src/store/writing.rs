@@ -1,4 +1,5 @@
-//! The connection of the committer, with what a transaction knows: the chain, and whether rows under seal have changed.
+//! The connection of the committer, with what a transaction knows: the chain, and whether rows
+//! under seal have changed.
 
 use std::ops::{Deref, DerefMut};
 
@@ -153,7 +154,8 @@ impl<T: Transaction> Writing<T> {
         if self.view.has_act(new.kind, &new.details_text())? { Ok(()) } else { self.append_act(new) }
     }
 
-    /// Goes on with numbers behind any that a restored database may have forgotten, so that none is given twice.
+    /// Goes on with numbers behind any that a restored database may have forgotten, so that none is
+    /// given twice.
     pub(super) fn skip_positions(&mut self, up_to: u64) -> Result<(), StoreError> {
         let mut end = self.chain()?.end;
         end.head.position = end.head.position.max(up_to).saturating_add(FORGOTTEN);

@@ -36,7 +36,7 @@ pub enum Stop {
     },
     /// Rows that decide were taken out of the database, or put back as they once were.
     #[error(
-        "rows that decide were changed by another hand in the database; restore it, or seal the rows as they are \
+        "rows that decide were changed by somebody else in the database; restore it, or seal the rows as they are \
          (vendkey setup --seal-rows)"
     )]
     RowsChanged,

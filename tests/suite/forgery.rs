@@ -1,4 +1,4 @@
-//! Another hand writes to the database while the server runs: nothing that it wrote is believed.
+//! Somebody else writes to the database while the server runs: nothing that it wrote is believed.
 
 use std::time::{Duration, Instant};
 
@@ -77,7 +77,7 @@ async fn a_raised_permission_and_a_lifted_limit_are_refused() {
         assert!(Instant::now() < give_up, "nothing is on record");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    assert!(home.log().contains("changed by another hand"));
+    assert!(home.log().contains("changed by somebody else"));
 }
 
 #[tokio::test]

@@ -265,10 +265,10 @@ async fn a_new_row_seal_key_seals_every_row_and_knows_every_upload() {
     assert!(again.existing, "the fingerprint is the same");
     assert_eq!(again.configuration.unwrap().name, configuration.name);
     api.issue(ten_kwh(&configuration)).await.unwrap();
-    assert!(!home.log().contains("changed by another hand"), "{}", home.log());
+    assert!(!home.log().contains("changed by somebody else"), "{}", home.log());
     assert!(server.stop().success());
 
-    // Another hand's rows are not made good.
+    // Somebody else's rows are not made good.
     let database = Connection::open(home.path("vendkey.db")).unwrap();
     database.execute("UPDATE clients SET display_name = 'mine'", ()).unwrap();
     drop(database);

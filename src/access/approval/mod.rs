@@ -1,7 +1,8 @@
 //! Four eyes: the rules by which an act waits for more than one person.
 //!
-//! Persons are clients, not credentials. Whoever asks for an act is the first of them. An approval is of one exact content: its hash is taken
-//! again from what is stored whenever somebody votes and when the act is done.
+//! Persons are clients, not credentials. Whoever asks for an act is the first of them. An approval
+//! is of one exact content: its hash is taken again from what is stored whenever somebody votes and
+//! when the act is done.
 
 mod steps;
 mod types;
@@ -39,8 +40,9 @@ pub enum ApprovalRefused {
     Own,
 }
 
-/// The hash that binds an approval to its content: SHA-256 over `vendkey approval v1`, a zero byte, the salt (16 bytes), the requester
-/// (16), then method, summary and request, each with its length in 8 bytes, big endian, before it.
+/// The hash that binds an approval to its content: SHA-256 over `vendkey approval v1`, a zero byte,
+/// the salt (16 bytes), the requester (16), then method, summary and request, each with its length
+/// in 8 bytes, big endian, before it.
 pub fn content_sha256(
     salt: &[u8; 16],
     requester: ClientId,
@@ -79,7 +81,8 @@ pub fn intact(approval: &Approval) -> Result<(), ApprovalRefused> {
     }
 }
 
-/// Whether this client may vote on an approval now, for or against; `seen` is the hash of the content that it looked at, if it says so.
+/// Whether this client may vote on an approval now, for or against; `seen` is the hash of the
+/// content that it looked at, if it says so.
 ///
 /// # Errors
 /// [`ApprovalRefused`].
@@ -112,8 +115,8 @@ pub fn persons(approval: &Approval) -> BTreeSet<ClientId> {
     voters.chain([approval.requester]).collect()
 }
 
-/// How many persons an act still lacks, where `needed` are needed in all. `counts` says of a person whether it is enabled and may do
-/// the act itself.
+/// How many persons an act still lacks, where `needed` are needed in all. `counts` says of a person
+/// whether it is enabled and may do the act itself.
 pub fn missing(approval: &Approval, needed: u32, counts: impl Fn(ClientId) -> bool) -> u32 {
     let counted = persons(approval).into_iter().filter(|person| counts(*person)).count();
     needed.saturating_sub(u32::try_from(counted).unwrap_or(u32::MAX))

@@ -1,4 +1,5 @@
-//! What becomes of an approval: decided over what was loaded, on record with the hash of the content and never the content.
+//! What becomes of an approval: decided over what was loaded, on record with the hash of the
+//! content and never the content.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +56,8 @@ pub fn request(new: &NewApproval, pending: &[Approval]) -> Requested {
     Requested::New(Change { row, act })
 }
 
-/// Notes a vote; one against ends the approval, also of a client that was for it. `None`: nothing changes.
+/// Notes a vote; one against ends the approval, also of a client that was for it. `None`: nothing
+/// changes.
 pub fn vote(approval: &Approval, vote: &Vote) -> Option<Voted> {
     let earlier = approval.votes.iter().position(|earlier| earlier.client == vote.client);
     let before = earlier.and_then(|place| approval.votes.get(place));
@@ -81,7 +83,8 @@ pub fn vote(approval: &Approval, vote: &Vote) -> Option<Voted> {
     Some(Voted { vote, change })
 }
 
-/// Brings an approval from one state to another. `None`: it is in another state, so somebody else was first.
+/// Brings an approval from one state to another. `None`: it is in another state, so somebody else
+/// was first.
 pub fn step(approval: &Approval, step: &ApprovalStep) -> Option<Change<Approval>> {
     let ApprovalStep { from, to, outcome, actor, now_ms } = step;
     (approval.state == *from).then(|| put(approval.clone(), *to, outcome, actor.clone(), *now_ms))

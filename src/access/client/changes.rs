@@ -85,7 +85,8 @@ pub fn change_client(
 /// Gives a client one more credential; the very same one again stays as it is.
 ///
 /// # Errors
-/// [`ClientRefusal::Exists`] for another one under its key id, [`ClientRefusal::NotFound`] for a client that there is not.
+/// [`ClientRefusal::Exists`] for another one under its key id, [`ClientRefusal::NotFound`] for a
+/// client that there is not.
 pub fn create_credential(
     known: Option<&Credential>,
     client: Option<&Client>,

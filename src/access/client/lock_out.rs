@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::{Client, ClientAct, ClientRefusal, Credential};
 use crate::id::ClientId;
 
-/// All clients and credentials whose rows are genuine. A forged row gives no right back, and must not be in the way of
-/// those who act against its forger.
+/// All clients and credentials whose rows are genuine. A forged row gives no right back, and must
+/// not be in the way of those who act against its forger.
 #[derive(Clone, Debug, Default)]
 pub struct Everyone {
     /// The clients.
@@ -31,7 +31,8 @@ impl Everyone {
         u32::try_from(keepers.count()).unwrap_or(u32::MAX)
     }
 
-    /// Refuses a change that leaves fewer of them than are needed. One that takes none away is no fault of its own.
+    /// Refuses a change that leaves fewer of them than are needed. One that takes none away is no
+    /// fault of its own.
     pub(super) fn refuse_lock_out(&self, after: &Self, act: &ClientAct) -> Result<(), ClientRefusal> {
         let left = after.keepers(act.now_ms);
         let fits = left >= act.keepers || left >= self.keepers(act.now_ms);

@@ -75,8 +75,8 @@ pub enum ClientChange {
 /// What proves that a caller is the client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// SHA-256 of the secret half of a bearer credential, which is 256 random bits: nothing to guess, so no slow hash is needed.
-    /// Compare in constant time.
+    /// SHA-256 of the secret half of a bearer credential, which is 256 random bits: nothing to
+    /// guess, so no slow hash is needed. Compare in constant time.
     Secret([u8; 32]),
     /// The handshake of TLS: the key id says which certificate.
     Certificate,
@@ -164,7 +164,8 @@ pub struct ClientAct {
     pub actor: Actor,
     /// When.
     pub now_ms: i64,
-    /// How many clients must be able to give every right back ([`Rights::keeps_the_keys`]), each with a credential that counts.
+    /// How many clients must be able to give every right back ([`Rights::keeps_the_keys`]), each
+    /// with a credential that counts.
     pub keepers: u32,
 }
 

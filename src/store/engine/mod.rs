@@ -1,11 +1,13 @@
 //! What an engine must do: keep rows and give them back. It decides nothing.
 //!
-//! A [`View`] reads, a [`Transaction`] reads and writes. Rows that decide are named columns under a seal ([`Row`]), whatever they
-//! mean; the ledger goes in and out in bulk, so that a batch costs an engine that is a network away a handful of statements.
-//! What follows from the rows is decided in `ledger`, `access` and `configuration`; `transactions` loads, asks them and writes.
+//! A [`View`] reads, a [`Transaction`] reads and writes. Rows that decide are named columns under a
+//! seal ([`Row`]), whatever they mean; the ledger goes in and out in bulk, so that a batch costs an
+//! engine that is a network away a handful of statements. What follows from the rows is decided in
+//! `ledger`, `access` and `configuration`; `transactions` loads, asks them and writes.
 //!
-//! Failures are [`StoreError`]s: a value that no Vendkey writes is `Corrupt`, a statement that cannot be right is a `Defect`. Only
-//! a failing [`Transaction::commit`] may leave the outcome unknown.
+//! Failures are [`StoreError`]s: a value that no Vendkey writes is `Corrupt`, a statement that
+//! cannot be right is a `Defect`. Only a failing [`Transaction::commit`] may leave the outcome
+//! unknown.
 
 mod row;
 
@@ -79,8 +81,8 @@ pub(crate) struct RowPage {
 
 /// Reads what is committed; within a transaction, what that has written too.
 pub(crate) trait View: Send + 'static {
-    /// Makes what follows see one state of the rows under seal and of the chain, until [`View::end_snapshot`]. Within a
-    /// transaction, which sees one state anyway, both do nothing.
+    /// Makes what follows see one state of the rows under seal and of the chain, until
+    /// [`View::end_snapshot`]. Within a transaction, which sees one state anyway, both do nothing.
     fn begin_snapshot(&mut self) -> Result<(), StoreError>;
 
     /// Ends it.
@@ -92,7 +94,8 @@ pub(crate) trait View: Send + 'static {
     /// The number and the seal of every row of a table, in the order of the numbers.
     fn seals(&mut self, table: Table) -> Result<Vec<NumberedSeal>, StoreError>;
 
-    /// The end of the chain and the floors. Within a transaction nobody else changes them until its end.
+    /// The end of the chain and the floors. Within a transaction nobody else changes them until its
+    /// end.
     fn chain(&mut self) -> Result<Chain, StoreError>;
 
     /// Acts after a position, in the order of the chain, at most so many.
@@ -113,8 +116,8 @@ pub(crate) trait View: Send + 'static {
     /// The row of this number.
     fn token(&mut self, sequence: Sequence) -> Result<Option<RowFields>, StoreError>;
 
-    /// Those rows that these requests, by the number of the client, have made: each with the place of its request.
-    /// A row that cannot be read is the failure of its own request.
+    /// Those rows that these requests, by the number of the client, have made: each with the place
+    /// of its request. A row that cannot be read is the failure of its own request.
     fn tokens_of_requests(&mut self, requests: &[(i64, Uuid)]) -> Result<Vec<FoundRow>, StoreError>;
 
     /// The row of a meter's TID: there is at most one.
@@ -133,8 +136,8 @@ pub(crate) trait View: Send + 'static {
         most: usize,
     ) -> Result<Vec<RowFields>, StoreError>;
 
-    /// A page of the rows that fit a filter, after a row. It may hold fewer rows than `size`, and none, and still have a next one:
-    /// rows that cannot be read are left out.
+    /// A page of the rows that fit a filter, after a row. It may hold fewer rows than `size`, and
+    /// none, and still have a next one: rows that cannot be read are left out.
     fn list_tokens(
         &mut self,
         filter: &TokenFilter,
@@ -142,15 +145,16 @@ pub(crate) trait View: Send + 'static {
         size: u32,
     ) -> Result<RowPage, StoreError>;
 
-    /// What is known of the TIDs of meters, in the order in which they are asked for. Within a transaction nobody else gives these
-    /// meters a TID until its end.
+    /// What is known of the TIDs of meters, in the order in which they are asked for. Within a
+    /// transaction nobody else gives these meters a TID until its end.
     fn last_tids(&mut self, meters: &[(MeterPan, BaseDate)]) -> Result<Vec<LastTids>, StoreError>;
 
-    /// The sums of clients, by their numbers, on the days from the first to the last. Within a transaction nobody else changes those
-    /// of the last day until its end.
+    /// The sums of clients, by their numbers, on the days from the first to the last. Within a
+    /// transaction nobody else changes those of the last day until its end.
     fn sums(&mut self, clients: &[i64], first: i64, last: i64) -> Result<Vec<DaySum>, StoreError>;
 
-    /// The times of failed looks into foreign tokens at a meter after an instant, the newest first, at most so many.
+    /// The times of failed looks into foreign tokens at a meter after an instant, the newest first,
+    /// at most so many.
     fn failures_at_meter(
         &mut self,
         meter: MeterPan,
@@ -164,8 +168,8 @@ pub(crate) trait View: Send + 'static {
     /// The sums of all clients on a day.
     fn sums_of_day(&mut self, day: i64) -> Result<Vec<DaySum>, StoreError>;
 
-    /// The numbers of rows of the ledger that this program has not written, as far as the engine has met them. They are left out of all
-    /// that is known of meters.
+    /// The numbers of rows of the ledger that this program has not written, as far as the engine
+    /// has met them. They are left out of all that is known of meters.
     fn foreign_tokens(&mut self) -> Vec<i64>;
 
     /// The last sign of life.
@@ -181,10 +185,11 @@ pub(crate) type NumberedSeal = (i64, Option<[u8; 32]>);
 /// A row that a request has made, by the place of the request.
 pub(crate) type FoundRow = (usize, Result<RowFields, StoreError>);
 
-/// Writes, one transaction after another. Between [`Transaction::begin`] and its end nobody else writes what it has loaded.
+/// Writes, one transaction after another. Between [`Transaction::begin`] and its end nobody else
+/// writes what it has loaded.
 pub(crate) trait Transaction: View {
-    /// For how long rows that decide may be remembered without loading them again. Zero for an engine whose rows other servers
-    /// change at any time.
+    /// For how long rows that decide may be remembered without loading them again. Zero for an
+    /// engine whose rows other servers change at any time.
     const BELIEVED: std::time::Duration;
 
     /// Begins a transaction.
@@ -196,7 +201,8 @@ pub(crate) trait Transaction: View {
     /// Takes it back, also where it has ended by itself or could not be committed.
     fn roll_back(&mut self);
 
-    /// Is called after a commit, when everybody has their answer: for what the engine has to tidy up.
+    /// Is called after a commit, when everybody has their answer: for what the engine has to tidy
+    /// up.
     fn tidy_up(&mut self) {}
 
     /// Notes a state of the transaction to which [`Transaction::roll_back_to_savepoint`] goes back.
@@ -208,7 +214,8 @@ pub(crate) trait Transaction: View {
     /// Forgets the savepoint.
     fn release_savepoint(&mut self) -> Result<(), StoreError>;
 
-    /// A number that is another one when somebody other than this connection has written rows under seal.
+    /// A number that is another one when somebody other than this connection has written rows under
+    /// seal.
     fn writes_of_others(&mut self) -> Result<i64, StoreError>;
 
     /// Writes a row under seal, without its seal, and answers its number.
@@ -259,8 +266,8 @@ pub(crate) trait Transaction: View {
         at_ms: i64,
     ) -> Result<(), StoreError>;
 
-    /// Writes a failed look into a foreign token, by the number of the client, and answers its number. Failures up to an instant
-    /// are forgotten.
+    /// Writes a failed look into a foreign token, by the number of the client, and answers its
+    /// number. Failures up to an instant are forgotten.
     fn insert_failure(
         &mut self,
         client: i64,

@@ -47,8 +47,8 @@ impl Table {
         }
     }
 
-    /// The columns beside `number` and `seal`, which every table has. `version` counts the changes of a row;
-    /// `seal_key` says which key sealed it last.
+    /// The columns beside `number` and `seal`, which every table has. `version` counts the changes
+    /// of a row; `seal_key` says which key sealed it last.
     pub(crate) fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Clients => &[
@@ -318,7 +318,8 @@ impl Row {
     }
 }
 
-/// Which rows of a table are wanted: those that have all these values, in the order of their numbers.
+/// Which rows of a table are wanted: those that have all these values, in the order of their
+/// numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Select {
     /// The table.

@@ -1,4 +1,5 @@
-//! The table of one row that holds the end of the chain, those of floors, of acts and of checkpoints.
+//! The table of one row that holds the end of the chain, those of floors, of acts and of
+//! checkpoints.
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 

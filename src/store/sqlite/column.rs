@@ -1,4 +1,5 @@
-//! Columns to types that cannot hold a wrong value: a row that another hand has written is refused here, not believed.
+//! Columns to types that cannot hold a wrong value: a row that somebody else has written is refused
+//! here, not believed.
 
 use std::error::Error;
 use std::fmt;

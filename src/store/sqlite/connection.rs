@@ -11,13 +11,15 @@ use rusqlite::{Connection, OpenFlags};
 use super::OpenError;
 use super::lock::DatabaseFile;
 
-/// Only readers of other programs (a backup, a person with a shell) can be in the way, and not for long.
+/// Only readers of other programs (a backup, a person with a shell) can be in the way, and not for
+/// long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statements kept prepared per connection: more than there are.
 const STATEMENT_CACHE: usize = 64;
 
-/// Makes the database file, readable by nobody else, if there is none. SQLite gives its side files the same mode.
+/// Makes the database file, readable by nobody else, if there is none. SQLite gives its side files
+/// the same mode.
 pub(super) fn create(path: &Path) -> Result<(), OpenError> {
     let io = |error| OpenError::Io { path: path.to_owned(), error };
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
@@ -42,10 +44,11 @@ fn folder_of(path: &Path) -> PathBuf {
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
-    // Plans do not depend on what is bound. Otherwise many statements would be compiled again at every use, which costs more
-    // than what they do.
+    // Plans do not depend on what is bound. Otherwise many statements would be compiled again at
+    // every use, which costs more than what they do.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // Rows come from a file that others could have written: no functions in the schema, no trust in it.
+    // Rows come from a file that others could have written: no functions in the schema, no trust in
+    // it.
     connection.pragma_update(None, "trusted_schema", false)
 }
 
@@ -60,7 +63,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(OpenError::NoWriteAheadLog { path: path.to_owned() });
     }
-    // A commit is durable only when the log is on the disk: FULL, and not the NORMAL that WAL tempts to.
+    // A commit is durable only when the log is on the disk: FULL, and not the NORMAL that WAL
+    // tempts to.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // Deleted rows leave no bytes behind in the file.
@@ -83,14 +87,15 @@ pub(super) fn open_copier(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Copies a database as it is at one moment, beside whoever has it open, into a file that must not exist. Blocking.
+/// Copies a database as it is at one moment, beside whoever has it open, into a file that must not
+/// exist. Blocking.
 ///
 /// # Errors
 /// What the system or SQLite says; half a copy is left then.
 pub(in crate::store) fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
     let io = |error| OpenError::Io { path: to.to_owned(), error };
-    // By a name whose log is that of another name, the copy would lack what lies in the log. Dropped behind the
-    // connection, as it must be.
+    // By a name whose log is that of another name, the copy would lack what lies in the log.
+    // Dropped behind the connection, as it must be.
     let _file = DatabaseFile::look(from)?;
     // SQLite fills an empty file: so it is nobody else's to read from the start.
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(io)?;

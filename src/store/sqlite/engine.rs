@@ -1,4 +1,5 @@
-//! The contract of engines, kept by a connection to SQLite. Bulk is a loop over a prepared statement.
+//! The contract of engines, kept by a connection to SQLite. Bulk is a loop over a prepared
+//! statement.
 
 use std::time::Duration;
 
@@ -185,7 +186,8 @@ impl Transaction for Sqlite<Writer> {
         {
             tracing::error!(%error, "the store cannot roll back");
         }
-        // Before anybody hears of the failure and looks. If it fails, the next transaction will do it.
+        // Before anybody hears of the failure and looks. If it fails, the next transaction will do
+        // it.
         if let Err(error) = self.know_newest() {
             tracing::debug!(%error, "the newest rows could not be read");
         }

@@ -4,7 +4,8 @@ use rusqlite::ErrorCode;
 
 use crate::store::{OpenError, Outcome, StoreError};
 
-/// Where a failure came: only a failing COMMIT leaves it open whether the transaction is in the log.
+/// Where a failure came: only a failing COMMIT leaves it open whether the transaction is in the
+/// log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Before,

@@ -47,8 +47,8 @@ pub(super) fn after(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The highest request id of each client, as far as it is known. Request ids that are made one after another are so found to be new
-/// without asking for each.
+/// The highest request id of each client, as far as it is known. Request ids that are made one
+/// after another are so found to be new without asking for each.
 #[derive(Debug, Default)]
 pub(super) struct HighestRequests(HashMap<i64, Option<Uuid>>);
 
@@ -262,7 +262,8 @@ fn with_conditions(
 /// How many rows a page looks at where no index helps: bounds what a rare filter costs a reader.
 const LOOK: i64 = 50_000;
 
-/// Rows are ordered by commits; their times may differ from that order by what a request waits at most.
+/// Rows are ordered by commits; their times may differ from that order by what a request waits at
+/// most.
 const DISORDER_MS: i64 = 60_000;
 
 const CONDITIONS: &str = "
@@ -273,7 +274,8 @@ const CONDITIONS: &str = "
     AND (:from_ms IS NULL OR t.issued_ms >= :from_ms)
     AND (:until_ms IS NULL OR t.issued_ms < :until_ms)";
 
-/// A row before all rows of this time or later, found by halving: the order of rows is nearly that of times.
+/// A row before all rows of this time or later, found by halving: the order of rows is nearly that
+/// of times.
 fn before_time(connection: &Connection, time_ms: i64) -> Result<i64, StoreError> {
     let time_ms = time_ms.saturating_sub(DISORDER_MS);
     let mut statement = connection.prepare_cached(

@@ -1,9 +1,10 @@
 //! The write-ahead log's way into the database file, beside the committer.
 //!
-//! Commits append pages to the log, and somebody must copy them into the database, or the log grows for ever. That costs a write for
-//! each page and two syncs of the disk, for which no token should wait: a thread of its own copies while the committer goes on. A log
-//! begins anew only when a commit finds all of it copied, which under load never happens by itself. So once the thread has left
-//! little behind, the committer copies that little.
+//! Commits append pages to the log, and somebody must copy them into the database, or the log grows
+//! for ever. That costs a write for each page and two syncs of the disk, for which no token should
+//! wait: a thread of its own copies while the committer goes on. A log begins anew only when a
+//! commit finds all of it copied, which under load never happens by itself. So once the thread has
+//! left little behind, the committer copies that little.
 
 use std::cell::Cell;
 use std::thread::JoinHandle;
@@ -17,7 +18,8 @@ const WORTH_COPYING: i64 = 1_000;
 const LONG: i64 = 4_000;
 /// Pages that the committer copies at any length.
 const LITTLE: i64 = 64;
-/// Where the thread does not get ahead of the committer at all, the committer waits for the disk: 256 MiB.
+/// Where the thread does not get ahead of the committer at all, the committer waits for the disk:
+/// 256 MiB.
 const TOO_LONG: i64 = 64_000;
 
 /// How far the log has come.
@@ -61,7 +63,8 @@ impl Log {
         if pages < self.tended.get() {
             self.tended.set(0);
         }
-        // Where a reader keeps the log from beginning anew, there is no use in copying after every commit.
+        // Where a reader keeps the log from beginning anew, there is no use in copying after every
+        // commit.
         if is_due(pages, rest) && pages - self.tended.get() >= WORTH_COPYING {
             self.tended.set(pages);
             if let Err(error) = copy(connection) {
@@ -90,7 +93,8 @@ fn copy_when_woken(connection: &Connection, woken: &Receiver<()>) {
     while woken.recv().is_ok() {
         match copy(connection) {
             Ok(_) => failed = false,
-            // A full disk, usually. The log keeps what is not copied, and the next commit wakes this thread again.
+            // A full disk, usually. The log keeps what is not copied, and the next commit wakes
+            // this thread again.
             Err(error) if !failed => {
                 failed = true;
                 tracing::warn!(%error, "the write-ahead log cannot be copied into the database");

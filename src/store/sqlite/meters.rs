@@ -1,5 +1,5 @@
-//! The last TID of every meter, for ever: in a table that is written in the order of meters, and for the newest rows in memory
-//! (`newest.rs`) until they are merged into it.
+//! The last TID of every meter, for ever: in a table that is written in the order of meters, and
+//! for the newest rows in memory (`newest.rs`) until they are merged into it.
 
 use rusqlite::{OptionalExtension as _, Row};
 
@@ -79,7 +79,8 @@ impl Sqlite<Writer> {
         Ok(())
     }
 
-    /// Reads the newest rows if the memory may be wrong: at a start, and after a transaction that was taken back.
+    /// Reads the newest rows if the memory may be wrong: at a start, and after a transaction that
+    /// was taken back.
     pub(super) fn know_newest(&self) -> Result<(), StoreError> {
         if self.newest().is_known() {
             return Ok(());
@@ -96,8 +97,8 @@ impl Sqlite<Writer> {
         while let Some(row) = found.next()? {
             match (row.get(0)?, entry(row)) {
                 (sequence, Ok(entry)) if sequence <= end => rows.push(entry),
-                // A row that somebody else wrote must not keep the server from starting. It is left out, and told
-                // with the forged rows.
+                // A row that somebody else wrote must not keep the server from starting. It is left
+                // out, and told with the forged rows.
                 (sequence, _) => foreign.push(sequence),
             }
         }
@@ -119,7 +120,8 @@ impl Sqlite<Writer> {
         }
     }
 
-    /// Merges some of the newest rows into the tables, if there are enough of them. `Newest::committed` must follow the commit.
+    /// Merges some of the newest rows into the tables, if there are enough of them.
+    /// `Newest::committed` must follow the commit.
     pub(super) fn merge_newest(&self) -> Result<(), StoreError> {
         let Some(part) = self.newest().part(self.writer.merge_from) else { return Ok(()) };
         runs::write(self, &part)?;

@@ -1,4 +1,5 @@
-//! The schema's versions. A database is brought up to the program's; one of a newer program is refused.
+//! The schema's versions. A database is brought up to the program's; one of a newer program is
+//! refused.
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use sha2::{Digest as _, Sha256};

@@ -1,8 +1,9 @@
 //! The engine on an embedded SQLite database.
 //!
-//! [`Sqlite`] is a connection; `engine` says how it keeps the contract of engines. What is SQLite's own: rows of meters are kept in
-//! memory (`newest`) and merged into the tables of `meters` and `runs`; `log` copies the write-ahead log; `migrations` bring the
-//! schema up when the database is opened; `lock` keeps a second process out, and `claim` finds one that came in all the same.
+//! [`Sqlite`] is a connection; `engine` says how it keeps the contract of engines. What is SQLite's
+//! own: rows of meters are kept in memory (`newest`) and merged into the tables of `meters` and
+//! `runs`; `log` copies the write-ahead log; `migrations` bring the schema up when the database is
+//! opened; `lock` keeps a second process out, and `claim` finds one that came in all the same.
 
 mod chain;
 mod claim;
@@ -58,7 +59,8 @@ pub(crate) struct SqliteSettings {
     pub(crate) readers: usize,
     /// Which multiple of a client's usual tokens of a day raises an alarm.
     pub(crate) alarm_pace: u32,
-    /// How many of the newest rows are kept in memory before they are merged into the tables of meters.
+    /// How many of the newest rows are kept in memory before they are merged into the tables of
+    /// meters.
     pub(crate) merge_from: usize,
 }
 
@@ -92,7 +94,8 @@ pub(crate) struct Writer {
     claim: Option<Claim>,
     /// How many of the newest rows are enough to be merged.
     merge_from: usize,
-    /// How many rows of the ledger the transaction has written, and how many it had at its savepoint.
+    /// How many rows of the ledger the transaction has written, and how many it had at its
+    /// savepoint.
     tokens_written: usize,
     tokens_at_savepoint: usize,
 }
@@ -209,7 +212,8 @@ impl Locked {
     }
 }
 
-/// All configurations of a database, beside the server that may have it open. Reads alone. Blocking.
+/// All configurations of a database, beside the server that may have it open. Reads alone.
+/// Blocking.
 ///
 /// # Errors
 /// [`OpenError`]; a row that does not bear its seal.

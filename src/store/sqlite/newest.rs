@@ -1,9 +1,10 @@
 //! The newest rows of the ledger by meter, in memory.
 //!
-//! Customers come scattered: an index of meters on the disk would be written in a place of its own for every token, and cost more the
-//! longer the ledger is. So the newest rows are kept here, and once there are enough of them they are merged into the tables of the
-//! disk in the order of meters (`meters.rs`, `runs.rs`), bit by bit, beside the rows that come meanwhile. Nothing is lost with the memory: the
-//! rows themselves are on the disk, and tell it again at the next start.
+//! Customers come scattered: an index of meters on the disk would be written in a place of its own
+//! for every token, and cost more the longer the ledger is. So the newest rows are kept here, and
+//! once there are enough of them they are merged into the tables of the disk in the order of meters
+//! (`meters.rs`, `runs.rs`), bit by bit, beside the rows that come meanwhile. Nothing is lost with
+//! the memory: the rows themselves are on the disk, and tell it again at the next start.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -66,7 +67,8 @@ struct Merging {
     after: Option<Entry>,
 }
 
-/// Rows in the order of meters, and the last TID of each meter among them, which every token asks for.
+/// Rows in the order of meters, and the last TID of each meter among them, which every token asks
+/// for.
 #[derive(Debug, Default)]
 struct Rows {
     ordered: BTreeSet<Entry>,
@@ -123,7 +125,8 @@ impl Newest {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is what the database says. If not, it may hold rows that were taken back, and readers must not believe it blindly.
+    /// Whether it is what the database says. If not, it may hold rows that were taken back, and
+    /// readers must not believe it blindly.
     pub(super) fn is_known(&self) -> bool {
         self.read().known
     }
@@ -133,15 +136,15 @@ impl Newest {
         self.write().known = false;
     }
 
-    /// What the database says: the rows behind its last whole run, those among them that are none of ours, and the
-    /// number of the next run.
+    /// What the database says: the rows behind its last whole run, those among them that are none
+    /// of ours, and the number of the next run.
     pub(super) fn know(&self, rows: impl IntoIterator<Item = Entry>, foreign: Vec<i64>, next_run: i64) {
         let mut growing = Rows::default();
         rows.into_iter().for_each(|row| growing.add(row));
         *self.write() = Memory { growing, known: true, foreign, next_run, ..Memory::default() };
     }
 
-    /// The rows that were left out because another hand wrote them, by sequence.
+    /// The rows that were left out because somebody else wrote them, by sequence.
     pub(super) fn foreign(&self) -> Vec<i64> {
         self.read().foreign.clone()
     }
@@ -174,8 +177,8 @@ impl Newest {
         memory.rows().flat_map(|rows| rows.ordered.range(all.clone())).copied().collect()
     }
 
-    /// What the transaction should merge: about as many rows as it has added, so that a run is whole before the next begins. `None`
-    /// while there are fewer than `enough`.
+    /// What the transaction should merge: about as many rows as it has added, so that a run is
+    /// whole before the next begins. `None` while there are fewer than `enough`.
     pub(super) fn part(&self, enough: usize) -> Option<Part> {
         let mut memory = self.write();
         if memory.merging.is_none() && memory.growing.ordered.len() >= enough.max(1) {

@@ -1,7 +1,7 @@
 //! The rows of the ledger by meter, in runs on the disk.
 //!
-//! A run is written once, in the order of meters, in parts of some rows each: an entry of a table for every row would cost a third of
-//! what the row itself does. Questions go from run to run.
+//! A run is written once, in the order of meters, in parts of some rows each: an entry of a table
+//! for every row would cost a third of what the row itself does. Questions go from run to run.
 
 use std::collections::BTreeSet;
 
@@ -18,10 +18,12 @@ use crate::sts::tid::Tid;
 /// Rows of a part: as many as a page of the table holds without another page behind it.
 const ROWS: usize = 40;
 
-/// Bytes of a row in a part: pan, year of the base date, TID, sequence, big endian. Year and TID are 0 where there is no TID.
+/// Bytes of a row in a part: pan, year of the base date, TID, sequence, big endian. Year and TID
+/// are 0 where there is no TID.
 const ROW: usize = 8 + 2 + 4 + 8;
 
-/// The rows that may be those of a meter's TID: newest ones that were taken back, or deleted ones, may be among them.
+/// The rows that may be those of a meter's TID: newest ones that were taken back, or deleted ones,
+/// may be among them.
 pub(super) fn rows_of_tid<W>(
     reading: &Sqlite<W>,
     meter: MeterPan,
@@ -42,8 +44,8 @@ pub(super) fn rows_of_tid<W>(
     wanted.map(|row| sequenced(row.sequence)).collect()
 }
 
-/// Calls with the rows of a meter after one, in the order of the ledger, for as long as it is answered `true`. Rows may come that were
-/// taken back or deleted.
+/// Calls with the rows of a meter after one, in the order of the ledger, for as long as it is
+/// answered `true`. Rows may come that were taken back or deleted.
 pub(super) fn each_row_of<W>(
     reading: &Sqlite<W>,
     meter: MeterPan,

@@ -1,4 +1,5 @@
-//! The table of what clients were given, by day and kind, and that of failed looks into foreign tokens.
+//! The table of what clients were given, by day and kind, and that of failed looks into foreign
+//! tokens.
 
 use rusqlite::{Connection, Row};
 

@@ -7,7 +7,8 @@ use crate::store::reading::Reading;
 use crate::store::writing::Writing;
 use crate::store::{Past, Records, StoreError};
 
-/// How many checkpoints are kept: a day of one every ten seconds. Older ones belong where the database's writers cannot reach.
+/// How many checkpoints are kept: a day of one every ten seconds. Older ones belong where the
+/// database's writers cannot reach.
 const CHECKPOINTS_KEPT: i64 = 8_640;
 
 /// Records after a position, in the order of the chain.
@@ -28,7 +29,8 @@ pub(in crate::store) fn records<V: View>(
         let record = Record { position: row.position, at_ms: row.at_ms, entry: Entry::Act(row.act) };
         lines.push(Line { chain: end.head.chain, record, hash: row.hash, opening: None });
     }
-    // Both halves are in order and start at the same place: the first of both together are the first of the chain.
+    // Both halves are in order and start at the same place: the first of both together are the
+    // first of the chain.
     lines.sort_by_key(|line| line.record.position);
     let more = lines.len() > most;
     lines.truncate(most);

@@ -125,7 +125,8 @@ pub(in crate::store) fn credentials_of<V: View>(
     reading.load_page(Listing::Credentials, select, page, |_, row| read_credential(row, client))
 }
 
-/// The holders of these credentials, with their numbers, in two selects. What fails is the failure of a credential alone.
+/// The holders of these credentials, with their numbers, in two selects. What fails is the failure
+/// of a credential alone.
 pub(super) fn holders<V: View>(
     reading: &mut Reading<V>,
     key_ids: &[&str],

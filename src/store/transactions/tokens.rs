@@ -1,4 +1,5 @@
-//! A batch of the ledger: all that it needs is loaded at once, each order is decided in turn, and all is written at once.
+//! A batch of the ledger: all that it needs is loaded at once, each order is decided in turn, and
+//! all is written at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ type Days = HashMap<(ClientId, i64), Day>;
 
 /// Records tokens in this order, each by its own deadline.
 ///
-/// What concerns one of them alone is its own failure. An error says that something could not be written: the transaction must be
-/// taken back.
+/// What concerns one of them alone is its own failure. An error says that something could not be
+/// written: the transaction must be taken back.
 pub(in crate::store) fn record<T: Transaction>(
     writing: &mut Writing<T>,
     orders: &[&NewToken],
@@ -235,7 +236,8 @@ fn state(
     }
 }
 
-/// The configurations that a content names: the one whose key is used, and the target of a key change.
+/// The configurations that a content names: the one whose key is used, and the target of a key
+/// change.
 fn named(content: &Content) -> (Option<ConfigurationId>, Option<ConfigurationId>) {
     match content {
         Content::Sequenced { configuration, .. } => (Some(*configuration), None),
@@ -252,7 +254,8 @@ fn sequence(content: &Content) -> Option<(MeterPan, BaseDate)> {
     }
 }
 
-/// Loads the credentials of orders, with their clients, that are not remembered; answers those that cannot be believed.
+/// Loads the credentials of orders, with their clients, that are not remembered; answers those that
+/// cannot be believed.
 fn load_holders<'a, T: Transaction>(
     writing: &mut Writing<T>,
     orders: impl Iterator<Item = &'a NewToken>,
@@ -281,7 +284,8 @@ fn load_holders<'a, T: Transaction>(
     Ok(failed)
 }
 
-/// Loads the configurations that orders name and that are not remembered; answers those that cannot be believed.
+/// Loads the configurations that orders name and that are not remembered; answers those that cannot
+/// be believed.
 fn load_configurations<'a, T: Transaction>(
     writing: &mut Writing<T>,
     orders: impl Iterator<Item = &'a NewToken>,
@@ -316,7 +320,8 @@ fn load_configurations<'a, T: Transaction>(
     Ok(failed)
 }
 
-/// What the clients of orders were given on the days of the orders, and the numbers of these clients.
+/// What the clients of orders were given on the days of the orders, and the numbers of these
+/// clients.
 fn days<T: Transaction>(
     writing: &mut Writing<T>,
     loaded: &Loaded<'_>,

@@ -10,8 +10,8 @@ use crate::store::engine::{DaySum, Select, Table, Transaction, Value};
 use crate::store::writing::Writing;
 use crate::store::{PAGE_SIZE_MAX, StoreError};
 
-/// Compares the sums of a day with the rows that were counted and those that came since, and raises those that are too low, on
-/// record.
+/// Compares the sums of a day with the rows that were counted and those that came since, and raises
+/// those that are too low, on record.
 pub(in crate::store) fn correct<T: Transaction>(
     writing: &mut Writing<T>,
     mut counted: CountedDay,

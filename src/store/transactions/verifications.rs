@@ -28,7 +28,8 @@ pub(in crate::store) fn attempt<T: Transaction>(
         return Ok(Attempted::Limited { retry_after });
     }
     let attempt = Attempt(view.insert_failure(number, meter, now_ms, of_client)?);
-    // Of the look, not of its outcome: it is on record before anything is told. The meter is not, as in every record.
+    // Of the look, not of its outcome: it is on record before anything is told. The meter is not,
+    // as in every record.
     let details = BTreeMap::from([("client", client.to_string())]);
     writing.append_act(&NewAct { kind: "verification.attempted", actor: Actor::Local, details, now_ms })?;
     Ok(Attempted::Granted(attempt))

@@ -72,7 +72,8 @@ pub(in crate::store) async fn what_is_taken_back_takes_its_records_along<F: Fact
     let store = &scene.store;
     let (good, refused) = (scene.credit(1, meter(0), 100), scene.credit(1, meter(1), 100));
     let refused = NewToken { request_hash: [9; 32], ..refused };
-    // All wait together and share a transaction: a record that is kept, one that its command takes back, one that is kept.
+    // All wait together and share a transaction: a record that is kept, one that its command takes
+    // back, one that is kept.
     let kept = store.write(|c| c.append_act(&NewAct { kind: "kept", ..act(NOW_MS) }));
     let back = store.committer.submit::<(), (), _>(|c| {
         c.append_act(&NewAct { kind: "taken back", ..act(NOW_MS) })?;

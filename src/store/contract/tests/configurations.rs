@@ -17,7 +17,8 @@ pub(in crate::store) async fn an_import_begins_is_resumed_and_ends<F: Factory>()
     assert_eq!((started.id, started.state), (first.id, ConfigurationState::Importing));
     assert_eq!((started.attributes, started.warnings.clone()), (first.attributes, first.warnings));
 
-    // The server died: the same upload comes again with an id of its own, and gets the row that is there.
+    // The server died: the same upload comes again with an id of its own, and gets the row that is
+    // there.
     drop(store);
     let store = factory.open();
     assert_eq!(store.begin_import(upload(1)).await, Ok(Begun::Resumed(started.clone())));

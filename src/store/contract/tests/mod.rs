@@ -1,6 +1,7 @@
 //! The contract as tests: a suite that is a function of an engine's factory.
 //!
-//! `contract_suite!` makes a test of each function here for one engine. What an engine does beside the contract is tested beside it.
+//! `contract_suite!` makes a test of each function here for one engine. What an engine does beside
+//! the contract is tested beside it.
 
 pub(in crate::store) mod approvals;
 pub(in crate::store) mod chain;
@@ -56,7 +57,8 @@ pub(in crate::store) trait Factory: Default + Send + Sync + 'static {
     /// The engine.
     type Engine: Engine;
 
-    /// Opens the store over the database, which nobody else has open. Its seals are those of [`sealer`].
+    /// Opens the store over the database, which nobody else has open. Its seals are those of
+    /// [`sealer`].
     fn open(&self) -> Database<Self::Engine>;
 }
 

@@ -1,4 +1,5 @@
-//! The ledger against a model of its rules in a few lines of memory: any sequence of acts gives the same answers.
+//! The ledger against a model of its rules in a few lines of memory: any sequence of acts gives the
+//! same answers.
 
 use std::collections::HashMap;
 

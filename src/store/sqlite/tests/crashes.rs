@@ -1,6 +1,7 @@
 //! The process dies at a named point; what is left is looked at by its successor.
 //!
-//! A test starts this test program again with the point's name and the child test below, which is killed there.
+//! A test starts this test program again with the point's name and the child test below, which is
+//! killed there.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;

@@ -159,7 +159,7 @@ async fn a_row_of_another_hand_is_refused_and_not_answered() {
     }
 }
 
-/// Writes a row of another hand: a copy of the last one, with another request and what is given.
+/// Writes a row that somebody else wrote: a copy of the last one, with another request and what is given.
 fn foreign_row(scene: &Scene, sequence: i64, tid: i64) {
     let other = Connection::open(scene.factory.path()).unwrap();
     other.execute_batch("PRAGMA ignore_check_constraints = 1").unwrap();
@@ -189,14 +189,14 @@ async fn rows_of_another_hand_are_left_out_and_told_and_nothing_stands_still() {
                 scene.store.record_token(scene.credit(2, meter(0), 100)).await.unwrap();
             }
             let next = scene.store.record_token(scene.credit(2, meter(0), 100)).await.unwrap().row().clone();
-            assert_eq!(tid_of(&next), 101, "what another hand wrote is no TID of the meter");
+            assert_eq!(tid_of(&next), 101, "what somebody else wrote is no TID of the meter");
             assert!(next.sequence.value() > sequence);
             let report = scene.store.verify_seals().await.unwrap();
             assert_eq!(report.forged, [format!("issued_tokens {sequence}")]);
             let listed = scene.store.list_issued_tokens(TokenFilter::default(), None, 1).await.unwrap();
             assert_eq!(listed.rows, std::slice::from_ref(&first));
             let page = scene.store.list_issued_tokens(TokenFilter::default(), listed.next, 1).await.unwrap();
-            assert!(page.rows.is_empty(), "the other hand's: {page:?}");
+            assert!(page.rows.is_empty(), "somebody else's: {page:?}");
             let page = scene.store.list_issued_tokens(TokenFilter::default(), page.next, 1).await.unwrap();
             assert_eq!(page.rows, [next]);
         }

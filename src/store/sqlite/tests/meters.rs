@@ -1,4 +1,5 @@
-//! The rows of a meter, wherever they lie: in whole runs, in one that is being written, or in memory.
+//! The rows of a meter, wherever they lie: in whole runs, in one that is being written, or in
+//! memory.
 
 use super::*;
 use crate::store::sqlite::newest::{Entry, Newest};
