@@ -23,15 +23,15 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let settings = Settings::load(&self.settings).map_err(|error| Failure::usage(error.to_string()))?;
-        let failure = |error| Failure::file("--out", &self.out, &error);
+        let settings = Settings::load(&self.settings).map_err(Failure::settings)?;
+        let failure = |error| Failure::created("--out", &self.out, &error);
         std::fs::create_dir_all(&self.out).map_err(failure)?;
         let (database, checkpoint) = (self.out.join("vendkey.db"), self.out.join("vendkey.db.checkpoint"));
         // First: a checkpoint that is newer than its database says that records were lost.
         let kept = checkpoint_file::read(&settings.store.checkpoint_file).map_err(|error| {
             Failure::file("store.checkpoint_file", &settings.store.checkpoint_file, &error)
         })?;
-        store::copy(&settings.store.url, &database).map_err(|error| Failure::text(error.to_string()))?;
+        store::copy(&settings.store.url, &database).map_err(Failure::database)?;
         let checkpoint = match kept {
             Some(text) => {
                 checkpoint_file::write(&checkpoint, &text).map_err(failure)?;

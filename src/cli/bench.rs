@@ -55,15 +55,15 @@ const CONNECTIONS: usize = 8;
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = match &self.settings {
-            Some(file) => Some(Settings::load(file).map_err(|error| Failure::usage(error.to_string()))?),
+            Some(file) => Some(Settings::load(file).map_err(Failure::settings)?),
             None => None,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::text(format!("cannot start the runtime: {error}")))?;
+        let runtime = runtime.map_err(Failure::runtime)?;
         let report = runtime.block_on(self.measure(settings))?;
         let json = serde_json::to_string_pretty(&report).map_err(|error| Failure::text(error.to_string()))?;
         if let Some(file) = &self.report {
-            std::fs::write(file, &json).map_err(|error| Failure::file("--report", file, &error))?;
+            std::fs::write(file, &json).map_err(|error| Failure::created("--report", file, &error))?;
         }
         if self.connection.json {
             println!("{json}");

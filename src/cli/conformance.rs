@@ -22,9 +22,6 @@ use crate::{
     settings::Settings,
 };
 
-/// `EX_DATAERR`: a file of vectors cannot be read as one.
-const BAD_FILE: u8 = 65;
-
 const MORE: &str = "\
 Example: vendkey conformance --settings vendkey.toml --vectors sts-vectors.json --report report.html
 
@@ -48,7 +45,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let settings = Settings::load(&self.settings).map_err(|error| Failure::usage(error.to_string()))?;
+        let settings = Settings::load(&self.settings).map_err(Failure::settings)?;
         // Everything that may be wrong on this side is found before the HSM is touched.
         let forms: Vec<(&Path, Format)> = self
             .report
@@ -66,7 +63,8 @@ impl Arguments {
         let report = check(settings.hsm, files)?;
         print!("{}", described(&report));
         for (file, form) in forms {
-            fs::write(file, form.render(&report)).map_err(|error| Failure::file("--report", file, &error))?;
+            fs::write(file, form.render(&report))
+                .map_err(|error| Failure::created("--report", file, &error))?;
             println!("report: {}", file.display());
         }
         println!("{}", report.summary());
@@ -79,8 +77,7 @@ impl Arguments {
 
 fn read(file: &Path) -> Result<(FileFacts, Vec<Vector>), Failure> {
     let bytes = fs::read(file).map_err(|error| Failure::file("--vectors", file, &error))?;
-    let bad =
-        |why: String| Failure::Text { exit: BAD_FILE, text: format!("--vectors {}: {why}", file.display()) };
+    let bad = |why: String| Failure::data("--vectors", file, why);
     let text = std::str::from_utf8(&bytes).map_err(|error| bad(format!("the file is not UTF-8: {error}")))?;
     let vectors = vectors::parse(text).map_err(|error| bad(error.to_string()))?;
     if vectors.is_empty() {
@@ -96,15 +93,13 @@ fn read(file: &Path) -> Result<(FileFacts, Vec<Vector>), Failure> {
 
 /// Runs all vectors of all files through the HSM.
 fn check(settings: HsmSettings, files: Vec<(FileFacts, Vec<Vector>)>) -> Result<Report, Failure> {
-    let unusable = |error: HsmError| Failure::text(format!("the HSM cannot be used: {error}"));
     // A token that is not set up has no keys of the server's own, and needs none here.
     let hsm = match Hsm::start(settings.clone()) {
         Err(HsmError::NotSetUp(_)) => Hsm::start_bare(settings),
         started => started,
     }
-    .map_err(unusable)?;
-    let keys = HsmKeys::new(hsm.clone())
-        .map_err(|error| Failure::text(format!("cannot start the runtime: {error}")))?;
+    .map_err(Failure::hsm)?;
+    let keys = HsmKeys::new(hsm.clone()).map_err(Failure::runtime)?;
     let bar = progress(files.iter().map(|(facts, _)| facts.vectors).sum());
     let mut report = Report {
         made: String::new(),

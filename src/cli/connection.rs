@@ -12,7 +12,7 @@ use tonic::{
 };
 use zeroize::Zeroizing;
 
-use super::output::Failure;
+use super::{exit::Exit, output::Failure};
 use crate::access::Credential;
 
 /// Options of every command that calls the server.
@@ -73,7 +73,7 @@ impl Connection {
         let shown = &self.endpoint;
         let mut endpoint = Endpoint::from_shared(shown.clone())
             .map_err(|_| {
-                Failure::text(format!("--endpoint {shown}: expected http://HOST:PORT or https://HOST:PORT"))
+                Failure::usage(format!("--endpoint {shown}: expected http://HOST:PORT or https://HOST:PORT"))
             })?
             .connect_timeout(Duration::from_secs(10));
         if !shown.starts_with("https://") && !is_loopback(endpoint.uri()) {
@@ -92,18 +92,21 @@ impl Connection {
                 tls = tls.identity(identity);
             }
             endpoint = endpoint.tls_config(tls).map_err(|error| {
-                Failure::text(format!("--ca, --client-certificate or --client-key: {}", chain(&error)))
+                Failure::exit(
+                    Exit::Data,
+                    format!("--ca, --client-certificate or --client-key: {}", chain(&error)),
+                )
             })?;
         } else if self.client_certificate.is_some() {
             return Err(Failure::usage("--client-certificate needs an endpoint with https://".to_owned()));
         }
         let channel = endpoint.connect().await.map_err(|error| {
             if lacks_tls_1_3(&error) {
-                return Failure::text(format!(
+                return Failure::exit(Exit::Unavailable, format!(
                     "no connection to {shown}: the other side does not speak TLS 1.3; is --endpoint the address of `vendkey serve`?"
                 ));
             }
-            Failure::text(format!(
+            Failure::exit(Exit::Unavailable, format!(
                 "no connection to {shown}: {}; is `vendkey serve` running, and is --endpoint its address?",
                 chain(&error)
             ))
@@ -127,7 +130,7 @@ impl Connection {
             // A certificate may stand for a credential; whether it does, the server says.
             return match self.client_certificate {
                 Some(_) => Ok(Bearer(None)),
-                None => Err(Failure::text(
+                None => Err(Failure::usage(
                     "no credential: give --credential-file or set VENDKEY_CREDENTIAL_FILE".to_owned(),
                 )),
             };
@@ -135,10 +138,10 @@ impl Connection {
         let text =
             fs::read_to_string(file).map_err(|error| Failure::file("--credential-file", file, &error))?;
         let credential: Credential =
-            text.parse().map_err(|error| Failure::text(format!("{}: {error}", file.display())))?;
+            text.parse().map_err(|error| Failure::data("--credential-file", file, error))?;
         let mut value: MetadataValue<Ascii> = format!("Bearer {}", *credential.expose())
             .parse()
-            .map_err(|_| Failure::text(format!("{}: not a credential", file.display())))?;
+            .map_err(|_| Failure::data("--credential-file", file, "not a credential"))?;
         value.set_sensitive(true);
         Ok(Bearer(Some(value)))
     }

@@ -262,7 +262,7 @@ async fn create(
 /// Makes a credential in a file that was not there.
 fn generate_into(file: &Path) -> Result<Credential, Failure> {
     let made = Credential::generate().map_err(|error| Failure::text(error.to_string()))?;
-    write(file, &made).map_err(|error| Failure::file("--out", file, &error))?;
+    write(file, &made).map_err(|error| Failure::created("--out", file, &error))?;
     Ok(made)
 }
 

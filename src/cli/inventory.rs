@@ -30,10 +30,10 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let settings = Settings::load(&self.settings).map_err(|error| Failure::usage(error.to_string()))?;
-        let hsm = Hsm::start(settings.hsm).map_err(|error| Failure::text(error.to_string()))?;
+        let settings = Settings::load(&self.settings).map_err(Failure::settings)?;
+        let hsm = Hsm::start(settings.hsm).map_err(Failure::hsm)?;
         let rows = store::all_configurations(&settings.store.url, Arc::new(hsm.clone()));
-        let rows = rows.map_err(|error| Failure::text(error.to_string()))?;
+        let rows = rows.map_err(Failure::database)?;
         super::calling(async {
             let inventory = custody::take(&hsm, rows).await;
             hsm.stop();

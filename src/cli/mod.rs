@@ -12,6 +12,7 @@ mod connection;
 mod credential;
 mod csv;
 mod destruction;
+mod exit;
 mod inventory;
 mod key_change;
 mod ledger;
@@ -32,6 +33,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use connection::{Authorized, Bearer};
+use exit::Exit;
 use output::Failure;
 
 /// Vendkey: STS vending keys in an HSM, tokens over gRPC.
@@ -101,9 +103,21 @@ enum Command {
 pub fn main() -> ExitCode {
     // Every command may hold a PIN, a credential or a key.
     if let Err(error) = crate::secret::harden_process() {
-        return Failure::text(format!("the process cannot be protected from core dumps: {error}")).report();
+        let text = format!("the process cannot be protected from core dumps: {error}");
+        return Failure::exit(Exit::System, text).report();
     }
-    let result = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // What was asked for (--help, --version) goes to standard output, all else to standard error.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::NotShown };
+            return match error.print() {
+                Ok(()) if !error.use_stderr() => ExitCode::SUCCESS,
+                _ => exit.into(),
+            };
+        }
+    };
+    let result = match arguments.command {
         Command::Setup(arguments) => arguments.run(),
         Command::Serve(arguments) => arguments.run(),
         Command::ServerKey(arguments) => calling(arguments.run()),
@@ -136,6 +150,6 @@ fn calling(call: impl Future<Output = Result<(), Failure>>) -> Result<(), Failur
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::text(format!("cannot start the runtime: {error}")))?
+        .map_err(Failure::runtime)?
         .block_on(call)
 }

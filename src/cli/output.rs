@@ -1,34 +1,73 @@
 //! What a command prints: tables for people, protobuf's JSON mapping for scripts, failures with the next step.
 
-use std::{fmt::Write as _, io, path::Path, process::ExitCode, sync::LazyLock};
+use std::{
+    fmt::{self, Write as _},
+    io,
+    path::Path,
+    process::ExitCode,
+    sync::LazyLock,
+};
 
 use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-use crate::{acts::Reason, api::DESCRIPTORS};
+use super::exit::Exit;
+use crate::{acts::Reason, api::DESCRIPTORS, hsm::HsmError, settings::SettingsError, store::OpenError};
 
 /// Why a command failed.
 pub(super) enum Failure {
     /// Something on this side.
-    Text { exit: u8, text: String },
+    Text { exit: Exit, text: String },
     /// The server refused.
     Refused { status: Box<Status>, json: bool },
 }
 
 impl Failure {
+    pub(super) fn exit(exit: Exit, text: impl Into<String>) -> Self {
+        Self::Text { exit, text: text.into() }
+    }
+
+    /// What was examined is not as it must be, or the answer is no.
     pub(super) fn text(text: impl Into<String>) -> Self {
-        Self::Text { exit: 1, text: text.into() }
+        Self::exit(Exit::No, text)
     }
 
-    /// `EX_USAGE`: what was given cannot be used as it is.
+    /// The options cannot be used as they are.
     pub(super) fn usage(text: impl Into<String>) -> Self {
-        Self::Text { exit: 64, text: text.into() }
+        Self::exit(Exit::Usage, text)
     }
 
+    /// What a file holds cannot be used.
+    pub(super) fn data(option: &str, file: &Path, fault: impl fmt::Display) -> Self {
+        Self::exit(Exit::Data, format!("{option} {}: {fault}", file.display()))
+    }
+
+    /// A file cannot be read.
     pub(super) fn file(option: &str, file: &Path, error: &io::Error) -> Self {
-        Self::text(format!("{option} {}: {error}", file.display()))
+        Self::exit(Exit::NoInput, format!("{option} {}: {error}", file.display()))
+    }
+
+    /// A file cannot be made or written.
+    pub(super) fn created(option: &str, file: &Path, error: &io::Error) -> Self {
+        Self::exit(Exit::NotCreated, format!("{option} {}: {error}", file.display()))
+    }
+
+    pub(super) fn settings(error: SettingsError) -> Self {
+        Self::exit(Exit::Settings, error.to_string())
+    }
+
+    pub(super) fn runtime(error: io::Error) -> Self {
+        Self::exit(Exit::System, format!("cannot start the runtime: {error}"))
+    }
+
+    pub(super) fn hsm(error: HsmError) -> Self {
+        Self::exit(Exit::from(&error), format!("the HSM cannot be used: {error}"))
+    }
+
+    pub(super) fn database(error: OpenError) -> Self {
+        Self::exit(Exit::from(&error), format!("the store cannot be used: {error}"))
     }
 
     /// Turns a status into a failure, for `map_err`.
@@ -55,7 +94,7 @@ impl Failure {
         match self {
             Self::Text { exit, text } => {
                 eprintln!("error: {text}");
-                ExitCode::from(exit)
+                exit.into()
             }
             Self::Refused { status, json } => {
                 let waiting = waiting(&status);
@@ -65,14 +104,11 @@ impl Failure {
                     (false, None) => as_text(&status),
                 };
                 eprintln!("{text}");
-                if waiting.is_some() { ExitCode::from(WAITING) } else { ExitCode::FAILURE }
+                if waiting.is_some() { Exit::Later } else { Exit::from(status.code()) }.into()
             }
         }
     }
 }
-
-/// `EX_TEMPFAIL`: not done yet, because other persons must approve it.
-const WAITING: u8 = 75;
 
 /// What to do next, if the act waits for other persons.
 fn waiting(status: &Status) -> Option<String> {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::output::{self, Failure};
 use crate::{
-    custody,
+    custody::{self, RotationError},
     hsm::{KeySizes, OwnKey, Role},
     settings::Settings,
 };
@@ -43,11 +43,14 @@ impl Command {
             Self::Audit(arguments) => (Role::Audit, arguments),
             Self::RowSeal(arguments) => (Role::RowSeal, arguments),
         };
-        let settings =
-            Settings::load(&arguments.settings).map_err(|error| Failure::usage(error.to_string()))?;
+        let settings = Settings::load(&arguments.settings).map_err(Failure::settings)?;
         super::calling(async {
             let rotated = custody::rotate(&settings, role, KeySizes::default()).await;
-            let rotated = rotated.map_err(|error| Failure::text(error.to_string()))?;
+            let rotated = rotated.map_err(|error| match error {
+                RotationError::Hsm(error) => Failure::hsm(error),
+                RotationError::Open(error) => Failure::database(error),
+                other => Failure::text(other.to_string()),
+            })?;
             println!(
                 "{}",
                 output::fields([("destroyed", key(&rotated.old)), ("in its place", key(&rotated.new)),])

@@ -27,12 +27,12 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let settings = Settings::load(&self.settings).map_err(|error| Failure::usage(error.to_string()))?;
+        let settings = Settings::load(&self.settings).map_err(Failure::settings)?;
         let hsm = match Hsm::start(settings.hsm.clone()) {
             Err(HsmError::NotSetUp(_)) => Hsm::start_bare(settings.hsm),
             started => started,
         }
-        .map_err(|error| Failure::text(format!("the HSM cannot be used: {error}")))?;
+        .map_err(Failure::hsm)?;
         let facts = hsm.capabilities();
         println!("{} {}, token {}", facts.module.description, facts.module.version, facts.token.label);
         super::calling(async move {

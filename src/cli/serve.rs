@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::output::Failure;
+use super::{exit::Exit, output::Failure};
 use crate::{server, settings::Settings};
 
 #[derive(Args)]
@@ -20,11 +20,11 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let settings = Settings::load(&self.settings).map_err(|error| Failure::usage(error.to_string()))?;
+        let settings = Settings::load(&self.settings).map_err(Failure::settings)?;
         if self.check {
             println!("{} can be used", self.settings.display());
             return Ok(());
         }
-        server::run(settings).map_err(|error| Failure::text(error.to_string()))
+        server::run(settings).map_err(|error| Failure::exit(Exit::from(&error), error.to_string()))
     }
 }

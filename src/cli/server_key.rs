@@ -27,7 +27,7 @@ impl Arguments {
         let key =
             client.get_server_key(GetServerKeyRequest {}).await.map_err(Failure::refused(json))?.into_inner();
         if let Some(file) = &self.out {
-            fs::write(file, &key.public_key_pem).map_err(|error| Failure::file("--out", file, &error))?;
+            fs::write(file, &key.public_key_pem).map_err(|error| Failure::created("--out", file, &error))?;
         }
         output::show(json, &key, |key| {
             format!(

@@ -51,14 +51,13 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let settings = Settings::load(&self.settings).map_err(|error| Failure::usage(error.to_string()))?;
+        let settings = Settings::load(&self.settings).map_err(Failure::settings)?;
         let administrators = self.administrators()?;
         eprintln!("making keys in the HSM: RSA-4096 takes some seconds");
-        let report = hsm::setup(&settings.hsm, hsm::KeySizes::default())
-            .map_err(|error| Failure::text(error.to_string()))?;
+        let report = hsm::setup(&settings.hsm, hsm::KeySizes::default()).map_err(Failure::hsm)?;
         println!("{}", capabilities(&report.capabilities));
         println!("{}", own_keys(&report));
-        let hsm = hsm::Hsm::start(settings.hsm.clone()).map_err(|error| Failure::text(error.to_string()))?;
+        let hsm = hsm::Hsm::start(settings.hsm.clone()).map_err(Failure::hsm)?;
         let store = self.open_store(&settings, &hsm)?;
         super::calling(async {
             enough(&administrators, &keepers(store.as_ref()).await?, settings.access.approvals)?;
@@ -96,7 +95,7 @@ impl Arguments {
         } else {
             store::open(&database, sealer)
         };
-        opened.map_err(|error| Failure::text(format!("the database {url} cannot be opened: {error}")))
+        opened.map_err(Failure::database)
     }
 }
 
@@ -202,7 +201,7 @@ async fn administrator(store: &dyn Store, one: &Administrator) -> Result<&'stati
     };
     let credential = Credential::generate().map_err(|error| Failure::text(error.to_string()))?;
     // The file first: a credential that nobody holds helps nobody.
-    write(file, &credential).map_err(|error| Failure::file("--administrator", file, &error))?;
+    write(file, &credential).map_err(|error| Failure::created("--administrator", file, &error))?;
     let new = NewCredential {
         key_id: credential.key_id().to_string(),
         client,
@@ -227,9 +226,7 @@ fn unavailable(error: StoreError) -> Failure {
 
 fn read(file: &Path) -> Result<Option<Credential>, Failure> {
     match fs::read_to_string(file) {
-        Ok(text) => {
-            text.parse().map(Some).map_err(|error| Failure::text(format!("{}: {error}", file.display())))
-        }
+        Ok(text) => text.parse().map(Some).map_err(|error| Failure::data("--credential-file", file, error)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::file("--credential-file", file, &error)),
     }

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{
     connection::{Authorized, Connection},
     csv,
+    exit::Exit,
     output::Failure,
 };
 use crate::api::v1::{
@@ -146,7 +147,7 @@ impl Arguments {
         bar.finish();
         println!("{answered} lines, {refused} refused in this run; batch {}", batch.batch_id);
         if refused > 0 {
-            Err(Failure::Text { exit: 2, text: format!("{refused} lines were refused: see their reasons") })
+            Err(Failure::exit(Exit::Partly, format!("{refused} lines were refused: see their reasons")))
         } else {
             Ok(())
         }

@@ -23,7 +23,7 @@ fn setup_again_changes_nothing() {
 }
 
 #[test]
-fn bad_settings_are_all_named_and_exit_64() {
+fn bad_settings_are_all_named_and_exit_78() {
     let home = Home::new();
     home.write_settings("colour = 'red'\n[vending]\ndkga02 = 'maybe'\n");
     let checked = home
@@ -31,7 +31,7 @@ fn bad_settings_are_all_named_and_exit_64() {
         .env("VENDKEY_SERVER__LISTEN", "nowhere")
         .output()
         .unwrap();
-    assert_eq!(checked.status.code(), Some(64));
+    assert_eq!(checked.status.code(), Some(78));
     let said = String::from_utf8_lossy(&checked.stderr).into_owned();
     for name in ["log.colour", "vending.dkga02", "server.listen"] {
         assert!(said.contains(name), "{said}");
@@ -60,7 +60,7 @@ fn a_wrong_pin_is_said_and_not_tried_again() {
     let home = Home::new();
     fs::write(home.path("hsm/pin"), "0000000000").unwrap();
     let served = home.vendkey(&["serve", "--settings", &home.text("vendkey.toml")]);
-    assert!(!served.status.success());
+    assert_eq!(served.status.code(), Some(80));
     let said = String::from_utf8_lossy(&served.stderr).into_owned();
     assert!(said.contains("PIN"), "{said}");
     assert!(!said.contains("0000000000"), "{said}");
