@@ -4,8 +4,6 @@
 
 pub mod sts;
 
-pub mod id;
-
 pub mod secret;
 
 pub mod clock;
@@ -17,6 +15,8 @@ pub mod metrics;
 pub mod hsm;
 
 pub mod envelope;
+
+pub mod id;
 
 pub mod audit;
 

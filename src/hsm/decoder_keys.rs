@@ -9,7 +9,7 @@ use super::error::{HsmError, Queue};
 use super::keys::VendingKey;
 use super::service::Hsm;
 use super::tokens::Tokens;
-use super::worker::{Finish, Job, MOST_DECODER_KEYS, Place};
+use super::worker::{Finish, Job, MOST_DECODER_KEYS, Place, answer_within};
 use crate::sts::cipher::DecoderKey;
 use crate::sts::derivation::Derivation;
 
@@ -82,19 +82,6 @@ pub trait WithDecoderKeys: DecoderKeys {
 }
 
 impl<T: DecoderKeys + ?Sized> WithDecoderKeys for T {}
-
-/// The answer of an HSM thread.
-pub(super) async fn answer_within<T>(
-    timeout: Duration,
-    answered: oneshot::Receiver<Result<T, HsmError>>,
-) -> Result<T, HsmError> {
-    match tokio::time::timeout(timeout, answered).await {
-        Ok(Ok(answer)) => answer,
-        // The thread dropped the job without an answer: it panicked in it.
-        Ok(Err(_)) => Err(HsmError::Unavailable("the HSM thread gave no answer".to_owned())),
-        Err(_) => Err(HsmError::Timeout(timeout)),
-    }
-}
 
 impl DecoderKeys for Hsm {
     fn try_reserve(&self) -> Result<Place, HsmError> {

@@ -7,7 +7,6 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::admin::{self, AdminJob};
 use super::capabilities::Capabilities;
-use super::decoder_keys::answer_within;
 use super::error::{HsmError, Queue};
 use super::keys::{KeyKind, Role, SealKeyId, TokenId};
 use super::module::{ADMIN_SESSION, Health, Module, WORKER_SESSIONS};
@@ -17,7 +16,7 @@ use super::probe::probe;
 use super::session::SessionGuard;
 use super::settings::HsmSettings;
 use super::token::Access;
-use super::worker::{Job, Worker};
+use super::worker::{Job, Worker, answer_within};
 
 /// The running HSM layer: cheap to clone, usable from async code. Its threads end when the last clone is gone.
 #[derive(Debug, Clone)]

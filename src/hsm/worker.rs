@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::capabilities::Capabilities;
 use super::derive::{CELL, derive};
@@ -32,6 +33,19 @@ impl Place {
     /// By a permit of whatever bounds the queue.
     pub fn new(permit: OwnedSemaphorePermit) -> Place {
         Place { _permit: permit }
+    }
+}
+
+/// The answer of an HSM thread.
+pub(super) async fn answer_within<T>(
+    timeout: Duration,
+    answered: oneshot::Receiver<Result<T, HsmError>>,
+) -> Result<T, HsmError> {
+    match tokio::time::timeout(timeout, answered).await {
+        Ok(Ok(answer)) => answer,
+        // The thread dropped the job without an answer: it panicked in it.
+        Ok(Err(_)) => Err(HsmError::Unavailable("the HSM thread gave no answer".to_owned())),
+        Err(_) => Err(HsmError::Timeout(timeout)),
     }
 }
 

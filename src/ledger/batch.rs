@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::floors::above;
-use super::usage::{Alarm, Charge, Day, day_of};
+use super::sum::day_of;
+use super::usage::{Alarm, Charge, Day};
 use super::{Content, Floors, NewToken, Refused, RowContent, Sequence, TokenRow, fields, request_made_ms};
 use crate::access::client::{Client, CredentialHolder};
 use crate::audit::{ActRow, Actor, ChainEnd, Entry, Hash, NewAct};

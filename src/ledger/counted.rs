@@ -4,33 +4,14 @@
 //! database lifts a limit, so the sums are compared with the rows, which the chain keeps.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use super::usage::{DAY_MS, day_of};
+use super::sum::{DAY_MS, KEY_CHANGE, Sum, day_of};
 use super::{RowContent, Sequence, TokenFilter, TokenRow};
 use crate::access::limits::Amount;
 use crate::access::rights::TokenKind;
 use crate::id::ClientId;
 use crate::sts::attributes::EncryptionAlgorithm;
 use crate::sts::token::Content;
-
-/// The kind of what transfers no credit and is no management token.
-pub const KEY_CHANGE: &str = "key_change";
-
-/// The sums of one kind of tokens of one client on one day.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum {
-    /// How many tokens.
-    pub tokens: u64,
-    /// What they transferred together.
-    pub amount: Amount,
-}
-
-impl fmt::Display for Sum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} tokens, {}", self.tokens, self.amount)
-    }
-}
 
 /// A sum that is kept and not what the rows say.
 #[derive(Clone, Debug, PartialEq, Eq)]

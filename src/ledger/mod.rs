@@ -11,6 +11,7 @@ mod fields;
 mod floors;
 mod query;
 mod seed;
+mod sum;
 mod usage;
 mod verification;
 
@@ -21,12 +22,13 @@ use thiserror::Error;
 use uuid::Uuid;
 
 pub use batch::{Batch, Decision, Facts, Issued};
-pub use counted::{CountedDay, KEY_CHANGE, Sum, SumMismatch};
+pub use counted::{CountedDay, SumMismatch};
 pub use fields::{ContentFields, Foreign, RowFields};
 pub use floors::Floors;
 pub use query::{TokenFilter, TokenPage};
 pub use seed::{AcceptedRestore, LastTids, LowerRefused, Seed, lowerable};
-pub use usage::{Alarm, Day, USUAL_DAYS, day_of, usual};
+pub use sum::{KEY_CHANGE, Sum, day_of};
+pub use usage::{Alarm, Day, USUAL_DAYS, usual};
 pub use verification::{
     Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
     client_failures_from, meter_failures_from, wait,

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Content;
-use super::counted::{KEY_CHANGE, Sum};
+use super::sum::{DAY_MS, KEY_CHANGE, Sum, day_of};
 use crate::access::limits::{Amount, LimitEnd, LimitMet, Limits};
 use crate::access::rights::TokenKind;
-
-pub(super) const DAY_MS: i64 = 86_400_000;
 
 /// Days of which the usual pace is the mean.
 pub const USUAL_DAYS: i64 = 7;
@@ -17,11 +15,6 @@ pub const USUAL_DAYS: i64 = 7;
 const USUAL_DAYS_NEEDED: u64 = 3;
 /// A pace below this many tokens a day is nobody's alarm.
 const PACE_FLOOR: u64 = 100;
-
-/// The day of an instant: counted from 1970, in UTC.
-pub fn day_of(now_ms: i64) -> i64 {
-    now_ms.div_euclid(DAY_MS)
-}
 
 /// What one client was given on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::digits::Token;
-use super::payload::Rnd;
+use super::rnd::Rnd;
 use crate::sts::attributes::EncryptionAlgorithm;
-use crate::sts::cipher::{CipherError, DecoderKey, encrypt_block};
+use crate::sts::cipher::{CipherError, DecoderKey, decrypt_block, encrypt_block};
 use crate::sts::crc::block_crc;
 use crate::sts::tid::Tid;
 
@@ -103,6 +103,26 @@ impl ClearBlock {
     /// The token of a block of class 1, which no key enters; `None` for the others.
     pub fn unencrypted(&self) -> Option<Token> {
         (self.class == 1).then(|| Token::transpose(1, self.bits))
+    }
+}
+
+/// The way back.
+impl Token {
+    /// Takes the cipher off, where the class has one; whether that made sense is for [`Unverified::verify`] to say.
+    ///
+    /// # Errors
+    /// [`CipherError`] when the key's length is not the cipher's.
+    pub fn decrypt(&self, ea: EncryptionAlgorithm, key: DecoderKey<'_>) -> Result<Unverified, CipherError> {
+        let bits = match self.class() {
+            0 | 2 => decrypt_block(ea, key, self.block())?,
+            _ => self.block(),
+        };
+        Ok(Unverified::new(self.class(), bits))
+    }
+
+    /// The block of a token of class 1, which needs no key; `None` for the others.
+    pub fn unencrypted(&self) -> Option<Unverified> {
+        (self.class() == 1).then(|| Unverified::new(1, self.block()))
     }
 }
 

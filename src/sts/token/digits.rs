@@ -5,10 +5,6 @@ use std::str::FromStr;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::block::Unverified;
-use crate::sts::attributes::EncryptionAlgorithm;
-use crate::sts::cipher::{CipherError, DecoderKey, decrypt_block};
-
 /// Digits of a token.
 const DIGITS: usize = 20;
 /// The lower of the two bits of the block that the class takes over.
@@ -47,25 +43,8 @@ impl Token {
     }
 
     /// The block with its own bits back in their places, still encrypted unless of class 1.
-    fn block(&self) -> u64 {
+    pub(super) fn block(&self) -> u64 {
         self.low & !(0b11 << CLASS_BIT) | u64::from(self.high) << CLASS_BIT
-    }
-
-    /// Takes the cipher off, where the class has one; whether that made sense is for [`Unverified::verify`] to say.
-    ///
-    /// # Errors
-    /// [`CipherError`] when the key's length is not the cipher's.
-    pub fn decrypt(&self, ea: EncryptionAlgorithm, key: DecoderKey<'_>) -> Result<Unverified, CipherError> {
-        let bits = match self.class() {
-            0 | 2 => decrypt_block(ea, key, self.block())?,
-            _ => self.block(),
-        };
-        Ok(Unverified::new(self.class(), bits))
-    }
-
-    /// The block of a token of class 1, which needs no key; `None` for the others.
-    pub fn unencrypted(&self) -> Option<Unverified> {
-        (self.class() == 1).then(|| Unverified::new(1, self.block()))
     }
 }
 

@@ -11,6 +11,7 @@ pub mod key_change;
 mod layout;
 mod management;
 mod payload;
+mod rnd;
 
 pub use block::{BlockError, ClearBlock, RegisterClass, Unverified};
 pub use content::{Content, ContentError};
@@ -18,4 +19,5 @@ pub use digits::{Token, TokenError};
 pub use display::{Display, DisplayError, DisplayForm};
 pub use layout::LayoutField;
 pub use management::{CreditRegister, ExtendedSet, Management, PayloadError};
-pub use payload::{Payload, Rnd, RndError, Service};
+pub use payload::{Payload, Service};
+pub use rnd::{Rnd, RndError};

@@ -1,0 +1,31 @@
+//! What limits are counted in: a day, and the sums of it.
+
+use std::fmt;
+
+use crate::access::limits::Amount;
+
+/// A day, in milliseconds.
+pub(super) const DAY_MS: i64 = 86_400_000;
+
+/// The day of an instant: counted from 1970, in UTC.
+pub fn day_of(now_ms: i64) -> i64 {
+    now_ms.div_euclid(DAY_MS)
+}
+
+/// The kind of what transfers no credit and is no management token.
+pub const KEY_CHANGE: &str = "key_change";
+
+/// The sums of one kind of tokens of one client on one day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// How many tokens.
+    pub tokens: u64,
+    /// What they transferred together.
+    pub amount: Amount,
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tokens, {}", self.tokens, self.amount)
+    }
+}
