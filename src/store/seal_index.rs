@@ -5,22 +5,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::engine::{Select, Table, Transaction, Value, View};
 use super::reading::Reading;
-use super::writing::Writing;
+use super::writing::{SealIndex, Writing};
 use super::{SealReport, StoreError};
 
 /// The acts that come with a change of a row under seal: none may be later than the seal index.
 const DECIDING_ACTS: [&str; 6] =
     ["client.", "credential.", "public_key.", "configuration.", "key_change.", "approval."];
-
-/// What the committer knows of the seal index.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SealIndex {
-    /// Up to which of the writes of others it was checked.
-    checked: Option<i64>,
-    /// Whether it was broken then. A broken one is not written any more: the next change must not
-    /// make good what somebody else did.
-    broken: bool,
-}
 
 impl<V: View> Reading<V> {
     /// Checks every row under seal, and that none was taken out or put back.

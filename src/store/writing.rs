@@ -7,7 +7,6 @@ use super::StoreError;
 use super::authority::Authority;
 use super::engine::{Chain, Row, Select, Table, Transaction, Value};
 use super::reading::Reading;
-use super::seal_index::SealIndex;
 use super::seals::CheckedRow;
 use super::usual::UsualDays;
 use crate::audit::{ActRow, ChainEnd, Entry, NewAct};
@@ -37,6 +36,16 @@ pub(super) struct State {
     appended: bool,
     /// Whether rows under seal were written or deleted.
     changed_rows: bool,
+}
+
+/// What the committer knows of the seal index.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SealIndex {
+    /// Up to which of the writes of others it was checked.
+    pub(super) checked: Option<i64>,
+    /// Whether it was broken then. A broken one is not written any more: the next change must not
+    /// make good what somebody else did.
+    pub(super) broken: bool,
 }
 
 impl<T> Deref for Writing<T> {

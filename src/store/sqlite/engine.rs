@@ -42,11 +42,15 @@ impl<W: Send + 'static> View for Sqlite<W> {
     fn begin_snapshot(&mut self) -> Result<(), StoreError> {
         // One that a query which panicked has left is ended with it.
         self.end_snapshot();
-        self.statement("BEGIN", Stage::Before)
+        if self.is_autocommit() {
+            self.statement("BEGIN", Stage::Before)?;
+            self.in_snapshot = true;
+        }
+        Ok(())
     }
 
     fn end_snapshot(&mut self) {
-        if !self.is_autocommit()
+        if std::mem::take(&mut self.in_snapshot)
             && let Err(error) = self.statement("ROLLBACK", Stage::Before)
         {
             tracing::error!(%error, "a view of the database cannot be ended");

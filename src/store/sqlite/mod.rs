@@ -78,6 +78,8 @@ pub(crate) struct Sqlite<W> {
     writer: W,
     connection: Connection,
     newest: Arc<Newest>,
+    /// Whether a snapshot was begun, and not ended.
+    in_snapshot: bool,
     /// None: nothing is remembered of requests.
     highest_requests: Option<HighestRequests>,
 }
@@ -118,7 +120,7 @@ impl<W> Sqlite<W> {
 impl Sqlite<ReadOnly> {
     fn reader(path: &Path, newest: Arc<Newest>) -> Result<Self, OpenError> {
         let connection = connection::open_reader(path)?;
-        Ok(Self { writer: ReadOnly, connection, newest, highest_requests: None })
+        Ok(Self { writer: ReadOnly, connection, newest, in_snapshot: false, highest_requests: None })
     }
 }
 
@@ -204,7 +206,8 @@ impl Locked {
         };
         let newest = Arc::<Newest>::default();
         let highest_requests = Some(HighestRequests::default());
-        let transaction = Sqlite { writer, connection, newest: Arc::clone(&newest), highest_requests };
+        let transaction =
+            Sqlite { writer, connection, newest: Arc::clone(&newest), in_snapshot: false, highest_requests };
         transaction.know_newest()?;
         let views = (0..readers.max(1)).map(|_| Sqlite::reader(&path, Arc::clone(&newest)));
         let views = views.collect::<Result<_, OpenError>>()?;

@@ -183,3 +183,24 @@ async fn the_log_is_copied_beside_the_commits_and_begins_anew() {
     }
     panic!("the log only grew");
 }
+
+#[tokio::test]
+async fn a_snapshot_within_a_transaction_leaves_it_alone() {
+    let scene = Scene::new().await;
+    let act = NewAct { kind: "test", actor: Actor::Local, details: BTreeMap::new(), now_ms: NOW_MS };
+    let before = scene.store.chain_head().await.unwrap().position;
+    scene
+        .store
+        .write(move |writing| {
+            writing.append_act(&act)?;
+            writing.verify_seals()?;
+            assert!(!writing.view.is_autocommit());
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(scene.store.chain_head().await.unwrap().position, before + 1);
+    for _ in 0..2 {
+        assert!(scene.store.verify_seals().await.unwrap().is_sound(), "one after another");
+    }
+}
