@@ -27,6 +27,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod memory;
 mod open;
+mod open_error;
 mod page;
 mod readers;
 mod reading;
@@ -47,9 +48,9 @@ pub use error::{
     ClientError, ConfigurationError, KeyChangePairError, LedgerError, LowerError, Outcome, StoreError,
 };
 pub use open::{
-    DatabaseSettings, DatabaseUrl, OpenError, Resealing, UnknownDatabase, all_configurations, copy, open,
-    open_and_seal,
+    DatabaseSettings, DatabaseUrl, Resealing, UnknownDatabase, all_configurations, copy, open, open_and_seal,
 };
+pub use open_error::OpenError;
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
 pub use record::{Past, Records};
 pub use seals::{NoSeal, SealReport, Sealer, SoftwareSealer};

@@ -1,0 +1,128 @@
+//! Why a database cannot be opened.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::StoreError;
+
+/// Why a database cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process (or another store of this one) has it.
+    #[error("the database {} is in use{}", .path.display(), by_process(.holder))]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// The process that has it, if it left its number.
+        holder: Option<u32>,
+    },
+    /// It is where several machines can have it at once.
+    #[error(
+        "the database {} is on {name}, whose locks do not keep another machine out: put it on a local file system",
+        .path.display()
+    )]
+    SharedFileSystem {
+        /// The database.
+        path: PathBuf,
+        /// The kind of file system.
+        name: &'static str,
+    },
+    /// The file system gives no lock.
+    #[error("the file system of {} gives no lock ({error}): put the database on a local one", .path.display())]
+    NoLock {
+        /// The database.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// It has hard links.
+    #[error(
+        "the database {} has {names} names (hard links), and SQLite would keep a log for each: \
+         remove all names but one, and use a symbolic link where another is needed",
+        .path.display()
+    )]
+    SeveralNames {
+        /// The database.
+        path: PathBuf,
+        /// How many.
+        names: u64,
+    },
+    /// The file is mounted without its folder.
+    #[error(
+        "the database {} is mounted as a file alone, so that its log would lie in another folder: \
+         mount the folder that holds it",
+        .path.display()
+    )]
+    MountedAlone {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A file cannot be opened, made or synced.
+    #[error("{}: {error}", .path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file system cannot share memory between connections (a network one, perhaps).
+    #[error("the file system of {} does not allow a write-ahead log", .path.display())]
+    NoWriteAheadLog {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database of another program.
+    #[error("this is the database of another program")]
+    NotOurs,
+    /// A newer Vendkey has brought the schema further than this one knows.
+    #[error("the database has schema version {found}, this program knows {known}: use the newer program")]
+    NewerSchema {
+        /// The version of the database.
+        found: u32,
+        /// The newest that this program knows.
+        known: u32,
+    },
+    /// A schema step of this database is not the one that this program has.
+    #[error("schema step {version} of the database is not the one of this program")]
+    AlteredSchema {
+        /// Which step.
+        version: u32,
+    },
+    /// No thread can be started.
+    #[error("no thread can be started: {error}")]
+    Threads {
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The system gives no random bytes for a new chain.
+    #[error("the system gives no randomness: {0}")]
+    Randomness(getrandom::Error),
+    /// It has rows that decide and no seals: a database of a version without them, or somebody took
+    /// them out.
+    #[error(
+        "the rows that decide bear no seals: if this database was made by a version without seals, run `vendkey setup --seal-rows`"
+    )]
+    Unsealed,
+    /// Rows that decide do not bear their seals, so they get no others.
+    #[error("rows that decide were changed by somebody else: {}{}", .rows.join(", "), if *.taken_out_or_put_back { " (some were taken out or put back)" } else { "" })]
+    Forged {
+        /// By table and number.
+        rows: Vec<String>,
+        /// Whether some are missing, or are as they once were.
+        taken_out_or_put_back: bool,
+    },
+    /// The chain or the seals of the database cannot be begun.
+    #[error(transparent)]
+    Chain(#[from] StoreError),
+    /// The engine refused.
+    #[error("the database cannot be opened: {reason}")]
+    Database {
+        /// What it said.
+        reason: String,
+    },
+}
+
+fn by_process(holder: &Option<u32>) -> String {
+    holder.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+}
