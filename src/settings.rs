@@ -51,6 +51,8 @@ pub struct ServerSettings {
     pub administration: Option<ListenerSettings>,
     /// Whether the server may run as root, as it does in some containers.
     pub allow_root: bool,
+    /// How long it goes on serving after it was told to stop, while health says NOT_SERVING already.
+    pub drain: Duration,
 }
 
 /// Which database, and where checkpoints are kept.
@@ -290,9 +292,15 @@ impl<'a> Reader<'a> {
 
     fn server(&mut self) -> Option<ServerSettings> {
         let allow_root = self.parsed("server.allow_root", false, "true or false");
+        let drain = self.within("server.drain_seconds", 0, 0..=3_600);
         let main = self.listener("server", Some(SocketAddr::from(([127, 0, 0, 1], 7443))));
         let administration = self.listener("administration", None);
-        Some(ServerSettings { main: main??, administration: administration?, allow_root: allow_root? })
+        Some(ServerSettings {
+            main: main??,
+            administration: administration?,
+            allow_root: allow_root?,
+            drain: Duration::from_secs(drain?.into()),
+        })
     }
 
     fn hsm(&mut self) -> Option<HsmSettings> {

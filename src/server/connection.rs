@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    hash::{BuildHasher as _, RandomState},
     io,
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
@@ -22,13 +23,14 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::watch,
-    time::timeout,
+    time::{interval, sleep, timeout},
 };
 use tonic::{body::Body, transport::server::TcpConnectInfo};
 use tower::Service;
 
 use super::{
     calls::{Calls, Room},
+    ending::{Stage, ending},
     opening::{self, Opening},
     tls::Tls,
 };
@@ -38,8 +40,12 @@ use crate::{
     settings::WireSettings,
 };
 
-/// How long an ended connection may take to say goodbye.
+/// How long an ended connection may take to close, once nothing runs on it.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// And how long where the server ends: time enough for a request that is on its way.
+const GOODBYE_AT_END: Duration = Duration::from_secs(1);
+/// How often it is looked at then.
+const LOOK_AT_END: Duration = Duration::from_millis(100);
 
 /// How much larger than they may be headers are let through by HTTP/2, so that they get a refusal with a reason.
 const HEADERS_TO_REFUSE: u32 = 65_536;
@@ -67,6 +73,8 @@ pub(super) enum Broken {
     Certificate(#[from] CertificateUnreadable),
     #[error("answers were not taken")]
     NotTaken,
+    #[error("calls still ran when the connection was too old")]
+    TooOld,
     #[error("the client did not close an ended connection")]
     NotClosed,
     #[error("the transport: {0}")]
@@ -83,6 +91,7 @@ impl Broken {
             Self::HandshakeSlow => Some("slow handshake"),
             Self::Handshake(_) | Self::Certificate(_) => Some("handshake"),
             Self::NotTaken => Some("answers not taken"),
+            Self::TooOld => Some("too old"),
             Self::NotClosed => Some("not closed"),
             Self::Io(_) | Self::Transport(_) => None,
         }
@@ -96,8 +105,8 @@ pub(super) struct Connection<S> {
     pub(super) room: Arc<Room>,
     pub(super) service: S,
     pub(super) clock: Arc<dyn Clock>,
-    /// Says `true` when the server ends.
-    pub(super) end: watch::Receiver<bool>,
+    /// Says when the server ends.
+    pub(super) stage: watch::Receiver<Stage>,
 }
 
 impl<S> Connection<S>
@@ -113,7 +122,7 @@ where
         let opening = tokio::select! {
             opening = timeout(self.wire.opening, Opening::of(&tcp)) => opening.map_err(|_| Broken::Silent)??,
             // Nothing was begun.
-            _ = self.end.wait_for(|end| *end) => return Ok(()),
+            () = ending(&mut self.stage) => return Ok(()),
         };
         let tls = match (&self.tls, opening) {
             (_, Opening::Closed) => return Ok(()),
@@ -128,10 +137,19 @@ where
                 return Err(Broken::TlsToPlain);
             }
         };
-        let stream = timeout(self.wire.opening, tls.acceptor().accept(tcp))
-            .await
-            .map_err(|_| Broken::HandshakeSlow)?
-            .map_err(Broken::Handshake)?;
+        let patience = async {
+            tokio::select! {
+                () = sleep(self.wire.opening) => {}
+                () = async {
+                    ending(&mut self.stage).await;
+                    sleep(GOODBYE_AT_END).await;
+                } => {}
+            }
+        };
+        let stream = tokio::select! {
+            accepted = tls.acceptor().accept(tcp) => accepted.map_err(Broken::Handshake)?,
+            () = patience => return Err(Broken::HandshakeSlow),
+        };
         let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let certificate = presented.map(|der| PeerCertificate::from_der(der)).transpose()?;
         if let Some(PeerCertificate { spki_sha256, uris, .. }) = &certificate {
@@ -150,7 +168,7 @@ where
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { wire, room, service, clock, mut end, .. } = self;
+        let Self { wire, room, service, clock, mut stage, .. } = self;
         let activity = Arc::new(Activity::new());
         let expires_ms = certificate.as_ref().map(|certificate| certificate.expires_ms);
         let calls = Calls { inner: service, room, activity: activity.clone(), peer, certificate, wire };
@@ -171,31 +189,43 @@ where
             .keep_alive_timeout(wire.keepalive_timeout);
         let connection = builder.serve_connection(TokioIo::new(io), calls);
         let mut connection = pin!(connection);
-        let mut looks = tokio::time::interval(look_every(&wire));
-        let mut ended: Option<Instant> = None;
+        let mut looks = interval(look_every(&wire));
+        let began = Instant::now();
+        let oldest = wire.age.map(|age| spread(age));
+        let (mut server_ends, mut ended): (_, Option<Instant>) = (false, None);
         loop {
             let ends = tokio::select! {
                 served = connection.as_mut() => return served.map_err(Broken::Transport),
-                _ = end.wait_for(|end| *end), if ended.is_none() => true,
+                () = ending(&mut stage), if !server_ends => true,
                 _ = looks.tick() => false,
             };
+            if ends {
+                server_ends = true;
+                looks = interval(LOOK_AT_END);
+            }
             let now = Instant::now();
             let seen = activity.look(now);
             if seen.longest_untaken > wire.stream_idle {
                 return Err(Broken::NotTaken);
             }
+            let age = now.duration_since(began);
+            let goodbye = if server_ends { GOODBYE_AT_END } else { GOODBYE };
             match ended {
                 Some(since)
-                    if seen.calls == 0 && now.duration_since(since.max(seen.idle_since)) > GOODBYE =>
+                    if seen.calls == 0 && now.duration_since(since.max(seen.idle_since)) > goodbye =>
                 {
                     return Err(Broken::NotClosed);
+                }
+                Some(_) if oldest.is_some_and(|oldest| age > oldest + wire.age_grace) => {
+                    return Err(Broken::TooOld);
                 }
                 Some(_) => {}
                 None => {
                     let patience = if seen.used { wire.idle } else { wire.opening };
                     let idle = seen.calls == 0 && now.duration_since(seen.idle_since) >= patience;
                     let expired = expires_ms.is_some_and(|end| end <= clock.now_ms());
-                    if ends || idle || expired {
+                    let old = oldest.is_some_and(|oldest| age >= oldest);
+                    if ends || idle || expired || old {
                         ended = Some(now);
                         connection.as_mut().graceful_shutdown();
                     }
@@ -207,8 +237,14 @@ where
 
 /// How often a connection is looked at: often enough for the shortest of its limits.
 fn look_every(wire: &WireSettings) -> Duration {
-    let shortest = wire.idle.min(wire.opening).min(wire.stream_idle);
-    (shortest / 4).clamp(Duration::from_millis(100), Duration::from_secs(5))
+    let shortest = [wire.idle, wire.opening, wire.stream_idle].into_iter().chain(wire.age).min();
+    (shortest.unwrap_or_default() / 4).clamp(Duration::from_millis(100), Duration::from_secs(5))
+}
+
+/// A tenth more or less by chance: connections that were opened at once do not all end at once.
+fn spread(age: Duration) -> Duration {
+    let chance = RandomState::new().hash_one(()) % 201;
+    age * (900 + u32::try_from(chance).unwrap_or(100)) / 1_000
 }
 
 /// What the calls of a connection do.

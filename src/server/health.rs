@@ -12,6 +12,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
+use super::ending::Stage;
 use crate::{
     api::health::health_check_response::ServingStatus, clock::SignOfLife, hsm::Health, metrics,
     selftest::Latch, store::Store, vending::IssueGuard,
@@ -47,57 +48,75 @@ impl Cause {
     }
 }
 
-/// Keeps the report true until the task is ended; `ready` hears when the first word was said.
-pub(super) async fn watch(
-    reporter: watch::Sender<ServingStatus>,
-    mut hsm: watch::Receiver<Health>,
-    store: Arc<dyn Store>,
-    guard: Arc<IssueGuard>,
-    latch: Latch,
-    ready: oneshot::Sender<()>,
-) {
-    let mut ready = Some(ready);
-    let mut looks = interval(LOOK);
-    let mut probes = interval(STORE_PROBE);
-    for ticks in [&mut looks, &mut probes] {
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    }
-    let mut store_ill = probed(store.as_ref(), guard.sign_of_life()).await;
-    let mut told = None;
-    loop {
-        let hsm_ill = match &*hsm.borrow_and_update() {
-            Health::Healthy => None,
-            Health::Unhealthy { reason } => Some(reason.clone()),
-        };
-        metrics::health(hsm_ill.is_none(), store_ill.is_none());
-        let self_test = latch.failure().map(|failure| format!("a self-test failed: {failure}"));
-        let causes = [
-            self_test.map(|reason| Cause::new("self_test", reason)),
-            hsm_ill.map(|reason| Cause::new("hsm", reason)),
-            store_ill.clone().map(|reason| Cause::new("store", reason)),
-            guard.pass().err().map(|stop| Cause::new(stop.label(), stop.to_string())),
-        ];
-        let cause = causes.into_iter().flatten().next();
-        metrics::not_serving(cause.as_ref().map(|cause| cause.label));
-        if told.as_ref() != Some(&cause) {
-            match &cause {
-                None => tracing::info!("healthy: serving"),
-                Some(Cause { label, reason }) => {
-                    tracing::error!(cause = label, %reason, "not healthy: not serving");
+/// What is looked at.
+pub(super) struct Watched {
+    pub(super) hsm: watch::Receiver<Health>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) guard: Arc<IssueGuard>,
+    pub(super) latch: Latch,
+}
+
+impl Watched {
+    /// Keeps the report true until the server ends, and with it whoever watches; `ready` hears when the first word was said.
+    pub(super) async fn report(
+        self,
+        reporter: watch::Sender<ServingStatus>,
+        mut stages: watch::Receiver<Stage>,
+        ready: oneshot::Sender<()>,
+    ) {
+        let Self { mut hsm, store, guard, latch } = self;
+        let mut ready = Some(ready);
+        let mut looks = interval(LOOK);
+        let mut probes = interval(STORE_PROBE);
+        for ticks in [&mut looks, &mut probes] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        let mut store_ill = probed(store.as_ref(), guard.sign_of_life()).await;
+        let mut told = None;
+        loop {
+            let hsm_ill = match &*hsm.borrow_and_update() {
+                Health::Healthy => None,
+                Health::Unhealthy { reason } => Some(reason.clone()),
+            };
+            metrics::health(hsm_ill.is_none(), store_ill.is_none());
+            let self_test = latch.failure().map(|failure| format!("a self-test failed: {failure}"));
+            let stage = *stages.borrow_and_update();
+            let stopping = (stage > Stage::Serving).then(|| "the server was told to stop".to_owned());
+            let causes = [
+                self_test.map(|reason| Cause::new("self_test", reason)),
+                hsm_ill.map(|reason| Cause::new("hsm", reason)),
+                store_ill.clone().map(|reason| Cause::new("store", reason)),
+                guard.pass().err().map(|stop| Cause::new(stop.label(), stop.to_string())),
+                stopping.map(|reason| Cause::new("stopping", reason)),
+            ];
+            let cause = causes.into_iter().flatten().next();
+            metrics::not_serving(cause.as_ref().map(|cause| cause.label));
+            if told.as_ref() != Some(&cause) {
+                match &cause {
+                    None => tracing::info!("healthy: serving"),
+                    // Said by whoever leads to the end.
+                    Some(Cause { label: "stopping", .. }) => {}
+                    Some(Cause { label, reason }) => {
+                        tracing::error!(cause = label, %reason, "not healthy: not serving");
+                    }
                 }
             }
-        }
-        // The report changes with the verdict, not with its reason.
-        let status = if cause.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
-        reporter.send_if_modified(|told| std::mem::replace(told, status) != status);
-        told = Some(cause);
-        if let Some(ready) = ready.take() {
-            let _ = ready.send(());
-        }
-        tokio::select! {
-            changed = hsm.changed() => if changed.is_err() { return },
-            _ = looks.tick() => {}
-            _ = probes.tick() => store_ill = probed(store.as_ref(), guard.sign_of_life()).await,
+            // The report changes with the verdict, not with its reason.
+            let status = if cause.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
+            reporter.send_if_modified(|told| std::mem::replace(told, status) != status);
+            if stage == Stage::Ending {
+                return;
+            }
+            told = Some(cause);
+            if let Some(ready) = ready.take() {
+                let _ = ready.send(());
+            }
+            tokio::select! {
+                changed = hsm.changed() => if changed.is_err() { return },
+                changed = stages.changed() => if changed.is_err() { return },
+                _ = looks.tick() => {}
+                _ = probes.tick() => store_ill = probed(store.as_ref(), guard.sign_of_life()).await,
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ use super::{
     ServeError,
     calls::Room,
     connection::{Broken, Connection},
+    ending::{Stage, ending},
     slots::Slots,
     tls::Tls,
 };
@@ -31,8 +32,8 @@ use crate::{
     settings::{ListenerSettings, WireSettings},
 };
 
-/// How long running calls may take after the end was asked for.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long running calls may take once no new ones are taken.
+const LAST_CALLS: Duration = Duration::from_secs(10);
 /// After a failed accept: file descriptors come back when connections end.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// The log says once in so long that connections are refused.
@@ -74,8 +75,8 @@ impl Listener {
         self.tls.clone()
     }
 
-    /// Serves until `end` says so, then lets the running calls end.
-    pub(super) async fn serve<S>(self, service: S, mut end: watch::Receiver<bool>)
+    /// Serves until the server ends, then lets the running calls end.
+    pub(super) async fn serve<S>(self, service: S, mut stage: watch::Receiver<Stage>)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
@@ -96,7 +97,7 @@ impl Listener {
                     }
                 },
                 Some(_) = connections.join_next() => continue,
-                _ = end.wait_for(|end| *end) => break,
+                () = ending(&mut stage) => break,
             };
             let slot = match slots.take(from.ip()) {
                 Ok(slot) => slot,
@@ -115,7 +116,7 @@ impl Listener {
                 room: room.clone(),
                 service: service.clone(),
                 clock: self.clock.clone(),
-                end: end.clone(),
+                stage: stage.clone(),
             };
             connections.spawn(async move {
                 let _counted = (slot, metrics::Connection::opened(name));
@@ -125,8 +126,8 @@ impl Listener {
         // Nobody else gets in.
         drop(self.tcp);
         let drained = async { while connections.join_next().await.is_some() {} };
-        if timeout(DRAIN, drained).await.is_err() {
-            tracing::warn!(listener = name, "connections were still open after {DRAIN:?}");
+        if timeout(LAST_CALLS, drained).await.is_err() {
+            tracing::warn!(listener = name, "connections were still open after {LAST_CALLS:?}");
         }
     }
 }

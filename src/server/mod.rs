@@ -6,6 +6,7 @@ mod checkpoints;
 mod compression;
 mod connection;
 mod destruction;
+mod ending;
 mod health;
 mod inventory;
 mod listener;
@@ -26,13 +27,14 @@ use std::{
 };
 
 use checkpoints::Checkpoints;
+use ending::{EndSignals, Stage, handler};
 use health::HealthService;
 use listener::Listener;
 use rustix::process::geteuid;
 use services::Parts;
 use tls::Tls;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::SignalKind,
     sync::{Notify, oneshot, watch},
     time::{MissedTickBehavior, interval},
 };
@@ -140,9 +142,10 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     }
     let (reporter, reported) = watch::channel(ServingStatus::NotServing);
     let health_service = HealthService::new(reported);
+    let (stage, stages) = watch::channel(Stage::Serving);
     let (ready, told) = oneshot::channel();
-    let health =
-        tokio::spawn(health::watch(reporter, hsm.health(), store.clone(), guard.clone(), latch, ready));
+    let watched = health::Watched { hsm: hsm.health(), store: store.clone(), guard: guard.clone(), latch };
+    let health = tokio::spawn(watched.report(reporter, stages.clone(), ready));
 
     let finishing = tokio::spawn({
         let acts = acts.clone();
@@ -174,8 +177,8 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     // A server that is reached says what it is: its health was looked at.
     let _ = told.await;
     // Before anybody learns that it listens: whoever knows may also end it.
-    let ended = end()?;
-    let reloading = tokio::spawn(reload(listeners.tls(), hangup()?));
+    let signals = EndSignals::taken()?;
+    let reloading = tokio::spawn(reload(listeners.tls(), handler(SignalKind::hangup())?));
     let scraped = match settings.metrics {
         None => None,
         Some(listen) => {
@@ -185,19 +188,15 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
         }
     };
     listeners.announce();
-    let (ending, end) = watch::channel(false);
     let serving = async {
         match (listeners.administration, administration) {
             (Some(listener), Some(service)) => {
-                tokio::join!(listeners.main.serve(main, end.clone()), listener.serve(service, end));
+                tokio::join!(listeners.main.serve(main, stages.clone()), listener.serve(service, stages));
             }
-            _ => listeners.main.serve(main, end).await,
+            _ => listeners.main.serve(main, stages).await,
         }
     };
-    tokio::join!(serving, async {
-        ended.await;
-        ending.send_replace(true);
-    });
+    tokio::join!(serving, signals.lead(stage, settings.server.drain));
     reloading.abort();
     if let Some(scraped) = scraped {
         scraped.abort();
@@ -285,25 +284,4 @@ async fn reload(all: Vec<Arc<Tls>>, mut hangup: tokio::signal::unix::Signal) {
             tls.reload(asked);
         }
     }
-}
-
-fn handler(kind: SignalKind) -> Result<tokio::signal::unix::Signal, ServeError> {
-    signal(kind).map_err(|error| ServeError::Stopped(error.to_string()))
-}
-
-fn hangup() -> Result<tokio::signal::unix::Signal, ServeError> {
-    handler(SignalKind::hangup())
-}
-
-/// Ends with the first SIGTERM or SIGINT.
-fn end() -> Result<impl Future<Output = ()>, ServeError> {
-    let (mut terminate, mut interrupt) =
-        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("no new calls; waiting for the running ones");
-    })
 }

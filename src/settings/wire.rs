@@ -67,6 +67,10 @@ pub struct WireSettings {
     pub opening: Duration,
     /// How long a connection may be without a call.
     pub idle: Duration,
+    /// How old a connection may become, a tenth more or less; without it, as old as it likes.
+    pub age: Option<Duration>,
+    /// How long calls may run on after that.
+    pub age_grace: Duration,
     /// How long the message of a call may take to arrive.
     pub request: Duration,
     /// How long a stream of tokens may bring no request, and how long a client may leave an answer untaken.
@@ -172,6 +176,8 @@ impl Reader<'_> {
         let calls = self.within("wire.calls", 4_096, 1..=1_000_000);
         let opening = self.within("wire.opening_seconds", 20, 1..=300);
         let idle = self.within("wire.idle_seconds", 300, 1..=86_400);
+        let age = self.within("wire.age_seconds", 0, 0..=604_800);
+        let age_grace = self.within("wire.age_grace_seconds", 300, 1..=86_400);
         let request = self.within("wire.request_seconds", 30, 1..=3_600);
         let stream_idle = self.within("wire.stream_idle_seconds", 300, 1..=86_400);
         let keepalive = self.within("wire.keepalive_seconds", 60, 1..=3_600);
@@ -192,6 +198,8 @@ impl Reader<'_> {
             calls: calls? as usize,
             opening: seconds(opening?),
             idle: seconds(idle?),
+            age: Some(seconds(age?)).filter(|age| !age.is_zero()),
+            age_grace: seconds(age_grace?),
             request: seconds(request?),
             stream_idle: seconds(stream_idle?),
             keepalive: seconds(keepalive?),

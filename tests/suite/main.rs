@@ -27,6 +27,7 @@ mod protocol;
 mod rotating;
 mod selftest;
 mod slips;
+mod stopping;
 mod tls;
 mod tools;
 mod transport;
