@@ -191,7 +191,7 @@ where
         let mut connection = pin!(connection);
         let mut looks = interval(look_every(&wire));
         let began = Instant::now();
-        let oldest = wire.age.map(|age| spread(age));
+        let oldest = wire.age.map(spread);
         let (mut server_ends, mut ended): (_, Option<Instant>) = (false, None);
         loop {
             let ends = tokio::select! {
