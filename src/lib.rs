@@ -12,6 +12,8 @@ pub mod crash;
 
 pub mod metrics;
 
+pub mod table;
+
 pub mod hsm;
 
 pub mod envelope;

@@ -1,82 +1,67 @@
-//! Lines of CSV (RFC 4180), one record a line: fields with commas or quotes stand in quotes.
+//! CSV as input: how every command reads it, and how it says what is wrong with it.
 
-/// The fields of a line. `None`: a quote is not closed or stands in the middle of a field.
-pub(super) fn fields(line: &str) -> Option<Vec<String>> {
-    let mut fields = Vec::new();
-    let mut rest = line.strip_suffix('\r').unwrap_or(line);
-    loop {
-        let (field, after) = match rest.strip_prefix('"') {
-            None => {
-                let end = rest.find(',').unwrap_or(rest.len());
-                let (field, after) = rest.split_at(end);
-                if field.contains('"') {
-                    return None;
-                }
-                (field.to_owned(), after)
-            }
-            Some(quoted) => quoted_field(quoted)?,
-        };
-        fields.push(field);
-        match after.strip_prefix(',') {
-            Some(next) => rest = next,
-            None if after.is_empty() => return Some(fields),
-            None => return None,
-        }
+use std::{fmt::Write as _, fs, path::Path};
+
+use clap::Args;
+
+use super::{exit::Exit, output::Failure};
+use crate::table::{Encoding, Fault, Format, Table};
+
+/// The most faults that are listed.
+const LISTED: usize = 10_000;
+
+/// How a file is to be read where it does not show that itself.
+#[derive(Args)]
+pub(super) struct Reading {
+    /// The file's encoding, such as windows-1252 or utf-16le; UTF-8, or what a byte order mark says, if not given
+    #[arg(long, value_name = "NAME")]
+    encoding: Option<Encoding>,
+    /// What separates fields: comma, semicolon, tab or pipe; what the first line shows if not given
+    #[arg(long, value_name = "NAME", value_parser = separator)]
+    separator: Option<u8>,
+}
+
+fn separator(text: &str) -> Result<u8, String> {
+    match text {
+        "comma" | "," => Ok(b','),
+        "semicolon" | ";" => Ok(b';'),
+        "tab" | "\t" | "\\t" => Ok(b'\t'),
+        "pipe" | "|" => Ok(b'|'),
+        _ => Err("expected comma, semicolon, tab or pipe".to_owned()),
     }
 }
 
-fn quoted_field(text: &str) -> Option<(String, &str)> {
-    let (mut field, mut rest) = (String::new(), text);
-    loop {
-        let end = rest.find('"')?;
-        field.push_str(&rest[..end]);
-        rest = &rest[end + 1..];
-        match rest.strip_prefix('"') {
-            Some(next) => {
-                field.push('"');
-                rest = next;
-            }
-            None => return Some((field, rest)),
-        }
+impl Reading {
+    /// Reads the whole file. What is wrong with it stays in the table, to be told with all else.
+    pub(super) fn table(&self, file: &Path, names: &[&str]) -> Result<Table, Failure> {
+        let bytes = fs::read(file).map_err(|error| Failure::file("input", file, &error))?;
+        let format = Format { encoding: self.encoding, separator: self.separator };
+        Ok(Table::new(bytes, format, names))
     }
 }
 
-/// A line without its end.
-pub(super) fn line<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
-    let mut line = String::new();
-    for (index, field) in fields.into_iter().enumerate() {
-        if index > 0 {
-            line.push(',');
-        }
-        // A record is a line: what would end it becomes a space.
-        let field = field.replace(['\r', '\n'], " ");
-        if field.contains([',', '"']) {
-            line.push('"');
-            line.push_str(&field.replace('"', "\"\""));
-            line.push('"');
-        } else {
-            line.push_str(&field);
-        }
+/// All faults of a file by line; `undone` says what was not done because of them.
+pub(super) fn refused(file: &Path, mut faults: Vec<Fault>, undone: &str) -> Failure {
+    faults.sort_by_key(|fault| fault.line);
+    let count = match faults.len() {
+        1 => "1 fault".to_owned(),
+        count => format!("{count} faults"),
+    };
+    let mut text = format!("{}: {count}; {undone}", file.display());
+    for fault in faults.iter().take(LISTED) {
+        let _ = write!(text, "\n  {fault}");
     }
-    line
+    if faults.len() > LISTED {
+        let _ = write!(text, "\n  and {} more", faults.len() - LISTED);
+    }
+    Failure::exit(Exit::Data, text)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_and_back() {
-        for record in [vec!["a", "", "c"], vec![""], vec!["a,b", "\"", "x\"\"y,"]] {
-            assert_eq!(fields(&line(record.iter().copied())).unwrap(), record);
-        }
-        assert_eq!(fields("a,b\r").unwrap(), ["a", "b"]);
-    }
-
-    #[test]
-    fn broken_quotes_are_refused() {
-        for text in ["\"a", "a\"b", "\"a\"b,c", "\"a\"\"", "a,\"b"] {
-            assert_eq!(fields(text), None, "{text}");
-        }
+/// How many empty rows were passed over, for people; nothing if none were.
+pub(super) fn passed_over(empty: u64) -> String {
+    match empty {
+        0 => String::new(),
+        1 => "; 1 empty row passed over".to_owned(),
+        _ => format!("; {empty} empty rows passed over"),
     }
 }

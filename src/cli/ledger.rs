@@ -2,22 +2,24 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, BufWriter, Write},
-    path::{Path, PathBuf},
+    io::{self, BufWriter, Write},
+    path::PathBuf,
 };
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     connection::Connection,
-    csv,
+    ledger_seed::Seed,
     output::{self, Failure},
-    token_batch::progress,
 };
-use crate::api::v1::{
-    AcceptClockRequest, AcceptRestoreRequest, GetLedgerStateRequest, IssuedToken, LedgerState,
-    ListIssuedTokensRequest, LowerLastTidRequest, MeterSeed, SeedMetersRequest,
-    ledger_service_client::LedgerServiceClient, token_service_client::TokenServiceClient,
+use crate::{
+    api::v1::{
+        AcceptClockRequest, AcceptRestoreRequest, GetLedgerStateRequest, IssuedToken, LedgerState,
+        ListIssuedTokensRequest, LowerLastTidRequest, ledger_service_client::LedgerServiceClient,
+        token_service_client::TokenServiceClient,
+    },
+    table::{self, defused},
 };
 
 #[derive(Subcommand)]
@@ -85,18 +87,6 @@ enum Format {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example: vendkey ledger seed last-tids.csv
-
-The file's lines are: meter (PAN, 18 digits), base date (1993, 2014 or 2035), last token identifier. A first line that names them is
-skipped. Meters only rise; the same file again changes nothing.")]
-pub(super) struct Seed {
-    /// CSV: meter, base date, last token identifier
-    file: PathBuf,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Args)]
 #[command(
     after_help = "Example: vendkey ledger lower-tid --meter 600727475001502312 --base-date 2014 --tid 6700000
 
@@ -115,9 +105,6 @@ pub(super) struct LowerTid {
     #[command(flatten)]
     connection: Connection,
 }
-
-/// Seeds of one call.
-const SEEDS: usize = 5_000;
 
 const COLUMNS: [&str; 13] = [
     "name",
@@ -187,18 +174,28 @@ impl LowerTid {
     }
 }
 
+/// Where rows are written, in either form.
+enum Rows {
+    Csv(Box<csv::Writer<Box<dyn Write>>>),
+    Jsonl(BufWriter<Box<dyn Write>>),
+}
+
 impl Export {
     async fn run(self) -> Result<(), Failure> {
         let failure = |error: &io::Error| match &self.out {
             Some(file) => Failure::file("--out", file, error),
             None => Failure::text(format!("standard output: {error}")),
         };
-        let mut out: Box<dyn Write> = match &self.out {
-            Some(file) => Box::new(BufWriter::new(File::create(file).map_err(|error| failure(&error))?)),
-            None => Box::new(BufWriter::new(io::stdout().lock())),
+        let out: Box<dyn Write> = match &self.out {
+            Some(file) => Box::new(File::create(file).map_err(|error| failure(&error))?),
+            None => Box::new(io::stdout().lock()),
         };
-        if matches!(self.format, Format::Csv) {
-            writeln!(out, "{}", csv::line(COLUMNS)).map_err(|error| failure(&error))?;
+        let mut out = match self.format {
+            Format::Csv => Rows::Csv(Box::new(table::writer(out, b','))),
+            Format::Jsonl => Rows::Jsonl(BufWriter::new(out)),
+        };
+        if let Rows::Csv(out) = &mut out {
+            out.write_record(COLUMNS).map_err(|error| failure(&error.into()))?;
         }
         let mut client = TokenServiceClient::new(self.connection.open().await?);
         let time = |time: Option<jiff::Timestamp>| {
@@ -222,24 +219,28 @@ impl Export {
             let page = client.list_issued_tokens(request.clone()).await;
             let page = page.map_err(Failure::refused(self.connection.json))?.into_inner();
             for token in &page.tokens {
-                let line = match self.format {
-                    Format::Csv => row(token),
-                    Format::Jsonl => output::json_line(token)?,
-                };
-                writeln!(out, "{line}").map_err(|error| failure(&error))?;
+                match &mut out {
+                    Rows::Csv(out) => out.write_record(row(token)).map_err(io::Error::from),
+                    Rows::Jsonl(out) => writeln!(out, "{}", output::json_line(token)?),
+                }
+                .map_err(|error| failure(&error))?;
             }
             if page.next_page_token.is_empty() {
-                return out.flush().map_err(|error| failure(&error));
+                let flushed = match &mut out {
+                    Rows::Csv(out) => out.flush(),
+                    Rows::Jsonl(out) => out.flush(),
+                };
+                return flushed.map_err(|error| failure(&error));
             }
             request.page_token = page.next_page_token;
         }
     }
 }
 
-fn row(token: &IssuedToken) -> String {
+fn row(token: &IssuedToken) -> [String; COLUMNS.len()] {
     let tid = token.tid.unwrap_or_default();
     let transferred = token.transferred.clone().unwrap_or_default();
-    let fields = [
+    [
         token.name.clone(),
         output::time(token.issue_time.as_ref()),
         token.configuration.clone(),
@@ -253,58 +254,6 @@ fn row(token: &IssuedToken) -> String {
         transferred.amount,
         transferred.unit,
         token.token.clone(),
-    ];
-    csv::line(fields.iter().map(String::as_str))
-}
-
-impl Seed {
-    async fn run(self) -> Result<(), Failure> {
-        // The whole file is read first: a fault in it stops all.
-        let seeds = read(&self.file)?;
-        let mut client = LedgerServiceClient::new(self.connection.open().await?);
-        let bar = progress(seeds.len() as u64, "meters");
-        let mut raised = 0;
-        for seeds in seeds.chunks(SEEDS) {
-            let reply = client.seed_meters(SeedMetersRequest { seeds: seeds.to_vec() }).await;
-            raised += reply.map_err(Failure::refused(self.connection.json))?.get_ref().raised;
-            bar.inc(seeds.len() as u64);
-        }
-        bar.finish();
-        println!("{} meters, {raised} raised", seeds.len());
-        Ok(())
-    }
-}
-
-fn read(file: &Path) -> Result<Vec<MeterSeed>, Failure> {
-    let failure = |error: io::Error| Failure::file("file", file, &error);
-    let mut seeds = Vec::new();
-    let mut faults = Vec::new();
-    for (index, line) in BufReader::new(File::open(file).map_err(failure)?).lines().enumerate() {
-        let line = line.map_err(failure)?;
-        match seed(&line) {
-            Some(seed) => seeds.push(seed),
-            None if index == 0 || line.trim().is_empty() => {}
-            None => faults.push((index + 1).to_string()),
-        }
-    }
-    if faults.is_empty() {
-        return Ok(seeds);
-    }
-    let places = faults.iter().take(20).map(String::as_str).collect::<Vec<_>>().join(", ");
-    Err(Failure::usage(format!(
-        "{}: {} lines are not meter (18 digits), base date, last identifier: {places}",
-        file.display(),
-        faults.len()
-    )))
-}
-
-fn seed(line: &str) -> Option<MeterSeed> {
-    let fields = csv::fields(line)?;
-    let [meter, base_date, last_tid] = fields.as_slice() else { return None };
-    let meter: crate::sts::meter::MeterPan = meter.trim().parse().ok()?;
-    Some(MeterSeed {
-        meter_pan: meter.to_string(),
-        base_date: base_date.trim().parse().ok()?,
-        last_tid: last_tid.trim().parse().ok()?,
-    })
+    ]
+    .map(|field| defused(&field).into_owned())
 }

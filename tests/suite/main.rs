@@ -28,6 +28,7 @@ mod rotating;
 mod selftest;
 mod slips;
 mod stopping;
+mod tables;
 mod tls;
 mod tools;
 mod transport;
