@@ -278,12 +278,15 @@ impl<'a> Reader<'a> {
         let (server, hsm, store, vending, access, log) =
             (self.server(), self.hsm(), self.store(), self.vending(), self.access(), self.log());
         let (wire, metrics) = (self.wire(), self.metrics());
+        let (hsm, store) = (hsm?, store?);
+        let DatabaseUrl::Sqlite(database) = &store.url;
         Some(Settings {
             server: server?,
             wire: wire?,
             metrics: metrics?,
-            hsm: hsm?,
-            store: store?,
+            // Where the server may write, as it may not beside its settings.
+            hsm: HsmSettings { refused_pin_file: beside(database, ".refused-pin"), ..hsm },
+            store,
             vending: vending?,
             access: access?,
             log: log?,
@@ -351,13 +354,8 @@ impl<'a> Reader<'a> {
         let checkpoint_records = self.within("store.checkpoint_records", 100_000, 1..=10_000_000);
         let url = url?;
         let DatabaseUrl::Sqlite(path) = &url;
-        let beside = || {
-            let mut file = path.as_os_str().to_owned();
-            file.push(".checkpoint");
-            PathBuf::from(file)
-        };
         Some(StoreSettings {
-            checkpoint_file: checkpoint_file.unwrap_or_else(beside),
+            checkpoint_file: checkpoint_file.unwrap_or_else(|| beside(path, ".checkpoint")),
             url,
             queue: queue? as usize,
             checkpoint_seconds: checkpoint_seconds?,
@@ -447,6 +445,13 @@ impl<'a> Reader<'a> {
         let format = self.choice("log.format", &["text", "json"]);
         Some(LogSettings { filter, json: format? == 1 })
     }
+}
+
+/// The file whose name is that of the database and this.
+fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut file = database.as_os_str().to_owned();
+    file.push(ending);
+    file.into()
 }
 
 #[cfg(test)]

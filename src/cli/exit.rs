@@ -67,7 +67,7 @@ impl From<&HsmError> for Exit {
     fn from(error: &HsmError) -> Self {
         match error {
             HsmError::PinRefused(PinRefusal::NotInitialized) => Self::Settings,
-            HsmError::PinRefused(_) => Self::PinRefused,
+            HsmError::PinRefused(_) | HsmError::PinRefusedBefore { .. } => Self::PinRefused,
             HsmError::PinFile { .. }
             | HsmError::ModuleLoad { .. }
             | HsmError::TokenAmbiguous { .. }

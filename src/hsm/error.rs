@@ -22,8 +22,20 @@ pub enum HsmError {
     #[error("the HSM gave no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
     /// The token refused the PIN (or would lock after one more try). Never tried again by this process.
-    #[error("the HSM refuses the PIN: {0}; it is not tried again until a restart")]
+    #[error("the HSM refuses the PIN: {0}; it is not tried again until the PIN file changes")]
     PinRefused(PinRefusal),
+    /// The token refused this PIN before. It was not tried.
+    #[error(
+        "the HSM refused this PIN before, so it is not tried again: put the right one into the PIN file {} \
+         (if it is right by now, remove {})",
+        .pin_file.display(), .memory.display()
+    )]
+    PinRefusedBefore {
+        /// The file with the PIN.
+        pin_file: PathBuf,
+        /// What remembers it.
+        memory: PathBuf,
+    },
     /// The PIN file cannot be used.
     #[error("PIN file {}: {problem}", .path.display())]
     PinFile {
@@ -191,9 +203,47 @@ pub enum PinFileProblem {
     /// Group or others have a right to it.
     #[error("mode {0:03o} lets others than its owner in (chmod 600)")]
     Exposed(u32),
-    /// It holds nothing, or only a line end.
+    /// Another user can put something else into it.
+    #[error("it belongs to user {owner}, not to user {own}, who runs this (chown it)")]
+    OtherOwner {
+        /// Whose it is.
+        owner: u32,
+        /// Who runs this.
+        own: u32,
+    },
+    /// It holds nothing, or only blanks and line ends.
     #[error("empty")]
     Empty,
+    /// Written by a Windows editor.
+    #[error("it is UTF-16, as some Windows editors write: save it as UTF-8 without a byte order mark")]
+    Utf16,
+    /// Ditto.
+    #[error("it begins with a byte order mark (BOM), as Windows editors write: save it as UTF-8 without one")]
+    ByteOrderMark,
+    /// A comment, several PINs, or an empty line.
+    #[error("it has more than one line: the PIN alone stands in it, with one line end at most")]
+    SeveralLines,
+    /// Pasted along.
+    #[error("the PIN begins with a blank or tab: remove it")]
+    BlankAtStart,
+    /// Ditto.
+    #[error("the PIN ends with a blank or tab: remove it")]
+    BlankAtEnd,
+    /// A line end of Windows.
+    #[error("the PIN ends with a carriage return (CR), the line end of Windows: save it with Unix line ends")]
+    CarriageReturn,
+    /// A character that nobody sees.
+    #[error("the PIN holds a character that cannot be seen (U+{0:04X}): type it anew")]
+    Hidden(u32),
+    /// As in YAML.
+    #[error("the PIN stands in quotation marks: remove them")]
+    Quoted,
+    /// `# ...`.
+    #[error("it holds a comment: the PIN alone stands in it")]
+    Comment,
+    /// `NAME=value`.
+    #[error("it has the form NAME=value: the PIN alone stands in it")]
+    Assignment,
     /// Longer than any PIN.
     #[error("longer than {0} bytes")]
     TooLong(usize),
@@ -262,7 +312,7 @@ impl HsmError {
     pub(super) fn cure(&self) -> Cure {
         match self {
             HsmError::Call { code, .. } => cure_of(*code),
-            HsmError::PinRefused(_) => Cure::Never,
+            HsmError::PinRefused(_) | HsmError::PinRefusedBefore { .. } => Cure::Never,
             // Without the row-seal key: the token is gone, or another one.
             HsmError::TokenNotFound(_)
             | HsmError::TokenAmbiguous { .. }

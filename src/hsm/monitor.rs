@@ -46,7 +46,7 @@ fn heal(module: &Module, alarms: &flume::Receiver<()>, mut error: HsmError) -> R
     let (mut pause, longest) = PAUSES;
     let mut attempts = 0_u32;
     loop {
-        if matches!(error, HsmError::PinRefused(_) | HsmError::Stopped) {
+        if matches!(error, HsmError::PinRefused(_) | HsmError::PinRefusedBefore { .. } | HsmError::Stopped) {
             return Err(error);
         }
         module.set_unhealthy(&error);

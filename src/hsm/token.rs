@@ -8,11 +8,14 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
+use cryptoki::types::AuthPin;
 
 use super::capabilities::{ModuleFacts, TokenFacts};
 use super::error::{HsmError, PinRefusal};
 use super::keys::{KeyId, Role, TokenId};
-use super::settings::{HsmSettings, TokenSelector, read_pin};
+use super::pin::read_pin;
+use super::refused_pin;
+use super::settings::{HsmSettings, TokenSelector};
 
 /// What a session may do to token objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,25 +112,54 @@ impl Token {
             *refusal = Some(why);
             Err(HsmError::PinRefused(why))
         };
-        // Some modules' token information cannot be read; then there are no flags to look at.
-        if let Ok(info) = self.library.get_token_info(slot) {
-            if info.user_pin_locked() {
-                return refuse(PinRefusal::Locked);
-            }
-            if info.user_pin_final_try() {
-                return refuse(PinRefusal::FinalTry);
-            }
-        }
-        let pin = read_pin(&self.settings.pin_file)?;
+        let pin = match self.pin(slot) {
+            Err(HsmError::PinRefused(why)) => return refuse(why),
+            pin => pin?,
+        };
+        let memory = &self.settings.refused_pin_file;
         match session.login(UserType::User, Some(&pin)) {
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
+                refused_pin::forget(memory);
+                Ok(())
+            }
             Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
+                if let Err(error) = refused_pin::remember(memory, &pin, &self.name_of(slot)) {
+                    let file = memory.display();
+                    tracing::error!(%error, "the refused PIN cannot be remembered in {file}: the next start tries it again");
+                }
                 refuse(PinRefusal::Incorrect)
             }
             Err(Error::Pkcs11(RvError::PinLocked, _)) => refuse(PinRefusal::Locked),
             Err(Error::Pkcs11(RvError::PinExpired, _)) => refuse(PinRefusal::Expired),
             Err(Error::Pkcs11(RvError::UserPinNotInitialized, _)) => refuse(PinRefusal::NotInitialized),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The PIN, if it may be tried.
+    pub(super) fn pin(&self, slot: Slot) -> Result<AuthPin, HsmError> {
+        // Some modules' token information cannot be read; then there are no flags to look at.
+        if let Ok(info) = self.library.get_token_info(slot) {
+            if info.user_pin_locked() {
+                return Err(HsmError::PinRefused(PinRefusal::Locked));
+            }
+            if info.user_pin_final_try() {
+                return Err(HsmError::PinRefused(PinRefusal::FinalTry));
+            }
+        }
+        let (pin_file, memory) = (&self.settings.pin_file, &self.settings.refused_pin_file);
+        let pin = read_pin(pin_file)?;
+        if refused_pin::is_remembered(memory, &pin, &self.name_of(slot)) {
+            return Err(HsmError::PinRefusedBefore { pin_file: pin_file.clone(), memory: memory.clone() });
+        }
+        Ok(pin)
+    }
+
+    /// What tells the token from others, as far as it can be known before the login.
+    fn name_of(&self, slot: Slot) -> String {
+        match self.library.get_token_info(slot) {
+            Ok(info) => format!("{} {}", info.label(), info.serial_number()),
+            Err(_) => self.settings.token.to_string(),
         }
     }
 

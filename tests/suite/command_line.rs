@@ -66,6 +66,75 @@ fn a_wrong_pin_is_said_and_not_tried_again() {
     assert!(!said.contains("0000000000"), "{said}");
 }
 
+/// SoftHSM counts no tries; it has a flag that a wrong one sets and a right one clears.
+fn wrong_try_is_flagged(home: &Home) -> bool {
+    let shown = pkcs11(home, &["--list-slots"]);
+    shown.contains("user PIN count low")
+}
+
+fn clear_wrong_try(home: &Home, pin: &[u8]) {
+    let pin = String::from_utf8_lossy(pin);
+    pkcs11(home, &["--token-label", "vendkey", "--login", "--pin", pin.trim(), "--list-objects"]);
+}
+
+fn pkcs11(home: &Home, arguments: &[&str]) -> String {
+    let mut tool = std::process::Command::new("pkcs11-tool");
+    tool.args(["--module", "/usr/lib/softhsm/libsofthsm2.so"]).args(arguments);
+    let shown = tool.env("SOFTHSM2_CONF", home.path("hsm/softhsm2.conf")).output().unwrap();
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    String::from_utf8_lossy(&shown.stdout).into_owned()
+}
+
+#[test]
+fn a_pin_that_was_refused_is_remembered_by_every_command() {
+    let home = Home::new();
+    let right = fs::read(home.path("hsm/pin")).unwrap();
+    let settings = home.text("vendkey.toml");
+    fs::write(home.path("hsm/pin"), "0000000000").unwrap();
+    assert_eq!(home.vendkey(&["serve", "--settings", &settings]).status.code(), Some(80));
+    let memory = home.path("vendkey.db.refused-pin");
+    assert_eq!(fs::metadata(&memory).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!fs::read_to_string(&memory).unwrap().contains("0000000000"));
+    assert!(wrong_try_is_flagged(&home));
+    clear_wrong_try(&home, &right);
+    assert!(!wrong_try_is_flagged(&home));
+    for command in [&["serve"][..], &["selftest"], &["inventory"], &["rotate", "audit-key"], &["setup"]] {
+        let again = home.vendkey(&[command, &["--settings", &settings]].concat());
+        let said = String::from_utf8_lossy(&again.stderr);
+        assert_eq!(again.status.code(), Some(80), "{command:?}: {said}");
+        assert!(said.contains("refused this PIN before") && !said.contains("0000000000"), "{said}");
+        assert!(!wrong_try_is_flagged(&home), "{command:?} tried the PIN");
+    }
+    // Another PIN is tried, and a right one makes all well.
+    fs::write(home.path("hsm/pin"), "1111111111").unwrap();
+    let other = home.vendkey(&["selftest", "--settings", &settings]);
+    assert!(other.status.code() == Some(80) && wrong_try_is_flagged(&home));
+    fs::write(home.path("hsm/pin"), &right).unwrap();
+    assert!(home.vendkey(&["selftest", "--settings", &settings]).status.success());
+    assert!(!memory.exists());
+}
+
+#[test]
+fn a_pin_file_of_another_form_is_named_before_the_hsm_is_asked() {
+    let home = Home::new();
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/pin-files/");
+    for (file, named) in [
+        ("bom.txt", "byte order mark"),
+        ("trailing-blank.txt", "ends with a blank"),
+        ("blank-first.txt", "begins with a blank"),
+        ("comment.txt", "more than one line"),
+        ("environment.txt", "NAME=value"),
+        ("quoted.txt", "quotation marks"),
+    ] {
+        fs::write(home.path("hsm/pin"), fs::read(format!("{cases}{file}")).unwrap()).unwrap();
+        let served = home.vendkey(&["serve", "--settings", &home.text("vendkey.toml")]);
+        let said = String::from_utf8_lossy(&served.stderr);
+        assert_eq!(served.status.code(), Some(78), "{file}: {said}");
+        assert!(said.contains(named) && !said.contains("12345678"), "{file}: {said}");
+    }
+    assert!(!wrong_try_is_flagged(&home));
+}
+
 #[test]
 fn the_whole_way_with_our_own_commands() {
     let home = Home::new();
