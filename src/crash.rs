@@ -67,7 +67,8 @@ fn hold(name: &str) {
 /// The environment variable that names what is to fail.
 pub const FAIL_AT: &str = "VENDKEY_FAIL_AT";
 
-/// Whether a test asked for this to fail: `selftest`, a self-test. Never in release builds.
+/// Whether a test asked for this to fail: `selftest`, a self-test; `task`, a task of the server that
+/// ends before its time. Never in release builds.
 pub fn fails(name: &str) -> bool {
     cfg!(debug_assertions) && std::env::var(FAIL_AT).is_ok_and(|wanted| wanted == name)
 }

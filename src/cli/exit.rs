@@ -106,7 +106,7 @@ impl From<&ServeError> for Exit {
             ServeError::Store(error) => error.into(),
             ServeError::Chain(_) => Self::No,
             ServeError::Bind(..) => Self::System,
-            ServeError::Stopped(_) => Self::Software,
+            ServeError::Task(_) | ServeError::Stopped(_) => Self::Software,
         }
     }
 }

@@ -11,10 +11,11 @@ use std::{
 };
 
 use tokio::{
-    sync::Notify,
+    sync::watch,
     time::{MissedTickBehavior, interval},
 };
 
+use super::ending::{Stage, closing};
 use crate::{
     acts::Refusals,
     audit::{Checkpoint, SignedCheckpoint},
@@ -120,9 +121,20 @@ impl Checkpoints {
         })
     }
 
-    /// Makes checkpoints as they come due, and puts refusals and stops on record, until `end`;
-    /// never leaves one half made, since the next would then be refused its number.
-    pub(super) async fn watch(&mut self, refusals: &Refusals, end: &Notify) {
+    /// Makes checkpoints as they come due, and puts refusals and stops on record, until no call runs
+    /// any more; then writes what is left. Never leaves a checkpoint half made, since the next would
+    /// then be refused its number.
+    pub(super) async fn run(mut self, refusals: Arc<Refusals>, mut stages: watch::Receiver<Stage>) {
+        self.watch(&refusals, &mut stages).await;
+        if let Err(error) = refusals.write_all().await {
+            tracing::error!(%error, "refusals cannot be put on record");
+        }
+        if let Err(error) = self.make().await {
+            tracing::error!(%error, "no last checkpoint can be made");
+        }
+    }
+
+    async fn watch(&mut self, refusals: &Refusals, stages: &mut watch::Receiver<Stage>) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;
@@ -130,7 +142,7 @@ impl Checkpoints {
         loop {
             tokio::select! {
                 _ = looks.tick() => {}
-                () = end.notified() => return,
+                () = closing(stages) => return,
             }
             count = count.wrapping_add(1);
             if count.is_multiple_of(SEALS_EVERY) {

@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::vending::Vending;
+use crate::{crash, vending::Vending};
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Destroys what is due, until the task is ended. What is cut off there goes on at the next start.
 pub(super) async fn watch(vending: Arc<Vending>) {
+    if crash::fails("task") {
+        return;
+    }
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = None;

@@ -20,6 +20,8 @@ pub(super) enum Stage {
     Draining,
     /// No new calls.
     Ending,
+    /// No call runs any more: what is to be kept of them is written.
+    Closing,
 }
 
 /// What asks for the end.
@@ -44,8 +46,8 @@ impl EndSignals {
         }
     }
 
-    /// Goes through the stages: the first signal begins the end, the second one shortens it.
-    pub(super) async fn lead(mut self, stage: watch::Sender<Stage>, drain: Duration) {
+    /// Waits until no new calls are to be taken: the first signal begins the end, the second one shortens it.
+    pub(super) async fn lead(&mut self, stage: &watch::Sender<Stage>, drain: Duration) {
         self.next().await;
         stage.send_replace(Stage::Draining);
         if !drain.is_zero() {
@@ -53,7 +55,6 @@ impl EndSignals {
             let _ = timeout(drain, self.next()).await;
         }
         tracing::info!("no new calls; waiting for the running ones");
-        stage.send_replace(Stage::Ending);
     }
 }
 
@@ -65,5 +66,10 @@ pub(super) fn handler(kind: SignalKind) -> Result<Signal, ServeError> {
 /// Ends when the server takes no more calls.
 pub(super) async fn ending(stage: &mut watch::Receiver<Stage>) {
     // Where nobody leads any more, the server ends too.
-    let _ = stage.wait_for(|stage| *stage == Stage::Ending).await;
+    let _ = stage.wait_for(|stage| *stage >= Stage::Ending).await;
+}
+
+/// Ends when no call runs any more.
+pub(super) async fn closing(stage: &mut watch::Receiver<Stage>) {
+    let _ = stage.wait_for(|stage| *stage == Stage::Closing).await;
 }

@@ -104,7 +104,7 @@ impl Watched {
             // The report changes with the verdict, not with its reason.
             let status = if cause.is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
             reporter.send_if_modified(|told| std::mem::replace(told, status) != status);
-            if stage == Stage::Ending {
+            if stage >= Stage::Ending {
                 return;
             }
             told = Some(cause);

@@ -149,3 +149,15 @@ async fn old_connections_end_and_no_call_with_them() {
     logged(&home, "calls still ran when the connection was too old");
     api.issue(meter_test()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_task_that_ends_before_its_time_ends_the_server_with_a_code() {
+    let home = Home::new();
+    let server = Server::start_with(&home, &[("VENDKEY_FAIL_AT", "task")]);
+    // `EX_SOFTWARE`: whoever supervises the server starts it again.
+    assert_eq!(server.ended().code(), Some(70));
+    let log = home.log();
+    assert!(log.contains("the task `destruction of keys` ended") && log.contains("task_ended"), "{log}");
+    // In order: what can be kept is kept.
+    assert!(log.contains("stopped") && !log.contains("no last checkpoint"), "{log}");
+}

@@ -223,6 +223,12 @@ impl Server {
         }
     }
 
+    /// How it ended by itself.
+    pub fn ended(mut self) -> std::process::ExitStatus {
+        self.wait();
+        self.child.wait().unwrap()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();

@@ -1,0 +1,117 @@
+//! A server, put together from its parts before anybody can reach it, and the tasks that keep it in order.
+
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    ServeError,
+    checkpoints::{self, Checkpoints},
+    destruction,
+    ending::Stage,
+    health::{self, HealthService},
+    inventory,
+    tasks::Tasks,
+    usage,
+};
+use crate::{
+    acts::{Acts, Admission, Authenticator, Refusals},
+    api::health::health_check_response::ServingStatus,
+    clock::{self, Clock},
+    hsm::Hsm,
+    selftest::{self, Latch},
+    settings::Settings,
+    store::Store,
+    vending::{IssueGuard, Vending},
+};
+
+/// The parts of a server.
+pub(super) struct Assembly {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) acts: Arc<Acts>,
+    pub(super) admission: Arc<Admission>,
+    hsm: Hsm,
+    store: Arc<dyn Store>,
+    guard: Arc<IssueGuard>,
+    latch: Latch,
+    vending: Arc<Vending>,
+    refusals: Arc<Refusals>,
+    checkpoints: Checkpoints,
+}
+
+impl Assembly {
+    /// Looks at what the last server left and at what the HSM holds, and puts the parts together. Approved acts that did not end are
+    /// done before anybody can ask for more.
+    pub(super) async fn new(
+        settings: &Settings,
+        hsm: Hsm,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, ServeError> {
+        let clock: Arc<dyn Clock> = clock::of_server();
+        // Before anything is written: what the last server left tells whether clock and database are believed.
+        let past = store.past().await.map_err(checkpoints::CheckpointFailure::from)?;
+        let (stop, number) = checkpoints::examine(&hsm, store.as_ref(), &settings.store, &past).await?;
+        let guard = Arc::new(IssueGuard::new(clock.clone(), past.sign_of_life, stop));
+        let key = Arc::new(hsm.clone());
+        let mut checkpoints =
+            Checkpoints::new(key, store.clone(), guard.clone(), settings.store.clone(), number).await?;
+        checkpoints.look_at_seals().await;
+        checkpoints.look_at_clock().await;
+        let latch = self_tested(&hsm).await;
+        if let Err(error) = inventory::report(&hsm, store.as_ref()).await {
+            tracing::warn!(%error, "the HSM's objects could not be compared with the store's");
+        }
+        let key = Arc::new(hsm.clone());
+        let vending = Vending::new(key, store.clone(), clock.clone(), guard.clone(), settings.vending);
+        let vending = vending.under(latch.clone());
+        let several = settings.access.approvals > 1;
+        let vending = Arc::new(if several { vending.uploads_start_disabled() } else { vending });
+        let refusals = Arc::new(Refusals::new(store.clone(), clock.clone()));
+        let authenticator = Authenticator::new(store.clone(), clock.clone());
+        let admission = Arc::new(Admission::new(authenticator, refusals.clone()));
+        let acts = Arc::new(Acts::new(
+            store.clone(),
+            clock.clone(),
+            vending.clone(),
+            admission.clone(),
+            settings.access,
+            settings.vending.uploads_per_minute,
+        ));
+        if let Err(error) = acts.resume().await {
+            tracing::error!(%error, "approved acts that may not have ended cannot be done again");
+        }
+        Ok(Self { clock, acts, admission, hsm, store, guard, latch, vending, refusals, checkpoints })
+    }
+
+    /// Starts what runs beside the calls. Answers what tells the server's health, once it was looked at.
+    pub(super) async fn start(self, tasks: &mut Tasks, stages: &watch::Receiver<Stage>) -> HealthService {
+        let Self { acts, hsm, store, guard, latch, vending, refusals, checkpoints, .. } = self;
+        let (reporter, reported) = watch::channel(ServingStatus::NotServing);
+        let (ready, told) = oneshot::channel();
+        let watched =
+            health::Watched { hsm: hsm.health(), store: store.clone(), guard: guard.clone(), latch };
+        tasks.spawn_until_end("health", watched.report(reporter, stages.clone(), ready));
+        tasks.spawn("approved acts", async move { acts.finish_approved().await });
+        tasks.spawn("destruction of keys", destruction::watch(vending));
+        tasks.spawn("comparison of sums", usage::watch(store, guard));
+        tasks.spawn_until_end("checkpoints", checkpoints.run(refusals, stages.clone()));
+        // A server that is reached says what it is.
+        let _ = told.await;
+        HealthService::new(reported)
+    }
+}
+
+/// Known answers for every algorithm. A server that fails one starts all the same, so that it can say why it does not
+/// serve.
+async fn self_tested(hsm: &Hsm) -> Latch {
+    let latch = Latch::default();
+    let report = selftest::run(hsm).await;
+    match report.failure() {
+        None => tracing::info!("{} self-tests passed", report.software.len() + report.hsm.len()),
+        Some(failure) => {
+            tracing::error!(%failure, "a self-test failed: nothing will be issued");
+            latch.fail(failure);
+        }
+    }
+    latch
+}
