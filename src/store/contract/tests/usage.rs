@@ -155,7 +155,8 @@ pub(in crate::store) async fn what_is_refused_or_taken_back_is_not_counted<F: Fa
             .await;
         assert_eq!(failed, Err(failure));
     }
-    scene.store.record_token(all[1].clone()).await.unwrap();
+    let first = scene.store.record_token(all[0].clone()).await.unwrap();
+    assert_eq!(tid_of(first.row()), 100, "nor is its TID");
     scene.store.record_token(all[2].clone()).await.unwrap();
     met(scene.store.record_token(all[3].clone()).await);
 }
