@@ -4,6 +4,7 @@
 //! The splitting is the `csv` crate's and the decoding `encoding_rs`'s. What they pass over silently is looked for here: bytes
 //! that are no text, quotes that do not close, rows that do not have the header's width.
 
+mod decoding;
 mod encoding;
 mod fault;
 mod header;
@@ -47,7 +48,7 @@ impl Table {
     /// Decodes a file. `names` are the columns that are looked for: the separator is the one under which the first line holds the
     /// most of them.
     pub fn new(bytes: Vec<u8>, format: Format, names: &[&str]) -> Self {
-        let (text, mut faults) = encoding::decode(bytes, format.encoding);
+        let (text, mut faults) = decoding::decode(bytes, format.encoding);
         let (mut start, mut line) = (0, 1);
         let mut said = None;
         // Excel's own way to name the separator: a first line such as `sep=;`.
