@@ -58,6 +58,62 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
+    /// A folder stands where the file should be.
+    #[error(
+        "the database {} is a folder (a container makes one where the file to mount is missing): \
+         remove it if it is empty, and mount the folder that is to hold the database",
+        .path.display()
+    )]
+    Folder {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A device, a socket or a pipe stands where the file should be.
+    #[error("the database {} is no regular file: correct store.path", .path.display())]
+    NotAFile {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The folder of the database is missing.
+    #[error(
+        "the folder {} of the database does not exist: make it (or mount its volume), or correct store.path",
+        .folder.display()
+    )]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The database or its folder cannot be written.
+    #[error(
+        "{} cannot be written ({error}): the database, the files beside it and their folder must belong to \
+         whoever runs this program, on a file system that is not mounted read-only",
+        .path.display()
+    )]
+    ReadOnly {
+        /// The file or the folder.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// No byte is in the file.
+    #[error(
+        "the database {} is an empty file: restore the backup, or remove the file if there never was a \
+         database here and run `vendkey setup`",
+        .path.display()
+    )]
+    Empty {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error(
+        "{} is no SQLite database: correct store.path, or restore the backup; the file was left as it is",
+        .path.display()
+    )]
+    NotADatabase {
+        /// The database.
+        path: PathBuf,
+    },
     /// A file cannot be opened, made or synced.
     #[error("{}: {error}", .path.display())]
     Io {
@@ -73,10 +129,13 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The database of another program.
-    #[error("this is the database of another program")]
+    #[error("this is the database of another program: correct store.path; the file was left as it is")]
     NotOurs,
     /// A newer Vendkey has brought the schema further than this one knows.
-    #[error("the database has schema version {found}, this program knows {known}: use the newer program")]
+    #[error(
+        "the database has schema version {found}, this program knows {known}: use the newer program, \
+         or restore the backup that was made before it ran"
+    )]
     NewerSchema {
         /// The version of the database.
         found: u32,

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
-use super::OpenError;
 use super::lock::DatabaseFile;
+use super::{OpenError, file, migrations};
 
 /// Only readers of other programs (a backup, a person with a shell) can be in the way, and not for
 /// long.
@@ -20,24 +22,38 @@ const STATEMENT_CACHE: usize = 64;
 
 /// Makes the database file, readable by nobody else, if there is none. SQLite gives its side files
 /// the same mode.
+///
+/// The file gets its name when it is a database that is known as ours: an empty file is none,
+/// whatever ends this process.
 pub(super) fn create(path: &Path) -> Result<(), OpenError> {
-    let io = |error| OpenError::Io { path: path.to_owned(), error };
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => {
-            file.sync_all().map_err(io)?;
-            // The new name must survive a power cut as well as what is in the file.
-            File::open(folder_of(path)).and_then(|folder| folder.sync_all()).map_err(io)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(io(error)),
+    if path.symlink_metadata().is_ok() {
+        return Ok(());
     }
-}
-
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
+    let folder = file::folder_of(path);
+    if !folder.exists() {
+        return Err(OpenError::NoFolder { folder });
     }
+    let refused = |error| file::refused(&folder, error);
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".new-{}", std::process::id()));
+    let new = PathBuf::from(new);
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
+    let file = file.map_err(refused)?;
+    {
+        let connection = Connection::open_with_flags(&new, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.pragma_update(None, "application_id", migrations::APPLICATION_ID)?;
+    }
+    file.sync_all().map_err(refused)?;
+    match renameat_with(CWD, &new, CWD, path, RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        // Another process has made it meanwhile.
+        Err(Errno::EXIST) => std::fs::remove_file(&new).map_err(refused)?,
+        // A file system that cannot tell.
+        Err(Errno::INVAL) => std::fs::rename(&new, path).map_err(refused)?,
+        Err(error) => return Err(refused(error.into())),
+    }
+    // The new name must survive a power cut as well as what is in the file.
+    File::open(&folder).and_then(|folder| folder.sync_all()).map_err(refused)
 }
 
 /// What holds for every connection.
@@ -96,7 +112,8 @@ pub(in crate::store) fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
     let io = |error| OpenError::Io { path: to.to_owned(), error };
     // By a name whose log is that of another name, the copy would lack what lies in the log.
     // Dropped behind the connection, as it must be.
-    let _file = DatabaseFile::look(from)?;
+    let file = DatabaseFile::look(from)?;
+    file.check_content()?;
     // SQLite fills an empty file: so it is nobody else's to read from the start.
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(io)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -104,7 +121,7 @@ pub(in crate::store) fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
     File::open(to).and_then(|file| file.sync_all()).map_err(io)?;
-    File::open(folder_of(to)).and_then(|folder| folder.sync_all()).map_err(io)
+    File::open(file::folder_of(to)).and_then(|folder| folder.sync_all()).map_err(io)
 }
 
 /// A connection for queries. The database exists: the writer was opened before.

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FlockOperation, StatxAttributes, StatxFlags, flock, fstatfs, statx};
 use rustix::io::Errno;
 
-use super::{OpenError, file_system};
+use super::{OpenError, file, file_system};
 
 /// Which file a name meant when the database was opened.
 #[derive(Clone, Debug)]
@@ -65,9 +65,15 @@ impl DatabaseFile {
         Self::open(path, OpenOptions::new().read(true))
     }
 
+    /// Refuses a file that is no database of ours, before SQLite has it.
+    pub(super) fn check_content(&self) -> Result<(), OpenError> {
+        file::check_content(&self.identity.path, &self.file)
+    }
+
     fn open(path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
         let io = |error| OpenError::Io { path: path.to_owned(), error };
-        let file = options.open(path).map_err(io)?;
+        file::check_kind(path)?;
+        let file = options.open(path).map_err(|error| file::refused(path, error))?;
         let kind = fstatfs(&file).map_err(|error| io(error.into()))?.f_type;
         if let Some(name) = u64::try_from(kind).ok().and_then(file_system::shared) {
             return Err(OpenError::SharedFileSystem { path: path.to_owned(), name });
@@ -110,6 +116,11 @@ impl DatabaseLock {
         let renamed = |reason| OpenError::Io { path: path.to_owned(), error: io::Error::other(reason) };
         database.identity.check_name().map_err(renamed)?;
         Ok(Self(database))
+    }
+
+    /// See [`DatabaseFile::check_content`].
+    pub(super) fn check_content(&self) -> Result<(), OpenError> {
+        self.0.check_content()
     }
 
     /// The file that is locked.

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::OpenError;
 
 /// "VKEY" in the file's header: not every SQLite file is ours.
-const APPLICATION_ID: i32 = 0x564B_4559;
+pub(super) const APPLICATION_ID: i32 = 0x564B_4559;
 
 /// One step. Steps that were released are never edited: databases keep their checksums.
 struct Migration {

@@ -11,6 +11,7 @@ mod column;
 mod connection;
 mod engine;
 mod failure;
+mod file;
 mod file_system;
 mod heartbeat;
 mod ledger;
@@ -183,6 +184,8 @@ impl Locked {
     pub(crate) fn acquire(settings: SqliteSettings) -> Result<Self, OpenError> {
         connection::create(&settings.path)?;
         let lock = DatabaseLock::acquire(&settings.path)?;
+        lock.check_content()?;
+        file::check_folder(&settings.path)?;
         Ok(Self { settings, lock })
     }
 
@@ -225,7 +228,8 @@ pub(super) fn all_configurations(
     sealer: Arc<dyn Sealer>,
 ) -> Result<Vec<Configuration>, OpenError> {
     // Dropped behind the connection, as it must be.
-    let _file = DatabaseFile::look(path)?;
+    let file = DatabaseFile::look(path)?;
+    file.check_content()?;
     let view = Sqlite::reader(path, Arc::default())?;
     Ok(configurations::all(&mut Reading::new(view, Arc::new(Seals::new(sealer))))?)
 }

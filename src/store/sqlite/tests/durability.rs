@@ -69,12 +69,12 @@ async fn nobody_else_reads_the_files() {
 fn a_missing_folder_and_a_foreign_file_are_said() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = SqliteSettings::new(folder.path().join("missing/vendkey.db"));
-    assert!(matches!(SqliteStore::open(&nowhere, sealer()), Err(OpenError::Io { .. })));
+    assert!(matches!(SqliteStore::open(&nowhere, sealer()), Err(OpenError::NoFolder { .. })));
     let path = folder.path().join("text.db");
     std::fs::write(&path, "this is no database, whatever its name says. ".repeat(100)).unwrap();
     assert!(matches!(
         SqliteStore::open(&SqliteSettings::new(path), sealer()),
-        Err(OpenError::Database { .. })
+        Err(OpenError::NotADatabase { .. })
     ));
 }
 
