@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     acts::Refusal,
-    sts::token::{Content, Display, Payload, key_change::Section},
+    sts::token::{Content, Display, Payload, Token, key_change::Section},
     vending::{Verdict, Verified, VerifyOrder, section_fields},
 };
 
@@ -16,9 +16,8 @@ pub(super) fn parse(request: v1::VerifyTokenRequest) -> Result<VerifyOrder, Refu
     let mut fields = Fields::default();
     let configuration = fields.name("configuration", "configurations", &request.configuration);
     let meter = fields.take("meter", meter_number(&request.meter));
-    let digits: String = request.token.chars().filter(|c| *c != ' ').collect();
     let order = configuration.zip(meter).map(|(configuration, meter)| VerifyOrder {
-        token: digits.parse().ok(),
+        token: Token::typed(&request.token),
         configuration,
         meter,
         examine_foreign: request.examine_foreign,
@@ -28,7 +27,8 @@ pub(super) fn parse(request: v1::VerifyTokenRequest) -> Result<VerifyOrder, Refu
 
 /// What was found, in words of the API.
 pub(super) fn shown(verified: Verified, with_layout: bool) -> v1::VerifyTokenResponse {
-    let Verified { verdict, meter, content, class_subclass, layout, row, known } = verified;
+    let Verified { verdict, meter, content, class_subclass, crc_holds, remark, layout, row, known } =
+        verified;
     let layout = if with_layout { layout } else { Vec::new() };
     let answer = v1::VerifyTokenResponse {
         result: result(verdict).into(),
@@ -37,6 +37,8 @@ pub(super) fn shown(verified: Verified, with_layout: bool) -> v1::VerifyTokenRes
         kcv: known.kcv.map(hex::encode).unwrap_or_default(),
         token_class: class_subclass.map(|(class, _)| class.into()),
         token_subclass: class_subclass.map(|(_, subclass)| subclass.into()),
+        crc_holds,
+        explanation: remark.map(|remark| remark.to_string()).unwrap_or_default(),
         bit_layout: layout
             .into_iter()
             .map(|field| v1::BitField { name: field.name.to_owned(), bits: field.bits })
@@ -46,7 +48,16 @@ pub(super) fn shown(verified: Verified, with_layout: bool) -> v1::VerifyTokenRes
         ..v1::VerifyTokenResponse::default()
     };
     match content {
+        None if verdict == Verdict::Reserved => {
+            v1::VerifyTokenResponse { kind: "reserved".to_owned(), ..answer }
+        }
         None => answer,
+        Some(Content::Proprietary(own)) => v1::VerifyTokenResponse {
+            kind: "manufacturer's own".to_owned(),
+            control: Some(own.control()),
+            manufacturer_code: Some(own.manufacturer().into()),
+            ..answer
+        },
         Some(Content::Vending { payload, rnd, tid }) => v1::VerifyTokenResponse {
             tid: Some(content::identifier(tid, known.attributes.base_date)),
             rnd: rnd.map(|rnd| rnd.value().into()),
@@ -102,5 +113,7 @@ fn result(verdict: Verdict) -> Wire {
         Verdict::CrcMismatch => Wire::CrcMismatch,
         Verdict::UnknownSubclass => Wire::UnknownSubclass,
         Verdict::ValidForeign => Wire::ValidForeign,
+        Verdict::Proprietary => Wire::Proprietary,
+        Verdict::Reserved => Wire::Reserved,
     }
 }

@@ -33,8 +33,8 @@ pub(super) enum Command {
 pub(super) struct Issue {
     #[command(flatten)]
     pair: Ends,
-    /// The meter's number: 11, 13 or 18 digits
-    #[arg(long)]
+    /// The meter's number: 11, 13 or 18 digits; blanks and hyphens do not matter
+    #[arg(long, value_parser = super::token::meter_number)]
     meter: String,
     /// Add the third token of a 64-bit key, which transfers the supply group code
     #[arg(long)]

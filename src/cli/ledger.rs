@@ -56,7 +56,7 @@ pub(super) struct Export {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Only this meter: 18 digits
-    #[arg(long, value_name = "PAN", default_value = "")]
+    #[arg(long, value_name = "PAN", default_value = "", value_parser = super::token::meter_number)]
     meter: String,
     /// Only under this configuration
     #[arg(long, value_name = "NAME", default_value = "")]
@@ -94,7 +94,7 @@ It never falls below an identifier that a token of the ledger has."
 )]
 pub(super) struct LowerTid {
     /// 18 digits
-    #[arg(long, value_name = "PAN")]
+    #[arg(long, value_name = "PAN", value_parser = super::token::meter_number)]
     meter: String,
     /// 1993, 2014 or 2035
     #[arg(long, value_name = "YEAR")]

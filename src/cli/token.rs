@@ -7,17 +7,20 @@ use super::{
     connection::Connection,
     output::{self, Failure},
 };
-use crate::api::v1::{
-    AllTests, ClearCredit, ClearTamper, CurrencyCredit, Extended, IssueTokenRequest, IssuedToken, MeterTest,
-    Power, RawRegister, Rounding, TokenIdentifier, Transferred, UnitCredit, VerifyTokenRequest,
-    VerifyTokenResponse,
-    clear_credit::Register,
-    currency_credit,
-    issue_token_request::Content,
-    meter_test::{Form, Test},
-    token_service_client::TokenServiceClient,
-    unit_credit,
-    verify_token_response::Result as Verdict,
+use crate::{
+    api::v1::{
+        AllTests, ClearCredit, ClearTamper, CurrencyCredit, Extended, IssueTokenRequest, IssuedToken,
+        MeterTest, Power, RawRegister, Rounding, TokenIdentifier, Transferred, UnitCredit,
+        VerifyTokenRequest, VerifyTokenResponse,
+        clear_credit::Register,
+        currency_credit,
+        issue_token_request::Content,
+        meter_test::{Form, Test},
+        token_service_client::TokenServiceClient,
+        unit_credit,
+        verify_token_response::Result as Verdict,
+    },
+    sts::typed::{self, TypedError},
 };
 
 #[derive(Subcommand)]
@@ -40,8 +43,8 @@ pub(super) struct Issue {
     /// configurations/{uuid}
     #[arg(long, default_value = "", hide_default_value = true)]
     configuration: String,
-    /// The meter's number: 11, 13 or 18 digits
-    #[arg(long, default_value = "", hide_default_value = true)]
+    /// The meter's number: 11, 13 or 18 digits; blanks and hyphens do not matter
+    #[arg(long, default_value = "", hide_default_value = true, value_parser = meter_number)]
     meter: String,
     /// A UUID; the same one again answers the same token. A new one is made if not given
     #[arg(long, value_name = "UUID")]
@@ -118,6 +121,11 @@ struct ContentArguments {
     extended: Option<Extended>,
 }
 
+/// A meter's number as people type it; whether it is one is for the server to say.
+pub(super) fn meter_number(text: &str) -> Result<String, TypedError> {
+    if text.is_empty() { Ok(String::new()) } else { typed::digits(text) }
+}
+
 fn register(text: &str) -> Result<Register, String> {
     Register::from_str_name(&text.to_ascii_uppercase())
         .filter(|register| *register != Register::Unspecified)
@@ -190,13 +198,14 @@ impl ContentArguments {
     after_help = "Example: vendkey token verify --configuration configurations/4f... --meter 47500150231 \"4129 0812 6607 2385 0032\""
 )]
 pub(super) struct Verify {
-    /// 20 digits; blanks between them are left out
-    token: String,
+    /// 20 digits as they were typed or pasted: grouped, quoted, with "Token:" in front
+    #[arg(required = true, value_name = "TOKEN")]
+    token: Vec<String>,
     /// configurations/{uuid}
     #[arg(long)]
     configuration: String,
-    /// The meter's number: 11, 13 or 18 digits
-    #[arg(long)]
+    /// The meter's number: 11, 13 or 18 digits; blanks and hyphens do not matter
+    #[arg(long, value_parser = meter_number)]
     meter: String,
     /// Show the bits of the clear block by name
     #[arg(long)]
@@ -243,7 +252,7 @@ impl Verify {
     async fn run(self) -> Result<(), Failure> {
         let json = self.connection.json;
         let request = VerifyTokenRequest {
-            token: self.token,
+            token: self.token.join(" "),
             configuration: self.configuration,
             meter: self.meter,
             bit_layout: self.bits,
@@ -320,15 +329,25 @@ fn found(answer: &VerifyTokenResponse) -> String {
         Verdict::KeyExpired => "key expired: no meter takes it",
         Verdict::CreditUnderDefaultKey => "credit under a default key: no meter takes it",
         Verdict::NotAToken => "not a token",
+        Verdict::Proprietary => {
+            "a manufacturer's own token (class 1, subclasses 6 to 15); anybody may make it"
+        }
+        Verdict::Reserved => "a class or subclass that the standard reserves",
         Verdict::NotIssuedHere => "not issued here",
         Verdict::MeterTest => "a meter test; anybody may make it",
         Verdict::CrcMismatch => "the CRC does not match: a typing error, another meter or another key",
-        Verdict::UnknownSubclass => "a class and subclass that mean nothing",
+        Verdict::UnknownSubclass => "a subclass, register or attribute that the standard does not define",
         Verdict::ValidForeign => "a token of this meter and key, not issued here",
     };
+    let verdict = match answer.explanation.as_str() {
+        "" => verdict.to_owned(),
+        explanation => format!("{verdict}: {explanation}"),
+    };
+    let own = answer.result() == Verdict::Proprietary;
+    let crc = answer.crc_holds.map(|holds| if holds { "holds" } else { "does not hold" });
     let class = answer.token_class.zip(answer.token_subclass);
     let mut text = output::fields([
-        ("result", verdict.to_owned()),
+        ("result", verdict),
         ("kind", answer.kind.clone()),
         ("class", class.map(|(class, subclass)| format!("{class}, subclass {subclass}")).unwrap_or_default()),
         ("transfers", amount(answer.transferred.as_ref())),
@@ -338,10 +357,11 @@ fn found(answer: &VerifyTokenResponse) -> String {
             "manufacturer",
             answer
                 .manufacturer_code
-                .filter(|code| *code != 0)
+                .filter(|code| *code != 0 || own)
                 .map(|code| code.to_string())
                 .unwrap_or_default(),
         ),
+        ("CRC", crc.unwrap_or_default().to_owned()),
         ("random number", number(answer.rnd)),
         ("meter", answer.meter_pan.clone()),
         ("token identifier", identifier(answer.tid.as_ref())),

@@ -19,6 +19,7 @@ pub mod meter;
 pub mod software;
 pub mod tid;
 pub mod token;
+pub mod typed;
 pub mod virtual_meter;
 
 #[cfg(test)]

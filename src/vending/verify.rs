@@ -18,7 +18,7 @@ use crate::{
         meter::MeterPan,
         tid::Tid,
         token::{
-            ClearBlock, Content, LayoutField, Token, Unverified,
+            BlockError, ClearBlock, Content, ContentError, LayoutField, Token, TypedTokenError, Unverified,
             key_change::{KeyChange, Section},
         },
     },
@@ -27,8 +27,8 @@ use crate::{
 /// A parsed request to look at a token.
 #[derive(Debug, Clone)]
 pub struct VerifyOrder {
-    /// The token; `None` if the digits were no token, which is an answer and not a failure.
-    pub token: Option<Token>,
+    /// The token, or why what was typed is none, which is an answer and not a failure.
+    pub token: Result<Token, TypedTokenError>,
     /// Under whose key it should be.
     pub configuration: ConfigurationId,
     /// For which meter it should be.
@@ -46,7 +46,7 @@ pub enum Verdict {
     KeyExpired,
     /// A credit under a key of type 0 or 1, which no meter takes.
     CreditUnderDefaultKey,
-    /// The digits are no token: not 20, or too large a number, or class 3.
+    /// What was typed is no token: not 20 digits, or too large a number.
     NotAToken,
     /// No row of the ledger explains it. Says nothing of its CRC.
     NotIssuedHere,
@@ -54,10 +54,40 @@ pub enum Verdict {
     MeterTest,
     /// The CRC does not hold: a typing error, another meter or another key. Of class 1, or told by a look into a foreign token.
     CrcMismatch,
-    /// A class and subclass that mean nothing.
+    /// A subclass, register or attribute that the standard does not define, in a token that was decrypted.
     UnknownSubclass,
+    /// Class 1, subclasses 6 to 15, whose CRC holds: a manufacturer's own.
+    Proprietary,
+    /// Class 3, or subclasses 3 to 5 of class 1, whose CRC holds: reserved by the standard.
+    Reserved,
     /// Not issued here, but a token of this meter and key. Told by a look into a foreign token.
     ValidForeign,
+}
+
+/// What else there is to know, by what everybody sees in the digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Remark {
+    /// Why what was typed is no token.
+    #[error(transparent)]
+    NoToken(#[from] TypedTokenError),
+    /// It ends in zeros, and nothing explains it.
+    #[error(
+        "it ends in 00000, as numbers do that a spreadsheet has rounded: take it from where it was before, \
+         into a column that is formatted as text"
+    )]
+    PerhapsRounded,
+    /// What is not defined about it.
+    #[error(transparent)]
+    Undefined(#[from] ContentError),
+    /// Class 3.
+    #[error(transparent)]
+    Reserved(#[from] BlockError),
+    /// A manufacturer's own.
+    #[error("what it does is for the manufacturer to say: ask the one with code {0}")]
+    AskManufacturer(u16),
+    /// A manufacturer's own, under a code that none has.
+    #[error("no manufacturer has the code {0}")]
+    NoManufacturer(u16),
 }
 
 /// What was found.
@@ -71,6 +101,10 @@ pub struct Verified {
     pub content: Option<Content>,
     /// Class and subclass, where they may be told.
     pub class_subclass: Option<(u8, u8)>,
+    /// Whether the CRC holds, where that may be told.
+    pub crc_holds: Option<bool>,
+    /// What else there is to know.
+    pub remark: Option<Remark>,
     /// The bits by name, key bits hidden.
     pub layout: Vec<LayoutField>,
     /// The row that explains it.
@@ -93,19 +127,23 @@ impl Vending {
             meter,
             content: None,
             class_subclass: None,
+            crc_holds: None,
+            remark: None,
             layout: Vec::new(),
             row: None,
             known: known.clone(),
         };
-        let Some(token) = order.token.filter(|token| token.class() < 3) else {
-            return Ok(answer(Verdict::NotAToken));
+        let token = match order.token {
+            Ok(token) => token,
+            Err(error) => {
+                return Ok(Verified { remark: Some(error.into()), ..answer(Verdict::NotAToken) });
+            }
         };
+        let remark = token.looks_rounded().then_some(Remark::PerhapsRounded);
+        let answer = |verdict| Verified { remark: remark.clone(), ..answer(verdict) };
         let ea = known.attributes.ea;
         if let Some(unverified) = token.unencrypted() {
-            let Ok(block) = unverified.verify() else { return Ok(answer(Verdict::CrcMismatch)) };
-            let content = Content::parse(&block, ea).ok();
-            let verdict = if content.is_some() { Verdict::MeterTest } else { Verdict::UnknownSubclass };
-            return Ok(told(answer(verdict), content, &block, &known));
+            return Ok(public(answer(Verdict::CrcMismatch), &unverified, &known));
         }
         let found = self.decrypted(&known, meter, token.clone()).await?;
         if let Some(row) = self.explained(&known, meter, &found, &token).await?
@@ -113,7 +151,8 @@ impl Vending {
             && let Ok(content) = Content::parse(&block, ea)
         {
             let verdict = judged(&content, &known);
-            return Ok(Verified { row: Some(row), ..told(answer(verdict), Some(content), &block, &known) });
+            let found = Verified { row: Some(row), remark: None, ..answer(verdict) };
+            return Ok(told(found, Some(content), &block, &known));
         }
         if !order.examine_foreign {
             return Ok(answer(Verdict::NotIssuedHere));
@@ -206,7 +245,9 @@ impl Vending {
         tracing::info!(
             client = %caller.client, credential = %caller.key_id, holds = block.is_ok(), "a foreign token was looked into"
         );
-        let Ok(block) = block else { return Ok(Verified { verdict: Verdict::CrcMismatch, ..unknown }) };
+        let Ok(block) = block else {
+            return Ok(Verified { verdict: Verdict::CrcMismatch, crc_holds: Some(false), ..unknown });
+        };
         self.store.verification_succeeded(attempt).await?;
         Ok(match Content::parse(&block, known.attributes.ea) {
             Ok(content) => {
@@ -214,9 +255,12 @@ impl Vending {
                     Verdict::Valid => Verdict::ValidForeign,
                     other => other,
                 };
-                told(Verified { verdict, ..unknown }, Some(content), &block, known)
+                told(Verified { verdict, remark: None, ..unknown }, Some(content), &block, known)
             }
-            Err(_) => told(Verified { verdict: Verdict::UnknownSubclass, ..unknown }, None, &block, known),
+            Err(error) => {
+                let remark = Some(error.into());
+                told(Verified { verdict: Verdict::UnknownSubclass, remark, ..unknown }, None, &block, known)
+            }
         })
     }
 }
@@ -234,10 +278,49 @@ fn judged(content: &Content, known: &Known) -> Verdict {
     }
 }
 
+/// What a token says that is not encrypted; `mistyped` is the answer where its CRC does not hold.
+fn public(mistyped: Verified, unverified: &Unverified, known: &Known) -> Verified {
+    let crc_holds = unverified.crc_holds();
+    let seen = Verified {
+        class_subclass: Some((unverified.class(), unverified.subclass())),
+        crc_holds: Some(crc_holds),
+        ..mistyped
+    };
+    match unverified.verify() {
+        Err(BlockError::Crc) => seen,
+        Err(BlockError::Class) if !crc_holds => seen,
+        Err(error @ BlockError::Class) => {
+            Verified { verdict: Verdict::Reserved, remark: Some(error.into()), ..seen }
+        }
+        Ok(block) => {
+            let content = Content::parse(&block, known.attributes.ea);
+            let (verdict, remark) = match &content {
+                Ok(Content::Proprietary(own)) => {
+                    let code = own.manufacturer();
+                    let remark = if own.is_assignable() {
+                        Remark::AskManufacturer(code)
+                    } else {
+                        Remark::NoManufacturer(code)
+                    };
+                    (Verdict::Proprietary, Some(remark))
+                }
+                Ok(_) => (Verdict::MeterTest, None),
+                Err(error @ ContentError::UnknownSubclass { .. }) => {
+                    (Verdict::Reserved, Some((*error).into()))
+                }
+                Err(error) => (Verdict::UnknownSubclass, Some((*error).into())),
+            };
+            told(Verified { verdict, remark, ..seen }, content.ok(), &block, known)
+        }
+    }
+}
+
+/// A block whose CRC holds, with what may be told of it.
 fn told(found: Verified, content: Option<Content>, block: &ClearBlock, known: &Known) -> Verified {
     Verified {
         content,
         class_subclass: Some((block.class(), block.subclass())),
+        crc_holds: Some(true),
         layout: block.layout(known.attributes.ea),
         ..found
     }

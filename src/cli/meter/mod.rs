@@ -16,6 +16,7 @@ use crate::{
         amount::{CURRENCY_PLACES, UNIT_PLACES, format_decimal},
         attributes::EncryptionAlgorithm,
         token::Service,
+        typed::{self, TypedError},
         virtual_meter::{Answer, MeterState, VirtualMeter},
     },
 };
@@ -47,7 +48,7 @@ struct KeyArguments {
 pub(super) struct Enter {
     /// The meter's file
     state: PathBuf,
-    /// One or more tokens of 20 digits; blanks and hyphens do not matter
+    /// One or more tokens of 20 digits; blanks, hyphens and dots do not matter
     #[arg(required = true, value_name = "DIGITS")]
     digits: Vec<String>,
     #[command(flatten)]
@@ -111,7 +112,7 @@ impl Enter {
     fn run(self) -> Result<(), Failure> {
         let (file, mut meter) = open(&self.state, &self.key)?;
         let mut rejected = 0;
-        for token in tokens(&self.digits) {
+        for token in tokens(&self.digits).map_err(|error| Failure::usage(error.to_string()))? {
             let answer = meter.enter_digits(&token, SystemClock.now_ms().div_euclid(1000));
             // What the meter did is kept before it is told: a token must not be used up twice.
             file.write(&text_of(&meter)?)
@@ -124,13 +125,12 @@ impl Enter {
 }
 
 /// Twenty digits each. What cannot be cut into twenties is left whole, for the meter to refuse.
-fn tokens(typed: &[String]) -> Vec<String> {
-    let digits: Vec<char> =
-        typed.iter().flat_map(|part| part.chars()).filter(|c| !matches!(c, ' ' | '-')).collect();
-    match digits.len() % 20 {
+fn tokens(typed: &[String]) -> Result<Vec<String>, TypedError> {
+    let digits: Vec<char> = typed::digits(&typed.join(" "))?.chars().collect();
+    Ok(match digits.len() % 20 {
         0 => digits.chunks(20).map(|token| token.iter().collect()).collect(),
         _ => vec![digits.iter().collect()],
-    }
+    })
 }
 
 /// The state as JSON.
@@ -210,11 +210,13 @@ mod tests {
 
     #[test]
     fn tokens_however_they_are_typed() {
-        let of = |typed: &[&str]| tokens(&typed.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>());
+        let read = |typed: &[&str]| tokens(&typed.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>());
+        let of = |typed: &[&str]| read(typed).unwrap();
         let (one, two) = ("70630503470028726114", "13165821006407279478");
         assert_eq!(of(&[one]), [one]);
         assert_eq!(of(&["7063", "0503", "4700", "2872", "6114"]), [one]);
         assert_eq!(of(&["7063-0503-4700-2872-6114", two]), [one, two]);
-        assert_eq!(of(&["123", "45x"]), ["12345x"]);
+        assert_eq!(of(&["123", "45"]), ["12345"]);
+        assert!(matches!(read(&["123", "45x"]), Err(TypedError::Strange(_))));
     }
 }

@@ -17,8 +17,8 @@ const CONTENT_BITS: u32 = 44;
 /// Why a block is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
-    /// Class 3, which the standard does not use.
-    #[error("class 3 is no class of tokens")]
+    /// Class 3, which the standard reserves.
+    #[error("class 3 is reserved by the standard")]
     Class,
     /// The CRC does not belong to the block: a typing error, another meter, or another key.
     #[error("the CRC does not match")]
@@ -120,9 +120,10 @@ impl Token {
         Ok(Unverified::new(self.class(), bits))
     }
 
-    /// The block of a token of class 1, which needs no key; `None` for the others.
+    /// The block of a token of class 1, which needs no key, or of class 3, as its bits stand; `None`
+    /// for the others.
     pub fn unencrypted(&self) -> Option<Unverified> {
-        (self.class() == 1).then(|| Unverified::new(1, self.block()))
+        matches!(self.class(), 1 | 3).then(|| Unverified::new(self.class(), self.block()))
     }
 }
 
@@ -167,6 +168,16 @@ impl Unverified {
         self.bits
     }
 
+    /// 0..=15.
+    pub fn subclass(&self) -> u8 {
+        (self.bits >> 60) as u8
+    }
+
+    /// Whether its CRC holds. Of class 3, whose layout nobody knows, whether it would be sound in the other classes.
+    pub fn crc_holds(&self) -> bool {
+        block_crc(self.class, self.bits >> 16) == self.bits as u16
+    }
+
     /// The block, if its class exists and its CRC holds.
     ///
     /// # Errors
@@ -175,7 +186,7 @@ impl Unverified {
         if self.class > 2 {
             return Err(BlockError::Class);
         }
-        if block_crc(self.class, self.bits >> 16) != self.bits as u16 {
+        if !self.crc_holds() {
             return Err(BlockError::Crc);
         }
         Ok(ClearBlock { class: self.class, bits: self.bits })

@@ -1,7 +1,7 @@
 //! What a clear block says.
 
 use super::block::ClearBlock;
-use super::display::Display;
+use super::display::{Display, Proprietary};
 use super::key_change::{Section, SectionError};
 use super::management::{Management, PayloadError};
 use super::payload::{Payload, Service, currency_amount};
@@ -13,8 +13,8 @@ use crate::sts::tid::Tid;
 /// Why a block whose CRC holds means nothing here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
-    /// Reserved or proprietary.
-    #[error("subclass {subclass} of class {class} has no meaning here")]
+    /// Reserved by the standard, or (class 2) a manufacturer's own.
+    #[error("subclass {subclass} of class {class} is reserved by the standard")]
     UnknownSubclass {
         /// 0, 1 or 2.
         class: u8,
@@ -44,8 +44,10 @@ pub enum Content {
         /// Its TID.
         tid: Tid,
     },
-    /// Class 1.
+    /// Class 1, subclasses 0 to 2.
     Display(Display),
+    /// Class 1, subclasses 6 to 15: a manufacturer's own.
+    Proprietary(Proprietary),
     /// A section of a key change: class 2, subclasses 3, 4, 8 and 9.
     KeyChange(Section),
 }
@@ -66,6 +68,10 @@ impl Content {
                 Payload::Currency { service: Service::of_subclass(subclass), amount: currency_amount(block) }
             }
             (1, 0..=2) => return Display::parse(block).map(Self::Display).ok_or(ContentError::Manufacturer),
+            (1, 6..) => {
+                let own = Proprietary::parse(block).map(Self::Proprietary);
+                return own.ok_or(ContentError::UnknownSubclass { class, subclass });
+            }
             (2, 3 | 4 | 8 | 9) => return Ok(Self::KeyChange(Section::parse(block, ea)?)),
             (2, _) => match Management::from_register(subclass, block.field(16, 16) as u16) {
                 Ok(management) => Payload::Management(management),
@@ -92,7 +98,7 @@ mod tests {
 
     #[test]
     fn subclasses_without_meaning() {
-        for (class, subclasses) in [(0, 8..16), (1, 3..16), (2, 11..16)] {
+        for (class, subclasses) in [(0, 8..16), (1, 3..6), (2, 11..16)] {
             for subclass in subclasses {
                 let block = ClearBlock::seal(class, subclass, 0);
                 assert_eq!(

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Digits of a token.
-const DIGITS: usize = 20;
+pub(super) const DIGITS: usize = 20;
 /// The lower of the two bits of the block that the class takes over.
 const CLASS_BIT: u32 = 27;
 
@@ -37,12 +37,12 @@ impl Token {
         Self { high: displaced as u8, low: block & !(0b11 << CLASS_BIT) | u64::from(class) << CLASS_BIT }
     }
 
-    /// The class, 0..=3. It is never encrypted; 3 is no class of the standard.
+    /// The class, 0..=3. It is never encrypted; 3 is reserved.
     pub fn class(&self) -> u8 {
         (self.low >> CLASS_BIT & 0b11) as u8
     }
 
-    /// The block with its own bits back in their places, still encrypted unless of class 1.
+    /// The block with its own bits back in their places, still encrypted if of class 0 or 2.
     pub(super) fn block(&self) -> u64 {
         self.low & !(0b11 << CLASS_BIT) | u64::from(self.high) << CLASS_BIT
     }
@@ -51,7 +51,7 @@ impl Token {
 impl FromStr for Token {
     type Err = TokenError;
 
-    /// Exactly 20 digits; grouping is for people and their input fields.
+    /// Exactly 20 digits; what people type is for [`Token::typed`].
     fn from_str(text: &str) -> Result<Self, TokenError> {
         if text.len() != DIGITS || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(TokenError::Shape);

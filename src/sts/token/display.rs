@@ -143,6 +143,61 @@ impl Display {
     }
 }
 
+/// A token of class 1 that is a manufacturer's own (subclasses 6 to 15): what it does is for him to say. Such tokens show a
+/// balance, reset a relay or pair a keypad; dealers hand them to customers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Proprietary {
+    subclass: u8,
+    control: u64,
+    manufacturer: u16,
+}
+
+impl Proprietary {
+    /// 6..=15.
+    pub fn subclass(&self) -> u8 {
+        self.subclass
+    }
+
+    /// The control bits: 28 of them for subclasses 6 to 10, 36 for 11 to 15.
+    pub fn control(&self) -> u64 {
+        self.control
+    }
+
+    /// Bits of the control field.
+    pub fn control_bits(&self) -> u32 {
+        44 - manufacturer_bits(self.subclass)
+    }
+
+    /// The manufacturer code as it stands in the token: 16 bits for subclasses 6 to 10, 8 for 11 to 15.
+    pub fn manufacturer(&self) -> u16 {
+        self.manufacturer
+    }
+
+    /// Whether a manufacturer can have the code: 100 to 9999 for subclasses 6 to 10, 0 to 99 for 11 to 15.
+    pub fn is_assignable(&self) -> bool {
+        match self.subclass {
+            ..=10 => (100..=9999).contains(&self.manufacturer),
+            _ => self.manufacturer <= 99,
+        }
+    }
+
+    /// What a block of class 1 says; `None` for subclasses below 6.
+    pub(super) fn parse(block: &ClearBlock) -> Option<Self> {
+        let subclass = block.subclass();
+        let bits = manufacturer_bits(subclass);
+        (subclass >= 6).then(|| Self {
+            subclass,
+            control: block.field(16 + bits, 44 - bits),
+            manufacturer: block.field(16, bits) as u16,
+        })
+    }
+}
+
+/// Bits of the manufacturer code in the manufacturers' own subclasses.
+fn manufacturer_bits(subclass: u8) -> u32 {
+    if subclass <= 10 { 16 } else { 8 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +209,41 @@ mod tests {
         assert_eq!(Display::all(DisplayForm::FourDigit).token().to_string(), "02305843005052951967");
         assert_eq!(Display::read(0).unwrap().token().to_string(), "02305843009347914912");
         assert_eq!(Display::read(63).unwrap().token().to_string(), "03440750115445279822");
+    }
+
+    /// What help desks are asked about (tests/cases/tokens-class1).
+    #[test]
+    fn manufacturers_own_tokens() {
+        let lines = include_str!("../../../tests/cases/tokens-class1/tokens.txt").lines();
+        let found: Vec<_> = lines
+            .map(|line| {
+                let token: Token = line.parse().unwrap();
+                let unverified = token.unencrypted().unwrap();
+                assert!(unverified.crc_holds(), "{line}");
+                let own = unverified.verify().ok().and_then(|block| Proprietary::parse(&block));
+                let own = own
+                    .map(|own| (own.control(), own.control_bits(), own.manufacturer(), own.is_assignable()));
+                (token.class(), unverified.subclass(), own)
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (1, 11, Some((0x1_0000_0001, 36, 4, true))),
+                (1, 7, Some((0x1, 28, 1234, true))),
+                (1, 10, Some((0x20, 28, 9999, true))),
+                (1, 13, Some((0x1, 36, 37, true))),
+                (1, 15, Some((0x400, 36, 99, true))),
+                (1, 4, None),
+                (3, 1, None),
+            ]
+        );
+        for (subclass, content, assignable) in
+            [(6, 99, false), (6, 100, true), (10, 10_000, false), (11, 100, false)]
+        {
+            let own = Proprietary::parse(&ClearBlock::seal(1, subclass, content)).unwrap();
+            assert_eq!((own.manufacturer(), own.is_assignable()), (content as u16, assignable));
+        }
     }
 
     #[test]

@@ -43,8 +43,8 @@ fn content(class: u8, subclass: u8, ea: EncryptionAlgorithm) -> &'static [Shape]
     match (class, subclass) {
         (0, 0..=3) => CREDIT,
         (0, 4..=7) => CURRENCY,
-        (1, 0 | 2) => TWO_DIGIT_DISPLAY,
-        (1, 1) => FOUR_DIGIT_DISPLAY,
+        (1, 0 | 2 | 11..) => TWO_DIGIT_DISPLAY,
+        (1, 1 | 6..=10) => FOUR_DIGIT_DISPLAY,
         (2, 0 | 6) => POWER,
         (2, 1 | 2 | 5 | 7) => REGISTER,
         (2, 10) => EXTENDED,

@@ -12,12 +12,14 @@ mod layout;
 mod management;
 mod payload;
 mod rnd;
+mod typed;
 
 pub use block::{BlockError, ClearBlock, RegisterClass, Unverified};
 pub use content::{Content, ContentError};
 pub use digits::{Token, TokenError};
-pub use display::{Display, DisplayError, DisplayForm};
+pub use display::{Display, DisplayError, DisplayForm, Proprietary};
 pub use layout::LayoutField;
 pub use management::{CreditRegister, ExtendedSet, Management, PayloadError};
 pub use payload::{Payload, Service};
 pub use rnd::{Rnd, RndError};
+pub use typed::TypedTokenError;

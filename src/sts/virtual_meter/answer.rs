@@ -86,7 +86,7 @@ pub enum Rejection {
     #[error("format error: {0}")]
     Format(#[from] TokenError),
     /// Class 3.
-    #[error("token error: class 3 does not exist")]
+    #[error("token error: class 3 is reserved")]
     Class,
     /// Mistyped, for another meter, or under another key.
     #[error("CRC error: mistyped, for another meter, or under another key")]

@@ -27,7 +27,8 @@ use super::software::OwnedDecoderKey;
 use super::tid::Tid;
 use super::token::key_change::Section;
 use super::token::{
-    BlockError, Content, CreditRegister, Display, DisplayForm, Management, Payload, Service, Token,
+    BlockError, Content, ContentError, CreditRegister, Display, DisplayForm, Management, Payload, Service,
+    Token,
 };
 
 /// The most that a unit register holds, in tenths.
@@ -145,6 +146,10 @@ impl VirtualMeter {
         match Content::parse(&block, self.ea)? {
             Content::Vending { payload, tid, .. } => self.vend(payload, tid),
             Content::Display(display) => self.display(display),
+            // This meter is no manufacturer's.
+            Content::Proprietary(own) => {
+                Err(ContentError::UnknownSubclass { class: 1, subclass: own.subclass() }.into())
+            }
             Content::KeyChange(section) => self.change_key(section, now),
         }
     }
