@@ -2,7 +2,7 @@
 //! bounded run in `tests/suite/fuzzing.rs`. Each asserts what must hold of whatever was taken.
 
 use vendkey::conformance::{SoftwareKeys, run, vectors as vector_file};
-use vendkey::envelope::{self, Blobs, PublicKey};
+use vendkey::envelope::{self, Blob, Blobs, PublicKey};
 use vendkey::sts::attributes::EncryptionAlgorithm;
 use vendkey::sts::cipher::DecoderKey;
 use vendkey::sts::crc::crc;
@@ -14,9 +14,13 @@ const NOW: i64 = 1_767_225_600;
 /// A server key of RSA-2048, so that seeds stay short.
 const SERVER_MODULUS_BYTES: usize = 256;
 
-/// The digits of a token, under each cipher.
+/// The digits of a token, typed by a person or as they are printed, under each cipher.
 pub fn token(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
+    match Token::typed(text) {
+        Ok(typed) => assert_eq!(Token::typed(&typed.to_string()), Ok(typed), "what was read is read again"),
+        Err(error) => assert!(!error.to_string().is_empty(), "a refusal has a reason"),
+    }
     let Ok(token) = text.parse::<Token>() else { return };
     assert_eq!(token.to_string(), text, "a token has one spelling");
     decrypt(&token);
@@ -97,10 +101,15 @@ pub fn envelope(data: &[u8]) {
             faults.iter().for_each(|fault| drop(fault.to_string()));
         }
     }
+    // What a command sends is read as what it read.
+    if let Ok(text) = envelope::text_of(Blob::Data, data) {
+        assert_eq!(envelope::recognise(text.as_bytes()), envelope::recognise(data));
+    }
 }
 
 /// A public key in any of its forms.
 pub fn public_key(data: &[u8]) {
+    assert!(!envelope::recognise(data).phrase().is_empty(), "everything has a name");
     let Ok(key) = PublicKey::parse(data) else { return };
     assert!((2048..=8192).contains(&key.bits()));
     let again = PublicKey::parse(key.spki_pem().as_bytes()).expect("its own form");

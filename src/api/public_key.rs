@@ -11,7 +11,7 @@ use super::{
 use crate::{
     acts::{EnablePublicKey, Listing, Reason, Refusal, RegisterPublicKey},
     configuration::PublicKey,
-    envelope,
+    envelope::{self, Holder},
 };
 
 #[tonic::async_trait]
@@ -21,8 +21,12 @@ impl PublicKeyService for Services {
         request: Request<v1::RegisterPublicKeyRequest>,
     ) -> Result<Response<v1::PublicKey>, Status> {
         let caller = caller(&request)?;
-        let registered = self.acts.register_public_key(&caller, registration(request.into_inner())?).await?;
-        Ok(Response::new(shown(&registered)))
+        let (registration, holder) = registration(request.into_inner())?;
+        let registered = self.acts.register_public_key(&caller, registration).await?;
+        let mut shown = shown(&registered);
+        let taken_out = |message| v1::Warning { code: "KEY_TAKEN_OUT".to_owned(), message };
+        shown.warnings.extend(holder.notice().map(taken_out));
+        Ok(Response::new(shown))
     }
 
     async fn get_public_key(
@@ -66,17 +70,20 @@ impl PublicKeyService for Services {
     }
 }
 
-fn registration(wire: v1::RegisterPublicKeyRequest) -> Result<RegisterPublicKey, Refusal> {
+/// What is to be registered, and what the key stood in.
+fn registration(wire: v1::RegisterPublicKeyRequest) -> Result<(RegisterPublicKey, Holder), Refusal> {
     let v1::RegisterPublicKeyRequest { public_key, display_name } = wire;
     let mut faults = Vec::new();
     if display_name.chars().count() > NAME_LENGTH || display_name.chars().any(char::is_control) {
         let problem = format!("at most {NAME_LENGTH} characters, none of them control characters");
         faults.push(("display_name".to_owned(), problem));
     }
-    let parsed = envelope::PublicKey::parse(&public_key)
+    let parsed = envelope::PublicKey::read(&public_key)
         .map_err(|error| faults.push(("public_key".to_owned(), error.to_string())));
     match parsed {
-        Ok(public_key) if faults.is_empty() => Ok(RegisterPublicKey { display_name, public_key }),
+        Ok((public_key, holder)) if faults.is_empty() => {
+            Ok((RegisterPublicKey { display_name, public_key }, holder))
+        }
         _ => Err(Refusal::fields(Reason::PublicKeyInvalid, faults)),
     }
 }

@@ -22,7 +22,7 @@ use crate::{
         configuration::State, configuration_service_client::ConfigurationServiceClient,
     },
     clock::{Clock as _, SystemClock},
-    envelope::{AdministratorKey, EncryptError, PublicKey, encrypt},
+    envelope::{AdministratorKey, Blob, EncryptError, PublicKey, encrypt, text_of},
 };
 
 #[derive(Subcommand)]
@@ -202,20 +202,31 @@ fn confirm(actual: &str, given: Option<&str>) -> Result<(), Failure> {
 }
 
 impl Upload {
+    /// What to send of the three files. Nothing is sent of any if one shows that it is something else: it may be a secret.
+    fn read(&self) -> Result<[String; 3], Failure> {
+        let mut faults = Vec::new();
+        let mut texts = [const { String::new() }; 3];
+        let files = [(Blob::Data, &self.data), (Blob::Digest, &self.digest), (Blob::Key, &self.key)];
+        for ((blob, file), text) in files.into_iter().zip(&mut texts) {
+            let read = fs::read(file).map_err(|error| Failure::file(&format!("--{blob}"), file, &error))?;
+            match text_of(blob, &Zeroizing::new(read)) {
+                Ok(found) => *text = found,
+                Err(fault) => faults.push(format!("\n  {fault}")),
+            }
+        }
+        if faults.is_empty() {
+            return Ok(texts);
+        }
+        Err(Failure::text(format!(
+            "these are not the blobs of an upload; nothing was sent{}",
+            faults.concat()
+        )))
+    }
+
     async fn run(self) -> Result<(), Failure> {
         let json = self.connection.json;
-        // A file that is not text is sent as what is left of it: the server says what is wrong with it.
-        let read = |option: &str, file: &Path| {
-            fs::read(file)
-                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-                .map_err(|error| Failure::file(option, file, &error))
-        };
-        let request = UploadConfigurationRequest {
-            data: read("--data", &self.data)?,
-            digest: read("--digest", &self.digest)?,
-            key: read("--key", &self.key)?,
-            validate_only: self.validate_only,
-        };
+        let [data, digest, key] = self.read()?;
+        let request = UploadConfigurationRequest { data, digest, key, validate_only: self.validate_only };
         let mut client = ConfigurationServiceClient::new(self.connection.open().await?);
         let reply = client.upload_configuration(request).await.map_err(Failure::refused(json))?;
         let validated = self.validate_only;

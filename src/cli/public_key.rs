@@ -1,16 +1,23 @@
 //! `vendkey public-key`.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
 
 use super::{
     connection::Connection,
     output::{self, Failure},
 };
-use crate::api::v1::{
-    DisablePublicKeyRequest, EnablePublicKeyRequest, ListPublicKeysRequest, PublicKey,
-    RegisterPublicKeyRequest, public_key_service_client::PublicKeyServiceClient,
+use crate::{
+    api::v1::{
+        DisablePublicKeyRequest, EnablePublicKeyRequest, ListPublicKeysRequest, PublicKey,
+        RegisterPublicKeyRequest, public_key_service_client::PublicKeyServiceClient,
+    },
+    envelope::{self, Holder, PublicKeyError},
 };
 
 #[derive(Subcommand)]
@@ -30,7 +37,7 @@ pub(super) enum Command {
     after_help = "Example: vendkey public-key register --name \"Asha, office laptop\" admin-public.pem"
 )]
 pub(super) struct Register {
-    /// PEM (SPKI or PKCS#1), DER or bare base64; RSA of 2,048 bits or more
+    /// An RSA public key of 2,048 bits or more: PEM, DER, base64, hex, JWK, XML or SSH; or a certificate or request that holds it
     file: PathBuf,
     /// What to call it; the file's name if not given
     #[arg(long)]
@@ -51,7 +58,11 @@ impl Command {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Register(Register { file, name, connection }) => {
-                let public_key = fs::read(&file).map_err(|error| Failure::file("file", &file, &error))?;
+                let (key, holder) = read(&file)?;
+                if let Some(notice) = holder.notice() {
+                    eprintln!("{}: {notice}", file.display());
+                }
+                let public_key = key.spki_pem().into_bytes();
                 let fallback = || file.file_name().map(|name| name.to_string_lossy().into_owned());
                 let display_name = name.or_else(fallback).unwrap_or_default();
                 let mut client = PublicKeyServiceClient::new(connection.open().await?);
@@ -79,6 +90,21 @@ impl Command {
             }
         }
     }
+}
+
+/// Reads the file here, so that nothing is sent of one that is no public key.
+fn read(file: &Path) -> Result<(envelope::PublicKey, Holder), Failure> {
+    let bytes = Zeroizing::new(fs::read(file).map_err(|error| Failure::file("file", file, &error))?);
+    let name = file.display();
+    envelope::PublicKey::read(&bytes).map_err(|error| {
+        Failure::text(match error {
+            PublicKeyError::PrivateKey(form) => format!(
+                "{name} is a private key ({form}) and WAS NOT SENT. Give the public key of the pair \
+                 (openssl pkey -in {name} -pubout). If this file ever went over a network, replace the pair"
+            ),
+            other => format!("{name}: {other}; nothing was sent"),
+        })
+    })
 }
 
 async fn list(connection: &Connection) -> Result<(), Failure> {

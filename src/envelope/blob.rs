@@ -9,7 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use thiserror::Error;
 
 /// The longest text that is looked at, in bytes. A configuration has at most 64 KiB, in base64 about 90 KiB.
-const MAX_TEXT: usize = 256 * 1024;
+pub(super) const MAX_TEXT: usize = 256 * 1024;
 
 /// Padding is optional; bits left over in the last character must be zero, as every encoder writes them.
 const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
@@ -26,15 +26,44 @@ pub enum Base64Fault {
     /// Longer than any upload can be.
     #[error("the text has {0} bytes, more than any upload needs")]
     TooLong(usize),
-    /// A character outside both alphabets; the line counts from 1.
-    #[error("line {line} holds a character that is not base64")]
+    /// A character outside both alphabets.
+    #[error("line {line} holds {} at column {column}, which is not base64", shown(*.character))]
     BadCharacter {
         /// The line, counted from 1.
         line: usize,
+        /// The character of the line, counted from 1.
+        column: usize,
+        /// The character; U+FFFD for a byte that is no UTF-8.
+        character: char,
     },
-    /// Only base64 characters, but of an impossible number, or with padding in the middle: the text is cut short or joined of two.
-    #[error("the base64 text is cut short, or two texts are joined")]
-    Incomplete,
+    /// Padding with something behind it.
+    #[error("line {line} goes on behind the padding (=): two texts are joined")]
+    Joined {
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// Only base64 characters, but blanks among them, and of an impossible number.
+    #[error(
+        "the base64 text has blanks inside its lines and is too short: perhaps a form has made blanks of its +"
+    )]
+    Blanks,
+    /// Only base64 characters, but of an impossible number, or with bits left over: the text is cut short.
+    #[error("the base64 text is cut short: it has {symbols} characters")]
+    Incomplete {
+        /// How many characters it has, without blanks and padding.
+        symbols: usize,
+    },
+}
+
+/// A character for a person to look for.
+fn shown(character: char) -> String {
+    match character {
+        char::REPLACEMENT_CHARACTER => "a byte that is no UTF-8".to_owned(),
+        _ if character.is_control() || !character.is_ascii() && !character.is_alphanumeric() => {
+            format!("the character U+{:04X}", u32::from(character))
+        }
+        _ => format!("`{character}`"),
+    }
 }
 
 /// Decodes the base64 `text` of a blob. Blanks and line breaks may be anywhere.
@@ -42,23 +71,34 @@ pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, Base64Fault> {
     if text.len() > MAX_TEXT {
         return Err(Base64Fault::TooLong(text.len()));
     }
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut line = 1;
+    let text = String::from_utf8_lossy(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text));
     let mut symbols = Vec::with_capacity(text.len());
-    for &byte in text {
-        match byte {
-            b'\n' => line += 1,
-            b' ' | b'\t' | b'\r' => {}
-            b'-' => symbols.push(b'+'),
-            b'_' => symbols.push(b'/'),
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' | b'=' => symbols.push(byte),
-            _ => return Err(Base64Fault::BadCharacter { line }),
+    let mut padded = false;
+    for (number, line) in text.split('\n').enumerate() {
+        for (place, character) in line.chars().enumerate() {
+            match character {
+                ' ' | '\t' | '\r' => {}
+                '=' => padded = true,
+                'A'..='Z' | 'a'..='z' | '0'..='9' | '+' | '/' | '-' | '_' if padded => {
+                    return Err(Base64Fault::Joined { line: number + 1 });
+                }
+                '-' => symbols.push(b'+'),
+                '_' => symbols.push(b'/'),
+                'A'..='Z' | 'a'..='z' | '0'..='9' | '+' | '/' => symbols.push(character as u8),
+                _ => {
+                    let (line, column) = (number + 1, place + 1);
+                    return Err(Base64Fault::BadCharacter { line, column, character });
+                }
+            }
         }
     }
     if symbols.is_empty() {
-        return Err(Base64Fault::Empty);
+        return Err(if padded { Base64Fault::Incomplete { symbols: 0 } } else { Base64Fault::Empty });
     }
-    ANY_PADDING.decode(&symbols).map_err(|_| Base64Fault::Incomplete)
+    let has_blanks = text.lines().any(|line| line.trim().contains(' '));
+    let cut =
+        if has_blanks { Base64Fault::Blanks } else { Base64Fault::Incomplete { symbols: symbols.len() } };
+    ANY_PADDING.decode(&symbols).map_err(|_| cut)
 }
 
 /// Encodes like the command line tools: lines of `columns` characters, each ended by a line feed.
@@ -105,13 +145,14 @@ mod tests {
         let cases: &[(&[u8], Base64Fault)] = &[
             (b"", Base64Fault::Empty),
             (b" \r\n\n", Base64Fault::Empty),
-            (b"QUJD\nQ*JD", Base64Fault::BadCharacter { line: 2 }),
-            (b"QUJD\xff", Base64Fault::BadCharacter { line: 1 }),
-            (b"QUJD\0", Base64Fault::BadCharacter { line: 1 }),
-            (b"QUJDR", Base64Fault::Incomplete),
-            (b"QQ==QQ==", Base64Fault::Incomplete),
-            (b"QR==", Base64Fault::Incomplete),
-            (b"====", Base64Fault::Incomplete),
+            (b"QUJD\nQ*JD", Base64Fault::BadCharacter { line: 2, column: 2, character: '*' }),
+            (b"QUJD\xff", Base64Fault::BadCharacter { line: 1, column: 5, character: '\u{fffd}' }),
+            (b"QUJD\0", Base64Fault::BadCharacter { line: 1, column: 5, character: '\0' }),
+            (b"QUJDR", Base64Fault::Incomplete { symbols: 5 }),
+            (b"QU JDR", Base64Fault::Blanks),
+            (b"QQ==\nQQ==", Base64Fault::Joined { line: 2 }),
+            (b"QR==", Base64Fault::Incomplete { symbols: 2 }),
+            (b"====", Base64Fault::Incomplete { symbols: 0 }),
         ];
         for (text, fault) in cases {
             assert_eq!(decode(text), Err(*fault), "{text:?}");

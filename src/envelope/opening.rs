@@ -183,14 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn the_published_example_is_accepted_with_its_three_warnings() {
+    fn the_published_example_is_accepted_with_its_two_warnings() {
         let upload = read(buffer(EXAMPLE), NOW).unwrap();
         assert_eq!(upload.draft.display_name, "example_config");
-        let warnings = [
-            Warning::KeyLength { bits: 64 },
-            Warning::CommonKeyOnNumericCarrier,
-            Warning::BaseDateInFuture(BaseDate::Y2035),
-        ];
+        let warnings = [Warning::KeyLength { bits: 64 }, Warning::BaseDateInFuture(BaseDate::Y2035)];
         assert_eq!(upload.draft.warnings, warnings);
         let reasons = vec![
             Unservable::KeyLength { dkga: Dkga::Dkga04, expected: 20, actual: 8 },

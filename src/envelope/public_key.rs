@@ -8,15 +8,13 @@ use std::str::FromStr;
 
 use rsa::BigUint;
 use rsa::RsaPublicKey;
-use rsa::pkcs1::ALGORITHM_OID;
-use rsa::pkcs1::der::Decode;
 use rsa::pkcs8::EncodePublicKey;
-use rsa::pkcs8::spki::SubjectPublicKeyInfoRef;
 use rsa::traits::PublicKeyParts;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::blob;
+use super::blob::{self, Base64Fault};
+use super::recognise::{Content, Holder, recognise};
 use super::signature;
 
 /// The fewest bits of a modulus.
@@ -25,8 +23,6 @@ const MIN_BITS: usize = 2048;
 const ADVISED_BITS: usize = 4096;
 /// The most bits: verification gets slower with their square.
 const MAX_BITS: usize = 8192;
-/// The longest text or DER that is looked at, in bytes.
-const MAX_INPUT: usize = 16 * 1024;
 
 /// Why something is not a public key that may sign uploads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -34,23 +30,26 @@ pub enum PublicKeyError {
     /// No bytes, or blanks only.
     #[error("the key is empty")]
     Empty,
-    /// A private key. Whoever sent it should make a new one.
+    /// A private key, and its form. Whoever sent it should make a new one.
     #[error(
-        "this is a private key: register the public one, and replace this pair, because it has left your hands"
+        "this is a private key ({0}): register the public one, and replace this pair, because it has left your hands"
     )]
-    PrivateKey,
-    /// A certificate.
-    #[error("this is a certificate: extract its public key (openssl x509 -pubkey -noout)")]
-    Certificate,
-    /// An OpenSSH public key.
-    #[error("this is an OpenSSH key: convert it (ssh-keygen -e -m PKCS8)")]
-    OpenSsh,
-    /// A public key, but not of plain RSA.
-    #[error("the key is not an RSA key")]
-    NotRsa,
-    /// None of PEM, DER and base64.
-    #[error("not a public key in PEM, DER or base64")]
+    PrivateKey(&'static str),
+    /// A public key, but not of plain RSA: its algorithm.
+    #[error("the key is not an RSA key ({0})")]
+    NotRsa(&'static str),
+    /// More than one key.
+    #[error("there are {0} different keys in it: give the one that signs")]
+    Several(usize),
+    /// Something else that is known.
+    #[error("this is {0}, not a public key")]
+    Other(&'static str),
+    /// Bytes that are no key.
+    #[error("not a public key in PEM, DER, base64 or hex, nor a certificate")]
     Unreadable,
+    /// Text that is no key.
+    #[error("not a public key in PEM, DER, base64 or hex, nor a certificate: {0}")]
+    Text(#[from] Base64Fault),
     /// An RSA key with an even modulus or an impossible exponent.
     #[error("the numbers of the RSA key are not sound")]
     Unsound,
@@ -133,27 +132,33 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a key in PEM (SubjectPublicKeyInfo or PKCS#1), DER of either, or the bare base64 of a DER.
+    /// Reads a key in any form, see [`PublicKey::read`].
     ///
     /// # Errors
     /// Whatever it is instead, see [`PublicKeyError`].
     pub fn parse(input: &[u8]) -> Result<PublicKey, PublicKeyError> {
-        if input.len() > MAX_INPUT {
-            return Err(PublicKeyError::Unreadable);
-        }
-        if input.iter().all(u8::is_ascii_whitespace) {
-            return Err(PublicKeyError::Empty);
-        }
-        // A DER sequence; as text it is the digit 0, which no PEM and no base64 of a sequence begins with.
-        if input.starts_with(&[0x30]) {
-            return from_der(input);
-        }
-        if input.starts_with(b"ssh-") || input.starts_with(b"---- BEGIN SSH2") {
-            return Err(PublicKeyError::OpenSsh);
-        }
-        match pem(input)? {
-            Some(body) => from_der(&decode(body)?),
-            None => from_der(&decode(input)?),
+        Self::read(input).map(|(key, _)| key)
+    }
+
+    /// Reads a key: SubjectPublicKeyInfo or PKCS#1 in PEM, DER, base64 or hex, JWK, XML, an SSH key; or the one key that a
+    /// certificate, a request or a PKCS#7 holds. Says what it stood in.
+    ///
+    /// # Errors
+    /// Whatever it is instead, see [`PublicKeyError`].
+    pub fn read(input: &[u8]) -> Result<(PublicKey, Holder), PublicKeyError> {
+        match recognise(input) {
+            Content::RsaPublicKey { modulus, exponent, holder } => {
+                Ok((Self::from_components(&modulus, &exponent)?, holder))
+            }
+            Content::Empty => Err(PublicKeyError::Empty),
+            Content::PrivateKey(form) => Err(PublicKeyError::PrivateKey(form)),
+            Content::OtherPublicKey(algorithm, _) => Err(PublicKeyError::NotRsa(algorithm)),
+            Content::SeveralKeys(count) => Err(PublicKeyError::Several(count)),
+            Content::Configuration => Err(PublicKeyError::Other("a configuration in clear")),
+            Content::Salted => Err(PublicKeyError::Other("a file that openssl encrypted with a password")),
+            Content::Other(phrase) => Err(PublicKeyError::Other(phrase)),
+            Content::Bytes(_) => Err(PublicKeyError::Unreadable),
+            Content::Text(fault) => Err(fault.into()),
         }
     }
 
@@ -228,45 +233,6 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-fn decode(text: &[u8]) -> Result<Vec<u8>, PublicKeyError> {
-    blob::decode(text).map_err(|_| PublicKeyError::Unreadable)
-}
-
-/// The base64 body of the first PEM block, if there is one.
-fn pem(input: &[u8]) -> Result<Option<&[u8]>, PublicKeyError> {
-    const BEGIN: &str = "-----BEGIN ";
-    let Ok(text) = std::str::from_utf8(input) else { return Err(PublicKeyError::Unreadable) };
-    let Some(begin) = text.find(BEGIN) else { return Ok(None) };
-    let rest = &text[begin + BEGIN.len()..];
-    let Some((label, rest)) = rest.split_once("-----") else { return Err(PublicKeyError::Unreadable) };
-    match label {
-        "PUBLIC KEY" | "RSA PUBLIC KEY" => {}
-        "CERTIFICATE" | "TRUSTED CERTIFICATE" => return Err(PublicKeyError::Certificate),
-        label if label.ends_with("PRIVATE KEY") => return Err(PublicKeyError::PrivateKey),
-        label if label.ends_with("PUBLIC KEY") => return Err(PublicKeyError::NotRsa),
-        _ => return Err(PublicKeyError::Unreadable),
-    }
-    match rest.split_once("-----END ") {
-        Some((body, _)) => Ok(Some(body.as_bytes())),
-        None => Err(PublicKeyError::Unreadable),
-    }
-}
-
-/// SubjectPublicKeyInfo, or else PKCS#1 RSAPublicKey (RFC 8017 A.1.1).
-fn from_der(der: &[u8]) -> Result<PublicKey, PublicKeyError> {
-    let pkcs1 = match SubjectPublicKeyInfoRef::from_der(der) {
-        Ok(info) if info.algorithm.oid != ALGORITHM_OID => return Err(PublicKeyError::NotRsa),
-        Ok(info) => info.subject_public_key.as_bytes().ok_or(PublicKeyError::Unreadable)?,
-        Err(_) => der,
-    };
-    match rsa::pkcs1::RsaPublicKey::from_der(pkcs1) {
-        Ok(key) => PublicKey::from_components(key.modulus.as_bytes(), key.public_exponent.as_bytes()),
-        Err(_) if rsa::pkcs1::RsaPrivateKey::from_der(der).is_ok() => Err(PublicKeyError::PrivateKey),
-        Err(_) if rsa::pkcs8::PrivateKeyInfo::from_der(der).is_ok() => Err(PublicKeyError::PrivateKey),
-        Err(_) => Err(PublicKeyError::Unreadable),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::test_keys;
@@ -321,25 +287,25 @@ mod tests {
         elliptic.extend([4; 65]);
         let elliptic_pem =
             format!("-----BEGIN PUBLIC KEY-----\n{}-----END PUBLIC KEY-----\n", blob::encode(&elliptic, 64));
-        let cases: [(&[u8], PublicKeyError); 13] = [
+        let bad = |column, character| Base64Fault::BadCharacter { line: 1, column, character }.into();
+        let cases: [(&[u8], PublicKeyError); 12] = [
             (b"", PublicKeyError::Empty),
             (b" \r\n", PublicKeyError::Empty),
-            (b"hello, world", PublicKeyError::Unreadable),
+            (b"hello, world", bad(6, ',')),
             (b"QUJD", PublicKeyError::Unreadable),
             (b"\x30\x82\x01\x00", PublicKeyError::Unreadable),
-            (b"\xff\xfe", PublicKeyError::Unreadable),
-            (private_pem.as_bytes(), PublicKeyError::PrivateKey),
-            (private_der.as_bytes(), PublicKeyError::PrivateKey),
-            (b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", PublicKeyError::PrivateKey),
-            (b"-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n", PublicKeyError::Certificate),
-            (b"ssh-rsa AAAAB3NzaC1yc2E= a@b", PublicKeyError::OpenSsh),
-            (&elliptic, PublicKeyError::NotRsa),
-            (elliptic_pem.as_bytes(), PublicKeyError::NotRsa),
+            (b"\xff\xfe", PublicKeyError::Empty),
+            (private_pem.as_bytes(), PublicKeyError::PrivateKey("PKCS#8")),
+            (private_der.as_bytes(), PublicKeyError::PrivateKey("PKCS#8")),
+            (b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", PublicKeyError::PrivateKey("PKCS#8, encrypted")),
+            (b"vending_key: 00", PublicKeyError::Other("a configuration in clear")),
+            (&elliptic, PublicKeyError::NotRsa("EC")),
+            (elliptic_pem.as_bytes(), PublicKeyError::NotRsa("EC")),
         ];
         for (input, error) in cases {
             assert_eq!(PublicKey::parse(input), Err(error), "{}", String::from_utf8_lossy(input));
         }
-        assert_eq!(PublicKey::parse(&vec![b'A'; MAX_INPUT + 1]), Err(PublicKeyError::Unreadable));
+        assert!(PublicKey::parse(&vec![b'A'; 1024 * 1024]).is_err());
     }
 
     #[test]
@@ -387,7 +353,6 @@ mod tests {
         #[test]
         fn any_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = PublicKey::parse(&bytes);
-            let _ = from_der(&bytes);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What administrators get wrong, and what forgers try.
 
 use tonic::{Code, Status};
+use vendkey::api::v1::{ListPublicKeysRequest, RegisterPublicKeyRequest};
 
 use crate::harness::{
     AES_IV, AES_KEY, Administrator, Api, Blobs, DKGA02, DKGA04, Home, Server, base64, openssl, reason,
@@ -234,4 +235,178 @@ async fn upload_attempts_are_limited() {
     assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "UPLOADS_LIMITED"));
     use tonic_types::StatusExt as _;
     assert!(status.get_error_details().retry_info().is_some());
+}
+
+#[tokio::test]
+async fn blobs_are_read_in_the_spellings_that_they_are_handed_on_in() {
+    let home = Home::new();
+    home.write_settings("[vending]\nuploads_per_minute = 1000\n");
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let administrator = api.administrator().await;
+    let good = administrator.encrypt(DKGA04);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (name, text) in [("data", &good.data), ("digest", &good.digest), ("key", &good.key)] {
+        std::fs::write(path(name), text).unwrap();
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/blobs/make.sh");
+    let made = std::process::Command::new("bash")
+        .args([script, &path("data"), &path("digest"), &path("key"), &path("forms")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let first = api.upload(&good).await.unwrap();
+    for form in ["hex", "form", "mail", "quoted-printable", "url", "armour"] {
+        let read = |part: &str| std::fs::read_to_string(path(&format!("forms/{form}.{part}"))).unwrap();
+        let blobs = Blobs { data: read("data"), digest: read("digest"), key: read("key") };
+        let again = api.upload(&blobs).await.unwrap_or_else(|status| panic!("{form}: {status:?}"));
+        assert_eq!(again.configuration, first.configuration, "{form}");
+        // The command takes the same, and files that are no text at all.
+        let files = ["data", "digest", "key"].map(|part| path(&format!("forms/{form}.{part}")));
+        let [data, digest, key] = files.each_ref().map(String::as_str);
+        let arguments = ["configuration", "upload", "--data", data, "--digest", digest, "--key", key];
+        let uploaded = server.vendkey(&home, &arguments);
+        assert!(
+            String::from_utf8_lossy(&uploaded.stdout).starts_with("uploaded before"),
+            "{form}: {uploaded:?}"
+        );
+    }
+    let raw = ["data", "digest", "key"].map(|part| {
+        let text = std::fs::read(path(part)).unwrap();
+        std::fs::write(path("raw"), openssl(&["base64", "-d"], &text)).unwrap();
+        std::fs::rename(path("raw"), path(&format!("raw.{part}"))).unwrap();
+        path(&format!("raw.{part}"))
+    });
+    let arguments = ["configuration", "upload", "--data", &raw[0], "--digest", &raw[1], "--key", &raw[2]];
+    let uploaded = server.vendkey(&home, &arguments);
+    assert!(String::from_utf8_lossy(&uploaded.stdout).starts_with("uploaded before"), "{uploaded:?}");
+}
+
+#[tokio::test]
+async fn what_is_uploaded_in_place_of_a_blob_is_told() {
+    let home = Home::new();
+    home.write_settings("[vending]\nuploads_per_minute = 1000\n");
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let administrator = api.administrator().await;
+    let good = administrator.encrypt(DKGA04);
+    let public = String::from_utf8(administrator.public_key()).unwrap();
+    let private = openssl(&["genpkey", "-algorithm", "ed25519"], b"");
+    let private = String::from_utf8(private).unwrap();
+    let salted = openssl(&["enc", "-aes-128-cbc", "-pass", "pass:x", "-pbkdf2", "-a"], DKGA04.as_bytes());
+    let digest = format!("SHA2-256(stdin)= {}\n", "a5".repeat(32));
+    let hex_key = "a5".repeat(16);
+    for (field, hint, blobs) in [
+        ("key", "a private key (PKCS#8)", Blobs { key: private.clone(), ..good.clone() }),
+        ("digest", "a private key (PKCS#8)", Blobs { digest: base64(private.as_bytes()), ..good.clone() }),
+        ("key", "a public key", Blobs { key: public.clone(), ..good.clone() }),
+        (
+            "data",
+            "encrypted with a password",
+            Blobs { data: String::from_utf8(salted).unwrap(), ..good.clone() },
+        ),
+        ("data", "in clear", Blobs { data: hex::encode(DKGA04), ..good.clone() }),
+        ("digest", "not signed", Blobs { digest, ..good.clone() }),
+        ("key", "not encrypted", Blobs { key: hex_key, ..good.clone() }),
+        (
+            "data",
+            "an OpenPGP message",
+            Blobs {
+                data: format!("-----BEGIN PGP MESSAGE-----\n\n{}\n-----END PGP MESSAGE-----", good.data),
+                ..good.clone()
+            },
+        ),
+        (
+            "data",
+            "line 1 holds `*` at column 4",
+            Blobs { data: format!("abc*{}", good.data), ..good.clone() },
+        ),
+        ("data", "two texts are joined", Blobs { data: format!("QQ==\n{}", good.data), ..good.clone() }),
+        ("key", "a web page", Blobs { key: "<html><body>Sign in</body></html>".to_owned(), ..good.clone() }),
+    ] {
+        let status = refused(&mut api, &blobs).await;
+        assert_eq!(reason(&status), "ENVELOPE_MALFORMED", "{hint}");
+        assert_eq!(crate::harness::violations(&status), [field], "{hint}");
+        let described = crate::harness::descriptions(&status);
+        assert!(described.contains(hint), "{hint}: {described}");
+    }
+    // The command sends nothing of it, and names all files at once.
+    for (name, text) in
+        [("private", &private), ("clear", &DKGA04.to_owned()), ("web", &"<html></html>".to_owned())]
+    {
+        std::fs::write(home.path(name), text).unwrap();
+    }
+    let [key, data, digest] = ["private", "clear", "web"].map(|name| home.text(name));
+    let arguments = ["configuration", "upload", "--data", &data, "--digest", &digest, "--key", &key];
+    let output = home.vendkey(&[arguments.as_slice(), &["--endpoint", "http://127.0.0.1:1"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    for part in [
+        "nothing was sent",
+        "data: this is the configuration in clear",
+        "digest: this is a web page",
+        "key: this is a private key",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!output.status.success() && !said.contains("PRIVATE KEY-----"), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_registered_in_place_of_a_public_key_is_told_or_read() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let case = |name: &str| format!("{}/tests/cases/{name}", env!("CARGO_MANIFEST_DIR"));
+    let private = [
+        "keys/key-private-and-public.pem",
+        "keys/key-encrypted-pkcs8.pem",
+        "keys/key-ec-private.pem",
+        "keys-other-forms/encrypted-pkcs8.der",
+        "keys-other-forms/key.ppk",
+        "keys-other-forms/pgp-private.asc",
+    ];
+    for name in private {
+        // Not even a connection is made.
+        let arguments = ["public-key", "register", &case(name), "--endpoint", "http://127.0.0.1:1"];
+        let output = home.vendkey(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{name}");
+        assert!(
+            said.contains("is a private key") && said.contains("NOT SENT") && said.contains("replace"),
+            "{said}"
+        );
+        let public_key = std::fs::read(case(name)).unwrap();
+        let request = RegisterPublicKeyRequest { public_key, display_name: String::new() };
+        let status = api.public_keys.register_public_key(request).await.unwrap_err();
+        let described = crate::harness::descriptions(&status);
+        assert!(
+            described.contains("private key") && described.contains("replace this pair"),
+            "{name}: {described}"
+        );
+    }
+    let listed =
+        api.public_keys.list_public_keys(ListPublicKeysRequest::default()).await.unwrap().into_inner();
+    assert!(listed.public_keys.is_empty());
+    for (name, taken_out) in [
+        ("keys/key-public-hex.txt", false),
+        ("keys/key-public-utf16.pem", false),
+        ("keys/key-public-wrong-armour.pem", false),
+        ("keys/key-certificate-request.pem", true),
+        ("keys-other-forms/certificate.der", true),
+        ("keys-other-forms/certificate.p7b", true),
+    ] {
+        let public_key = std::fs::read(case(name)).unwrap();
+        let request = RegisterPublicKeyRequest { public_key, display_name: String::new() };
+        let key = api.public_keys.register_public_key(request).await.unwrap().into_inner();
+        let told = key.warnings.iter().any(|warning| warning.code == "KEY_TAKEN_OUT");
+        assert_eq!(told, taken_out, "{name}: {:?}", key.warnings);
+        let output = server.vendkey(&home, &["public-key", "register", &case(name)]);
+        assert!(output.status.success(), "{name}: {output:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr).contains("its public key was taken"),
+            taken_out,
+            "{output:?}"
+        );
+    }
 }

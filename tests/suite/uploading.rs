@@ -23,7 +23,7 @@ async fn the_article_s_example_uploads_with_its_warnings_and_never_issues() {
     assert_eq!(configuration.state(), State::Disabled);
     assert_eq!(configuration.kcv, "");
     let codes: Vec<&str> = configuration.warnings.iter().map(|warning| warning.code.as_str()).collect();
-    assert_eq!(codes, ["KEY_LENGTH", "COMMON_KEY_ON_NUMERIC_CARRIER", "BASE_DATE_IN_FUTURE"]);
+    assert_eq!(codes, ["KEY_LENGTH", "BASE_DATE_IN_FUTURE"]);
     let request = EnableConfigurationRequest { name: configuration.name.clone() };
     let status = api.configurations.enable_configuration(request).await.unwrap_err();
     assert_eq!(
