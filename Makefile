@@ -1,5 +1,5 @@
 # What a person types. CI calls the same targets.
-.PHONY: demo run test lint deny doc bench soak conformance fuzz fresh
+.PHONY: demo run test lint deny doc bench soak conformance fuzz fresh accept-api
 
 # The whole way on this machine, from an encrypted configuration to a token, with SoftHSM.
 demo:
@@ -52,6 +52,10 @@ bench: prepare
 # kill -9 under load for SECONDS (600), with a recorded history that is checked.
 soak: prepare
 	VENDKEY_SOAK_SECONDS=$${SECONDS:-600} cargo test --locked --test suite history:: -- --nocapture
+
+# Takes the API as it is for the one that clients are promised. Look at what changes in tests/api.
+accept-api:
+	VENDKEY_ACCEPT_API=1 cargo test --locked --test api
 
 # Both commands of the README on a minimal Debian that is made for it, as a person without root and as root. Needs root.
 fresh:
