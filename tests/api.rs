@@ -82,7 +82,10 @@ fn the_api_is_what_clients_were_promised() {
          If that is meant, say so in CHANGELOG.md and run `make accept-api`."
     );
     let new: Vec<&String> = now.difference(&promised).collect();
-    assert!(new.is_empty(), "new, and not promised yet: {new:#?}\nRun `make accept-api`, and look at the change.");
+    assert!(
+        new.is_empty(),
+        "new, and not promised yet: {new:#?}\nRun `make accept-api`, and look at the change."
+    );
 }
 
 fn is_case(name: &str, first: fn(&char) -> bool, others: fn(char) -> bool) -> bool {
@@ -169,7 +172,8 @@ fn the_oldest_rust_is_old_enough_for_all() {
         }
         let node = nodes.iter().find(|node| node["id"] == id).unwrap();
         for dependency in node["deps"].as_array().unwrap() {
-            let normal = dependency["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null());
+            let normal =
+                dependency["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null());
             next.extend(normal.then(|| dependency["pkg"].as_str().unwrap()));
         }
     }
@@ -182,5 +186,8 @@ fn the_oldest_rust_is_old_enough_for_all() {
         .map(|(name, wanted)| format!("{name} wants {wanted}"))
         .collect();
     assert!(younger.is_empty(), "Cargo.toml promises Rust {ours}: {younger:?}");
-    assert!(include_str!("../clippy.toml").contains(&format!("msrv = \"{ours}\"")), "clippy.toml names another");
+    assert!(
+        include_str!("../clippy.toml").contains(&format!("msrv = \"{ours}\"")),
+        "clippy.toml names another"
+    );
 }

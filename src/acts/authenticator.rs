@@ -75,6 +75,9 @@ impl Authenticator {
     /// Checks the value of an `authorization` header or, where there is none, the certificate of the connection.
     ///
     /// Whether a credential is unknown, wrong, disabled or expired goes to the log, not to the caller.
+    ///
+    /// # Errors
+    /// [`AccessError`]: there is no credential, it is refused, or it could not be looked up.
     pub async fn authenticate(
         &self,
         header: Option<&[u8]>,

@@ -31,13 +31,13 @@ pub use status::DOMAIN;
 pub(crate) use transport::explain;
 
 /// What load balancers ask: `proto/grpc/health/v1`.
-#[allow(missing_docs, clippy::all, unused_qualifications)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]
 pub mod health {
     tonic::include_proto!("grpc.health.v1");
 }
 
 /// The messages and services of `proto/vendkey/v1`.
-#[allow(missing_docs, clippy::all, unused_qualifications)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]
 pub mod v1 {
     tonic::include_proto!("vendkey.v1");
 }

@@ -76,6 +76,9 @@ impl From<checkpoints::CheckpointFailure> for ServeError {
 }
 
 /// Runs the server until SIGTERM or SIGINT, then lets the running calls end.
+///
+/// # Errors
+/// [`ServeError`]: why it did not start, or ended by itself.
 pub fn run(settings: Settings) -> Result<(), ServeError> {
     log::start(&settings.log);
     if geteuid().is_root() {

@@ -38,6 +38,9 @@ impl Vending {
     /// Opens the three blobs and imports the vending key, or finds the configuration that they made before.
     ///
     /// With `validate_only` nothing is stored, and the answer is what would be.
+    ///
+    /// # Errors
+    /// [`UploadError`]: the blobs do not open, the text is no valid configuration, or HSM or store failed.
     pub async fn upload(
         self: &Arc<Self>,
         caller: &Caller,
@@ -62,6 +65,9 @@ impl Vending {
     }
 
     /// The public key to which uploads are encrypted.
+    ///
+    /// # Errors
+    /// What the HSM says; a key that is no RSA key.
     pub async fn server_key(&self) -> Result<PublicKey, HsmError> {
         let read = || async {
             let key = self.hsm.server_key().await?;
@@ -192,6 +198,9 @@ impl Vending {
     }
 
     /// Enables or disables a configuration; what is so already stays so.
+    ///
+    /// # Errors
+    /// [`EnableError`]: it is outside the caller's scope, its state does not allow it, or the store failed.
     pub async fn set_enabled(
         &self,
         caller: &Caller,

@@ -81,6 +81,9 @@ impl Vending {
     /// Issues a token, or answers the one that this request got before.
     ///
     /// A refusal leaves nothing in the ledger. [`IssueError`] says after a failure whether the ledger may hold the token.
+    ///
+    /// # Errors
+    /// [`IssueError`].
     pub async fn issue(&self, caller: &Caller, order: IssueOrder) -> Result<IssuedToken, IssueError> {
         let mut issued = self.issue_many(caller, vec![order]).await;
         issued.pop().unwrap_or(Err(IssueError::Fault("an order without an answer")))
@@ -182,6 +185,9 @@ impl Vending {
     }
 
     /// Records a token of class 1, which needs no key: the row and whether it was there before.
+    ///
+    /// # Errors
+    /// [`IssueError`], which says whether the ledger may hold the row.
     pub async fn issue_display(
         &self,
         caller: &Caller,

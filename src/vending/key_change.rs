@@ -67,6 +67,9 @@ impl Vending {
     /// Issues a key-change set, or answers the one that this request got before.
     ///
     /// A refusal leaves nothing in the ledger.
+    ///
+    /// # Errors
+    /// [`IssueError`], which says after a failure whether the ledger may hold the set.
     pub async fn change_key(
         &self,
         caller: &Caller,

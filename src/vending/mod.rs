@@ -113,6 +113,9 @@ impl Vending {
     }
 
     /// Lets meters be carried between two configurations, on the word of this caller.
+    ///
+    /// # Errors
+    /// [`KeyChangePairError`]: a configuration is unknown or in a state that does not allow it; what the store says.
     pub async fn allow_key_change(
         &self,
         caller: &Caller,

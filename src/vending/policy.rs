@@ -27,11 +27,17 @@ impl Policy {
     }
 
     /// Whether keys with these attributes may be used at all.
+    ///
+    /// # Errors
+    /// [`Unusable::Denied`], [`Unusable::Unverified`]: the settings do not allow it.
     pub fn allows(&self, attributes: &Attributes) -> Result<(), Unusable> {
         self.allows_key_type(attributes.dkga, attributes.kt)
     }
 
     /// Whether keys of this type may be derived in this way.
+    ///
+    /// # Errors
+    /// As [`Policy::allows`].
     pub fn allows_key_type(&self, dkga: Dkga, kt: KeyType) -> Result<(), Unusable> {
         self.allows_derivation(dkga)?;
         let unverified = dkga == Dkga::Dkga04 && kt == KeyType::Dctk;
@@ -42,6 +48,9 @@ impl Policy {
     }
 
     /// Whether keys may be derived in this way.
+    ///
+    /// # Errors
+    /// As [`Policy::allows`].
     pub fn allows_derivation(&self, dkga: Dkga) -> Result<(), Unusable> {
         match dkga {
             Dkga::Dkga01 => Err(Unusable::Denied("DKGA01: it would give the vending key away")),
@@ -52,6 +61,9 @@ impl Policy {
     }
 
     /// Keys of type 0 (initialisation) and 1 (default) give no credit (STS facts §6, §7).
+    ///
+    /// # Errors
+    /// [`IssueError::CreditUnderDefaultKey`].
     pub fn allows_credit(&self, kt: KeyType) -> Result<(), IssueError> {
         match kt {
             KeyType::Ditk | KeyType::Ddtk => Err(IssueError::CreditUnderDefaultKey(kt.value())),
@@ -75,6 +87,9 @@ impl Policy {
     }
 
     /// The TIDs that a token may get now, or at the time that was asked for (Unix seconds).
+    ///
+    /// # Errors
+    /// [`IssueError`]: the time asked for lies outside the window, or before the base date.
     pub fn window(
         &self,
         attributes: &Attributes,

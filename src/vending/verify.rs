@@ -115,6 +115,9 @@ pub struct Verified {
 
 impl Vending {
     /// Looks at a token. What the token is never makes this fail.
+    ///
+    /// # Errors
+    /// [`VerifyError`]: the caller may not look, the order is no order, a limit of looks is met, or HSM or store failed.
     pub async fn verify(&self, caller: &Caller, order: VerifyOrder) -> Result<Verified, VerifyError> {
         if order.examine_foreign {
             caller.may(Group::VerifyForeign)?;
