@@ -20,12 +20,21 @@ use hyper::body::{Bytes, Incoming};
 use tokio::time::{Sleep, sleep_until, timeout};
 use tonic::Status;
 
-use super::calls::busy;
 use crate::acts::{Reason, Refusal};
 
 /// How long, and for how many bytes, the rest of a body is read away that nobody asks for.
 const READ_AWAY: Duration = Duration::from_secs(1);
 const READ_AWAY_BYTES: usize = 4 << 20;
+
+/// When a refused call may try again: by then some of those that run have ended.
+const RETRY_BUSY: Duration = Duration::from_millis(100);
+
+/// What is told when there is no room.
+pub(super) fn busy() -> Status {
+    Refusal::new(Reason::ServerBusy, "the server has as many calls as it bears")
+        .retry_after(RETRY_BUSY)
+        .into()
+}
 
 /// The body of one request.
 pub(super) struct RequestBody {

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::AtomicUsize},
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use http::{HeaderMap, Request, Response};
@@ -17,9 +17,9 @@ use tonic::{Status, body::Body, transport::server::TcpConnectInfo};
 use tower::Service;
 
 use super::{
-    body::{RequestBody, Rest, read_away},
+    activity::{Activity, CallGuard},
+    body::{RequestBody, Rest, busy, read_away},
     compression,
-    connection::{Activity, Answering, Mark},
     protocol::{Foreign, header_bytes},
 };
 use crate::{
@@ -29,13 +29,13 @@ use crate::{
     settings::WireSettings,
 };
 
-/// When a refused call may try again: by then some of those that run have ended.
-const RETRY_BUSY: Duration = Duration::from_millis(100);
-
 /// Load balancers ask this, above all of a server that is busy.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 /// A call that lives as long as the client likes. Its service ends it when it idles.
 const LONG_LIVED: &str = "/vendkey.v1.TokenService/StreamTokens";
+
+/// What a call's future is, boxed: the inner service's has no name.
+type Answering<T> = Pin<Box<dyn Future<Output = Result<T, Infallible>> + Send>>;
 
 /// The path if it is one of a method, for the label: callers make up paths.
 fn method(path: &str) -> &'static str {
@@ -55,13 +55,6 @@ impl Room {
             receiving: Arc::new(AtomicUsize::new(wire.receiving_bytes)),
         }
     }
-}
-
-/// What is told when there is no room.
-pub(super) fn busy() -> Status {
-    Refusal::new(Reason::ServerBusy, "the server has as many calls as it bears")
-        .retry_after(RETRY_BUSY)
-        .into()
 }
 
 /// What is told of headers that are too large; of far larger ones HTTP/2 lets nothing through.
@@ -161,12 +154,12 @@ struct Call {
     method: &'static str,
     began: Instant,
     reason: Option<String>,
-    mark: Mark,
+    mark: CallGuard,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Call {
-    fn begin(path: &str, mark: Mark) -> Self {
+    fn begin(path: &str, mark: CallGuard) -> Self {
         Self { method: method(path), began: Instant::now(), reason: None, mark, permit: None }
     }
 

@@ -5,12 +5,11 @@
 //! of the other side is lost.
 
 use std::{
-    collections::HashMap,
     convert::Infallible,
     hash::{BuildHasher as _, RandomState},
     io,
-    pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
+    pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,6 +28,7 @@ use tonic::{body::Body, transport::server::TcpConnectInfo};
 use tower::Service;
 
 use super::{
+    activity::Activity,
     calls::{Calls, Room},
     ending::{Stage, ending},
     opening::{self, Opening},
@@ -245,107 +245,4 @@ fn look_every(wire: &WireSettings) -> Duration {
 fn spread(age: Duration) -> Duration {
     let chance = RandomState::new().hash_one(()) % 201;
     age * (900 + u32::try_from(chance).unwrap_or(100)) / 1_000
-}
-
-/// What the calls of a connection do.
-pub(super) struct Activity(Mutex<Doing>);
-
-struct Doing {
-    /// The running calls, with the time since which a part of the answer waits for the client, if one does.
-    calls: HashMap<u64, Option<Instant>>,
-    next: u64,
-    idle_since: Instant,
-}
-
-struct Seen {
-    calls: usize,
-    /// Whether there was ever a call.
-    used: bool,
-    idle_since: Instant,
-    longest_untaken: Duration,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self(Mutex::new(Doing { calls: HashMap::new(), next: 0, idle_since: Instant::now() }))
-    }
-
-    fn with<T>(&self, change: impl FnOnce(&mut Doing) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn look(&self, now: Instant) -> Seen {
-        self.with(|doing| Seen {
-            calls: doing.calls.len(),
-            used: doing.next > 0,
-            idle_since: doing.idle_since,
-            longest_untaken: doing
-                .calls
-                .values()
-                .flatten()
-                .map(|since| now.saturating_duration_since(*since))
-                .max()
-                .unwrap_or_default(),
-        })
-    }
-
-    /// A call begins; it ends when the mark is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> Mark {
-        let number = self.with(|doing| {
-            doing.next += 1;
-            doing.calls.insert(doing.next, None);
-            doing.next
-        });
-        Mark { activity: self.clone(), number }
-    }
-}
-
-/// A running call.
-pub(super) struct Mark {
-    activity: Arc<Activity>,
-    number: u64,
-}
-
-impl Mark {
-    /// A part of the answer was handed to the transport.
-    pub(super) fn given(&self) {
-        self.activity.with(|doing| doing.calls.insert(self.number, Some(Instant::now())));
-    }
-
-    /// The transport asks for the next part, so that the client has room for it.
-    pub(super) fn taken(&self) {
-        self.activity.with(|doing| doing.calls.insert(self.number, None));
-    }
-}
-
-impl Drop for Mark {
-    fn drop(&mut self) {
-        self.activity.with(|doing| {
-            doing.calls.remove(&self.number);
-            doing.idle_since = Instant::now();
-        });
-    }
-}
-
-/// What a call's future is, boxed: the inner service's has no name.
-pub(super) type Answering<T> = Pin<Box<dyn Future<Output = Result<T, Infallible>> + Send>>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_that_is_not_taken_is_seen() {
-        let activity = Arc::new(Activity::new());
-        assert!(!activity.look(Instant::now()).used);
-        let mark = activity.begin();
-        mark.given();
-        let later = Instant::now() + Duration::from_secs(9);
-        let seen = activity.look(later);
-        assert!(seen.used && seen.calls == 1 && seen.longest_untaken >= Duration::from_secs(9));
-        mark.taken();
-        assert_eq!(activity.look(later).longest_untaken, Duration::ZERO);
-        drop(mark);
-        assert_eq!(activity.look(later).calls, 0);
-    }
 }

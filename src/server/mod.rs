@@ -1,5 +1,6 @@
 //! Wiring: the parts put together, the listeners, health, and an orderly end.
 
+mod activity;
 mod assembly;
 mod body;
 mod calls;
