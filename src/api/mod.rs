@@ -4,6 +4,7 @@ mod approval;
 mod attributes;
 mod audit;
 mod authentication;
+mod bearer;
 mod client;
 mod configuration;
 mod content;
@@ -24,6 +25,7 @@ mod transport;
 mod verification;
 
 pub use authentication::AuthenticationLayer;
+pub use bearer::{Authorized, Bearer};
 pub(crate) use deadline::timeout;
 pub use rights::{limits_shown, rights_shown};
 pub use services::Services;

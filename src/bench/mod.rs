@@ -10,7 +10,7 @@ use serde::Serialize;
 
 pub use load::Latency;
 
-use crate::{cli::Authorized, settings::Settings};
+use crate::{api::Authorized, settings::Settings};
 
 /// What is measured, and over which connections.
 pub struct Plan {

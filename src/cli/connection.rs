@@ -5,15 +5,15 @@ use std::{fs, path::PathBuf, time::Duration};
 use clap::Args;
 use tokio_rustls::rustls::{self, AlertDescription, PeerIncompatible, crypto::ring};
 use tonic::{
-    Request, Status,
     metadata::{Ascii, MetadataValue},
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+    service::interceptor::InterceptedService,
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
 use zeroize::Zeroizing;
 
 use super::{exit::Exit, output::Failure};
 use crate::access::Credential;
+use crate::api::{Authorized, Bearer};
 
 /// Options of every command that calls the server.
 #[derive(Args)]
@@ -48,22 +48,6 @@ pub(super) struct Connection {
     /// Print the reply in protobuf's JSON mapping
     #[arg(long, global = true)]
     pub(super) json: bool,
-}
-
-/// A channel that sends the credential, if there is one, with every call.
-pub type Authorized = InterceptedService<Channel, Bearer>;
-
-/// Adds the `authorization` header.
-#[derive(Clone)]
-pub struct Bearer(Option<MetadataValue<Ascii>>);
-
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(credential) = &self.0 {
-            request.metadata_mut().insert("authorization", credential.clone());
-        }
-        Ok(request)
-    }
 }
 
 impl Connection {
@@ -129,7 +113,7 @@ impl Connection {
         let Some(file) = &self.credential_file else {
             // A certificate may stand for a credential; whether it does, the server says.
             return match self.client_certificate {
-                Some(_) => Ok(Bearer(None)),
+                Some(_) => Ok(Bearer::default()),
                 None => Err(Failure::usage(
                     "no credential: give --credential-file or set VENDKEY_CREDENTIAL_FILE".to_owned(),
                 )),
@@ -143,7 +127,7 @@ impl Connection {
             .parse()
             .map_err(|_| Failure::data("--credential-file", file, "not a credential"))?;
         value.set_sensitive(true);
-        Ok(Bearer(Some(value)))
+        Ok(Bearer::new(value))
     }
 }
 

@@ -11,11 +11,12 @@ use clap::{Args, Subcommand};
 use prost_types::Timestamp;
 
 use super::{
-    connection::{Authorized, Connection},
+    connection::Connection,
     output::{self, Failure},
 };
 use crate::{
     access::Credential,
+    api::Authorized,
     api::v1::{
         self, CreateCredentialRequest, DisableCredentialRequest, EnableCredentialRequest, HeldSecret,
         ListCredentialsRequest, ListCredentialsResponse, SetCredentialExpiryRequest,

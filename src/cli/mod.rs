@@ -34,7 +34,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use connection::{Authorized, Bearer};
 use exit::Exit;
 use output::Failure;
 

@@ -146,7 +146,7 @@ impl Arguments {
     #[expect(clippy::too_many_arguments, reason = "the parts of one run")]
     async fn issue(
         &self,
-        client: TokenServiceClient<super::Authorized>,
+        client: TokenServiceClient<crate::api::Authorized>,
         checked: &Checked,
         table: &Table,
         batch: &Batch,
