@@ -118,7 +118,7 @@ fn spellings(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
             ("CR LF", text.replace('\n', "\r\n").into()),
             ("mail quotes", quoted.into()),
             ("mail quotes twice", twice.into()),
-            ("quoted-printable", text.replace('=', "=3D").replace("3D\n", "3D=\n\n").into()),
+            ("quoted-printable", text.replace('=', "=3D").replace("=3D\n", "=3D=\n\n").into()),
             ("percent signs", text.replace('%', "%25").replace('+', "%2B").replace('=', "%3D").into()),
             (
                 "data URL",
