@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::{
     connection::Connection,
     output::{self, Failure},
+    stdout,
 };
 use crate::api::v1::{
     Approval, ApproveRequest, GetApprovalRequest, ListApprovalsRequest, ListApprovalsResponse, RejectRequest,
@@ -71,7 +72,9 @@ async fn approve(name: String, connection: &Connection) -> Result<(), Failure> {
     let found = client.get_approval(GetApprovalRequest { name: name.clone() }).await;
     let found = found.map_err(Failure::refused(connection.json))?.into_inner();
     if !connection.json {
-        println!("{}", found.summary);
+        stdout::print(found.summary).map_err(|failure| {
+            failure.again(|| "nothing was approved: whoever approves an act reads it first".to_owned())
+        })?;
     }
     let request = ApproveRequest { name, content_sha256: found.content_sha256 };
     let voted = client.approve(request).await.map_err(Failure::refused(connection.json))?.into_inner();

@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{connection::Connection, output::Failure, token_batch::progress};
+use super::{connection::Connection, output::Failure, stdout, token_batch::progress};
 use crate::{
     api::v1::{
         GetCheckpointRequest, GetLedgerStateRequest, ListEventsRequest,
@@ -109,7 +109,7 @@ impl Export {
             .and_then(|file| file.sync_all())
             .map_err(failure)?;
         bar.finish();
-        println!("{count} records; audit key {}", checkpoint.audit_key_fingerprint);
+        stdout::print(format!("{count} records; audit key {}", checkpoint.audit_key_fingerprint))?;
         Ok(())
     }
 }
@@ -133,18 +133,18 @@ impl Verify {
         };
         let outcome = self.verified(checkpoint.map(|signed| signed.checkpoint))?;
         for (chain, last) in &outcome.chains {
-            println!("chain {chain}: records up to {last}");
+            stdout::print(format!("chain {chain}: records up to {last}"))?;
         }
         for (chain, from, to) in &outcome.lost {
-            println!(
+            stdout::print(format!(
                 "chain {chain}: records {from} to {to} were lost with a restored database, as an administrator accepted"
-            );
+            ))?;
         }
         if self.checkpoint.is_none() {
-            println!("without a checkpoint a truncation cannot be noticed");
+            stdout::print("without a checkpoint a truncation cannot be noticed")?;
         }
         if outcome.is_sound() {
-            println!("{} records, nothing is wrong", outcome.records);
+            stdout::print(format!("{} records, nothing is wrong", outcome.records))?;
             return Ok(());
         }
         let mut text = format!("{} of {} records or their order are wrong", outcome.count, outcome.records);
@@ -183,6 +183,10 @@ fn signed(checkpoint: &Path, key: &Path) -> Result<SignedCheckpoint, Failure> {
     let signed = SignedCheckpoint::parse(&text)
         .and_then(|signed| signed.verify(public.spki_der()).map(|()| signed))
         .map_err(|error| Failure::text(format!("--checkpoint {}: {error}", checkpoint.display())))?;
-    println!("checkpoint {} is signed by the audit key {}", signed.checkpoint.number, public.fingerprint());
+    stdout::print(format!(
+        "checkpoint {} is signed by the audit key {}",
+        signed.checkpoint.number,
+        public.fingerprint()
+    ))?;
     Ok(signed)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{self, Failure};
+use super::stdout;
 use crate::{custody::checkpoint_file, settings::Settings, store};
 
 #[derive(Args)]
@@ -39,10 +40,10 @@ impl Arguments {
             }
             None => "none yet".to_owned(),
         };
-        println!(
+        stdout::print(format!(
             "{}\nNow back up the HSM's token.",
             output::fields([("database", database.display().to_string()), ("checkpoint", checkpoint)])
-        );
+        ))?;
         Ok(())
     }
 }

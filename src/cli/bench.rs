@@ -7,6 +7,7 @@ use clap::Args;
 use super::{
     connection::Connection,
     output::{self, Failure},
+    stdout,
 };
 use crate::{
     bench::{self, Plan, Report},
@@ -66,9 +67,9 @@ impl Arguments {
             std::fs::write(file, &json).map_err(|error| Failure::created("--report", file, &error))?;
         }
         if self.connection.json {
-            println!("{json}");
+            stdout::print(json)?;
         } else {
-            println!("{}", table(&report));
+            stdout::print(table(&report))?;
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ use super::{
     credential::{self, Holder},
     output::{self, Failure},
     rights::{RightsArguments, limits_text, rights_text},
+    secret_file::SecretFile,
+    stdout,
 };
 use crate::{
     api::{
@@ -157,23 +159,51 @@ impl Create {
         self.rights.apply(&mut rights, &mut limits);
         let channel = self.connection.open().await?;
         let mut client = ClientServiceClient::new(channel);
+        // The file first: a client without a credential helps nobody.
+        let secret =
+            self.out.as_deref().map(|file| SecretFile::begin("--out", file, self.request_id)).transpose()?;
+        let request_id = match &secret {
+            Some(secret) => secret.request_id,
+            None => self.request_id.unwrap_or_else(Uuid::now_v7),
+        };
         let request = CreateClientRequest {
-            request_id: self.request_id.unwrap_or_else(Uuid::now_v7).to_string(),
+            request_id: request_id.to_string(),
             display_name: self.display_name,
             rights: Some(rights),
             limits: Some(limits),
         };
-        let made = client.create_client(request).await.map_err(Failure::refused(json))?.into_inner();
-        output::show(json, &made, described)?;
-        if let Some(file) = self.out {
-            let holder = Holder { client: made.name, expire_time: None };
-            let credential = credential::create_into(&mut client, holder, &file, json).await?;
-            // The client was the reply: a script reads one message.
-            if !json {
-                println!("credential      {} (written to {}, mode 600)", credential.name, file.display());
+        let made = match client.create_client(request).await.map_err(Failure::refused(json)) {
+            Ok(made) => made.into_inner(),
+            Err(failure) => {
+                let failure = match secret {
+                    Some(secret) => secret.refused(failure),
+                    None => failure,
+                };
+                if failure.may_still_happen() {
+                    stdout::note(format!("request id: {request_id}"));
+                }
+                return Err(failure);
             }
+        };
+        let mut written = String::new();
+        if let (Some(secret), Some(file)) = (secret, &self.out) {
+            let holder = Holder { client: made.name.clone(), expire_time: None };
+            let credential =
+                credential::create_held(&mut client, holder, secret, json).await.inspect_err(|_| {
+                    stdout::note(format!("{} is made, and has no credential yet", made.name));
+                })?;
+            written =
+                format!("\ncredential      {} (written to {}, mode 600)", credential.name, file.display());
         }
-        Ok(())
+        // A script reads one message: the client.
+        output::show(json, &made, |made| described(made) + &written).map_err(|failure| {
+            failure.again(|| {
+                format!(
+                    "{} is made{written}\nrequest id: {request_id}\nvendkey client show {} shows it",
+                    made.name, made.name
+                )
+            })
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     connection::Connection,
     destruction,
     output::{self, Failure},
+    stdout,
 };
 use crate::{
     api::v1::{
@@ -144,15 +145,14 @@ impl Encrypt {
             .map_err(|error| faulty(&self.file, error))?;
         fs::create_dir_all(&self.out).map_err(|error| Failure::file("--out", &self.out, &error))?;
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
+        let mut told = Vec::new();
         for (extension, text) in [("data", &sealed.data), ("digest", &sealed.digest), ("key", &sealed.key)] {
             let file = self.out.join(format!("{stem}.{extension}"));
             private(&file, text).map_err(|error| Failure::file("--out", &file, &error))?;
-            println!("wrote {}", file.display());
+            told.push(format!("wrote {}", file.display()));
         }
-        for warning in &sealed.draft.warnings {
-            println!("warning: {warning}");
-        }
-        Ok(())
+        told.extend(sealed.draft.warnings.iter().map(|warning| format!("warning: {warning}")));
+        stdout::print(told.join("\n"))
     }
 }
 
@@ -188,10 +188,9 @@ fn confirm(actual: &str, given: Option<&str>) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage("--fingerprint is missing, and nobody can be asked".to_owned()));
     }
-    print!(
+    stdout::prompt(format!(
         "The server key's fingerprint is\n  {actual}\nIs it the one that you learned over another channel? (yes/no) "
-    );
-    let _ = io::stdout().flush();
+    ));
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(|error| Failure::text(error.to_string()))?;
     if answer.trim() == "yes" {

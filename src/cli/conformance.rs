@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 
 use super::output::Failure;
+use super::stdout;
 use crate::{
     conformance::{
         HsmKeys, Vector,
@@ -61,13 +62,13 @@ impl Arguments {
         let files: Vec<(FileFacts, Vec<Vector>)> =
             self.vectors.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
         let report = check(settings.hsm, files)?;
-        print!("{}", described(&report));
+        let mut text = described(&report);
         for (file, form) in forms {
             fs::write(file, form.render(&report))
                 .map_err(|error| Failure::created("--report", file, &error))?;
-            println!("report: {}", file.display());
+            text.push_str(&format!("report: {}\n", file.display()));
         }
-        println!("{}", report.summary());
+        stdout::print(text + &report.summary())?;
         match report.total().failed {
             0 => Ok(()),
             failed => Err(Failure::text(format!("not as published: {failed}"))),

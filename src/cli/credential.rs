@@ -1,11 +1,6 @@
 //! `vendkey credential`.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use prost_types::Timestamp;
@@ -13,6 +8,8 @@ use prost_types::Timestamp;
 use super::{
     connection::Connection,
     output::{self, Failure},
+    secret_file::{SecretFile, write},
+    stdout,
 };
 use crate::{
     access::Credential,
@@ -148,16 +145,14 @@ impl Command {
                 shown(connection.json, client.set_credential_expiry(request).await)
             }),
             Self::Generate(Generate { out }) => {
-                let made = generate_into(&out)?;
-                println!(
-                    "{}",
-                    output::fields([
-                        ("key id", made.key_id().to_string()),
-                        ("secret SHA-256", hex::encode(made.hash().0)),
-                        ("written to", format!("{}, mode 600", out.display())),
-                    ])
-                );
-                Ok(())
+                let made = Credential::generate().map_err(|error| Failure::text(error.to_string()))?;
+                write(&out, &made).map_err(|error| Failure::created("--out", &out, &error))?;
+                let text = output::fields([
+                    ("key id", made.key_id().to_string()),
+                    ("secret SHA-256", hex::encode(made.hash().0)),
+                    ("written to", format!("{}, mode 600", out.display())),
+                ]);
+                stdout::print(&text).map_err(|failure| failure.again(|| text))
             }
         }
     }
@@ -169,9 +164,20 @@ impl Create {
         let mut client = ClientServiceClient::new(self.connection.open().await?);
         let holder = Holder { client: self.client, expire_time: self.end.time() };
         if let Some(file) = &self.out {
-            let made = create_into(&mut client, holder, file, json).await?;
+            let secret = SecretFile::begin("--out", file, None)?;
+            let made = create_held(&mut client, holder, secret, json).await?;
             output::show(json, &made, |made| {
                 format!("{}\nwritten to {}, mode 600", described(made), file.display())
+            })
+            .map_err(|failure| {
+                failure.again(|| {
+                    format!(
+                        "{} is made, and written to {}\nvendkey credential list {} shows it",
+                        made.name,
+                        file.display(),
+                        made.client
+                    )
+                })
             })?;
             return Ok(());
         }
@@ -227,26 +233,24 @@ impl List {
     }
 }
 
-/// Makes a secret, writes it to a file, and registers its hash. The file goes again if the server did not take it.
-pub(super) async fn create_into(
+/// Registers the hash of a secret that lies in its file. The file goes again if the server will never know it.
+pub(super) async fn create_held(
     client: &mut ClientServiceClient<Authorized>,
     holder: Holder,
-    file: &Path,
+    secret: SecretFile,
     json: bool,
 ) -> Result<v1::Credential, Failure> {
-    let made = generate_into(file)?;
     let proof = Proof::HeldSecret(HeldSecret {
-        key_id: made.key_id().to_string(),
-        secret_sha256: hex::encode(made.hash().0),
+        key_id: secret.credential.key_id().to_string(),
+        secret_sha256: hex::encode(secret.credential.hash().0),
     });
-    let created = create(client, holder, proof, json).await;
-    if let Err(failure) = &created
-        && !failure.may_still_happen()
-    {
-        // A credential that no server knows only misleads.
-        let _ = fs::remove_file(file);
+    match create(client, holder, proof, json).await {
+        Ok(created) => {
+            secret.finish();
+            Ok(created)
+        }
+        Err(failure) => Err(secret.refused(failure)),
     }
-    created
 }
 
 async fn create(
@@ -258,20 +262,6 @@ async fn create(
     let request = CreateCredentialRequest { client: name, proof: Some(proof), expire_time };
     let reply = client.create_credential(request).await.map_err(Failure::refused(json))?;
     Ok(reply.into_inner().credential.unwrap_or_default())
-}
-
-/// Makes a credential in a file that was not there.
-fn generate_into(file: &Path) -> Result<Credential, Failure> {
-    let made = Credential::generate().map_err(|error| Failure::text(error.to_string()))?;
-    write(file, &made).map_err(|error| Failure::created("--out", file, &error))?;
-    Ok(made)
-}
-
-/// Writes a credential that nobody else reads, to a file that was not there.
-pub(super) fn write(file: &Path, credential: &Credential) -> io::Result<()> {
-    let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    writeln!(out, "{}", *credential.expose())?;
-    out.sync_all()
 }
 
 fn shown(json: bool, reply: Result<tonic::Response<v1::Credential>, tonic::Status>) -> Result<(), Failure> {

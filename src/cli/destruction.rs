@@ -8,6 +8,7 @@ use super::{
     configuration::described,
     connection::Connection,
     output::{self, Failure},
+    stdout,
 };
 use crate::api::v1::{
     Configuration, GetConfigurationRequest, RestoreConfigurationRequest, ScheduleDestroyConfigurationRequest,
@@ -83,8 +84,8 @@ fn confirmed(configuration: &Configuration, given: Option<String>) -> Result<(),
             return Err(Failure::usage("--confirm is missing, and nobody can be asked".to_owned()));
         }
         None => {
-            eprintln!("{}\nThis destroys its key.", described(configuration));
-            eprint!("To go on, type its {what}: ");
+            stdout::note(format!("{}\nThis destroys its key.", described(configuration)));
+            stdout::prompt(format!("To go on, type its {what}: "));
             let _ = io::stderr().flush();
             let mut answer = String::new();
             io::stdin().read_line(&mut answer).map_err(|error| Failure::text(error.to_string()))?;

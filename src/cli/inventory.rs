@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::{self, Failure};
+use super::stdout;
 use crate::{
     custody::{self, Finding, Inventory},
     hsm::Hsm,
@@ -38,10 +39,11 @@ impl Arguments {
             let inventory = custody::take(&hsm, rows).await;
             hsm.stop();
             let inventory = inventory.map_err(|error| Failure::text(error.to_string()))?;
-            println!(
-                "{}",
-                if self.json { format!("{:#}", as_json(&inventory)) } else { as_text(&inventory) }
-            );
+            stdout::print(if self.json {
+                format!("{:#}", as_json(&inventory))
+            } else {
+                as_text(&inventory)
+            })?;
             if inventory.is_sound() {
                 Ok(())
             } else {

@@ -184,7 +184,7 @@ impl Export {
     async fn run(self) -> Result<(), Failure> {
         let failure = |error: &io::Error| match &self.out {
             Some(file) => Failure::file("--out", file, error),
-            None => Failure::text(format!("standard output: {error}")),
+            None => Failure::not_shown(io::Error::new(error.kind(), error.to_string())),
         };
         let out: Box<dyn Write> = match &self.out {
             Some(file) => Box::new(File::create(file).map_err(|error| failure(&error))?),

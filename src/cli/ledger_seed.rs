@@ -9,6 +9,7 @@ use super::{
     csv::{self, Reading},
     meter_cell,
     output::Failure,
+    stdout,
     token_batch::progress,
 };
 use crate::{
@@ -66,7 +67,7 @@ impl Seed {
             bar.inc(seeds.len() as u64);
         }
         bar.finish();
-        println!("{} meters, {raised} raised{}", seeds.len(), csv::passed_over(empty));
+        stdout::print(format!("{} meters, {raised} raised{}", seeds.len(), csv::passed_over(empty)))?;
         Ok(())
     }
 }

@@ -23,10 +23,12 @@ mod output;
 mod public_key;
 mod rights;
 mod rotate;
+mod secret_file;
 mod selftest;
 mod serve;
 mod server_key;
 mod setup;
+mod stdout;
 mod token;
 mod token_batch;
 

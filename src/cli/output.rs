@@ -13,13 +13,15 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-use super::exit::Exit;
+use super::{exit::Exit, stdout};
 use crate::{acts::Reason, api::DESCRIPTORS, hsm::HsmError, settings::SettingsError, store::OpenError};
 
 /// Why a command failed.
 pub(super) enum Failure {
     /// Something on this side.
     Text { exit: Exit, text: String },
+    /// Standard output cannot be written; what the command was for is done.
+    NotShown { error: io::Error, again: String },
     /// The server refused.
     Refused { status: Box<Status>, json: bool },
 }
@@ -58,6 +60,18 @@ impl Failure {
         Self::exit(Exit::Settings, error.to_string())
     }
 
+    pub(super) fn not_shown(error: io::Error) -> Self {
+        Self::NotShown { error, again: "the same command again shows it".to_owned() }
+    }
+
+    /// Says how to get what was not shown, where the same command again is not enough.
+    pub(super) fn again(self, how: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::NotShown { error, again: _ } => Self::NotShown { error, again: how() },
+            other => other,
+        }
+    }
+
     pub(super) fn runtime(error: io::Error) -> Self {
         Self::exit(Exit::System, format!("cannot start the runtime: {error}"))
     }
@@ -78,7 +92,7 @@ impl Failure {
     /// Whether the act may be done nevertheless, or later: it waits for approvals, or the answer was lost.
     pub(super) fn may_still_happen(&self) -> bool {
         match self {
-            Self::Text { .. } => false,
+            Self::Text { .. } | Self::NotShown { .. } => false,
             Self::Refused { status, .. } => match status.get_error_details().error_info() {
                 None => true,
                 Some(info) => {
@@ -93,8 +107,12 @@ impl Failure {
     pub(super) fn report(self) -> ExitCode {
         match self {
             Self::Text { exit, text } => {
-                eprintln!("error: {text}");
+                stdout::note(format!("error: {text}"));
                 exit.into()
+            }
+            Self::NotShown { error, again } => {
+                stdout::note(format!("error: standard output cannot be written: {error}\n{again}"));
+                Exit::NotShown.into()
             }
             Self::Refused { status, json } => {
                 let waiting = waiting(&status);
@@ -103,7 +121,7 @@ impl Failure {
                     (false, Some(waiting)) => waiting.clone(),
                     (false, None) => as_text(&status),
                 };
-                eprintln!("{text}");
+                stdout::note(text);
                 if waiting.is_some() { Exit::Later } else { Exit::from(status.code()) }.into()
             }
         }
@@ -192,8 +210,7 @@ pub(super) fn show<M: prost::Message + prost::Name>(
     reply: &M,
     text: impl FnOnce(&M) -> String,
 ) -> Result<(), Failure> {
-    println!("{}", if as_json { json(reply)? } else { text(reply) });
-    Ok(())
+    stdout::print(if as_json { json(reply)? } else { text(reply) })
 }
 
 /// A table of rows under a header.

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::{
     connection::Connection,
     output::{self, Failure},
+    stdout,
 };
 use crate::{
     api::v1::{
@@ -60,7 +61,7 @@ impl Command {
             Self::Register(Register { file, name, connection }) => {
                 let (key, holder) = read(&file)?;
                 if let Some(notice) = holder.notice() {
-                    eprintln!("{}: {notice}", file.display());
+                    stdout::note(format!("{}: {notice}", file.display()));
                 }
                 let public_key = key.spki_pem().into_bytes();
                 let fallback = || file.file_name().map(|name| name.to_string_lossy().into_owned());

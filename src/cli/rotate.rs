@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::output::{self, Failure};
+use super::stdout;
 use crate::{
     custody::{self, RotationError},
     hsm::{KeySizes, OwnKey, Role},
@@ -51,10 +52,10 @@ impl Command {
                 RotationError::Open(error) => Failure::database(error),
                 other => Failure::text(other.to_string()),
             })?;
-            println!(
-                "{}",
-                output::fields([("destroyed", key(&rotated.old)), ("in its place", key(&rotated.new)),])
-            );
+            stdout::print(output::fields([
+                ("destroyed", key(&rotated.old)),
+                ("in its place", key(&rotated.new)),
+            ]))?;
             Ok(())
         })
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::Failure;
+use super::stdout;
 use crate::{
     hsm::{Hsm, HsmError, VendingKeys},
     selftest::{self, SelfTest},
@@ -34,15 +35,18 @@ impl Arguments {
         }
         .map_err(Failure::hsm)?;
         let facts = hsm.capabilities();
-        println!("{} {}, token {}", facts.module.description, facts.module.version, facts.token.label);
+        stdout::print(format!(
+            "{} {}, token {}",
+            facts.module.description, facts.module.version, facts.token.label
+        ))?;
         super::calling(async move {
             let report = selftest::run(&hsm).await;
             hsm.stop();
-            println!("{}", list("in software", &report.software));
-            println!("{}", list("through the HSM", &report.hsm));
+            stdout::print(list("in software", &report.software))?;
+            stdout::print(list("through the HSM", &report.hsm))?;
             match report.failure() {
                 None => {
-                    println!("{} tests passed", report.software.len() + report.hsm.len());
+                    stdout::print(format!("{} tests passed", report.software.len() + report.hsm.len()))?;
                     Ok(())
                 }
                 Some(failure) => Err(Failure::text(format!("self-test failed: {failure}"))),

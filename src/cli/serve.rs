@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{exit::Exit, output::Failure};
+use super::{exit::Exit, output::Failure, stdout};
 use crate::{server, settings::Settings};
 
 #[derive(Args)]
@@ -22,7 +22,7 @@ impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = Settings::load(&self.settings).map_err(Failure::settings)?;
         if self.check {
-            println!("{} can be used", self.settings.display());
+            stdout::print(format!("{} can be used", self.settings.display()))?;
             return Ok(());
         }
         server::run(settings).map_err(|error| Failure::exit(Exit::from(&error), error.to_string()))

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
     str::FromStr,
@@ -11,8 +12,9 @@ use std::{
 use clap::Args;
 
 use super::{
-    credential::write,
     output::{self, Failure},
+    secret_file::SecretFile,
+    stdout,
 };
 use crate::{
     access::Credential,
@@ -53,20 +55,21 @@ impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = Settings::load(&self.settings).map_err(Failure::settings)?;
         let administrators = self.administrators()?;
-        eprintln!("making keys in the HSM: RSA-4096 takes some seconds");
+        stdout::note("making keys in the HSM: RSA-4096 takes some seconds");
         let report = hsm::setup(&settings.hsm, hsm::KeySizes::default()).map_err(Failure::hsm)?;
-        println!("{}", capabilities(&report.capabilities));
-        println!("{}", own_keys(&report));
         let hsm = hsm::Hsm::start(settings.hsm.clone()).map_err(Failure::hsm)?;
         let store = self.open_store(&settings, &hsm)?;
         super::calling(async {
             enough(&administrators, &keepers(store.as_ref()).await?, settings.access.approvals)?;
-            println!("{}", output::fields([("database", settings.store.url.to_string())]));
+            let database = output::fields([("database", settings.store.url.to_string())]);
+            // Told when all is done: a set-up does not stop half way because nobody reads.
+            let mut text =
+                format!("{}\n{}\n{database}", capabilities(&report.capabilities), own_keys(&report));
             for one in &administrators {
                 let outcome = administrator(store.as_ref(), one).await?;
-                println!("administrator {}: {} ({outcome})", one.name, one.file.display());
+                let _ = write!(text, "\nadministrator {}: {} ({outcome})", one.name, one.file.display());
             }
-            Ok(())
+            stdout::print(text)
         })
     }
 }
@@ -89,7 +92,7 @@ impl Arguments {
         let (database, sealer) = (DatabaseSettings::new(url.clone()), Arc::new(hsm.clone()));
         let opened = if self.seal_rows {
             store::open_and_seal(&database, sealer).map(|(store, sealed)| {
-                eprintln!("{sealed} rows were sealed as they are");
+                stdout::note(format!("{sealed} rows were sealed as they are"));
                 store
             })
         } else {
@@ -169,7 +172,9 @@ fn enough(administrators: &[Administrator], keepers: &[Client], approvals: u32) 
 /// Sees to it that the file holds a credential of this administrator, who is made if there is none.
 async fn administrator(store: &dyn Store, one: &Administrator) -> Result<&'static str, Failure> {
     let Administrator { name, file } = one;
-    if let Some(held) = read(file)? {
+    if !SecretFile::is_unfinished(file)
+        && let Some(held) = read(file)?
+    {
         let known = store.credential(held.key_id().as_str()).await.map_err(unavailable)?;
         return match known {
             Some(holder) if holder.credential.proof == Proof::Secret(held.hash().0) => Ok("found"),
@@ -199,22 +204,24 @@ async fn administrator(store: &dyn Store, one: &Administrator) -> Result<&'stati
             store.create_client(new).await.map_err(refused)?.id
         }
     };
-    let credential = Credential::generate().map_err(|error| Failure::text(error.to_string()))?;
     // The file first: a credential that nobody holds helps nobody.
-    write(file, &credential).map_err(|error| Failure::created("--administrator", file, &error))?;
+    let secret = SecretFile::begin("--administrator", file, None)?;
     let new = NewCredential {
-        key_id: credential.key_id().to_string(),
+        key_id: secret.credential.key_id().to_string(),
         client,
-        proof: Proof::Secret(credential.hash().0),
+        proof: Proof::Secret(secret.credential.hash().0),
         expires_ms: None,
         actor,
         now_ms,
     };
     match store.create_credential(new).await {
-        Ok(_) => Ok("written, mode 600"),
+        Ok(_) => {
+            secret.finish();
+            Ok("written, mode 600")
+        }
         Err(error) => {
             // Otherwise the next run would take it for a foreign one.
-            let _ = fs::remove_file(file);
+            secret.give_up();
             Err(refused(error))
         }
     }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{
     connection::Connection,
     output::{self, Failure},
+    stdout,
 };
 use crate::{
     api::v1::{
@@ -241,10 +242,12 @@ impl Issue {
         let mut client = TokenServiceClient::new(self.connection.open().await?);
         let reply = client.issue_token(request).await.map_err(|status| {
             // Without the id the caller could not ask for a token that may exist.
-            eprintln!("request id: {request_id}");
+            stdout::note(format!("request id: {request_id}"));
             Failure::refused(json)(status)
         })?;
-        output::show(json, reply.get_ref(), described)
+        output::show(json, reply.get_ref(), described).map_err(|failure| failure.again(|| {
+            format!("the token is issued\nrequest id: {request_id}\nthe same command with --request-id {request_id} shows it; without, it issues another one")
+        }))
     }
 }
 

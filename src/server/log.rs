@@ -12,7 +12,9 @@ pub(super) fn start(settings: &LogSettings) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
+        .with_ansi(io::stderr().is_terminal())
+        // It would be told on standard error, which is what fails.
+        .log_internal_errors(false);
     // A second start in one process keeps the first log.
     let _ = if settings.json { log.json().try_init() } else { log.try_init() };
 }

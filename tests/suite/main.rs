@@ -23,6 +23,7 @@ mod limits;
 mod many;
 mod meter;
 mod one_server;
+mod outputs;
 mod protocol;
 mod rotating;
 mod selftest;

@@ -23,6 +23,7 @@ use super::{
     csv::{self, Reading},
     exit::Exit,
     output::Failure,
+    stdout,
 };
 use crate::{
     api::v1::{IssueTokenRequest, token_service_client::TokenServiceClient},
@@ -129,11 +130,11 @@ impl Arguments {
             ),
         };
         let Done { answered, refused } = done;
-        println!(
+        stdout::print(format!(
             "{answered} lines, {refused} refused; batch {}{}{gone}",
             batch.id(),
             csv::passed_over(checked.empty)
-        );
+        ))?;
         if refused == 0 {
             return Ok(());
         }
