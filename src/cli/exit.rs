@@ -101,7 +101,7 @@ impl From<&OpenError> for Exit {
 impl From<&ServeError> for Exit {
     fn from(error: &ServeError) -> Self {
         match error {
-            ServeError::Root | ServeError::Tls(_) => Self::Settings,
+            ServeError::Settings(_) | ServeError::Tls(_) => Self::Settings,
             ServeError::Hsm(error) => error.into(),
             ServeError::Store(error) => error.into(),
             ServeError::Chain(_) => Self::No,

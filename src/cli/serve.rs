@@ -13,7 +13,8 @@ pub(super) struct Arguments {
     /// The settings file
     #[arg(long, env = "VENDKEY_SETTINGS", value_name = "FILE")]
     settings: PathBuf,
-    /// Parse the settings and stop
+    /// Look at all that the server needs, change nothing, and stop: the settings, the files of TLS, the addresses, the module, the token,
+    /// the PIN file (the PIN itself is not tried) and the database
     #[arg(long)]
     check: bool,
 }
@@ -22,9 +23,23 @@ impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = Settings::load(&self.settings).map_err(Failure::settings)?;
         if self.check {
-            stdout::print(format!("{} can be used", self.settings.display()))?;
-            return Ok(());
+            return self.checked(&settings);
         }
         server::run(settings).map_err(|error| Failure::exit(Exit::from(&error), error.to_string()))
+    }
+}
+
+impl Arguments {
+    fn checked(&self, settings: &Settings) -> Result<(), Failure> {
+        let report = server::check(settings);
+        for warning in &report.warnings {
+            stdout::note(format!("warning: {warning}"));
+        }
+        let file = self.settings.display();
+        if report.faults.is_empty() {
+            return stdout::print(format!("{file} can be used; the PIN itself was not tried"));
+        }
+        let text = format!("{file} cannot be used:\n  {}", report.faults.join("\n  "));
+        Err(Failure::exit(Exit::Settings, text))
     }
 }

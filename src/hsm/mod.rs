@@ -61,7 +61,7 @@ pub use selftest::SelfTest;
 pub use service::Hsm;
 pub use session_key::SessionKey;
 pub use settings::{HsmSettings, TokenSelector};
-pub use setup::{SetupReport, setup};
+pub use setup::{SetupReport, examine, setup};
 pub use tokens::Tokens;
 pub use upload_key::UploadKey;
 pub use vending_keys::VendingKeys;

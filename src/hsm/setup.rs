@@ -5,9 +5,10 @@ use super::error::HsmError;
 use super::keys::Role;
 use super::module::Module;
 use super::own_keys::{self, KeySizes, Provision, ServerKey};
+use super::pin::read_pin;
 use super::probe::probe;
 use super::settings::HsmSettings;
-use super::token::Access;
+use super::token::{Access, Token};
 
 /// What `setup` found and made.
 #[derive(Debug, Clone)]
@@ -40,4 +41,16 @@ pub fn setup(settings: &HsmSettings, sizes: KeySizes) -> Result<SetupReport, Hsm
         Ok((own_keys::server_key(guard, server_key)?, own_keys::server_key(guard, audit_key)?))
     })?;
     Ok(SetupReport { capabilities, keys, server_key, audit_key })
+}
+
+/// Looks whether the module loads, the token is there and its PIN may be tried. The PIN is not tried, and nothing is changed.
+pub fn examine(settings: &HsmSettings) -> Vec<HsmError> {
+    match Token::load(settings.clone()) {
+        Ok(token) => {
+            let fault = token.examine().err();
+            token.finalize();
+            fault.into_iter().collect()
+        }
+        Err(error) => [Some(error), read_pin(&settings.pin_file).err()].into_iter().flatten().collect(),
+    }
 }

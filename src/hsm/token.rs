@@ -163,6 +163,12 @@ impl Token {
         }
     }
 
+    /// Whether the PIN may be tried, without trying it.
+    pub(super) fn examine(&self) -> Result<(), HsmError> {
+        let slot = *lock(&self.slot);
+        self.pin(slot).map(drop)
+    }
+
     pub(super) fn settings(&self) -> &HsmSettings {
         &self.settings
     }

@@ -4,6 +4,7 @@ mod activity;
 mod assembly;
 mod body;
 mod calls;
+mod check;
 mod checkpoints;
 mod compression;
 mod connection;
@@ -41,12 +42,11 @@ use crate::{
     store::{self, DatabaseSettings, Store},
 };
 
+pub use check::{Report, check};
+
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// It was started as root without leave.
-    #[error("refusing to run as root: use another user, or set server.allow_root = true (in a container)")]
-    Root,
     /// The HSM cannot be used.
     #[error("the HSM cannot be used: {0}")]
     Hsm(#[from] HsmError),
@@ -56,6 +56,9 @@ pub enum ServeError {
     /// The checkpoints of the chain cannot be read.
     #[error("the chain cannot be examined: {0}")]
     Chain(String),
+    /// The settings name what cannot be used.
+    #[error("the settings cannot be used:\n  {}", .0.join("\n  "))]
+    Settings(Vec<String>),
     /// The certificate or its key cannot be used.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
@@ -82,10 +85,14 @@ impl From<checkpoints::CheckpointFailure> for ServeError {
 /// [`ServeError`]: why it did not start, or ended by itself.
 pub fn run(settings: Settings) -> Result<(), ServeError> {
     log::start(&settings.log);
+    let Report { faults, warnings } = check::files(&settings);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if !faults.is_empty() {
+        return Err(ServeError::Settings(faults));
+    }
     if geteuid().is_root() {
-        if !settings.server.allow_root {
-            return Err(ServeError::Root);
-        }
         tracing::warn!("running as root, as server.allow_root says");
     }
     let hsm = Hsm::start(settings.hsm.clone())?;

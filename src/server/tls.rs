@@ -43,10 +43,21 @@ pub(super) enum TlsFailure {
     Unreadable { file: PathBuf, error: CertificateUnreadable },
     #[error("{} has expired", .0.display())]
     Expired(PathBuf),
+    #[error("the private key does not fit the certificate: they are of two pairs")]
+    OtherKey,
     #[error("certificate and key: {0}")]
-    Refused(#[from] rustls::Error),
+    Refused(rustls::Error),
     #[error("the authorities of clients: {0}")]
     Authorities(#[from] VerifierBuilderError),
+}
+
+impl From<rustls::Error> for TlsFailure {
+    fn from(error: rustls::Error) -> Self {
+        match error {
+            rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch) => Self::OtherKey,
+            other => Self::Refused(other),
+        }
+    }
 }
 
 /// The certificate of one listener, as it is now.
@@ -63,7 +74,7 @@ pub(super) struct Tls {
 type Stamp = (u64, u64, u64, i64, i64);
 
 /// What the files hold.
-struct Loaded {
+pub(super) struct Loaded {
     config: Arc<ServerConfig>,
     expires_ms: i64,
 }
@@ -131,7 +142,7 @@ fn stamps(settings: &TlsSettings) -> Vec<Option<Stamp>> {
     files.into_iter().flatten().map(stamp).collect()
 }
 
-fn load(settings: &TlsSettings) -> Result<Loaded, TlsFailure> {
+pub(super) fn load(settings: &TlsSettings) -> Result<Loaded, TlsFailure> {
     let chain = certificates(&settings.certificate_file)?;
     let file = settings.certificate_file.clone();
     let own = match chain.first() {

@@ -48,7 +48,8 @@ pub use error::{
     ClientError, ConfigurationError, KeyChangePairError, LedgerError, LowerError, Outcome, StoreError,
 };
 pub use open::{
-    DatabaseSettings, DatabaseUrl, Resealing, UnknownDatabase, all_configurations, copy, open, open_and_seal,
+    DatabaseSettings, DatabaseUrl, Resealing, UnknownDatabase, all_configurations, copy, examine, open,
+    open_and_seal,
 };
 pub use open_error::OpenError;
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};

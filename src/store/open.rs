@@ -108,6 +108,15 @@ pub fn all_configurations(
     sqlite::all_configurations(path, sealer)
 }
 
+/// Looks whether a database of ours is there and its folder can be written, changing nothing.
+///
+/// # Errors
+/// What [`open`] would say of the files.
+pub fn examine(url: &DatabaseUrl) -> Result<(), OpenError> {
+    let DatabaseUrl::Sqlite(path) = url;
+    sqlite::examine(path)
+}
+
 /// Copies a database as it is at one moment, beside whoever has it open, into a file that must not
 /// exist. Blocking.
 ///

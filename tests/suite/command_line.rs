@@ -207,3 +207,53 @@ fn the_whole_way_with_our_own_commands() {
         assert!(run(&list).status.success());
     }
 }
+
+#[test]
+fn the_check_finds_what_serve_would_find_and_says_it_in_words() {
+    let home = Home::new();
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/serve-check/");
+    let settings = home.text("vendkey.toml");
+    for (certificate, key, words) in [
+        ("tls.pem", "encrypted.key", "passphrase"),
+        ("request.pem", "tls.key", "a request for a certificate"),
+        ("empty.pem", "tls.key", "an empty file"),
+        ("public.pem", "tls.key", "a public key"),
+        ("only-certificate.p12", "tls.key", "PKCS#12"),
+        ("tls.pem", "tls.pem", "it is a certificate"),
+    ] {
+        home.write_settings(&format!(
+            "[server.tls]\ncertificate_file = '{cases}{certificate}'\nkey_file = '{cases}{key}'\n"
+        ));
+        for arguments in
+            [&["serve", "--check", "--settings", &settings][..], &["serve", "--settings", &settings]]
+        {
+            let found = home.vendkey(arguments);
+            let said = String::from_utf8_lossy(&found.stderr);
+            assert_eq!(found.status.code(), Some(78), "{certificate} {key}: {said}");
+            assert!(said.contains(words), "{certificate} {key}: {said}");
+        }
+    }
+    // All at once, and nothing changed.
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    fs::remove_file(home.path("vendkey.db")).unwrap();
+    fs::create_dir(home.path("vendkey.db")).unwrap();
+    fs::write(home.path("hsm/pin"), "12345678 \n").unwrap();
+    let found = home
+        .command(&["serve", "--check", "--settings", &settings])
+        .env("VENDKEY_HSM__TOKEN_LABEL", "nowhere")
+        .env("VENDKEY_SERVER__LISTEN", busy.local_addr().unwrap().to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&found.stderr);
+    assert_eq!(found.status.code(), Some(78), "{said}");
+    for words in [
+        "cannot listen on",
+        "nowhere",
+        "ends with a blank",
+        "store: ",
+        "certificate",
+        "may read the private key",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}

@@ -69,6 +69,15 @@ pub(super) fn check_content(path: &Path, file: &File) -> Result<(), OpenError> {
     }
 }
 
+/// All of these, of a database that nobody of this process has open.
+pub(in crate::store) fn examine(path: &Path) -> Result<(), OpenError> {
+    check_kind(path)?;
+    check_folder(path)?;
+    access(path, Access::READ_OK | Access::WRITE_OK).map_err(|error| refused(path, error.into()))?;
+    let file = File::open(path).map_err(|error| OpenError::Io { path: path.to_owned(), error })?;
+    check_content(path, &file)
+}
+
 /// Whether the database has tables and not our mark. What cannot be read is for the writer to say.
 fn has_foreign_tables(path: &Path) -> bool {
     let mut log = path.as_os_str().to_owned();

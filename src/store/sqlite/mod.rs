@@ -46,6 +46,7 @@ use super::{OpenError, Sealer};
 use crate::configuration::Configuration;
 
 pub(super) use connection::copy;
+pub(super) use file::examine;
 
 /// How the store works.
 #[derive(Clone, Debug, PartialEq, Eq)]
