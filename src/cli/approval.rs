@@ -5,7 +5,6 @@ use clap::{Args, Subcommand};
 use super::{
     connection::Connection,
     output::{self, Failure},
-    stdout,
 };
 use crate::api::v1::{
     Approval, ApproveRequest, GetApprovalRequest, ListApprovalsRequest, ListApprovalsResponse, RejectRequest,
@@ -72,7 +71,7 @@ async fn approve(name: String, connection: &Connection) -> Result<(), Failure> {
     let found = client.get_approval(GetApprovalRequest { name: name.clone() }).await;
     let found = found.map_err(Failure::refused(connection.json))?.into_inner();
     if !connection.json {
-        stdout::print(found.summary).map_err(|failure| {
+        output::print_text(found.summary).map_err(|failure| {
             failure.again(|| "nothing was approved: whoever approves an act reads it first".to_owned())
         })?;
     }

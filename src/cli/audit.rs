@@ -9,7 +9,11 @@ use std::{
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{connection::Connection, output::Failure, stdout, token_batch::progress};
+use super::{
+    connection::Connection,
+    output::{self, Failure},
+    token_batch::progress,
+};
 use crate::{
     api::v1::{
         GetCheckpointRequest, GetLedgerStateRequest, ListEventsRequest,
@@ -109,7 +113,7 @@ impl Export {
             .and_then(|file| file.sync_all())
             .map_err(failure)?;
         bar.finish();
-        stdout::print(format!("{count} records; audit key {}", checkpoint.audit_key_fingerprint))?;
+        output::print_text(format!("{count} records; audit key {}", checkpoint.audit_key_fingerprint))?;
         Ok(())
     }
 }
@@ -133,18 +137,18 @@ impl Verify {
         };
         let outcome = self.verified(checkpoint.map(|signed| signed.checkpoint))?;
         for (chain, last) in &outcome.chains {
-            stdout::print(format!("chain {chain}: records up to {last}"))?;
+            output::print_text(format!("chain {chain}: records up to {last}"))?;
         }
         for (chain, from, to) in &outcome.lost {
-            stdout::print(format!(
+            output::print_text(format!(
                 "chain {chain}: records {from} to {to} were lost with a restored database, as an administrator accepted"
             ))?;
         }
         if self.checkpoint.is_none() {
-            stdout::print("without a checkpoint a truncation cannot be noticed")?;
+            output::print_text("without a checkpoint a truncation cannot be noticed")?;
         }
         if outcome.is_sound() {
-            stdout::print(format!("{} records, nothing is wrong", outcome.records))?;
+            output::print_text(format!("{} records, nothing is wrong", outcome.records))?;
             return Ok(());
         }
         let mut text = format!("{} of {} records or their order are wrong", outcome.count, outcome.records);
@@ -183,7 +187,7 @@ fn signed(checkpoint: &Path, key: &Path) -> Result<SignedCheckpoint, Failure> {
     let signed = SignedCheckpoint::parse(&text)
         .and_then(|signed| signed.verify(public.spki_der()).map(|()| signed))
         .map_err(|error| Failure::text(format!("--checkpoint {}: {error}", checkpoint.display())))?;
-    stdout::print(format!(
+    output::print_text(format!(
         "checkpoint {} is signed by the audit key {}",
         signed.checkpoint.number,
         public.fingerprint()

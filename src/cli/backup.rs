@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{self, Failure};
-use super::stdout;
 use crate::{custody::checkpoint_file, settings::Settings, store};
 
 #[derive(Args)]
@@ -40,7 +39,7 @@ impl Arguments {
             }
             None => "none yet".to_owned(),
         };
-        stdout::print(format!(
+        output::print_text(format!(
             "{}\nNow back up the HSM's token.",
             output::fields([("database", database.display().to_string()), ("checkpoint", checkpoint)])
         ))?;

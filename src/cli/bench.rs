@@ -7,7 +7,6 @@ use clap::Args;
 use super::{
     connection::Connection,
     output::{self, Failure},
-    stdout,
 };
 use crate::{
     bench::{self, Plan, Report},
@@ -67,9 +66,9 @@ impl Arguments {
             std::fs::write(file, &json).map_err(|error| Failure::created("--report", file, &error))?;
         }
         if self.connection.json {
-            stdout::print(json)?;
+            output::print_text(json)?;
         } else {
-            stdout::print(table(&report))?;
+            output::print_text(table(&report))?;
         }
         Ok(())
     }

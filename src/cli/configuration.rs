@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use super::{
+    configuration_shown::{described, state},
     connection::Connection,
     destruction,
     output::{self, Failure},
@@ -18,9 +19,9 @@ use super::{
 };
 use crate::{
     api::v1::{
-        Configuration, DisableConfigurationRequest, EnableConfigurationRequest, GetConfigurationRequest,
-        ListConfigurationsRequest, ListConfigurationsResponse, UploadConfigurationRequest, Warning,
-        configuration::State, configuration_service_client::ConfigurationServiceClient,
+        DisableConfigurationRequest, EnableConfigurationRequest, GetConfigurationRequest,
+        ListConfigurationsRequest, ListConfigurationsResponse, UploadConfigurationRequest,
+        configuration_service_client::ConfigurationServiceClient,
     },
     clock::{Clock as _, SystemClock},
     envelope::{AdministratorKey, Blob, EncryptError, PublicKey, encrypt, text_of},
@@ -152,7 +153,7 @@ impl Encrypt {
             told.push(format!("wrote {}", file.display()));
         }
         told.extend(sealed.draft.warnings.iter().map(|warning| format!("warning: {warning}")));
-        stdout::print(told.join("\n"))
+        output::print_text(told.join("\n"))
     }
 }
 
@@ -271,45 +272,4 @@ async fn list(connection: &Connection) -> Result<(), Failure> {
         });
         output::table(["name", "display name", "state", "sgc", "krn", "algorithms", "kcv"], rows)
     })
-}
-
-fn state(configuration: &Configuration) -> String {
-    match configuration.state() {
-        State::Unspecified => "",
-        State::Importing => "importing",
-        State::Enabled => "enabled",
-        State::Disabled => "disabled",
-        State::DestroyScheduled => "destroy scheduled",
-        State::Destroyed => "destroyed",
-    }
-    .to_owned()
-}
-
-pub(super) fn described(configuration: &Configuration) -> String {
-    let attributes = configuration.attributes.clone().unwrap_or_default();
-    let lines = |warnings: &[Warning]| {
-        let texts: Vec<&str> = warnings.iter().map(|warning| warning.message.as_str()).collect();
-        texts.join("; ")
-    };
-    let gone = if configuration.state() == State::Destroyed { "destroyed" } else { "to be destroyed" };
-    output::fields([
-        ("name", configuration.name.clone()),
-        ("display name", configuration.display_name.clone()),
-        ("state", state(configuration)),
-        ("supply group", attributes.sgc),
-        ("tariff index", attributes.ti),
-        ("key revision", attributes.krn.to_string()),
-        ("key type", attributes.kt.to_string()),
-        ("key expiry", attributes.ken.to_string()),
-        ("issuer", attributes.iin),
-        ("base date", attributes.base_date.to_string()),
-        ("algorithms", format!("EA{:02} DKGA{:02}", attributes.ea, attributes.dkga)),
-        ("key check value", configuration.kcv.clone()),
-        ("warnings", lines(&configuration.warnings)),
-        ("cannot be used", lines(&configuration.unservable)),
-        ("signed by", configuration.signer.clone()),
-        ("uploaded by", configuration.uploader.clone()),
-        ("created", output::time(configuration.create_time.as_ref())),
-        (gone, output::time(configuration.destroy_time.as_ref())),
-    ])
 }

@@ -10,8 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 
-use super::output::Failure;
-use super::stdout;
+use super::output::{self, Failure};
 use crate::{
     conformance::{
         HsmKeys, Vector,
@@ -68,7 +67,7 @@ impl Arguments {
                 .map_err(|error| Failure::created("--report", file, &error))?;
             text.push_str(&format!("report: {}\n", file.display()));
         }
-        stdout::print(text + &report.summary())?;
+        output::print_text(text + &report.summary())?;
         match report.total().failed {
             0 => Ok(()),
             failed => Err(Failure::text(format!("not as published: {failed}"))),

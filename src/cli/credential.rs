@@ -9,7 +9,6 @@ use super::{
     connection::Connection,
     output::{self, Failure},
     secret_file::{SecretFile, write},
-    stdout,
 };
 use crate::{
     access::Credential,
@@ -152,7 +151,7 @@ impl Command {
                     ("secret SHA-256", hex::encode(made.hash().0)),
                     ("written to", format!("{}, mode 600", out.display())),
                 ]);
-                stdout::print(&text).map_err(|failure| failure.again(|| text))
+                output::print_text(&text).map_err(|failure| failure.again(|| text))
             }
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use clap::Args;
 
 use super::{
-    configuration::described,
+    configuration_shown::described,
     connection::Connection,
     output::{self, Failure},
     stdout,

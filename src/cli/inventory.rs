@@ -6,7 +6,6 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::output::{self, Failure};
-use super::stdout;
 use crate::{
     custody::{self, Finding, Inventory},
     hsm::Hsm,
@@ -39,7 +38,7 @@ impl Arguments {
             let inventory = custody::take(&hsm, rows).await;
             hsm.stop();
             let inventory = inventory.map_err(|error| Failure::text(error.to_string()))?;
-            stdout::print(if self.json {
+            output::print_text(if self.json {
                 format!("{:#}", as_json(&inventory))
             } else {
                 as_text(&inventory)

@@ -8,8 +8,7 @@ use super::{
     connection::Connection,
     csv::{self, Reading},
     meter_cell,
-    output::Failure,
-    stdout,
+    output::{self, Failure},
     token_batch::progress,
 };
 use crate::{
@@ -67,7 +66,7 @@ impl Seed {
             bar.inc(seeds.len() as u64);
         }
         bar.finish();
-        stdout::print(format!("{} meters, {raised} raised{}", seeds.len(), csv::passed_over(empty)))?;
+        output::print_text(format!("{} meters, {raised} raised{}", seeds.len(), csv::passed_over(empty)))?;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ mod bench;
 mod capabilities;
 mod client;
 mod configuration;
+mod configuration_shown;
 mod conformance;
 mod connection;
 mod credential;

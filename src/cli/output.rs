@@ -204,13 +204,21 @@ fn mapped<M: prost::Message + prost::Name>(
     mapped.ok_or_else(|| Failure::text(format!("{} has no JSON form", M::full_name())))
 }
 
+/// Prints a text and a line end on standard output, in one piece.
+///
+/// # Errors
+/// [`Failure::NotShown`] when it cannot be written.
+pub(super) fn print_text(text: impl AsRef<str>) -> Result<(), Failure> {
+    stdout::print(text).map_err(Failure::not_shown)
+}
+
 /// Prints a reply as JSON, or as `text` makes it.
 pub(super) fn show<M: prost::Message + prost::Name>(
     as_json: bool,
     reply: &M,
     text: impl FnOnce(&M) -> String,
 ) -> Result<(), Failure> {
-    stdout::print(if as_json { json(reply)? } else { text(reply) })
+    print_text(if as_json { json(reply)? } else { text(reply) })
 }
 
 /// A table of rows under a header.

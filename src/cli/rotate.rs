@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::output::{self, Failure};
-use super::stdout;
 use crate::{
     custody::{self, RotationError},
     hsm::{KeySizes, OwnKey, Role},
@@ -52,7 +51,7 @@ impl Command {
                 RotationError::Open(error) => Failure::database(error),
                 other => Failure::text(other.to_string()),
             })?;
-            stdout::print(output::fields([
+            output::print_text(output::fields([
                 ("destroyed", key(&rotated.old)),
                 ("in its place", key(&rotated.new)),
             ]))?;

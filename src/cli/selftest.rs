@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::output::Failure;
-use super::stdout;
+use super::output::{self, Failure};
 use crate::{
     hsm::{Hsm, HsmError, VendingKeys},
     selftest::{self, SelfTest},
@@ -35,18 +34,18 @@ impl Arguments {
         }
         .map_err(Failure::hsm)?;
         let facts = hsm.capabilities();
-        stdout::print(format!(
+        output::print_text(format!(
             "{} {}, token {}",
             facts.module.description, facts.module.version, facts.token.label
         ))?;
         super::calling(async move {
             let report = selftest::run(&hsm).await;
             hsm.stop();
-            stdout::print(list("in software", &report.software))?;
-            stdout::print(list("through the HSM", &report.hsm))?;
+            output::print_text(list("in software", &report.software))?;
+            output::print_text(list("through the HSM", &report.hsm))?;
             match report.failure() {
                 None => {
-                    stdout::print(format!("{} tests passed", report.software.len() + report.hsm.len()))?;
+                    output::print_text(format!("{} tests passed", report.software.len() + report.hsm.len()))?;
                     Ok(())
                 }
                 Some(failure) => Err(Failure::text(format!("self-test failed: {failure}"))),

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{exit::Exit, output::Failure, stdout};
+use super::{
+    exit::Exit,
+    output::{self, Failure},
+    stdout,
+};
 use crate::{server, settings::Settings};
 
 #[derive(Args)]
@@ -37,7 +41,7 @@ impl Arguments {
         }
         let file = self.settings.display();
         if report.faults.is_empty() {
-            return stdout::print(format!("{file} can be used; the PIN itself was not tried"));
+            return output::print_text(format!("{file} can be used; the PIN itself was not tried"));
         }
         let text = format!("{file} cannot be used:\n  {}", report.faults.join("\n  "));
         Err(Failure::exit(Exit::Settings, text))

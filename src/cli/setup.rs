@@ -69,7 +69,7 @@ impl Arguments {
                 let outcome = administrator(store.as_ref(), one).await?;
                 let _ = write!(text, "\nadministrator {}: {} ({outcome})", one.name, one.file.display());
             }
-            stdout::print(text)
+            output::print_text(text)
         })
     }
 }

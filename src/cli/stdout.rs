@@ -3,19 +3,17 @@
 
 use std::io::{self, Write as _};
 
-use super::output::Failure;
-
 /// Prints a text and a line end on standard output, in one piece.
 ///
 /// # Errors
-/// [`Failure::NotShown`] when it cannot be written.
-pub(super) fn print(text: impl AsRef<str>) -> Result<(), Failure> {
+/// It cannot be written.
+pub(super) fn print(text: impl AsRef<str>) -> io::Result<()> {
     let mut whole = String::with_capacity(text.as_ref().len() + 1);
     whole.push_str(text.as_ref());
     whole.push('\n');
     let mut out = io::stdout().lock();
     // Flushed, so that the fault is noticed here and not when the process ends.
-    out.write_all(whole.as_bytes()).and_then(|()| out.flush()).map_err(Failure::not_shown)
+    out.write_all(whole.as_bytes()).and_then(|()| out.flush())
 }
 
 /// Prints a line on standard error, for people. Where that is closed nobody can be told.

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use clap::{ArgGroup, Args};
 use zeroize::Zeroizing;
 
-use super::{Failure, KeyArguments, described, file, stdout, text_of};
+use super::{Failure, KeyArguments, described, file, output, text_of};
 use crate::{
     clock::{Clock as _, SystemClock},
     envelope,
@@ -116,8 +116,8 @@ impl New {
         let lock = self.key.lock(true)?;
         file::create(&self.state, &lock, &text_of(&meter)?)
             .map_err(|error| Failure::text(format!("{}: {error}", self.state.display())))?;
-        stdout::print(described(&meter))?;
-        stdout::print(format!("wrote {}, mode 600, encrypted", self.state.display()))?;
+        output::print_text(described(&meter))?;
+        output::print_text(format!("wrote {}, mode 600, encrypted", self.state.display()))?;
         Ok(())
     }
 

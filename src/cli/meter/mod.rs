@@ -10,7 +10,6 @@ use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use super::output::{self, Failure};
-use super::stdout;
 use crate::{
     clock::{Clock as _, SystemClock},
     sts::{
@@ -118,7 +117,7 @@ impl Enter {
             // What the meter did is kept before it is told: a token must not be used up twice.
             file.write(&text_of(&meter)?)
                 .map_err(|error| Failure::text(format!("{}: {error}", self.state.display())))?;
-            stdout::print(answer.to_string()).map_err(|failure| {
+            output::print_text(answer.to_string()).map_err(|failure| {
                 failure.again(|| format!("the meter has answered to {token}: {answer}"))
             })?;
             rejected += usize::from(matches!(answer, Answer::Rejected(_)));
@@ -144,7 +143,7 @@ fn text_of(meter: &VirtualMeter) -> Result<Zeroizing<Vec<u8>>, Failure> {
 impl Show {
     fn run(self) -> Result<(), Failure> {
         let (_, meter) = open(&self.state, &self.key)?;
-        stdout::print(described(&meter))?;
+        output::print_text(described(&meter))?;
         Ok(())
     }
 }

@@ -22,8 +22,7 @@ use super::{
     connection::Connection,
     csv::{self, Reading},
     exit::Exit,
-    output::Failure,
-    stdout,
+    output::{Failure, print_text},
 };
 use crate::{
     api::v1::{IssueTokenRequest, token_service_client::TokenServiceClient},
@@ -130,7 +129,7 @@ impl Arguments {
             ),
         };
         let Done { answered, refused } = done;
-        stdout::print(format!(
+        print_text(format!(
             "{answered} lines, {refused} refused; batch {}{}{gone}",
             batch.id(),
             csv::passed_over(checked.empty)
