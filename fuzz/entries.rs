@@ -102,7 +102,11 @@ pub fn envelope(data: &[u8]) {
         }
     }
     // What a command sends is read as what it read.
-    if let Ok(text) = envelope::text_of(Blob::Data, data) {
+    if let Ok(text) = envelope::text_of(Blob::Data, data)
+        // Base64 of no other letters than hexadecimal digits can be read as either. Of what is encrypted
+        // there is none.
+        && !text.bytes().all(|letter| letter.is_ascii_hexdigit() || letter.is_ascii_whitespace())
+    {
         assert_eq!(envelope::recognise(text.as_bytes()), envelope::recognise(data));
     }
 }

@@ -103,7 +103,7 @@ pub fn of_server() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }
 
-/// The environment variable that names the file of a [`PlayedClock`]. Release builds do not look at
+/// The environment variable that names the file of a `PlayedClock`. Release builds do not look at
 /// it.
 pub const PLAYED_CLOCK: &str = "VENDKEY_PLAYED_CLOCK";
 

@@ -80,7 +80,7 @@ impl OwnKeys {
         })
     }
 
-    /// Signs a checkpoint as [`Hsm::sign_checkpoint`](super::Hsm::sign_checkpoint) does, by this generation of the audit key.
+    /// Signs a checkpoint as [`AuditKey::sign_checkpoint`](super::AuditKey::sign_checkpoint) does, by this generation of the audit key.
     ///
     /// # Errors
     /// Any failure of the HSM.
@@ -91,7 +91,7 @@ impl OwnKeys {
         })
     }
 
-    /// Seals a row as [`Hsm::seal_row`](super::Hsm::seal_row) does, by this generation of the row-seal key.
+    /// Seals a row as [`RowSealKey::seal_row`](super::RowSealKey::seal_row) does, by this generation of the row-seal key.
     ///
     /// # Errors
     /// Any failure of the HSM.

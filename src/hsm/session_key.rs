@@ -46,7 +46,7 @@ impl Hsm {
     /// answer is dropped, when the module had to be healed, and when the process ends.
     ///
     /// # Errors
-    /// As [`Hsm::import_vending_key`].
+    /// As [`VendingKeys::import_vending_key`](super::VendingKeys::import_vending_key).
     pub async fn import_session_key(&self, key: VendingKeyMaterial) -> Result<SessionKey, HsmError> {
         let mut id = [0; 16];
         fill_random(&mut id)?;
