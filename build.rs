@@ -1,4 +1,5 @@
-//! Compiles the proto files with protox (no system protoc) and keeps their descriptors for reflection and JSON.
+//! Compiles the proto files with protox (no system protoc) and keeps their descriptors for
+//! reflection and JSON.
 
 use std::{env, error::Error, fs, path::PathBuf};
 

@@ -1,5 +1,6 @@
-//! What is done with bytes from outside: one function for each parser, shared by the fuzz targets here and by the
-//! bounded run in `tests/suite/fuzzing.rs`. Each asserts what must hold of whatever was taken.
+//! What is done with bytes from outside: one function for each parser, shared by the fuzz targets
+//! here and by the bounded run in `tests/suite/fuzzing.rs`. Each asserts what must hold of whatever
+//! was taken.
 
 use vendkey::conformance::{SoftwareKeys, run, vectors as vector_file};
 use vendkey::envelope::{self, Blob, Blobs, PublicKey};
@@ -26,7 +27,8 @@ pub fn token(data: &[u8]) {
     decrypt(&token);
 }
 
-/// A block whose CRC is right, which random digits hardly ever have: a byte for the class, then 48 bits.
+/// A block whose CRC is right, which random digits hardly ever have: a byte for the class, then 48
+/// bits.
 pub fn block(data: &[u8]) {
     let Some(([class, content @ ..], _)) = data.split_first_chunk::<7>() else { return };
     let class = class % 3;
@@ -103,8 +105,8 @@ pub fn envelope(data: &[u8]) {
     }
     // What a command sends is read as what it read.
     if let Ok(text) = envelope::text_of(Blob::Data, data)
-        // Base64 of no other letters than hexadecimal digits can be read as either. Of what is encrypted
-        // there is none.
+        // Base64 of no other letters than hexadecimal digits can be read as either. Of what is
+        // encrypted there is none.
         && !text.bytes().all(|letter| letter.is_ascii_hexdigit() || letter.is_ascii_whitespace())
     {
         assert_eq!(envelope::recognise(text.as_bytes()), envelope::recognise(data));

@@ -1,8 +1,8 @@
 //! Named places where a test may ask the process to die, or to stand still.
 //!
-//! A crash test starts the server with `VENDKEY_CRASH_AT=<name>` and looks at what is left after the process was
-//! killed exactly there. With `VENDKEY_HOLD_AT=<name>=<named pipe>` it stops there until the test lets it go on. Release
-//! builds compile every point to nothing.
+//! A crash test starts the server with `VENDKEY_CRASH_AT=<name>` and looks at what is left after
+//! the process was killed exactly there. With `VENDKEY_HOLD_AT=<name>=<named pipe>` it stops there
+//! until the test lets it go on. Release builds compile every point to nothing.
 //!
 //! | name | where |
 //! | --- | --- |
@@ -27,10 +27,12 @@
 /// The environment variable that names the point at which to die.
 pub const CRASH_AT: &str = "VENDKEY_CRASH_AT";
 
-/// The environment variable that names the point at which to stand still, and a named pipe: `name=path`.
+/// The environment variable that names the point at which to stand still, and a named pipe:
+/// `name=path`.
 pub const HOLD_AT: &str = "VENDKEY_HOLD_AT";
 
-/// Kills this process with SIGKILL, or holds this thread, if a test asked for it at this point. Nothing in release builds.
+/// Kills this process with SIGKILL, or holds this thread, if a test asked for it at this point.
+/// Nothing in release builds.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
     use std::sync::OnceLock;
@@ -38,7 +40,8 @@ pub fn point(name: &str) {
 
     hold(name);
     if WANTED.get_or_init(|| std::env::var(CRASH_AT).ok()).as_deref() == Some(name) {
-        // SIGKILL and not abort(): no handler, no destructor and no buffer may tidy up, as in a power cut.
+        // SIGKILL and not abort(): no handler, no destructor and no buffer may tidy up, as in a
+        // power cut.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         loop {
             std::thread::park();
@@ -46,8 +49,8 @@ pub fn point(name: &str) {
     }
 }
 
-/// Opening a named pipe tells the other end that the point is reached; its closing lets the thread go on. Held once: who comes
-/// later passes.
+/// Opening a named pipe tells the other end that the point is reached; its closing lets the thread
+/// go on. Held once: who comes later passes.
 #[cfg(debug_assertions)]
 fn hold(name: &str) {
     use std::sync::{Mutex, OnceLock, PoisonError};
@@ -67,8 +70,8 @@ fn hold(name: &str) {
 /// The environment variable that names what is to fail.
 pub const FAIL_AT: &str = "VENDKEY_FAIL_AT";
 
-/// Whether a test asked for this to fail: `selftest`, a self-test; `task`, a task of the server that
-/// ends before its time. Never in release builds.
+/// Whether a test asked for this to fail: `selftest`, a self-test; `task`, a task of the server
+/// that ends before its time. Never in release builds.
 pub fn fails(name: &str) -> bool {
     cfg!(debug_assertions) && std::env::var(FAIL_AT).is_ok_and(|wanted| wanted == name)
 }

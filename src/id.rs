@@ -1,4 +1,5 @@
-//! Identifiers of stored things: UUIDs, one type per kind of thing so that they cannot be mistaken for each other.
+//! Identifiers of stored things: UUIDs, one type per kind of thing so that they cannot be mistaken
+//! for each other.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,7 +48,8 @@ macro_rules! identifier {
 
             fn from_str(text: &str) -> Result<Self, IdError> {
                 let id = Uuid::try_parse(text).map_err(|_| IdError)?;
-                // The parser also takes braces, URNs, capitals and no hyphens: other names of the same thing.
+                // The parser also takes braces, URNs, capitals and no hyphens: other names of the
+                // same thing.
                 if id.to_string() == text { Ok(Self(id)) } else { Err(IdError) }
             }
         }

@@ -1,4 +1,5 @@
-//! What the server counts of itself, as text that Prometheus reads. No meter number, no request id and no secret is ever a label.
+//! What the server counts of itself, as text that Prometheus reads. No meter number, no request id
+//! and no secret is ever a label.
 //!
 //! One registry for the process: what is counted is counted where it happens, in every layer.
 

@@ -1,7 +1,8 @@
 //! Settings: one TOML file with overrides from the environment, read whole before a port is bound.
 //!
-//! `section.key` in the file is `VENDKEY_SECTION__KEY` in the environment (upper case, two underscores between the parts).
-//! Every fault is reported, not the first alone. Paths that are not absolute count from the folder of the file.
+//! `section.key` in the file is `VENDKEY_SECTION__KEY` in the environment (upper case, two
+//! underscores between the parts). Every fault is reported, not the first alone. Paths that are not
+//! absolute count from the folder of the file.
 
 mod wire;
 
@@ -51,7 +52,8 @@ pub struct ServerSettings {
     pub administration: Option<ListenerSettings>,
     /// Whether the server may run as root, as it does in some containers.
     pub allow_root: bool,
-    /// How long it goes on serving after it was told to stop, while health says NOT_SERVING already.
+    /// How long it goes on serving after it was told to stop, while health says NOT_SERVING
+    /// already.
     pub drain: Duration,
 }
 
@@ -64,7 +66,8 @@ pub struct StoreSettings {
     pub queue: usize,
     /// Where the last checkpoint of the chain is kept, apart from the database.
     pub checkpoint_file: PathBuf,
-    /// A checkpoint is made when so much time has passed since the last one, in seconds, and there is anything new.
+    /// A checkpoint is made when so much time has passed since the last one, in seconds, and there
+    /// is anything new.
     pub checkpoint_seconds: u32,
     /// Or when there are so many records since the last one.
     pub checkpoint_records: u32,
@@ -79,9 +82,11 @@ pub struct VendingSettings {
     pub allow_dkga02: bool,
     /// Whether algorithms without a public vector (DKGA03, KT 3 under DKGA04) may be used.
     pub allow_unverified_algorithms: bool,
-    /// For how many days a request may be repeated. An older request id is refused, never issued anew.
+    /// For how many days a request may be repeated. An older request id is refused, never issued
+    /// anew.
     pub request_retention_days: u32,
-    /// Uploads that a client without a limit of its own may try in a minute: each costs private RSA operations.
+    /// Uploads that a client without a limit of its own may try in a minute: each costs private RSA
+    /// operations.
     pub uploads_per_minute: u32,
     /// How long a scheduled destruction of a key can be taken back.
     pub destroy_delay: Duration,

@@ -1,5 +1,5 @@
-//! The shape of the API: a golden copy of its descriptors, which a breaking change does not pass unseen,
-//! and the naming of AIP and of buf's standard rules. And the oldest Rust that is promised.
+//! The shape of the API: a golden copy of its descriptors, which a breaking change does not pass
+//! unseen, and the naming of AIP and of buf's standard rules. And the oldest Rust that is promised.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,9 +1,10 @@
-//! The layers of docs/architecture.md, held true by reading the paths in the source: no folder knows one
-//! below it in the table, and no two files of a folder know each other, by whatever way round.
+//! The layers of docs/architecture.md, held true by reading the paths in the source: no folder
+//! knows one below it in the table, and no two files of a folder know each other, by whatever way
+//! round.
 //!
-//! What counts are paths (`crate::…`, `super::…`) outside comments, texts and test modules. A name that a
-//! folder's `mod.rs` only passes on counts as one of the file that defines it. `mod.rs` itself stands for
-//! its folder, so it is in no circle.
+//! What counts are paths (`crate::…`, `super::…`) outside comments, texts and test modules. A name
+//! that a folder's `mod.rs` only passes on counts as one of the file that defines it. `mod.rs`
+//! itself stands for its folder, so it is in no circle.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -65,7 +66,8 @@ fn code(text: &str) -> String {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if line.trim() == "#[cfg(test)]" {
-            // An item of a test ends where its brackets do: at a line with the indent that it began with.
+            // An item of a test ends where its brackets do: at a line with the indent that it began
+            // with.
             let indent = line.len() - line.trim_start().len();
             let first = lines.next().unwrap_or_default();
             if first.trim_end().ends_with('{') {
@@ -75,7 +77,8 @@ fn code(text: &str) -> String {
             continue;
         }
         let line = line.split("//").next().unwrap_or_default();
-        // Every other part is a text; a quoted quotation mark is rare enough to be an error when it matters.
+        // Every other part is a text; a quoted quotation mark is rare enough to be an error when it
+        // matters.
         for (place, part) in line.split('"').enumerate() {
             if place % 2 == 0 {
                 code.push_str(part);

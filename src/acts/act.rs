@@ -1,9 +1,10 @@
-//! The acts that may have to wait for a second person, as values: what an approval stores, what its hash binds, and what is done in
-//! the end are one and the same.
+//! The acts that may have to wait for a second person, as values: what an approval stores, what its
+//! hash binds, and what is done in the end are one and the same.
 //!
-//! The stored form is JSON with a version, `{"version":1,"act":{"enable_client":{"client":"..."}}}`. An approval outlives an upgrade of
-//! the server: whoever changes the form gives it another version and goes on reading the old ones. No field of an act is
-//! a secret.
+//! The stored form is JSON with a version,
+//! `{"version":1,"act":{"enable_client":{"client":"..."}}}`. An approval outlives an upgrade of the
+//! server: whoever changes the form gives it another version and goes on reading the old ones. No
+//! field of an act is a secret.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,8 @@ use super::orders::{
 /// The version of the form that is written.
 const VERSION: u32 = 1;
 
-/// An act that may have to wait for more than one person. Every one may be done twice: a server that died in the middle does it
-/// again.
+/// An act that may have to wait for more than one person. Every one may be done twice: a server
+/// that died in the middle does it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Act {
@@ -85,7 +86,8 @@ struct Versioned {
 }
 
 impl Act {
-    /// The call that asks for it, `/package.Service/Method`: who may make this call may vote on the act.
+    /// The call that asks for it, `/package.Service/Method`: who may make this call may vote on the
+    /// act.
     pub fn method(&self) -> &'static str {
         match self {
             Self::RegisterPublicKey(_) => "/vendkey.v1.PublicKeyService/RegisterPublicKey",
@@ -107,7 +109,8 @@ impl Act {
     /// The bytes that are stored: JSON, one form for one act.
     ///
     /// # Errors
-    /// The act cannot wait, since when it is done nobody is there to whom its secret could be shown.
+    /// The act cannot wait, since when it is done nobody is there to whom its secret could be
+    /// shown.
     pub fn to_stored(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&Written { version: VERSION, act: self })
     }
@@ -135,8 +138,8 @@ mod tests {
     use super::*;
     use crate::access::need;
 
-    /// One of each act in the form of version 1, as `approvals.request` holds it. These lines are never changed: approvals
-    /// that wait in some database have them.
+    /// One of each act in the form of version 1, as `approvals.request` holds it. These lines are
+    /// never changed: approvals that wait in some database have them.
     const VERSION_1: &str = include_str!("act/version_1.jsonl");
 
     #[test]

@@ -1,4 +1,5 @@
-//! Who is admitted to a call, and what is noted of those who are refused. Every face asks here before anything else.
+//! Who is admitted to a call, and what is noted of those who are refused. Every face asks here
+//! before anything else.
 
 use std::{sync::Arc, time::Instant};
 
@@ -19,8 +20,8 @@ impl Admission {
         Self { authenticator, requests: Attempts::default(), refusals }
     }
 
-    /// Who calls, if they have what the method needs: by the value of an `authorization` header or, where there is none, by the
-    /// certificate of the connection.
+    /// Who calls, if they have what the method needs: by the value of an `authorization` header or,
+    /// where there is none, by the certificate of the connection.
     ///
     /// # Errors
     /// The refusal, with the caller if it is known.

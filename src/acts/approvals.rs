@@ -72,8 +72,8 @@ impl Acts {
     /// Takes a vote, and does the act if it was the last one missing.
     ///
     /// # Errors
-    /// APPROVAL_NOT_FOUND, APPROVAL_OWN, APPROVAL_ENDED, APPROVAL_CONTENT_CHANGED; PERMISSION_DENIED for whoever may not make
-    /// the call; what the store says.
+    /// APPROVAL_NOT_FOUND, APPROVAL_OWN, APPROVAL_ENDED, APPROVAL_CONTENT_CHANGED;
+    /// PERMISSION_DENIED for whoever may not make the call; what the store says.
     pub async fn vote(self: &Arc<Self>, caller: &Caller, ballot: Ballot) -> Result<ApprovalAnswer, Refusal> {
         let ended = self.voted(caller, ballot).await?;
         self.answered(ended).await

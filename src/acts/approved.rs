@@ -1,7 +1,8 @@
 //! Doing what enough persons approved, until it is done or refused for good.
 //!
-//! An act that meets a passing failure, such as an HSM that does not answer, stays APPROVED and is done again with growing pauses. So
-//! is one whose server died between the last vote and the end of the act.
+//! An act that meets a passing failure, such as an HSM that does not answer, stays APPROVED and is
+//! done again with growing pauses. So is one whose server died between the last vote and the end of
+//! the act.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,7 +30,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Acts that are approved and not ended: those being done now, and those that failed for now, with why.
+/// Acts that are approved and not ended: those being done now, and those that failed for now, with
+/// why.
 #[derive(Default)]
 pub(super) struct Deferred {
     running: Mutex<HashSet<ApprovalId>>,
@@ -37,7 +39,8 @@ pub(super) struct Deferred {
     changed: Notify,
 }
 
-/// An act that is being done by this task alone. Whatever way that ends, the task that does acts again looks at it.
+/// An act that is being done by this task alone. Whatever way that ends, the task that does acts
+/// again looks at it.
 struct Running<'a> {
     deferred: &'a Deferred,
     id: ApprovalId,
@@ -72,7 +75,8 @@ impl Drop for Running<'_> {
 }
 
 impl Acts {
-    /// Does what is approved and did not end, again and again until nothing is left, and waits for more. Never returns.
+    /// Does what is approved and did not end, again and again until nothing is left, and waits for
+    /// more. Never returns.
     pub async fn finish_approved(&self) {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -90,8 +94,9 @@ impl Acts {
         }
     }
 
-    /// Does once what is approved and did not end: what failed for now, and what a server left behind that died between the last
-    /// vote and the end of the act. Answers how many did not end this time either.
+    /// Does once what is approved and did not end: what failed for now, and what a server left
+    /// behind that died between the last vote and the end of the act. Answers how many did not end
+    /// this time either.
     ///
     /// # Errors
     /// What the store says.
@@ -107,8 +112,8 @@ impl Acts {
         Ok(left)
     }
 
-    /// Does an act that was granted and notes what became of it; one that failed for now stays as it is. `None`: somebody else does it,
-    /// or did.
+    /// Does an act that was granted and notes what became of it; one that failed for now stays as
+    /// it is. `None`: somebody else does it, or did.
     pub(super) async fn finish(&self, granted: &Approval) -> Result<Option<Approval>, StoreError> {
         let Some(_running) = self.deferred.begin(granted.id) else { return Ok(None) };
         // It may have ended since it was looked up.
@@ -156,7 +161,8 @@ impl Acts {
         self.done(&caller, act).await
     }
 
-    /// Does an act on which enough persons agreed; answers the name of what came of it, if it has one.
+    /// Does an act on which enough persons agreed; answers the name of what came of it, if it has
+    /// one.
     async fn done(&self, caller: &Caller, act: Act) -> Result<String, Refusal> {
         let nameless = String::new();
         match act {

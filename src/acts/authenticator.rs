@@ -43,8 +43,8 @@ struct Known {
     caller: Caller,
 }
 
-/// How long a credential is believed without asking the store again. Tokens do not wait for it: the ledger checks in the
-/// transaction that records them.
+/// How long a credential is believed without asking the store again. Tokens do not wait for it: the
+/// ledger checks in the transaction that records them.
 const BELIEVED: Duration = Duration::from_secs(1);
 
 impl Authenticator {
@@ -72,9 +72,11 @@ impl Authenticator {
         Ok(known)
     }
 
-    /// Checks the value of an `authorization` header or, where there is none, the certificate of the connection.
+    /// Checks the value of an `authorization` header or, where there is none, the certificate of
+    /// the connection.
     ///
-    /// Whether a credential is unknown, wrong, disabled or expired goes to the log, not to the caller.
+    /// Whether a credential is unknown, wrong, disabled or expired goes to the log, not to the
+    /// caller.
     ///
     /// # Errors
     /// [`AccessError`]: there is no credential, it is refused, or it could not be looked up.

@@ -1,8 +1,10 @@
-//! Which clients matter so much that giving them anything takes more than one person, and what an act on a client would do, in words.
+//! Which clients matter so much that giving them anything takes more than one person, and what an
+//! act on a client would do, in words.
 //!
-//! What takes more than one person is whatever lets anybody do more than before. A new client that may do anything is such an act:
-//! otherwise whoever may not raise a till's limit alone would make a till without one. So is a credential of another client that
-//! vends or administers: it gives all that its client may do, and administrators do not vend.
+//! What takes more than one person is whatever lets anybody do more than before. A new client that
+//! may do anything is such an act: otherwise whoever may not raise a till's limit alone would make
+//! a till without one. So is a credential of another client that vends or administers: it gives all
+//! that its client may do, and administrators do not vend.
 
 use super::orders::{CreateClient, UpdateClient};
 use crate::access::{

@@ -1,7 +1,8 @@
 //! Clients, and who decides about them.
 //!
-//! The rules: only what one may grant oneself is given to others; nobody changes their own rights or limits; a credential gives all
-//! that its client may do, so that giving one is granting that. The store adds that nobody locks everybody out.
+//! The rules: only what one may grant oneself is given to others; nobody changes their own rights
+//! or limits; a credential gives all that its client may do, so that giving one is granting that.
+//! The store adds that nobody locks everybody out.
 
 use super::{Act, Acts, CreateClient, EnableClient, Refusal, UpdateClient, client_summary};
 use crate::{
@@ -14,7 +15,8 @@ use crate::{
 };
 
 impl Acts {
-    /// Makes a client that may do no more than the caller may grant. The very same one again is found.
+    /// Makes a client that may do no more than the caller may grant. The very same one again is
+    /// found.
     ///
     /// # Errors
     /// APPROVAL_PENDING; PERMISSION_DENIED; NAME_TAKEN; what the store says.
@@ -64,7 +66,8 @@ impl Acts {
     /// Replaces what is not fixed of a client.
     ///
     /// # Errors
-    /// APPROVAL_PENDING; PERMISSION_DENIED; CLIENT_NOT_FOUND; CLIENT_CHANGED; LOCK_OUT; what the store says.
+    /// APPROVAL_PENDING; PERMISSION_DENIED; CLIENT_NOT_FOUND; CLIENT_CHANGED; LOCK_OUT; what the
+    /// store says.
     pub async fn update_client(&self, caller: &Caller, order: UpdateClient) -> Result<Client, Refusal> {
         self.agreed(caller, self.updating(caller, &order), || Act::UpdateClient(order.clone())).await?;
         self.client_updated(caller, order).await
@@ -145,8 +148,8 @@ impl Acts {
         Ok(self.store.change_client(id, ClientChange::Enabled(enabled), self.client_act(caller)).await?)
     }
 
-    /// Whoever gets a credential of a client gets all its rights, so they must be the caller's to grant; one's own are nobody's gift.
-    /// Answers the client.
+    /// Whoever gets a credential of a client gets all its rights, so they must be the caller's to
+    /// grant; one's own are nobody's gift. Answers the client.
     pub(super) async fn may_revive(&self, caller: &Caller, id: ClientId) -> Result<Client, Refusal> {
         let client = self.client(id).await?;
         if id != caller.client {
@@ -155,7 +158,8 @@ impl Acts {
         Ok(client)
     }
 
-    /// In whose name a client or credential changes, and how many must be left who can give every right back.
+    /// In whose name a client or credential changes, and how many must be left who can give every
+    /// right back.
     pub(super) fn client_act(&self, caller: &Caller) -> ClientAct {
         ClientAct { actor: caller.actor(), now_ms: self.clock.now_ms(), keepers: self.four_eyes.needed() }
     }

@@ -25,7 +25,8 @@ pub struct UploadAnswer {
 }
 
 impl Acts {
-    /// Opens the three blobs of an upload and imports the vending key, or finds the configuration that they made before.
+    /// Opens the three blobs of an upload and imports the vending key, or finds the configuration
+    /// that they made before.
     ///
     /// # Errors
     /// UPLOADS_LIMITED; whatever is wrong with the upload; what the HSM and the store say.
@@ -81,7 +82,8 @@ impl Acts {
     /// Lets a configuration issue.
     ///
     /// # Errors
-    /// APPROVAL_PENDING; PERMISSION_DENIED outside the caller's scope; what its state forbids; what the store says.
+    /// APPROVAL_PENDING; PERMISSION_DENIED outside the caller's scope; what its state forbids; what
+    /// the store says.
     pub async fn enable_configuration(
         &self,
         caller: &Caller,
@@ -93,7 +95,8 @@ impl Acts {
         Ok(self.vending.set_enabled(caller, id, true).await?)
     }
 
-    /// What enabling would do. Whether it can be enabled at all is looked at when it is done, and before.
+    /// What enabling would do. Whether it can be enabled at all is looked at when it is done, and
+    /// before.
     async fn enabling_configuration(
         &self,
         caller: &Caller,
@@ -163,7 +166,8 @@ impl Acts {
     /// Lets meters be carried from one configuration to another.
     ///
     /// # Errors
-    /// APPROVAL_PENDING; PERMISSION_DENIED outside the caller's scope; what their states forbid; what the store says.
+    /// APPROVAL_PENDING; PERMISSION_DENIED outside the caller's scope; what their states forbid;
+    /// what the store says.
     pub async fn allow_key_change(
         &self,
         caller: &Caller,

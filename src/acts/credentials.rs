@@ -151,7 +151,8 @@ impl Acts {
         Ok(waits.then(|| client_summary::revived(&holder, key_id, change)))
     }
 
-    /// The client to which a change of its credential gives back what it may do; none if the change takes rather than gives.
+    /// The client to which a change of its credential gives back what it may do; none if the change
+    /// takes rather than gives.
     async fn revived(
         &self,
         caller: &Caller,

@@ -1,4 +1,5 @@
-//! From the layers' errors to refusals: what a caller reads. What only operators may read goes to the log here.
+//! From the layers' errors to refusals: what a caller reads. What only operators may read goes to
+//! the log here.
 
 use std::time::Duration;
 

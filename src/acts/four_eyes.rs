@@ -26,10 +26,12 @@ pub(super) struct FourEyes {
 }
 
 impl Acts {
-    /// Lets an act pass that needs no second person; stores it otherwise, and refuses it with APPROVAL_PENDING.
+    /// Lets an act pass that needs no second person; stores it otherwise, and refuses it with
+    /// APPROVAL_PENDING.
     ///
-    /// `summary` says for people what exactly will happen, and is asked for only where acts wait; `None`: nothing will, since it is so
-    /// already. Whatever is wrong with the order must be said by it: an act that cannot succeed must bother nobody.
+    /// `summary` says for people what exactly will happen, and is asked for only where acts wait;
+    /// `None`: nothing will, since it is so already. Whatever is wrong with the order must be said
+    /// by it: an act that cannot succeed must bother nobody.
     pub(super) async fn agreed(
         &self,
         caller: &Caller,
@@ -120,8 +122,8 @@ impl FourEyes {
         Ok(approval::missing(waiting, self.needed(), |person| counted.contains(&person)))
     }
 
-    /// Whether a person counts now: the client is enabled, may make this call itself, and its rights are about all that the requester's
-    /// are about, whatever part of that the act is about.
+    /// Whether a person counts now: the client is enabled, may make this call itself, and its
+    /// rights are about all that the requester's are about, whatever part of that the act is about.
     pub(super) async fn counts(&self, person: ClientId, waiting: &Approval) -> Result<bool, StoreError> {
         let Some(client) = self.store.client(person).await? else { return Ok(false) };
         let admits = need(&waiting.method).is_some_and(|need| need.admits(&client.rights));

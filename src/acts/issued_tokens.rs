@@ -119,8 +119,8 @@ impl Acts {
         Ok(TokenEntries { entries: self.entries(rows, digits).await?, next: page.next })
     }
 
-    /// Whether a caller may see a row: its own always; those of others if it may read the ledger, and its rights are about their
-    /// configuration.
+    /// Whether a caller may see a row: its own always; those of others if it may read the ledger,
+    /// and its rights are about their configuration.
     async fn is_visible(&self, caller: &Caller, row: &TokenRow) -> Result<bool, Refusal> {
         if row.client == caller.client {
             return Ok(true);

@@ -1,7 +1,9 @@
-//! What the API can do, apart from how it is reached: each call is a function from a caller and a parsed order to an answer or a
-//! [`Refusal`]. Faces parse what comes in and show what goes out; nothing here knows gRPC or HTTP.
+//! What the API can do, apart from how it is reached: each call is a function from a caller and a
+//! parsed order to an answer or a [`Refusal`]. Faces parse what comes in and show what goes out;
+//! nothing here knows gRPC or HTTP.
 //!
-//! Acts that may have to wait for a second person are values ([`Act`]): they are stored, shown, hashed and done from the value.
+//! Acts that may have to wait for a second person are values ([`Act`]): they are stored, shown,
+//! hashed and done from the value.
 
 mod act;
 mod admission;

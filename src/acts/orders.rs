@@ -1,4 +1,5 @@
-//! What is asked for by the acts that may have to wait for a second person, parsed. Each is stored as it stands here.
+//! What is asked for by the acts that may have to wait for a second person, parsed. Each is stored
+//! as it stands here.
 
 use serde::{Deserialize, Serialize};
 
@@ -114,7 +115,8 @@ pub struct EnableClient {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum NewProof {
-    /// By a secret that the server makes and tells once. Such an act cannot wait: nobody would be there to be told.
+    /// By a secret that the server makes and tells once. Such an act cannot wait: nobody would be
+    /// there to be told.
     #[serde(skip)]
     Made,
     /// By a secret that its holder made: the server learns its hash.

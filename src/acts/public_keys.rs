@@ -9,7 +9,8 @@ use crate::{
 };
 
 impl Acts {
-    /// Registers a key that will sign uploads of the caller; one that the caller registered already is answered again.
+    /// Registers a key that will sign uploads of the caller; one that the caller registered already
+    /// is answered again.
     ///
     /// # Errors
     /// APPROVAL_PENDING; PUBLIC_KEY_INVALID if it is another client's; what the store says.

@@ -1,10 +1,11 @@
-//! The reasons of refusals, with what they mean and what a caller should do. Each face has one table from these to its own status;
-//! `docs/errors.md` is all of it in words.
+//! The reasons of refusals, with what they mean and what a caller should do. Each face has one
+//! table from these to its own status; `docs/errors.md` is all of it in words.
 
 /// Declares the reasons with their names on the wire and what a caller should do.
 macro_rules! reasons {
     ($($variant:ident = $text:literal, $advice:literal;)*) => {
-        /// Why a call was refused: `ErrorInfo.reason` with domain `vendkey`. Stable; clients may branch on it.
+        /// Why a call was refused: `ErrorInfo.reason` with domain `vendkey`. Stable; clients may
+        /// branch on it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Reason {
             $(#[doc = $advice] $variant,)*
@@ -110,8 +111,8 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether the very same call may succeed later without anybody changing it: something does not answer, has too much to do, or is in
-    /// doubt for now.
+    /// Whether the very same call may succeed later without anybody changing it: something does not
+    /// answer, has too much to do, or is in doubt for now.
     pub fn is_passing(self) -> bool {
         matches!(
             self,

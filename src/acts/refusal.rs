@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::reason::Reason;
 
-/// Whether a token may exist in spite of the refusal. After `Maybe` the caller repeats the same `request_id`.
+/// Whether a token may exist in spite of the refusal. After `Maybe` the caller repeats the same
+/// `request_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Issued {
     /// Nothing was recorded.

@@ -1,4 +1,5 @@
-//! Many tokens in one call: a batch, or a stream. Both go the way of the single call, with one outcome for each request.
+//! Many tokens in one call: a batch, or a stream. Both go the way of the single call, with one
+//! outcome for each request.
 
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ pub const STREAM_CHUNK: usize = 512;
 /// How many chunks of a stream may be on record and wait for the HSM.
 const CHUNKS_AHEAD: usize = 2;
 
-/// One of many requests for a token: what it asks for or what is wrong with it, and a label that comes back with its answer.
+/// One of many requests for a token: what it asks for or what is wrong with it, and a label that
+/// comes back with its answer.
 #[derive(Debug)]
 pub struct TokenRequest<T> {
     /// Whatever tells the answer's place.
@@ -68,8 +70,9 @@ impl Acts {
         self.answer_chunk(&sender, chunk).await
     }
 
-    /// Issues what a stream asks for, until it ends or nobody takes the answers. Recording and encrypting overlap; each waits for the
-    /// other, and both for the reader of the answers. `shown` makes what is sent of an answer, or of the refusal that ends the stream.
+    /// Issues what a stream asks for, until it ends or nobody takes the answers. Recording and
+    /// encrypting overlap; each waits for the other, and both for the reader of the answers.
+    /// `shown` makes what is sent of an answer, or of the refusal that ends the stream.
     pub fn issue_stream<T, A, F>(
         self: &Arc<Self>,
         caller: Caller,
@@ -88,7 +91,8 @@ impl Acts {
             let mut waiting = Vec::with_capacity(STREAM_CHUNK);
             while requests.recv_many(&mut waiting, STREAM_CHUNK).await > 0 {
                 let requests = std::mem::take(&mut waiting);
-                // A stream may last for days: its caller may have lost rights, or the credential its force.
+                // A stream may last for days: its caller may have lost rights, or the credential
+                // its force.
                 let recorded = match acts.admission.renewed(&recorder.caller).await {
                     Ok(caller) => acts.record_chunk(&Sender { caller, ..recorder }, requests).await,
                     Err(error) => {

@@ -1,5 +1,6 @@
-//! The layer in front of all services: no call goes past it without a caller who is permitted, but the health checks of load
-//! balancers. What each method needs stands in one table (`access/methods.rs`).
+//! The layer in front of all services: no call goes past it without a caller who is permitted, but
+//! the health checks of load balancers. What each method needs stands in one table
+//! (`access/methods.rs`).
 
 use std::{
     pin::Pin,

@@ -175,7 +175,8 @@ fn display(fields: &mut Fields, wire: MeterTest) -> Option<Display> {
         }
     };
     if matches!(wire.test, Some(meter_test::Test::ExtendedRead(_))) {
-        // Its form and manufacturer code are its own: what names others would be forgotten silently.
+        // Its form and manufacturer code are its own: what names others would be forgotten
+        // silently.
         for (name, is_given) in [
             ("meter_test.form", wire.form != i32::from(meter_test::Form::Unspecified)),
             ("meter_test.manufacturer_code", wire.manufacturer_code != 0),

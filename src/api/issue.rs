@@ -85,7 +85,8 @@ fn seconds(time: Timestamp) -> Result<i64, &'static str> {
     }
 }
 
-/// Whether the request asks for a part of the least unit, which was rounded before the standard's coding saw it.
+/// Whether the request asks for a part of the least unit, which was rounded before the standard's
+/// coding saw it.
 fn has_finer_amount(request: &v1::IssueTokenRequest) -> bool {
     use v1::issue_token_request::Content as Wire;
     let (text, places) = match &request.content {

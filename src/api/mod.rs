@@ -1,4 +1,5 @@
-//! gRPC: parsing in, showing out, and one table from the reasons of refusals to gRPC's status. Nothing is decided here.
+//! gRPC: parsing in, showing out, and one table from the reasons of refusals to gRPC's status.
+//! Nothing is decided here.
 
 mod approval;
 mod attributes;

@@ -1,4 +1,5 @@
-//! The services of the API: each call is parsed, done by [`Acts`], and its answer shown. One file for each service.
+//! The services of the API: each call is parsed, done by [`Acts`], and its answer shown. One file
+//! for each service.
 
 use std::{sync::Arc, time::Duration};
 

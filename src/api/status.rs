@@ -1,5 +1,5 @@
-//! Refusals on the wire: one table from reasons to gRPC's status, and `google.rpc.Status` with ErrorInfo, BadRequest and
-//! RetryInfo.
+//! Refusals on the wire: one table from reasons to gRPC's status, and `google.rpc.Status` with
+//! ErrorInfo, BadRequest and RetryInfo.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,8 @@ use crate::acts::{Issued, Reason, Refusal};
 /// `ErrorInfo.domain` of all our reasons.
 pub const DOMAIN: &str = "vendkey";
 
-/// How many bytes of violations are sent: they travel as a trailer, in base64, and common clients take 8 KiB of trailers.
+/// How many bytes of violations are sent: they travel as a trailer, in base64, and common clients
+/// take 8 KiB of trailers.
 const VIOLATION_BYTES: usize = 4096;
 
 /// The status that goes with a reason.

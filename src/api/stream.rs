@@ -19,7 +19,8 @@ use crate::{
     acts::{Acts, Issued, Reason, Refusal, STREAM_CHUNK, TokenRequest, TokenResult},
 };
 
-/// The largest request of a stream, in bytes: whoever sends larger ones wants the server's memory, and no token.
+/// The largest request of a stream, in bytes: whoever sends larger ones wants the server's memory,
+/// and no token.
 const LARGEST: usize = 16_384;
 
 /// Which request an answer is to.

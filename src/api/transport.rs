@@ -1,4 +1,5 @@
-//! What the transport refuses by itself, in the form of all refusals: with a reason, and whether a token may exist.
+//! What the transport refuses by itself, in the form of all refusals: with a reason, and whether a
+//! token may exist.
 
 use http::HeaderMap;
 use tonic::{Code, Status};
@@ -9,8 +10,8 @@ use crate::acts::{Issued, Reason, Refusal};
 /// The header by which a server tells what it can unpack.
 const ACCEPTED: &str = "grpc-accept-encoding";
 
-/// The reason of an answer that is no success, from its headers or trailers. A bare status, as the transport gives one, becomes a
-/// refusal with `issued` there.
+/// The reason of an answer that is no success, from its headers or trailers. A bare status, as the
+/// transport gives one, becomes a refusal with `issued` there.
 pub(crate) fn explain(headers: &mut HeaderMap, issued: Issued) -> Option<String> {
     headers.get("grpc-status").filter(|status| status.as_bytes() != b"0")?;
     let status = Status::from_header_map(headers)?;

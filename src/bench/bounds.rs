@@ -1,4 +1,5 @@
-//! What the machine itself can do: HSM operations and durable rows, without the service around them.
+//! What the machine itself can do: HSM operations and durable rows, without the service around
+//! them.
 
 use std::{
     fs::OpenOptions,
@@ -142,8 +143,8 @@ fn derivation(dkga: Dkga) -> Result<Derivation, BenchError> {
 /// Bytes of a small commit: what is written before a sync.
 const COMMIT: usize = 16 * 1024;
 
-/// Writes and syncs on the database's disk, one after another, into a file that has its length, as the log of a database has: no token is
-/// answered sooner than one of them takes.
+/// Writes and syncs on the database's disk, one after another, into a file that has its length, as
+/// the log of a database has: no token is answered sooner than one of them takes.
 pub(super) fn disk(settings: &Settings, window: Duration) -> std::io::Result<Measured> {
     let path = beside(settings, "bench-sync");
     let syncs = syncs(&path, window);
@@ -182,11 +183,13 @@ const ROWS: usize = 512;
 /// How often an empty and a full ledger take turns.
 const TURNS: usize = 3;
 
-/// Rows that a new database gets before it is measured: enough that it merges them, as any does from then on.
+/// Rows that a new database gets before it is measured: enough that it merges them, as any does
+/// from then on.
 const NEW: u64 = 200_000;
 
-/// Durable rows in a second, chain included, on the same disk as the server's: in a new database; and, if that is asked for, on top of
-/// so many rows, and in new databases by turns with it, since machines are faster at one time than at another.
+/// Durable rows in a second, chain included, on the same disk as the server's: in a new database;
+/// and, if that is asked for, on top of so many rows, and in new databases by turns with it, since
+/// machines are faster at one time than at another.
 pub(super) async fn ledger(
     settings: &Settings,
     window: Duration,

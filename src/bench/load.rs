@@ -175,8 +175,9 @@ fn issued(result: &TokenResult) -> Result<(), Status> {
     }
 }
 
-/// Clients that each call again when they were answered, or when the pace says. A paced call that the one before held up is timed from when
-/// it was due, so that a slow answer is not hidden; any other from when it is sent, since timers wake a millisecond late.
+/// Clients that each call again when they were answered, or when the pace says. A paced call that
+/// the one before held up is timed from when it was due, so that a slow answer is not hidden; any
+/// other from when it is sent, since timers wake a millisecond late.
 async fn loops<C: Call>(
     plan: &Plan,
     work: &str,

@@ -1,7 +1,7 @@
 //! Made-up meters: as many as a large utility has, so that none runs far ahead of the clock.
 //!
-//! They come scattered, as customers do: meters in the order of their numbers would write to the same pages of an index again and again,
-//! and flatter the ledger.
+//! They come scattered, as customers do: meters in the order of their numbers would write to the
+//! same pages of an index again and again, and flatter the ledger.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

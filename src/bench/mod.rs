@@ -1,4 +1,5 @@
-//! The load generator: rates of the service beside the bounds that the machine sets, measured in one run.
+//! The load generator: rates of the service beside the bounds that the machine sets, measured in
+//! one run.
 
 mod bounds;
 mod load;

@@ -202,7 +202,8 @@ fn confirm(actual: &str, given: Option<&str>) -> Result<(), Failure> {
 }
 
 impl Upload {
-    /// What to send of the three files. Nothing is sent of any if one shows that it is something else: it may be a secret.
+    /// What to send of the three files. Nothing is sent of any if one shows that it is something
+    /// else: it may be a secret.
     fn read(&self) -> Result<[String; 3], Failure> {
         let mut faults = Vec::new();
         let mut texts = [const { String::new() }; 3];

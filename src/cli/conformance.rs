@@ -163,7 +163,8 @@ fn described(report: &Report) -> String {
     text
 }
 
-/// A table without lines between its rows: there are many. Long names are cut; the reports have them whole.
+/// A table without lines between its rows: there are many. Long names are cut; the reports have
+/// them whole.
 fn tallies(by: &str, tallies: &BTreeMap<&str, Tally>) -> String {
     let cut = |name: &str| match name.char_indices().nth(LONGEST_NAME) {
         Some((end, _)) => format!("{}…", &name[..end]),

@@ -131,8 +131,8 @@ impl Connection {
     }
 }
 
-/// tonic offers every version that the process's provider has cipher suites for, and lets nobody choose otherwise. The first call
-/// of the process decides; nothing else here sets a provider.
+/// tonic offers every version that the process's provider has cipher suites for, and lets nobody
+/// choose otherwise. The first call of the process decides; nothing else here sets a provider.
 fn offer_tls_1_3_alone() {
     let mut provider = ring::default_provider();
     provider.cipher_suites.retain(|suite| suite.tls13().is_some());

@@ -57,7 +57,8 @@ pub(super) struct Create {
     /// The SHA-256 of that secret
     #[arg(long, value_name = "HEX", requires = "key_id")]
     secret_sha256: Option<String>,
-    /// A client certificate: spki: and the SHA-256 of its public key, or uri: and a URI among its names
+    /// A client certificate: spki: and the SHA-256 of its public key, or uri: and a URI among its
+    /// names
     #[arg(long, value_name = "KEY-ID", conflicts_with = "out")]
     certificate: Option<String>,
     #[command(flatten)]
@@ -232,7 +233,8 @@ impl List {
     }
 }
 
-/// Registers the hash of a secret that lies in its file. The file goes again if the server will never know it.
+/// Registers the hash of a secret that lies in its file. The file goes again if the server will
+/// never know it.
 pub(super) async fn create_held(
     client: &mut ClientServiceClient<Authorized>,
     holder: Holder,

@@ -13,7 +13,8 @@ const LISTED: usize = 10_000;
 /// How a file is to be read where it does not show that itself.
 #[derive(Args)]
 pub(super) struct Reading {
-    /// The file's encoding, such as windows-1252 or utf-16le; UTF-8, or what a byte order mark says, if not given
+    /// The file's encoding, such as windows-1252 or utf-16le; UTF-8, or what a byte order mark
+    /// says, if not given
     #[arg(long, value_name = "NAME")]
     encoding: Option<Encoding>,
     /// What separates fields: comma, semicolon, tab or pipe; what the first line shows if not given

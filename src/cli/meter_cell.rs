@@ -36,7 +36,8 @@ pub(super) enum MeterCellError {
     Meter(MeterError),
 }
 
-/// The DRN that a text of 11, 13 or 18 digits names; what the text says of the issuer, the configuration decides.
+/// The DRN that a text of 11, 13 or 18 digits names; what the text says of the issuer, the
+/// configuration decides.
 pub(super) fn drn(text: &str) -> Result<Drn, MeterCellError> {
     if !digits(text) {
         return Err(odd(text));

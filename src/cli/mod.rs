@@ -1,4 +1,5 @@
-//! The command line: the server, its set-up, and the administrator's and the vending platform's calls.
+//! The command line: the server, its set-up, and the administrator's and the vending platform's
+//! calls.
 
 mod approval;
 mod audit;
@@ -50,7 +51,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Create the server's keys in the HSM, the database and the first administrators; safe to run again
+    /// Create the server's keys in the HSM, the database and the first administrators; safe to run
+    /// again
     Setup(setup::Arguments),
     /// Run the server
     Serve(serve::Arguments),
@@ -113,7 +115,8 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // What was asked for (--help, --version) goes to standard output, all else to standard error.
+            // What was asked for (--help, --version) goes to standard output, all else to standard
+            // error.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::NotShown };
             return match error.print() {
                 Ok(()) if !error.use_stderr() => ExitCode::SUCCESS,

@@ -1,4 +1,5 @@
-//! What a command prints: tables for people, protobuf's JSON mapping for scripts, failures with the next step.
+//! What a command prints: tables for people, protobuf's JSON mapping for scripts, failures with the
+//! next step.
 
 use std::{
     fmt::{self, Write as _},
@@ -89,7 +90,8 @@ impl Failure {
         move |status| Self::Refused { status: Box::new(status), json }
     }
 
-    /// Whether the act may be done nevertheless, or later: it waits for approvals, or the answer was lost.
+    /// Whether the act may be done nevertheless, or later: it waits for approvals, or the answer
+    /// was lost.
     pub(super) fn may_still_happen(&self) -> bool {
         match self {
             Self::Text { .. } | Self::NotShown { .. } => false,

@@ -38,7 +38,8 @@ pub(super) enum Command {
     after_help = "Example: vendkey public-key register --name \"Asha, office laptop\" admin-public.pem"
 )]
 pub(super) struct Register {
-    /// An RSA public key of 2,048 bits or more: PEM, DER, base64, hex, JWK, XML or SSH; or a certificate or request that holds it
+    /// An RSA public key of 2,048 bits or more: PEM, DER, base64, hex, JWK, XML or SSH; or a
+    /// certificate or request that holds it
     file: PathBuf,
     /// What to call it; the file's name if not given
     #[arg(long)]

@@ -11,8 +11,8 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct RightsArguments {
-    /// A group that it may do: vend, manage, change_keys, verify, verify_foreign, read_ledger, configurations, public_keys, clients,
-    /// ledger, audit
+    /// A group that it may do: vend, manage, change_keys, verify, verify_foreign, read_ledger,
+    /// configurations, public_keys, clients, ledger, audit
     #[arg(long, value_name = "GROUP", value_delimiter = ',')]
     allow: Vec<Group>,
     /// A group that it may not do
@@ -24,7 +24,8 @@ pub(super) struct RightsArguments {
     /// A group that it may not let others do or grant
     #[arg(long, value_name = "GROUP", value_delimiter = ',')]
     no_grant: Vec<Group>,
-    /// Only with this configuration, configurations/{uuid}; may stand several times, and replaces what was before
+    /// Only with this configuration, configurations/{uuid}; may stand several times, and replaces
+    /// what was before
     #[arg(long, value_name = "NAME")]
     configuration: Vec<String>,
     /// Only with configurations of this supply group, those to come included; as --configuration
@@ -33,15 +34,16 @@ pub(super) struct RightsArguments {
     /// With all configurations
     #[arg(long, conflicts_with_all = ["configuration", "supply_group"])]
     all_configurations: bool,
-    /// Only tokens of this kind, such as electricity_credit, meter_test or clear_tamper; may stand several times, and replaces what
-    /// was before
+    /// Only tokens of this kind, such as electricity_credit, meter_test or clear_tamper; may stand
+    /// several times, and replaces what was before
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     token_kind: Vec<TokenKind>,
     /// Tokens of all kinds
     #[arg(long, conflicts_with = "token_kind")]
     all_token_kinds: bool,
-    /// A limit, or `none` in place of its value: tokens_per_day, requests_per_second, uploads_per_minute, alarm_share (percent), and for
-    /// each kind of credit KIND.per_token and KIND.per_day
+    /// A limit, or `none` in place of its value: tokens_per_day, requests_per_second,
+    /// uploads_per_minute, alarm_share (percent), and for each kind of credit KIND.per_token and
+    /// KIND.per_day
     #[arg(long, value_name = "LIMIT=VALUE")]
     limit: Vec<Limit>,
 }

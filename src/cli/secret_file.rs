@@ -1,7 +1,9 @@
-//! A secret in a file before the server is asked to believe it, so that nothing is made that nobody can use.
+//! A secret in a file before the server is asked to believe it, so that nothing is made that nobody
+//! can use.
 //!
-//! Beside `FILE` stands `FILE.unfinished` until the server has said that it knows the credential. Cut off in whatever way, the same
-//! command again goes on with the same request id and the same secret.
+//! Beside `FILE` stands `FILE.unfinished` until the server has said that it knows the credential.
+//! Cut off in whatever way, the same command again goes on with the same request id and the same
+//! secret.
 
 use std::{
     fs::{self, File, OpenOptions},

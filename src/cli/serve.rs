@@ -17,8 +17,9 @@ pub(super) struct Arguments {
     /// The settings file
     #[arg(long, env = "VENDKEY_SETTINGS", value_name = "FILE")]
     settings: PathBuf,
-    /// Look at all that the server needs, change nothing, and stop: the settings, the files of TLS, the addresses, the module, the token,
-    /// the PIN file (the PIN itself is not tried) and the database
+    /// Look at all that the server needs, change nothing, and stop: the settings, the files of TLS,
+    /// the addresses, the module, the token, the PIN file (the PIN itself is not tried) and the
+    /// database
     #[arg(long)]
     check: bool,
 }

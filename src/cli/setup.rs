@@ -38,15 +38,18 @@ pub(super) struct Arguments {
     /// The settings file
     #[arg(long, env = "VENDKEY_SETTINGS", value_name = "FILE")]
     settings: PathBuf,
-    /// Where the credential of `administrator` is written, if no --administrator is given; kept if it is one of this server's already
+    /// Where the credential of `administrator` is written, if no --administrator is given; kept if
+    /// it is one of this server's already
     #[arg(long, env = "VENDKEY_CREDENTIAL_FILE", value_name = "FILE")]
     credential_file: Option<PathBuf>,
-    /// An administrator and the file of its credential; may stand several times. Who is there already and has no such file gets one
-    /// more credential, and is enabled again: the way back in for whoever lost all others
+    /// An administrator and the file of its credential; may stand several times. Who is there
+    /// already and has no such file gets one more credential, and is enabled again: the way back in
+    /// for whoever lost all others
     #[arg(long, value_name = "NAME=FILE")]
     administrator: Vec<Administrator>,
-    /// Seal the rows that decide as they are in the database, whatever somebody else may have done to them: after an upgrade from a
-    /// version without seals, or when you have seen that they are what they should be
+    /// Seal the rows that decide as they are in the database, whatever somebody else may have done
+    /// to them: after an upgrade from a version without seals, or when you have seen that they are
+    /// what they should be
     #[arg(long)]
     seal_rows: bool,
 }

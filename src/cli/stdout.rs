@@ -1,5 +1,6 @@
-//! The one place where commands write to standard output and standard error. Neither may be there any more (a full disk, `| head`), and
-//! no command may break because of it: what was done stays done, and whoever asked for it learns how to get it again.
+//! The one place where commands write to standard output and standard error. Neither may be there
+//! any more (a full disk, `| head`), and no command may break because of it: what was done stays
+//! done, and whoever asked for it learns how to get it again.
 
 use std::io::{self, Write as _};
 

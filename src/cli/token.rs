@@ -102,7 +102,8 @@ struct ContentArguments {
     /// Largest load in watts
     #[arg(long, value_name = "WATTS")]
     maximum_power_limit: Option<u64>,
-    /// Clear the credit of a register: electricity, water, gas, time, or the same with _currency, or all
+    /// Clear the credit of a register: electricity, water, gas, time, or the same with _currency,
+    /// or all
     #[arg(long, value_name = "REGISTER", value_parser = register)]
     clear_credit: Option<Register>,
     /// Tariff rate, a raw register from 0 to 65535

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::moment;
 use crate::sts::amount::{CURRENCY_PLACES, Rounding, parse_decimal};
 
-/// Equal as this field means it: digits of tokens and meters one by one, hex in any case, times as times, everything else as
-/// numbers where both are, with true and false for 1 and 0.
+/// Equal as this field means it: digits of tokens and meters one by one, hex in any case, times as
+/// times, everything else as numbers where both are, with true and false for 1 and 0.
 pub(super) fn same(field: &str, expected: &Value, actual: &Value) -> bool {
     if let (Value::Array(expected), Value::Array(actual)) = (expected, actual) {
         return expected.len() == actual.len()

@@ -1,7 +1,7 @@
 //! Every field of a token, by the names of the vector format.
 //!
-//! The bits are named as they are, whether or not the CRC holds and a meter would take them: which fields a vector expects,
-//! the vector says.
+//! The bits are named as they are, whether or not the CRC holds and a meter would take them: which
+//! fields a vector expects, the vector says.
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,8 @@ use crate::sts::cipher::DecoderKey;
 use crate::sts::tid::Tid;
 use crate::sts::token::Token;
 
-/// Decodes a token and names what is in it. The key bits of key-change sections are among it: for public test vectors.
+/// Decodes a token and names what is in it. The key bits of key-change sections are among it: for
+/// public test vectors.
 pub(super) fn decode(
     token: &Token,
     ea: EncryptionAlgorithm,
@@ -122,7 +123,8 @@ impl Fields {
             (8, false) => self.put("sgc", self.field(36, 24)),
             _ => {
                 self.put(if subclass == 8 { "sgclo" } else { "sgcho" }, self.field(48, 12));
-                // Sources number the two middle parts both ways; the subclass says which part it is.
+                // Sources number the two middle parts both ways; the subclass says which part it
+                // is.
                 self.put("nkmo1", key);
                 self.put("nkmo2", key);
             }

@@ -18,7 +18,8 @@ pub struct Fault {
     pub problem: String,
 }
 
-/// The bytes of a key in a vector, most significant first. Wiped when dropped and not shown, though it is public.
+/// The bytes of a key in a vector, most significant first. Wiped when dropped and not shown, though
+/// it is public.
 #[derive(Clone, PartialEq, Eq, Hash, Zeroize, ZeroizeOnDrop)]
 pub struct KeyBytes(Vec<u8>);
 
@@ -58,7 +59,8 @@ impl<'a> Fields<'a> {
         Self { map, ..*self }
     }
 
-    /// The fields of this object, and of `under` those that are not here, but for `except`. A meter is taken as a whole.
+    /// The fields of this object, and of `under` those that are not here, but for `except`. A meter
+    /// is taken as a whole.
     pub(super) fn over(&self, under: Fields<'_>, except: &[&str]) -> Map<String, Value> {
         const METER: [&str; 3] = ["pan", "iin", "iain"];
         let has_meter = METER.iter().any(|name| self.has(name));

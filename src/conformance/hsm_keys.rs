@@ -1,4 +1,5 @@
-//! The HSM under test as a source of decoder keys: the code that serves, with session objects for vending keys.
+//! The HSM under test as a source of decoder keys: the code that serves, with session objects for
+//! vending keys.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -13,11 +14,12 @@ use crate::hsm::{
 use crate::sts::cipher::DecoderKey;
 use crate::sts::derivation::Derivation;
 
-/// Vending keys held at once; an import costs milliseconds, and some modules have room for few objects.
+/// Vending keys held at once; an import costs milliseconds, and some modules have room for few
+/// objects.
 const MOST_HELD: usize = 64;
 
-/// Imports each vending key of the vectors as a session object, once, and derives through [`WithDecoderKeys::with_decoder_keys`] as a
-/// token does. Not for use inside async code: it waits.
+/// Imports each vending key of the vectors as a session object, once, and derives through
+/// [`WithDecoderKeys::with_decoder_keys`] as a token does. Not for use inside async code: it waits.
 #[derive(Debug)]
 pub struct HsmKeys {
     hsm: Hsm,

@@ -30,7 +30,8 @@ fn of_datetime(inputs: Fields<'_>) -> Result<i64, Fault> {
     read(&text).ok_or_else(|| inputs.fault("datetime", "no time such as 2018-05-16T07:29:00"))
 }
 
-/// The second of a time in ISO 8601: with an offset or a Z, or in UTC without; T or a blank; seconds or none.
+/// The second of a time in ISO 8601: with an offset or a Z, or in UTC without; T or a blank;
+/// seconds or none.
 pub(super) fn read(text: &str) -> Option<i64> {
     let text = text.trim();
     if let Ok(instant) = text.parse::<jiff::Timestamp>() {

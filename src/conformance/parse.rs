@@ -39,7 +39,8 @@ pub(super) fn token(vector: Fields<'_>, inputs: Fields<'_>) -> Result<Task, Faul
     Ok(Task::Token { key: Some(key_source(inputs)?), ea, content })
 }
 
-/// Through the code that serves where the form and the manufacturer code exist, raw where they do not.
+/// Through the code that serves where the form and the manufacturer code exist, raw where they do
+/// not.
 fn display(inputs: Fields<'_>, subclass: u8) -> Result<TokenContent, Fault> {
     let control: u64 = inputs.needed("control")?;
     let manufacturer: u64 = inputs.get("mfr")?.unwrap_or(0);
@@ -82,8 +83,9 @@ fn credit(inputs: Fields<'_>, subclass: u8) -> Result<TokenContent, Fault> {
     Ok(TokenContent::Payload { payload: Payload::Credit { service, amount }, rnd, tid })
 }
 
-/// A decimal amount. Where it is finer than 0.1 the published figures are those of the public peer, which cuts it off from 1
-/// upwards and rounds it up below (STS facts §3.5). That is not the standard's rule, and the service does not follow it.
+/// A decimal amount. Where it is finer than 0.1 the published figures are those of the public peer,
+/// which cuts it off from 1 upwards and rounds it up below (STS facts §3.5). That is not the
+/// standard's rule, and the service does not follow it.
 fn unit_amount(inputs: Fields<'_>) -> Result<UnitAmount, Fault> {
     let text = inputs.needed_text("amount")?;
     let cut = match text.split_once('.') {
@@ -101,7 +103,8 @@ fn unit_amount(inputs: Fields<'_>) -> Result<UnitAmount, Fault> {
 
 fn currency(inputs: Fields<'_>, subclass: u8) -> Result<TokenContent, Fault> {
     let tid = tid(inputs)?;
-    // Currency tokens have none; where a file gives one it is not looked at, but beside a raw register.
+    // Currency tokens have none; where a file gives one it is not looked at, but beside a raw
+    // register.
     if let Some(register) = inputs.get::<u16>("field")? {
         let rnd = inputs.coded::<u8, Rnd>("rnd")?.map_or(0, Rnd::value);
         let content = u64::from(rnd) << 40 | u64::from(tid.value()) << 16 | u64::from(register);
@@ -121,7 +124,8 @@ fn currency(inputs: Fields<'_>, subclass: u8) -> Result<TokenContent, Fault> {
     Ok(TokenContent::Payload { payload, rnd: Rnd::from_random(0), tid })
 }
 
-/// A register of class 2: through the code that serves where it has a meaning, raw where it has not.
+/// A register of class 2: through the code that serves where it has a meaning, raw where it has
+/// not.
 fn management(inputs: Fields<'_>, subclass: u8) -> Result<TokenContent, Fault> {
     let (rnd, tid) = (rnd(inputs)?, tid(inputs)?);
     let register = match (inputs.get::<u16>("field")?, subclass) {
@@ -150,7 +154,8 @@ fn raw_register(
     Ok(TokenContent::Register { class, subclass, rnd: rnd(inputs)?, tid: tid(inputs)?, register })
 }
 
-/// A single section of a key change. The length of the new key says its form, and the cipher only where there is none.
+/// A single section of a key change. The length of the new key says its form, and the cipher only
+/// where there is none.
 fn section(inputs: Fields<'_>, subclass: u8, ea: EncryptionAlgorithm) -> Result<TokenContent, Fault> {
     let key = match inputs.bytes("new_key")? {
         Some(key) => key,

@@ -83,7 +83,8 @@ pub fn run(vector: &Vector, keys: &impl Keys) -> Outcome {
     }
 }
 
-/// Who makes the keys of this task. The module does where all of them are derived as it would derive them.
+/// Who makes the keys of this task. The module does where all of them are derived as it would
+/// derive them.
 fn path(task: &Task) -> Path {
     let by = |sources: &[&KeySource]| {
         let derived = sources.iter().all(|source| matches!(source, KeySource::Derived { .. }));
@@ -173,7 +174,8 @@ fn with_key<R: Send + 'static>(
     with_keys(keys, &[source], move |keys| keys.first().map(|key| finish(*key)))?.ok_or_else(no_key)
 }
 
-/// Lets `finish` use the keys of these sources, from `keys` where all are derived and else in software.
+/// Lets `finish` use the keys of these sources, from `keys` where all are derived and else in
+/// software.
 fn with_keys<R: Send + 'static>(
     keys: &impl Keys,
     sources: &[KeySource],

@@ -1,4 +1,5 @@
-//! Sections of a key change from bare numbers, which need not be attributes of any key (STS facts §3.8).
+//! Sections of a key change from bare numbers, which need not be attributes of any key (STS facts
+//! §3.8).
 
 use super::fields::KeyBytes;
 use crate::sts::attributes::{EncryptionAlgorithm, KeyExpiry, KeyType};
@@ -26,8 +27,8 @@ pub struct SectionFields {
 }
 
 impl SectionFields {
-    /// The 44 bits of the section of this subclass. The key's length chooses the form of subclass 8; `None` where the
-    /// section wants key bytes that are not there.
+    /// The 44 bits of the section of this subclass. The key's length chooses the form of subclass
+    /// 8; `None` where the section wants key bytes that are not there.
     pub fn content(&self, subclass: u8, key: &[u8]) -> Option<u64> {
         let part = |from: usize| {
             key.get(from..).and_then(<[u8]>::first_chunk).map(|part| u64::from(u32::from_be_bytes(*part)))
@@ -52,7 +53,8 @@ impl SectionFields {
         }
     }
 
-    /// The block of one section: through the code that serves where it can be read there, raw where it cannot.
+    /// The block of one section: through the code that serves where it can be read there, raw where
+    /// it cannot.
     pub fn block(&self, subclass: u8, key: &KeyBytes) -> Option<ClearBlock> {
         let raw = ClearBlock::with_content(2, subclass, self.content(subclass, key.as_bytes())?)?;
         let ea = match key.as_bytes().len() {

@@ -1,7 +1,7 @@
 //! Decoder keys of vectors: given, or derived from attributes as they are.
 //!
-//! Nothing here asks whether a meter or a key of these attributes exists: check digits may be wrong, the IIN odd, the key
-//! revision 0.
+//! Nothing here asks whether a meter or a key of these attributes exists: check digits may be
+//! wrong, the IIN odd, the key revision 0.
 
 use super::fields::{Fault, Fields};
 use super::task::KeySource;

@@ -36,7 +36,8 @@ pub(super) fn name_of(class: u8, subclass: u8) -> Option<&'static str> {
     TYPES.iter().find(|(_, known, sub)| (*known, *sub) == (class, subclass)).map(|(name, ..)| *name)
 }
 
-/// Bits of the manufacturer code at the low end of a content of class 1, its control bits above (STS facts §3.6).
+/// Bits of the manufacturer code at the low end of a content of class 1, its control bits above
+/// (STS facts §3.6).
 pub(super) fn manufacturer_bits(subclass: u8) -> u32 {
     match subclass {
         1 | 6..=10 => 16,

@@ -1,4 +1,5 @@
-//! What the HSM holds against what the store knows. Differences are told; nothing is ever deleted for them.
+//! What the HSM holds against what the store knows. Differences are told; nothing is ever deleted
+//! for them.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,8 @@ pub struct Inventory {
     pub own: Vec<OwnKey>,
     /// Every configuration, in the order of their uploads.
     pub configurations: Vec<Item>,
-    /// Key objects under our labels that no configuration knows: of another server of this token, or of a database that was lost.
+    /// Key objects under our labels that no configuration knows: of another server of this token,
+    /// or of a database that was lost.
     pub unknown: Vec<KeyObject>,
 }
 

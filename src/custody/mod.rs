@@ -1,7 +1,8 @@
 //! What the HSM holds, and the change of the server's own keys.
 //!
-//! `inventory` compares the HSM's objects with the store's configurations; `rotation` gives the server a new key of its own while it
-//! does not run; `checkpoint_file` is the last checkpoint as it is kept outside the database.
+//! `inventory` compares the HSM's objects with the store's configurations; `rotation` gives the
+//! server a new key of its own while it does not run; `checkpoint_file` is the last checkpoint as
+//! it is kept outside the database.
 
 pub(crate) mod checkpoint_file;
 mod inventory;

@@ -1,7 +1,8 @@
 //! A new key in the place of one of the server's own, while no server runs.
 //!
-//! The order is the same for all: the new key is made; what rested on the old one is made to rest on the new one, on record; the old
-//! one is destroyed. While the token holds both, no server starts, and the same command goes on wherever it was cut off.
+//! The order is the same for all: the new key is made; what rested on the old one is made to rest
+//! on the new one, on record; the old one is destroyed. While the token holds both, no server
+//! starts, and the same command goes on wherever it was cut off.
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -30,7 +31,8 @@ pub struct Rotated {
 /// Why a key is not exchanged. The same command again goes on where this one stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RotationError {
-    /// There is no such rotation: keys of configurations are not exchanged, and the fingerprint key names uploads for ever.
+    /// There is no such rotation: keys of configurations are not exchanged, and the fingerprint key
+    /// names uploads for ever.
     #[error("the {0} key is not rotated")]
     NotRotated(Role),
     /// What no rotation leaves behind.
@@ -56,7 +58,8 @@ pub enum RotationError {
     File(#[from] io::Error),
 }
 
-/// Exchanges one of the server's own keys. Takes the database for itself, so that no server runs meanwhile.
+/// Exchanges one of the server's own keys. Takes the database for itself, so that no server runs
+/// meanwhile.
 ///
 /// # Errors
 /// [`RotationError`].
@@ -112,8 +115,8 @@ fn retire(keys: &OwnKeys, rotated: Rotated) -> Result<Rotated, RotationError> {
     Ok(rotated)
 }
 
-/// Signs the head of the chain twice: by the old key, over the record that names the new one, and by the new key. Whoever trusts the
-/// old key can so follow to the new one.
+/// Signs the head of the chain twice: by the old key, over the record that names the new one, and
+/// by the new key. Whoever trusts the old key can so follow to the new one.
 async fn hand_over(
     keys: &OwnKeys,
     store: &dyn Store,
@@ -149,7 +152,8 @@ fn spki(key: &OwnKey) -> &[u8] {
 }
 
 impl Rotated {
-    /// The act, the same whenever it is asked for but for its time, so that it is put on record once.
+    /// The act, the same whenever it is asked for but for its time, so that it is put on record
+    /// once.
     fn act(&self, kind: &'static str) -> NewAct {
         let mut details = BTreeMap::from([
             ("old", self.old.fingerprint.clone()),

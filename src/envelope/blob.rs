@@ -1,17 +1,20 @@
 //! The base64 text of one blob, as any of the usual tools writes it.
 //!
-//! `base64` breaks lines at 76 columns, `openssl base64` at 64, `base64 -w0` and libraries not at all; Windows adds CR;
-//! libraries may use the URL-safe alphabet and drop the padding. All of these are accepted (upload formats §3).
+//! `base64` breaks lines at 76 columns, `openssl base64` at 64, `base64 -w0` and libraries not at
+//! all; Windows adds CR; libraries may use the URL-safe alphabet and drop the padding. All of these
+//! are accepted (upload formats §3).
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use thiserror::Error;
 
-/// The longest text that is looked at, in bytes. A configuration has at most 64 KiB, in base64 about 90 KiB.
+/// The longest text that is looked at, in bytes. A configuration has at most 64 KiB, in base64
+/// about 90 KiB.
 pub(super) const MAX_TEXT: usize = 256 * 1024;
 
-/// Padding is optional; bits left over in the last character must be zero, as every encoder writes them.
+/// Padding is optional; bits left over in the last character must be zero, as every encoder writes
+/// them.
 const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -47,7 +50,8 @@ pub enum Base64Fault {
         "the base64 text has blanks inside its lines and is too short: perhaps a form has made blanks of its +"
     )]
     Blanks,
-    /// Only base64 characters, but of an impossible number, or with bits left over: the text is cut short.
+    /// Only base64 characters, but of an impossible number, or with bits left over: the text is cut
+    /// short.
     #[error("the base64 text is cut short: it has {symbols} characters")]
     Incomplete {
         /// How many characters it has, without blanks and padding.

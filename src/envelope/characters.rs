@@ -2,7 +2,8 @@
 
 use super::fault::FormFault;
 
-/// The first character that no line may hold, comments included: a key pasted with one looks right and is not.
+/// The first character that no line may hold, comments included: a key pasted with one looks right
+/// and is not.
 pub(super) fn strange_character(line: &[u8]) -> Option<FormFault> {
     std::str::from_utf8(line).ok()?.chars().find_map(|character| match character {
         '\t' => Some(FormFault::Tab),

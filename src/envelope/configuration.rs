@@ -1,4 +1,5 @@
-//! The fields of a configuration: from texts to attributes that cannot be wrong, or every fault at once.
+//! The fields of a configuration: from texts to attributes that cannot be wrong, or every fault at
+//! once.
 
 use super::conformity::{self, KeyFacts, Unservable, Warning};
 use super::fault::{FieldFault, FieldReason, quotable_value};
@@ -18,7 +19,8 @@ pub struct ConfigurationDraft {
     pub attributes: Attributes,
     /// What the administrator should know.
     pub warnings: Vec<Warning>,
-    /// Whether tokens can be issued from it, and if not why. Dates and policy are checked for each token.
+    /// Whether tokens can be issued from it, and if not why. Dates and policy are checked for each
+    /// token.
     pub servable: Result<(), Vec<Unservable>>,
 }
 
@@ -42,10 +44,12 @@ impl Parsed {
     }
 }
 
-/// Reads all fields; `key_digits` is the number of hex digits of the vending key, if it is well formed.
+/// Reads all fields; `key_digits` is the number of hex digits of the vending key, if it is well
+/// formed.
 ///
 /// # Errors
-/// Every fault: those of [`Fields::faults`], then missing fields and values out of range, in the order of the fields.
+/// Every fault: those of [`Fields::faults`], then missing fields and values out of range, in the
+/// order of the fields.
 pub(super) fn read(fields: Fields, key_digits: Option<usize>) -> Result<Parsed, Vec<FieldFault>> {
     let mut reader = Reader { entries: &fields.entries, faults: fields.faults };
     let display_name = reader.required(Field::Name, name);
@@ -94,7 +98,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The field's value, or a fault with what was `expected` and, where it may be shown, what was there.
+    /// The field's value, or a fault with what was `expected` and, where it may be shown, what was
+    /// there.
     fn value<T>(
         &mut self,
         field: Field,
@@ -109,7 +114,8 @@ impl Reader<'_> {
     fn required<T>(&mut self, field: Field, parse: impl Fn(&str) -> Result<T, FieldReason>) -> Option<T> {
         let faulted = self.faults.iter().any(|fault| fault.field == field.name());
         let present = self.entries.iter().any(|entry| entry.field == field);
-        // A field whose line is at fault is there, and one that was found twice has its fault already.
+        // A field whose line is at fault is there, and one that was found twice has its fault
+        // already.
         if !present && !faulted {
             self.faults.push(FieldFault::new(field.name(), None, FieldReason::Missing));
         }
@@ -127,8 +133,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Upload formats §2: each DKGA has its length, and DKGA04 also takes the 64-bit key of the published example
-    /// (with a warning: nothing can be issued from it).
+    /// Upload formats §2: each DKGA has its length, and DKGA04 also takes the 64-bit key of the
+    /// published example (with a warning: nothing can be issued from it).
     fn key_length(&mut self, dkga: Dkga, digits: usize) {
         let expected = 2 * dkga.vending_key_bytes();
         let example = dkga == Dkga::Dkga04 && digits == 16;

@@ -1,7 +1,8 @@
 //! What is odd about a configuration, and what forbids issuing from it.
 //!
-//! The two are apart on purpose: a configuration that is not conforming is stored with its warnings, so that an
-//! administrator sees what he has; whether tokens may be issued is another question, and has its own reasons.
+//! The two are apart on purpose: a configuration that is not conforming is stored with its
+//! warnings, so that an administrator sees what he has; whether tokens may be issued is another
+//! question, and has its own reasons.
 
 use thiserror::Error;
 
@@ -81,7 +82,8 @@ impl Warning {
     }
 }
 
-/// Why no token can be issued from a configuration. No setting lifts those that are not [unverified](Self::is_unverified).
+/// Why no token can be issued from a configuration. No setting lifts those that are not
+/// [unverified](Self::is_unverified).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Unservable {
     /// The vending key has not the length that the DKGA takes.
@@ -108,7 +110,8 @@ pub enum Unservable {
     /// DKGA03 has no public vector.
     #[error("DKGA03 is not verified by any published vector")]
     UnverifiedDkga03,
-    /// Key type 3 under DKGA04: sources disagree about the meter number that enters (STS facts §2.5).
+    /// Key type 3 under DKGA04: sources disagree about the meter number that enters (STS facts
+    /// §2.5).
     #[error("key type 3 under DKGA04 is not verified by any published vector, and sources disagree")]
     UnverifiedCommonKey,
 }
@@ -162,8 +165,8 @@ pub(super) fn warnings(attributes: &Attributes, key: KeyFacts, now: i64) -> Vec<
     }
     match attributes.kt {
         KeyType::Ditk | KeyType::Ddtk => warnings.push(Warning::NoCredit(attributes.kt.value())),
-        // Common keys are for cards, says the standard; but a configuration can name no other carrier than the numeric one, so
-        // that a warning would come with each of them.
+        // Common keys are for cards, says the standard; but a configuration can name no other
+        // carrier than the numeric one, so that a warning would come with each of them.
         KeyType::Dutk | KeyType::Dctk => {}
     }
     match base_date.tid_at(now) {
@@ -178,8 +181,8 @@ pub(super) fn warnings(attributes: &Attributes, key: KeyFacts, now: i64) -> Vec<
     warnings
 }
 
-/// Whether tokens can be issued with a vending key of `key_bytes` bytes, by what lasts: dates and the settings are checked
-/// for each token, not here.
+/// Whether tokens can be issued with a vending key of `key_bytes` bytes, by what lasts: dates and
+/// the settings are checked for each token, not here.
 ///
 /// # Errors
 /// Every reason why not.
@@ -204,8 +207,8 @@ pub fn servable(attributes: &Attributes, key_bytes: usize) -> Result<(), Vec<Uns
     if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
 
-/// DKGA01 to 03 make 64-bit keys, too short for EA11; DKGA04 names EA07 and EA11 in its message, and nobody defines it for
-/// EA09, which was withdrawn when DKGA04 came (STS facts §2.5, §5.2).
+/// DKGA01 to 03 make 64-bit keys, too short for EA11; DKGA04 names EA07 and EA11 in its message,
+/// and nobody defines it for EA09, which was withdrawn when DKGA04 came (STS facts §2.5, §5.2).
 pub fn fits(dkga: Dkga, ea: EncryptionAlgorithm) -> bool {
     match ea {
         EncryptionAlgorithm::Ea07 => true,

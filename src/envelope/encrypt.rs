@@ -1,7 +1,8 @@
 //! The administrator's side of a legacy upload, offline: a text in, the three blobs out.
 //!
-//! It does what the openssl commands of upload formats §1 do, byte for byte but for the randomness, and reads the text by the
-//! server's own rules first, so that faults are found before anything leaves the machine.
+//! It does what the openssl commands of upload formats §1 do, byte for byte but for the randomness,
+//! and reads the text by the server's own rules first, so that faults are found before anything
+//! leaves the machine.
 
 use std::fmt;
 
@@ -33,7 +34,8 @@ pub enum AdministratorKeyError {
     /// A PEM of a public key.
     #[error("this is a public key; the private one signs")]
     PublicKey,
-    /// Neither PKCS#8 nor PKCS#1 in PEM, or its numbers do not fit together, or it has more than 4096 bits.
+    /// Neither PKCS#8 nor PKCS#1 in PEM, or its numbers do not fit together, or it has more than
+    /// 4096 bits.
     #[error("not an RSA private key in PEM (PKCS#8 or PKCS#1) of at most 4096 bits")]
     Unreadable,
     /// Its public half cannot be registered.
@@ -105,7 +107,8 @@ pub enum EncryptError {
     Aes,
 }
 
-/// Makes the three blobs of `text` for `server`, signed by `administrator`; `now` is in seconds since 1970.
+/// Makes the three blobs of `text` for `server`, signed by `administrator`; `now` is in seconds
+/// since 1970.
 ///
 /// # Errors
 /// Every fault of the text, or a key that does not work.
@@ -134,7 +137,8 @@ pub fn encrypt(
         .map_err(|_| EncryptError::Rsa("wrapped key"))?;
 
     Ok(Encrypted {
-        // Lines as the tools of the published commands break them: base64 (76), openssl base64 (64).
+        // Lines as the tools of the published commands break them: base64 (76), openssl base64
+        // (64).
         data: blob::encode(&seal(text, &aes_key, &iv)?, 76),
         digest: blob::encode(&signed, 64),
         key: blob::encode(&wrapped, 76),

@@ -1,7 +1,8 @@
 //! Every reason to refuse the text of a configuration.
 //!
-//! These texts reach the administrator, the log and the audit record. None of them may hold a piece of the vending
-//! key, wherever in the text it was put by mistake: see [`quotable_value`] and [`quotable_name`].
+//! These texts reach the administrator, the log and the audit record. None of them may hold a piece
+//! of the vending key, wherever in the text it was put by mistake: see [`quotable_value`] and
+//! [`quotable_name`].
 
 use std::fmt;
 
@@ -16,7 +17,8 @@ pub(super) const WHOLE_TEXT: &str = "data";
 /// One fault of a configuration text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldFault {
-    /// The field's name as in the text, or `data` where the fault belongs to none or the name could hold a secret.
+    /// The field's name as in the text, or `data` where the fault belongs to none or the name could
+    /// hold a secret.
     pub field: String,
     /// The line, counted from 1, where one is to blame.
     pub line: Option<usize>,
@@ -126,7 +128,8 @@ pub enum TextFault {
     /// No line holds a field.
     #[error("the text holds no fields")]
     NoFields,
-    /// The YAML parser reads another thing than the lines show. Refused, because the key may not have been cut out.
+    /// The YAML parser reads another thing than the lines show. Refused, because the key may not
+    /// have been cut out.
     #[error("the text is not a flat list of `field: value` lines")]
     Ambiguous,
 }
@@ -194,7 +197,8 @@ pub(super) fn quotable_value(value: &str) -> Option<String> {
     (value.len() <= 6 && plain).then(|| value.to_owned())
 }
 
-/// An unknown field's name as it may be shown: only what reads like a name and has no long run of hex digits.
+/// An unknown field's name as it may be shown: only what reads like a name and has no long run of
+/// hex digits.
 pub(super) fn quotable_name(name: &[u8]) -> Option<&str> {
     let longest_hex = name.split(|byte| !byte.is_ascii_hexdigit()).map(<[u8]>::len).max().unwrap_or(0);
     let plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');

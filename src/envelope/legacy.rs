@@ -1,4 +1,5 @@
-//! The legacy upload: three base64 texts (upload formats §1), checked as far as their public bytes go.
+//! The legacy upload: three base64 texts (upload formats §1), checked as far as their public bytes
+//! go.
 //!
 //! | blob | bytes |
 //! | --- | --- |
@@ -6,8 +7,8 @@
 //! | digest | the administrator's signature over the SHA-256 of the text, as long as the modulus of his key |
 //! | key | the 16 bytes of the AES key, encrypted to the server: as long as the server's modulus |
 //!
-//! Mistakes that show here are named, with what probably went wrong. What fails later, once anything is decrypted, has
-//! one answer only (`opening`).
+//! Mistakes that show here are named, with what probably went wrong. What fails later, once
+//! anything is decrypted, has one answer only (`opening`).
 
 use std::fmt;
 
@@ -118,7 +119,8 @@ pub enum BlobReason {
     Length {
         /// Its length.
         bytes: usize,
-        /// The lengths that it could have, ascending; none where any RSA key of 2048 bits or more will do.
+        /// The lengths that it could have, ascending; none where any RSA key of 2048 bits or more
+        /// will do.
         expected: Vec<usize>,
     },
 }
@@ -193,7 +195,8 @@ impl LegacyEnvelope {
     }
 }
 
-/// Reads the three blobs of an upload to a server whose modulus has `server_modulus_bytes`, by one of the `signers`.
+/// Reads the three blobs of an upload to a server whose modulus has `server_modulus_bytes`, by one
+/// of the `signers`.
 ///
 /// # Errors
 /// Every fault that can be seen, in the order data, digest, key.
@@ -277,7 +280,8 @@ impl Shapes {
         Ok(bytes)
     }
 
-    /// Whether a blob of this length could be that one. Without known signers a signature may have any usual length.
+    /// Whether a blob of this length could be that one. Without known signers a signature may have
+    /// any usual length.
     fn fits(&self, blob: Blob, length: usize) -> bool {
         match blob {
             Blob::Data => (32..=MAX_DATA).contains(&length) && length.is_multiple_of(BLOCK),

@@ -1,9 +1,10 @@
 //! The lines of a flat YAML text, found in the raw bytes without copying any.
 //!
-//! The vending key must be cut out before a YAML parser copies it into memory of its own (upload formats §1), so
-//! that something must find it without being that parser. This reader knows only the part of YAML that a configuration
-//! may use: one `field: value` per line, quoted or not, comments, one document. All else is a fault of its line, which
-//! the parser never sees; `text` checks afterwards that the parser read the same fields.
+//! The vending key must be cut out before a YAML parser copies it into memory of its own (upload
+//! formats §1), so that something must find it without being that parser. This reader knows only
+//! the part of YAML that a configuration may use: one `field: value` per line, quoted or not,
+//! comments, one document. All else is a fault of its line, which the parser never sees; `text`
+//! checks afterwards that the parser read the same fields.
 
 use std::ops::Range;
 
@@ -194,7 +195,8 @@ fn field(line: &[u8], start: usize) -> Result<(Range<usize>, usize), Faulty> {
         }
     };
     let colon = after + line[after..].iter().take_while(|byte| **byte == b' ').count();
-    // A tab or a non-breaking space is a fault of its own (`strange_character`), and better told with the field's name.
+    // A tab or a non-breaking space is a fault of its own (`strange_character`), and better told
+    // with the field's name.
     let followed = matches!(line.get(colon + 1), None | Some(b' ' | b'\t'))
         || line.get(colon + 1..).is_some_and(|rest| rest.starts_with("\u{a0}".as_bytes()));
     if name.is_empty() || line.get(colon) != Some(&b':') || !followed {
@@ -219,7 +221,8 @@ fn quoted(line: &[u8], start: usize, mark: u8) -> Result<Range<usize>, FormFault
     }
 }
 
-/// What is between the mark at `start` and its partner on the same line. In single quotes `''` is a quotation mark.
+/// What is between the mark at `start` and its partner on the same line. In single quotes `''` is a
+/// quotation mark.
 fn quoted_span(line: &[u8], start: usize, mark: u8) -> Result<Range<usize>, FormFault> {
     let mut at = start + 1;
     while let Some(byte) = line.get(at) {

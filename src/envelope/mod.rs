@@ -1,4 +1,5 @@
-//! Uploads of configurations: from what an administrator sends to checked attributes and a vending key.
+//! Uploads of configurations: from what an administrator sends to checked attributes and a vending
+//! key.
 //!
 //! The way of a legacy upload (upload formats §1), file by file:
 //!
@@ -22,8 +23,9 @@
 //!
 //! `encrypt` is the administrator's side: it makes the three blobs, offline.
 //!
-//! The sealed upload (upload formats §5) will stand beside `legacy` and `opening`: its attributes come in clear and
-//! meet the same `configuration` and `conformity`; `vending_key` and `text` are not on its way.
+//! The sealed upload (upload formats §5) will stand beside `legacy` and `opening`: its attributes
+//! come in clear and meet the same `configuration` and `conformity`; `vending_key` and `text` are
+//! not on its way.
 
 mod blob;
 mod characters;

@@ -1,8 +1,10 @@
-//! From decrypted candidates to a configuration: first the signature, then, and only then, the text.
+//! From decrypted candidates to a configuration: first the signature, then, and only then, the
+//! text.
 //!
-//! PKCS#1 v1.5 unwrapping is an oracle for whoever learns why an envelope was refused (Bleichenbacher, CRYPTO '98), and
-//! CBC padding is another. So every failure up to the signature is one value, [`Invalid`], and the same work is done
-//! whichever step failed: as many hashes as there are ways of wrapping, and every signer's key tried on each, always.
+//! PKCS#1 v1.5 unwrapping is an oracle for whoever learns why an envelope was refused
+//! (Bleichenbacher, CRYPTO '98), and CBC padding is another. So every failure up to the signature
+//! is one value, [`Invalid`], and the same work is done whichever step failed: as many hashes as
+//! there are ways of wrapping, and every signer's key tried on each, always.
 
 use std::fmt;
 use std::ops::{DerefMut, Range};
@@ -19,16 +21,18 @@ use super::public_key::{Fingerprint, PublicKey};
 use super::text;
 use super::vending_key::VendingKeyBytes;
 
-/// How many candidates are worked on at least: one for each way of wrapping (PKCS#1 v1.5, OAEP with SHA-1 and SHA-256). A missing
-/// one is stood in for by the ciphertext, whose hash takes as long.
+/// How many candidates are worked on at least: one for each way of wrapping (PKCS#1 v1.5, OAEP with
+/// SHA-1 and SHA-256). A missing one is stood in for by the ciphertext, whose hash takes as long.
 const ROUNDS: usize = 3;
 
-/// The envelope does not open: wrong key, wrong IV, wrong padding, wrong signer, changed bytes. Nobody is told which.
+/// The envelope does not open: wrong key, wrong IV, wrong padding, wrong signer, changed bytes.
+/// Nobody is told which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the envelope cannot be opened, or its signature is not by a registered key of the caller")]
 pub struct Invalid;
 
-/// A decrypted text whose signature holds. It contains the vending key, and prints as its signer only.
+/// A decrypted text whose signature holds. It contains the vending key, and prints as its signer
+/// only.
 pub struct Verified<B> {
     text: B,
     digest: Zeroizing<[u8; 32]>,
@@ -38,9 +42,10 @@ pub struct Verified<B> {
 impl LegacyEnvelope {
     /// Finds the candidate that one of the `signers` signed.
     ///
-    /// `candidates` are what the data decrypts to under each AES key that the wrapped key may stand for (unwrapped by
-    /// PKCS#1 v1.5, by OAEP), in buffers as long as the plaintext. Attempts that failed are left out, or empty: an empty buffer is
-    /// never accepted. Three candidates are worked on however many there are. Those that are not accepted are wiped.
+    /// `candidates` are what the data decrypts to under each AES key that the wrapped key may stand
+    /// for (unwrapped by PKCS#1 v1.5, by OAEP), in buffers as long as the plaintext. Attempts that
+    /// failed are left out, or empty: an empty buffer is never accepted. Three candidates are
+    /// worked on however many there are. Those that are not accepted are wiped.
     ///
     /// # Errors
     /// [`Invalid`], whatever the cause.
@@ -83,8 +88,8 @@ impl<B: DerefMut<Target = [u8]>> Verified<B> {
         self.signer
     }
 
-    /// SHA-256 of the text, to make the upload's fingerprint from *inside the HSM* (an HMAC). By itself it is an offline
-    /// test of the vending key: never store, log or record it.
+    /// SHA-256 of the text, to make the upload's fingerprint from *inside the HSM* (an HMAC). By
+    /// itself it is an offline test of the vending key: never store, log or record it.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
@@ -156,7 +161,8 @@ fn key_fault(reason: FieldReason) -> Vec<FieldFault> {
     vec![FieldFault::new("vending_key", None, reason)]
 }
 
-/// Whether the name contains the key's digits: an easy slip with the clipboard, and names are shown and stored.
+/// Whether the name contains the key's digits: an easy slip with the clipboard, and names are shown
+/// and stored.
 fn holds(name: &[u8], digits: &[u8]) -> bool {
     name.windows(digits.len()).any(|window| window.eq_ignore_ascii_case(digits))
 }
@@ -263,7 +269,8 @@ mod tests {
         // A signed empty file must not make a failed decryption look like a success.
         let of_nothing = envelope(b"", signature::raw());
         assert_eq!(of_nothing.verify([buffer("")], &signers).err(), Some(Invalid));
-        // Nor may a signature over the ciphertext, which stands in for the hash of a failed candidate.
+        // Nor may a signature over the ciphertext, which stands in for the hash of a failed
+        // candidate.
         let of_ciphertext = envelope(&[0; 48], signature::raw());
         assert_eq!(of_ciphertext.verify([buffer("")], &signers).err(), Some(Invalid));
         assert_eq!(of_ciphertext.verify(Vec::<Box<[u8]>>::new(), &signers).err(), Some(Invalid));
@@ -275,7 +282,8 @@ mod tests {
             let _ = read(buffer(&bytes), NOW);
         }
 
-        /// Whatever is done to one place of a good text, no fault and no draft shows a piece of the key.
+        /// Whatever is done to one place of a good text, no fault and no draft shows a piece of the
+        /// key.
         #[test]
         fn no_damage_leaks_the_key(place in 0..EXAMPLE.len(), patch in "[ -~\\n\\t]{0,3}", cut in 0usize..3) {
             let secret = "31f0a9c4e27b58d6";

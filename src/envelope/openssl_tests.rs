@@ -1,4 +1,5 @@
-//! The openssl command line as the uploader, with the commands of upload formats §1 and the slips of §4.
+//! The openssl command line as the uploader, with the commands of upload formats §1 and the slips
+//! of §4.
 //!
 //! The opening side is done here in software; the same with a real HSM is in the integration tests.
 

@@ -1,7 +1,7 @@
 //! RSA public keys: of the administrators who sign uploads, and of the server that opens them.
 //!
-//! Whatever form a key arrives in (upload formats §3), it is kept as the DER of its SubjectPublicKeyInfo, so that its
-//! fingerprint does not depend on the form.
+//! Whatever form a key arrives in (upload formats §3), it is kept as the DER of its
+//! SubjectPublicKeyInfo, so that its fingerprint does not depend on the form.
 
 use std::fmt;
 use std::str::FromStr;
@@ -78,7 +78,8 @@ pub enum PublicKeyWarning {
     },
 }
 
-/// SHA-256 of the DER of a SubjectPublicKeyInfo; prints as 64 hex digits, as `openssl pkey -pubin -outform DER | sha256sum` does.
+/// SHA-256 of the DER of a SubjectPublicKeyInfo; prints as 64 hex digits, as `openssl pkey -pubin
+/// -outform DER | sha256sum` does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
@@ -140,8 +141,8 @@ impl PublicKey {
         Self::read(input).map(|(key, _)| key)
     }
 
-    /// Reads a key: SubjectPublicKeyInfo or PKCS#1 in PEM, DER, base64 or hex, JWK, XML, an SSH key; or the one key that a
-    /// certificate, a request or a PKCS#7 holds. Says what it stood in.
+    /// Reads a key: SubjectPublicKeyInfo or PKCS#1 in PEM, DER, base64 or hex, JWK, XML, an SSH
+    /// key; or the one key that a certificate, a request or a PKCS#7 holds. Says what it stood in.
     ///
     /// # Errors
     /// Whatever it is instead, see [`PublicKeyError`].
@@ -165,7 +166,8 @@ impl PublicKey {
     /// The key of this modulus and exponent, both big endian, as an HSM gives them.
     ///
     /// # Errors
-    /// [`PublicKeyError::TooShort`], [`TooLong`](PublicKeyError::TooLong) or [`Unsound`](PublicKeyError::Unsound).
+    /// [`PublicKeyError::TooShort`], [`TooLong`](PublicKeyError::TooLong) or
+    /// [`Unsound`](PublicKeyError::Unsound).
     pub fn from_components(modulus: &[u8], exponent: &[u8]) -> Result<PublicKey, PublicKeyError> {
         let modulus = BigUint::from_bytes_be(modulus);
         match modulus.bits() {
@@ -217,7 +219,8 @@ impl PublicKey {
         (bits < ADVISED_BITS).then_some(PublicKeyWarning::Short { bits })
     }
 
-    /// Whether `signature` is this key's over the SHA-256 `digest`, PKCS#1 v1.5 type 1, with or without DigestInfo.
+    /// Whether `signature` is this key's over the SHA-256 `digest`, PKCS#1 v1.5 type 1, with or
+    /// without DigestInfo.
     pub fn verifies(&self, digest: &[u8; 32], signature: &[u8]) -> bool {
         signature::verify(&self.rsa, digest, signature)
     }

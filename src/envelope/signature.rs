@@ -1,7 +1,7 @@
 //! The two forms of an upload's signature, both PKCS#1 v1.5 type 1 over the SHA-256 of the text.
 //!
-//! * raw: the 32 bytes alone, as `openssl rsautl -sign` (and `pkeyutl -sign` without a digest option) makes it, and as
-//!   the legacy format wants it;
+//! * raw: the 32 bytes alone, as `openssl rsautl -sign` (and `pkeyutl -sign` without a digest
+//!   option) makes it, and as the legacy format wants it;
 //! * prefixed: with the DigestInfo of RFC 8017 §9.2, as `openssl dgst -sign` makes it.
 
 use rsa::{Pkcs1v15Sign, RsaPublicKey};
@@ -22,7 +22,8 @@ pub(super) fn prefixed() -> Pkcs1v15Sign {
     Pkcs1v15Sign { hash_len: Some(32), prefix: Box::new(SHA256_DIGEST_INFO) }
 }
 
-/// Whether `signature` is by `key` over `digest`, in either form. Both are always tried: the time tells nothing.
+/// Whether `signature` is by `key` over `digest`, in either form. Both are always tried: the time
+/// tells nothing.
 pub(super) fn verify(key: &RsaPublicKey, digest: &[u8; 32], signature: &[u8]) -> bool {
     let is_raw = key.verify(raw(), digest, signature).is_ok();
     let is_prefixed = key.verify(prefixed(), digest, signature).is_ok();

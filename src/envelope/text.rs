@@ -1,8 +1,9 @@
 //! From the decrypted text to a list of fields and values, with the vending key left out.
 //!
-//! `lines` finds the fields; the YAML parser reads a copy of the text in which only the values of known fields are left:
-//! comments, faulty lines and unknown fields are blank, the vending key is a placeholder. So the parser's
-//! memory never sees the key, nor a key pasted into a comment or under a misspelled name.
+//! `lines` finds the fields; the YAML parser reads a copy of the text in which only the values of
+//! known fields are left: comments, faulty lines and unknown fields are blank, the vending key is a
+//! placeholder. So the parser's memory never sees the key, nor a key pasted into a comment or under
+//! a misspelled name.
 
 use std::ops::Range;
 
@@ -130,7 +131,8 @@ impl Masked {
         if text.starts_with(BYTE_ORDER_MARK) { &self.0[BYTE_ORDER_MARK.len()..] } else { &self.0 }
     }
 
-    /// Shows the parser this line, without its comment, and without the value if it is the vending key.
+    /// Shows the parser this line, without its comment, and without the value if it is the vending
+    /// key.
     fn keep(&mut self, text: &[u8], line: &Line, pair: &Pair, field: Field) {
         let shown = line.span.start..pair.rest.start;
         if field == Field::VendingKey {
@@ -142,8 +144,8 @@ impl Masked {
         }
     }
 
-    /// Parses the copy and fills in the values, after checking that the parser found the same fields in the same order
-    /// and nothing but the placeholder where the key was.
+    /// Parses the copy and fills in the values, after checking that the parser found the same
+    /// fields in the same order and nothing but the placeholder where the key was.
     fn parse_into(&self, text: &[u8], entries: &mut [Entry]) -> Result<(), TextFault> {
         if entries.is_empty() {
             return Ok(());
@@ -292,8 +294,8 @@ mod tests {
             let _ = read(&bytes);
         }
 
-        /// Lines made of the pieces that matter: the parser never reads them otherwise than `lines` does, and no fault shows
-        /// the key.
+        /// Lines made of the pieces that matter: the parser never reads them otherwise than `lines`
+        /// does, and no fault shows the key.
         #[test]
         fn both_readings_agree(
             name in pieces(),

@@ -1,8 +1,8 @@
 //! The vending key, which never leaves the locked buffer that the text was decrypted into.
 //!
-//! Its hex digits are decoded in place and everything else in the buffer is wiped; what the YAML parser gets is a copy
-//! made of other fields, with a placeholder where the key stood (`text`). So the key exists once, in memory that
-//! the caller chose, until the HSM has it.
+//! Its hex digits are decoded in place and everything else in the buffer is wiped; what the YAML
+//! parser gets is a copy made of other fields, with a placeholder where the key stood (`text`). So
+//! the key exists once, in memory that the caller chose, until the HSM has it.
 
 use std::fmt;
 use std::ops::{DerefMut, Range};
@@ -13,7 +13,8 @@ use super::fault::FieldReason;
 
 /// A vending key of 8, 16 or 20 bytes in the first bytes of a buffer that holds nothing else.
 ///
-/// `B` is locked memory in the server; it wipes itself when dropped, and this type wipes it first. Neither clones nor prints.
+/// `B` is locked memory in the server; it wipes itself when dropped, and this type wipes it first.
+/// Neither clones nor prints.
 pub struct VendingKeyBytes<B: DerefMut<Target = [u8]>> {
     buffer: B,
     length: usize,
@@ -30,7 +31,8 @@ impl<B: DerefMut<Target = [u8]>> VendingKeyBytes<B> {
         self.bytes().iter().fold(true, |odd, byte| odd & (byte.count_ones() % 2 == 1))
     }
 
-    /// Decodes the hex digits at `digits` in place and wipes the rest of `buffer`, also when they are refused.
+    /// Decodes the hex digits at `digits` in place and wipes the rest of `buffer`, also when they
+    /// are refused.
     ///
     /// # Errors
     /// Not hex, or of a length that no algorithm takes.
@@ -57,7 +59,8 @@ impl<B: DerefMut<Target = [u8]>> fmt::Debug for VendingKeyBytes<B> {
     }
 }
 
-/// What is wrong with a value as a vending key, without decoding it: it tells nothing but its number of digits.
+/// What is wrong with a value as a vending key, without decoding it: it tells nothing but its
+/// number of digits.
 pub(super) fn check(value: &[u8]) -> Result<(), FieldReason> {
     if value.is_empty() {
         return Err(FieldReason::Empty);
@@ -84,7 +87,8 @@ fn decode_in_place(buffer: &mut [u8], digits: Range<usize>) -> Result<usize, Fie
     Ok(length)
 }
 
-/// The value of a hex digit, without a branch or a table that depends on it: `0`..`9` are 0x30.., letters have bit 6.
+/// The value of a hex digit, without a branch or a table that depends on it: `0`..`9` are 0x30..,
+/// letters have bit 6.
 fn nibble(digit: u8) -> u8 {
     (digit & 0x0f) + 9 * (digit >> 6)
 }

@@ -1,10 +1,12 @@
-//! The YAML parser, used as upload formats §6 advises: a list of pairs of texts, and no message of its own.
+//! The YAML parser, used as upload formats §6 advises: a list of pairs of texts, and no message of
+//! its own.
 
 use std::fmt;
 
 use serde_yaml as yaml;
 
-/// The pairs of a flat mapping, in the order of the text, repeated ones included; every scalar is text.
+/// The pairs of a flat mapping, in the order of the text, repeated ones included; every scalar is
+/// text.
 ///
 /// A parser's message may quote the text, so there is none: `None` is all that is told.
 pub(super) fn pairs(text: &[u8]) -> Option<Vec<(String, String)>> {

@@ -1,5 +1,5 @@
-//! The admin thread and the sealing thread: work that takes milliseconds, so that it never stands before a
-//! token.
+//! The admin thread and the sealing thread: work that takes milliseconds, so that it never stands
+//! before a token.
 
 use std::sync::Arc;
 

@@ -8,7 +8,8 @@ use cryptoki::object::KeyType;
 use super::error::HsmError;
 use super::keys::KeyKind;
 
-/// How a DES key is held, best first: not every module does plain DES (SoftHSM wants OpenSSL's legacy provider for it).
+/// How a DES key is held, best first: not every module does plain DES (SoftHSM wants OpenSSL's
+/// legacy provider for it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DesForm {
     /// CKK_DES3 with K|K|K (DKGA02) or K1|K2|K1 (DKGA03).
@@ -48,8 +49,8 @@ impl fmt::Display for DesForm {
     }
 }
 
-/// How a 20-byte HMAC key is held, best first. Zero padding up to the block of 64 bytes is part of HMAC itself
-/// (RFC 2104 §2), so the result is the same; SoftHSM refuses keys under 32 bytes.
+/// How a 20-byte HMAC key is held, best first. Zero padding up to the block of 64 bytes is part of
+/// HMAC itself (RFC 2104 §2), so the result is the same; SoftHSM refuses keys under 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HmacForm {
     /// CKK_GENERIC_SECRET, padded to 64 bytes.
@@ -107,7 +108,8 @@ impl fmt::Display for UnwrapScheme {
 /// What a probe found: how the ability is served, or why it is not.
 pub type Probe<T> = Result<T, String>;
 
-/// The results of the known-answer operations at start. Not what the module's mechanism list promises: what it did.
+/// The results of the known-answer operations at start. Not what the module's mechanism list
+/// promises: what it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
     /// The PKCS#11 library.
@@ -124,7 +126,8 @@ pub struct Capabilities {
     pub hmac: Probe<HmacForm>,
     /// CKM_AES_CBC_PAD, which opens the data of an upload.
     pub cbc_pad: Probe<()>,
-    /// Unwrapping with the legacy server key, per scheme; a reason for all where the key does not exist yet.
+    /// Unwrapping with the legacy server key, per scheme; a reason for all where the key does not
+    /// exist yet.
     pub unwrap: [(UnwrapScheme, Probe<()>); 3],
     /// CKM_RSA_PKCS_PSS with SHA-256 by the audit key.
     pub pss: Probe<()>,

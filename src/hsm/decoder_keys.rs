@@ -13,17 +13,18 @@ use super::worker::{Finish, Job, MOST_DECODER_KEYS, Place, answer_within};
 use crate::sts::cipher::DecoderKey;
 use crate::sts::derivation::Derivation;
 
-/// Derives decoder keys. What issuing and verifying need of an HSM; see [`WithDecoderKeys`] for how it is
-/// used.
+/// Derives decoder keys. What issuing and verifying need of an HSM; see [`WithDecoderKeys`] for how
+/// it is used.
 pub trait DecoderKeys: Tokens + fmt::Debug + Send + Sync {
-    /// A place in the queue. To be taken *before* the ledger's commit, so that a full queue refuses early.
+    /// A place in the queue. To be taken *before* the ledger's commit, so that a full queue refuses
+    /// early.
     ///
     /// # Errors
     /// [`HsmError::Busy`]; [`HsmError::Unavailable`] while the HSM does not serve.
     fn try_reserve(&self) -> Result<Place, HsmError>;
 
-    /// Derives the decoder keys of `wanted`, at most [`MOST_DECODER_KEYS`], and calls `finish` with them in
-    /// that order, on a thread of its own, or with the failure.
+    /// Derives the decoder keys of `wanted`, at most [`MOST_DECODER_KEYS`], and calls `finish` with
+    /// them in that order, on a thread of its own, or with the failure.
     ///
     /// The keys lie in locked memory and are wiped when `finish` returns.
     ///
@@ -39,21 +40,23 @@ pub trait DecoderKeys: Tokens + fmt::Debug + Send + Sync {
     /// How long an answer is waited for.
     fn answer_timeout(&self) -> Duration;
 
-    /// Takes note that no answer came within the time: a call that hangs fails nobody, so nobody else would
-    /// notice.
+    /// Takes note that no answer came within the time: a call that hangs fails nobody, so nobody
+    /// else would notice.
     fn note_timeout(&self, error: &HsmError);
 }
 
 /// What callers use of [`DecoderKeys`].
 pub trait WithDecoderKeys: DecoderKeys {
-    /// Derives the decoder keys of `wanted` and runs `finish` with them, in that order, on an HSM thread.
+    /// Derives the decoder keys of `wanted` and runs `finish` with them, in that order, on an HSM
+    /// thread.
     ///
-    /// The keys lie in the thread's locked page and are wiped when `finish` returns. `finish` must be quick,
-    /// and must not wait for anything. Jobs of one DKGA02 key that wait at the same time share two HSM calls.
+    /// The keys lie in the thread's locked page and are wiped when `finish` returns. `finish` must
+    /// be quick, and must not wait for anything. Jobs of one DKGA02 key that wait at the same time
+    /// share two HSM calls.
     ///
     /// # Errors
-    /// [`HsmError::Unavailable`] when the HSM is lost: `finish` did not run. [`HsmError::Timeout`] when the
-    /// time of the settings is over: `finish` may still run. [`HsmError::KeyMissing`],
+    /// [`HsmError::Unavailable`] when the HSM is lost: `finish` did not run. [`HsmError::Timeout`]
+    /// when the time of the settings is over: `finish` may still run. [`HsmError::KeyMissing`],
     /// [`HsmError::KeyUntrusted`] (a row's mask does not fit), [`HsmError::WrongKind`],
     /// [`HsmError::TooMany`], [`HsmError::NotServed`].
     fn with_decoder_keys<R: Send + 'static>(

@@ -1,9 +1,10 @@
 //! From vending keys to decoder keys, inside the HSM.
 //!
-//! DKGA02 is `DES_VK(B) xor B xor VK`, and the last xor needs the key itself. It is done by a second key (hsm-facts §0):
-//! the configuration's row holds `C = AES-CBC(mask, iv, VK|VK)`. With `X = DES_VK(B) xor B`, made in the HSM, decrypting C
-//! with the initialisation vector `iv xor (X|X)` gives `(VK|VK) xor (X|X)`: the decoder key, twice. Many meters cost two
-//! calls: the blocks `V1, C, V2, C, …` under a zero vector decrypt to the same results at each place of C.
+//! DKGA02 is `DES_VK(B) xor B xor VK`, and the last xor needs the key itself. It is done by a
+//! second key (hsm-facts §0): the configuration's row holds `C = AES-CBC(mask, iv, VK|VK)`. With `X
+//! = DES_VK(B) xor B`, made in the HSM, decrypting C with the initialisation vector `iv xor (X|X)`
+//! gives `(VK|VK) xor (X|X)`: the decoder key, twice. Many meters cost two calls: the blocks `V1,
+//! C, V2, C, …` under a zero vector decrypt to the same results at each place of C.
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
@@ -18,7 +19,8 @@ use crate::sts::derivation::Derivation;
 /// Bytes reserved for each decoder key; one of 8 bytes leaves the rest zero.
 pub(super) const CELL: usize = 16;
 
-/// Blocks in one call; SoftHSM gains nothing beyond (hsm-facts §3), and modules have limits of their own.
+/// Blocks in one call; SoftHSM gains nothing beyond (hsm-facts §3), and modules have limits of
+/// their own.
 const BLOCKS_PER_CALL: usize = 1024;
 
 /// The outcome of each derivation: done, or why this one failed. The same key fails alike for all.
@@ -27,7 +29,8 @@ pub(super) type Outcomes = Vec<Result<(), HsmError>>;
 /// Derives all of `wanted`, the n-th into the n-th cell of `cells`.
 ///
 /// # Errors
-/// What calls for a cure (a lost session, handle or token): nothing is done then. Anything else is an outcome.
+/// What calls for a cure (a lost session, handle or token): nothing is done then. Anything else is
+/// an outcome.
 pub(super) fn derive(
     guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
@@ -133,7 +136,8 @@ impl Batch {
                     let mask_key = guard.handle(Role::Mask, self.id)?;
                     let twice = unmask(guard, mask_key, &mask, &x)?;
                     for ((place, _), pair) in blocks.iter().zip(twice.chunks_exact(32)) {
-                        // The two halves are equal unless the row's mask was tampered with or belongs to another key.
+                        // The two halves are equal unless the row's mask was tampered with or
+                        // belongs to another key.
                         let (left, right) = (&pair[16..24], &pair[24..32]);
                         if left != right {
                             return Err(HsmError::KeyUntrusted {
@@ -156,7 +160,8 @@ impl Batch {
     }
 }
 
-/// Decrypts `V1, C, V2, C, …` with `Vi = iv xor (Xi|Xi)`: 32 bytes for each X, of which the last 16 are the decoder key twice.
+/// Decrypts `V1, C, V2, C, …` with `Vi = iv xor (Xi|Xi)`: 32 bytes for each X, of which the last 16
+/// are the decoder key twice.
 fn unmask(
     guard: &SessionGuard<'_>,
     mask_key: ObjectHandle,

@@ -9,7 +9,8 @@ use thiserror::Error;
 
 use super::keys::{KeyId, KeyKind, Role, TokenId};
 
-/// A failure of the HSM layer. No variant holds a secret, so all may be logged; what a remote caller reads is decided elsewhere.
+/// A failure of the HSM layer. No variant holds a secret, so all may be logged; what a remote
+/// caller reads is decided elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum HsmError {
     /// The bounded queue is full: come back in a moment.
@@ -21,7 +22,8 @@ pub enum HsmError {
     /// The HSM did not answer in time. The job may still be done, for nobody.
     #[error("the HSM gave no answer within {} ms", .0.as_millis())]
     Timeout(Duration),
-    /// The token refused the PIN (or would lock after one more try). Never tried again by this process.
+    /// The token refused the PIN (or would lock after one more try). Never tried again by this
+    /// process.
     #[error("the HSM refuses the PIN: {0}; it is not tried again until the PIN file changes")]
     PinRefused(PinRefusal),
     /// The token refused this PIN before. It was not tried.
@@ -145,7 +147,8 @@ pub enum HsmError {
     /// The system gave no memory for secrets.
     #[error(transparent)]
     Memory(#[from] crate::secret::MemoryError),
-    /// An operation must run one thread at a time, and is done again so; callers of this layer never see it.
+    /// An operation must run one thread at a time, and is done again so; callers of this layer
+    /// never see it.
     #[error("this must run one thread at a time")]
     NotExclusive,
     /// The HSM threads have ended: the process is stopping.
@@ -295,9 +298,11 @@ impl fmt::Display for Roles<'_> {
 /// Which cure a failure calls for (hsm-facts, recommendation 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cure {
-    /// An object handle is stale, or the session or its login is gone: open a session, log in, find again; once.
+    /// An object handle is stale, or the session or its login is gone: open a session, log in, find
+    /// again; once.
     Renew,
-    /// A general error: tried once more like a stale handle; then the monitor looks whether the token is still there.
+    /// A general error: tried once more like a stale handle; then the monitor looks whether the
+    /// token is still there.
     Suspect,
     /// The device or the module is gone: everything is torn down and built anew by the monitor.
     Rebuild,

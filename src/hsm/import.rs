@@ -50,8 +50,9 @@ pub struct KeyObject {
     pub id: Option<KeyId>,
 }
 
-/// Makes the key object (and the mask), and proves it: attributes, unreadable value, check value, test derivations.
-/// Whatever was under this id before, a half import, is destroyed first; on any doubt, so is what was made.
+/// Makes the key object (and the mask), and proves it: attributes, unreadable value, check value,
+/// test derivations. Whatever was under this id before, a half import, is destroyed first; on any
+/// doubt, so is what was made.
 pub(super) fn import(
     guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
@@ -63,8 +64,8 @@ pub(super) fn import(
     destroy(guard, id)?;
     let made = make(guard, capabilities, id, material, lifetime);
     if made.is_err() {
-        // When this fails, its error is the answer: the caller then keeps the row, and the same upload comes back to
-        // destroy what is left.
+        // When this fails, its error is the answer: the caller then keeps the row, and the same
+        // upload comes back to destroy what is left.
         destroy(guard, id)?;
     }
     made
@@ -132,8 +133,9 @@ fn key_template(
     Ok(KeyTemplate { role: Role::VendingKey, id, key_type, usage, lifetime, immutable: true, mechanisms })
 }
 
-/// Looks at a key that was imported before: attributes and unreadable values of its objects, and a derivation on the path of
-/// tokens, which fails where the row's mask does not fit. Answers the check value, made anew by the HSM.
+/// Looks at a key that was imported before: attributes and unreadable values of its objects, and a
+/// derivation on the path of tokens, which fails where the row's mask does not fit. Answers the
+/// check value, made anew by the HSM.
 pub(super) fn inspect(
     guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
@@ -186,7 +188,8 @@ fn des_mechanism(form: DesForm) -> MechanismType {
     }
 }
 
-/// CKA_VALUE of a DES key of 8 bytes (K|K|K) or 16 (K1|K2|K1) in this form. The parity is never touched: DKGA02 xors the bytes as given.
+/// CKA_VALUE of a DES key of 8 bytes (K|K|K) or 16 (K1|K2|K1) in this form. The parity is never
+/// touched: DKGA02 xors the bytes as given.
 pub(super) fn des_value(form: DesForm, clear: &[u8]) -> Result<SecretBytes, HsmError> {
     let len = match form {
         DesForm::Des3 => 24,
@@ -282,9 +285,9 @@ fn mask_template(mechanisms: Vec<MechanismType>, id: KeyId) -> KeyTemplate {
 
 /// A mask key for this configuration alone, and the pair VK|VK encrypted under it.
 ///
-/// The key is born as a session object that can encrypt, makes the one ciphertext of its life, and becomes an immutable
-/// copy that can only decrypt: nobody can make another ciphertext under it, and `C_Decrypt` gives back nothing but
-/// what goes with this configuration's row.
+/// The key is born as a session object that can encrypt, makes the one ciphertext of its life, and
+/// becomes an immutable copy that can only decrypt: nobody can make another ciphertext under it,
+/// and `C_Decrypt` gives back nothing but what goes with this configuration's row.
 pub(super) fn make_mask(
     guard: &mut SessionGuard<'_>,
     mechanisms: Vec<MechanismType>,

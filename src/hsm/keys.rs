@@ -18,8 +18,8 @@ impl KeyId {
     }
 }
 
-/// Which HSM token: 8 bytes that its fingerprint key makes. So a token is known by what it holds, whatever
-/// its label, slot or serial number, and a vendor's replicas of one token are one.
+/// Which HSM token: 8 bytes that its fingerprint key makes. So a token is known by what it holds,
+/// whatever its label, slot or serial number, and a vendor's replicas of one token are one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId(pub [u8; 8]);
 
@@ -58,8 +58,8 @@ pub enum Role {
     Audit,
     /// The HMAC key that seals rows.
     RowSeal,
-    /// The HMAC key that makes fingerprints of uploads. Apart from the row-seal key, so that an upload is known for as long as the token
-    /// lives, whatever is rotated.
+    /// The HMAC key that makes fingerprints of uploads. Apart from the row-seal key, so that an
+    /// upload is known for as long as the token lives, whatever is rotated.
     Fingerprint,
 }
 
@@ -76,7 +76,8 @@ impl Role {
         }
     }
 
-    /// CKA_CLASS of the object. Public halves of RSA keys have the same label and id, and no role: they are never used.
+    /// CKA_CLASS of the object. Public halves of RSA keys have the same label and id, and no role:
+    /// they are never used.
     pub(super) fn class(self) -> ObjectClass {
         match self {
             Role::VendingKey | Role::Mask | Role::RowSeal | Role::Fingerprint => ObjectClass::SECRET_KEY,
@@ -99,8 +100,8 @@ impl fmt::Display for Role {
 }
 
 impl Role {
-    /// CKA_ID of the first generation of one of the server's own keys: text, so that a person recognises it. Each later generation
-    /// has one more in the last byte.
+    /// CKA_ID of the first generation of one of the server's own keys: text, so that a person
+    /// recognises it. Each later generation has one more in the last byte.
     fn first_id(self) -> Option<[u8; 16]> {
         match self {
             Role::Legacy => Some(*b"vendkey:legacy\0\0"),
@@ -125,9 +126,11 @@ impl Role {
     }
 }
 
-/// The public half of the DKGA02 trick: the vending key's ciphertext under the configuration's mask key.
+/// The public half of the DKGA02 trick: the vending key's ciphertext under the configuration's mask
+/// key.
 ///
-/// `ciphertext` = AES-256-CBC(mask key, `iv`, VK | VK). Kept in the configuration's row; worthless without the HSM.
+/// `ciphertext` = AES-256-CBC(mask key, `iv`, VK | VK). Kept in the configuration's row; worthless
+/// without the HSM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mask {
     /// The initialisation vector, random.
@@ -205,7 +208,8 @@ impl VendingKeyClass {
     }
 }
 
-/// A vending key in clear, on its way into the HSM: bytes in natural order, most significant first, in locked memory.
+/// A vending key in clear, on its way into the HSM: bytes in natural order, most significant first,
+/// in locked memory.
 ///
 /// Neither prints nor clones, and is wiped when dropped.
 pub struct VendingKeyMaterial {

@@ -1,16 +1,16 @@
 //! The HSM: a PKCS#11 module, the key objects in its token, and the threads that use them.
 //!
-//! No call made here returns a vending key. What comes out of the HSM is decoder keys, in a worker's locked page, for
-//! the time of one closure ([`WithDecoderKeys::with_decoder_keys`]).
+//! No call made here returns a vending key. What comes out of the HSM is decoder keys, in a
+//! worker's locked page, for the time of one closure ([`WithDecoderKeys::with_decoder_keys`]).
 //!
-//! Users see a trait for each need: [`DecoderKeys`], [`VendingKeys`], [`UploadKey`], [`RowSealKey`],
-//! [`AuditKey`]. [`Hsm`] is all of them over one token.
+//! Users see a trait for each need: [`DecoderKeys`], [`VendingKeys`], [`UploadKey`],
+//! [`RowSealKey`], [`AuditKey`]. [`Hsm`] is all of them over one token.
 //!
-//! The way of a token: [`DecoderKeys::try_reserve`] → `worker` (its queue and its page) → `derive` →
-//! `session` (a thread's session and its handles) → `token` (the library and the login). RSA work and
-//! imports run on the `admin` thread: `import`, `unwrap`, `own_keys`. `module` holds the sessions of all
-//! threads and cures what gets lost; `monitor` watches it; `probe` finds out at start what the module can
-//! do, and `template` says what every object must look like.
+//! The way of a token: [`DecoderKeys::try_reserve`] → `worker` (its queue and its page) → `derive`
+//! → `session` (a thread's session and its handles) → `token` (the library and the login). RSA work
+//! and imports run on the `admin` thread: `import`, `unwrap`, `own_keys`. `module` holds the
+//! sessions of all threads and cures what gets lost; `monitor` watches it; `probe` finds out at
+//! start what the module can do, and `template` says what every object must look like.
 
 mod admin;
 mod audit_key;

@@ -1,5 +1,5 @@
-//! The sessions of all threads that use the token, the cures for what gets lost, and whether the HSM can
-//! serve.
+//! The sessions of all threads that use the token, the cures for what gets lost, and whether the
+//! HSM can serve.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -88,8 +88,8 @@ impl Module {
         self.with_session_unchecked(session, work)
     }
 
-    /// Does `work` through a session, with the cure that a failure calls for. `work` may be done several
-    /// times, so it must bear it.
+    /// Does `work` through a session, with the cure that a failure calls for. `work` may be done
+    /// several times, so it must bear it.
     pub(super) fn with_session_unchecked<T>(
         &self,
         session: usize,
@@ -154,7 +154,8 @@ impl Module {
         }
     }
 
-    /// Closes everything and builds it anew: sessions, library, slot, login. All threads wait meanwhile.
+    /// Closes everything and builds it anew: sessions, library, slot, login. All threads wait
+    /// meanwhile.
     pub(super) fn rebuild(&self) -> Result<(), HsmError> {
         let mut sessions: Vec<_> = self.sessions.iter().map(lock).collect();
         sessions.iter_mut().for_each(|session| session.close_all());
@@ -168,8 +169,8 @@ impl Module {
         }
     }
 
-    /// Has all workers find the handles of all keys, or of one new key, before a token needs them. What
-    /// fails here is tried again when a token needs it.
+    /// Has all workers find the handles of all keys, or of one new key, before a token needs them.
+    /// What fails here is tried again when a token needs it.
     pub(super) fn load_handles(&self, new: Option<KeyId>) {
         for session in self.workers() {
             let outcome = self.with_session(session, |guard| match new {

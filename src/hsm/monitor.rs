@@ -1,5 +1,5 @@
-//! The monitor: a thread that asks the token for an HMAC now and then, and rebuilds the module when it
-//! does not answer.
+//! The monitor: a thread that asks the token for an HMAC now and then, and rebuilds the module when
+//! it does not answer.
 
 use std::sync::Arc;
 use std::time::Duration;

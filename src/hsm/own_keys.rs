@@ -1,4 +1,5 @@
-//! The server's own keys: made once in the HSM by `setup`, checked at every start. `rotation` makes later generations.
+//! The server's own keys: made once in the HSM by `setup`, checked at every start. `rotation` makes
+//! later generations.
 
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
@@ -98,7 +99,8 @@ pub(super) fn provide(
     Ok((ids, report))
 }
 
-/// Checks at start that all own keys are there, and are what they must be. Answers which objects are used.
+/// Checks at start that all own keys are there, and are what they must be. Answers which objects
+/// are used.
 pub(super) fn check_all(
     guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
@@ -118,7 +120,8 @@ pub(super) fn check_all(
     Ok(ids)
 }
 
-/// The one generation of an own key that there is. Two mean that a rotation did not end: which one is right, only its end tells.
+/// The one generation of an own key that there is. Two mean that a rotation did not end: which one
+/// is right, only its end tells.
 fn the_one(guard: &SessionGuard<'_>, role: Role) -> Result<Option<KeyId>, HsmError> {
     match *generations(guard, role)?.as_slice() {
         [] => Ok(None),
@@ -161,7 +164,8 @@ pub(super) fn generate(
             return Ok(());
         }
     };
-    // The public half in the token serves nothing: the public key is computed from the private object.
+    // The public half in the token serves nothing: the public key is computed from the private
+    // object.
     let public = [
         Attribute::Token(true),
         Attribute::Private(false),
@@ -216,7 +220,8 @@ pub(super) fn sign(guard: &SessionGuard<'_>, key: ObjectHandle, message: &[u8]) 
     Ok(guard.session.sign(&Mechanism::RsaPkcsPss(parameters), key, &Sha256::digest(message))?)
 }
 
-/// HMAC-SHA-256 over `domain`, a zero byte, `data`. Domains hold no zero byte, so no two pairs collide.
+/// HMAC-SHA-256 over `domain`, a zero byte, `data`. Domains hold no zero byte, so no two pairs
+/// collide.
 pub(super) fn seal(
     guard: &SessionGuard<'_>,
     key: ObjectHandle,

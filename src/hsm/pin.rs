@@ -1,4 +1,5 @@
-//! The PIN file: parsed before the HSM is asked, since each wrong try brings the token nearer to its lock.
+//! The PIN file: parsed before the HSM is asked, since each wrong try brings the token nearer to
+//! its lock.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,14 +15,17 @@ use super::error::{HsmError, PinFileProblem};
 /// No token takes longer PINs (SoftHSM: 255).
 const MOST_PIN_BYTES: usize = 255;
 
-/// Reads the PIN. One LF at the end is not part of it; everything else is, or the file is refused: nothing is cut in silence.
+/// Reads the PIN. One LF at the end is not part of it; everything else is, or the file is refused:
+/// nothing is cut in silence.
 ///
 /// # Errors
-/// [`HsmError::PinFile`] when the file cannot be read, is open to others than its owner, or holds something else than a PIN.
+/// [`HsmError::PinFile`] when the file cannot be read, is open to others than its owner, or holds
+/// something else than a PIN.
 pub(super) fn read_pin(path: &Path) -> Result<AuthPin, HsmError> {
     let refuse = |problem| HsmError::PinFile { path: path.to_owned(), problem };
     let unreadable = |error: std::io::Error| refuse(PinFileProblem::Unreadable(error.to_string()));
-    // Non-blocking, so that a pipe put there does not hang the server; the checks are made on the open file, so that it cannot be swapped.
+    // Non-blocking, so that a pipe put there does not hang the server; the checks are made on the
+    // open file, so that it cannot be swapped.
     let mut file = File::options()
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
@@ -38,7 +42,8 @@ pub(super) fn read_pin(path: &Path) -> Result<AuthPin, HsmError> {
     if owner != own && owner != 0 {
         return Err(refuse(PinFileProblem::OtherOwner { owner, own }));
     }
-    // One byte for the line end, two for a BOM and CR that are told of, and one to notice that there is more. Never grows, so leaves no copies behind.
+    // One byte for the line end, two for a BOM and CR that are told of, and one to notice that
+    // there is more. Never grows, so leaves no copies behind.
     let mut bytes = Zeroizing::new(vec![0; MOST_PIN_BYTES + 5]);
     let mut len = 0;
     while len < bytes.len() {
@@ -100,7 +105,8 @@ fn parse(bytes: &[u8]) -> Result<&str, PinFileProblem> {
     Ok(text)
 }
 
-/// Control characters, and those of no width that come along when a text is copied from a web page or a letter.
+/// Control characters, and those of no width that come along when a text is copied from a web page
+/// or a letter.
 fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
@@ -128,8 +134,8 @@ fn is_comment(text: &str) -> bool {
     text.starts_with("# ") || text.starts_with("//") || text.contains(" #") || text.contains("\t#")
 }
 
-/// `NAME=value` or `name: value`, as in files of settings. A PIN may hold an equals sign, as base64 does at its end, so the name
-/// must look like one: capitals, or a word that speaks of a secret.
+/// `NAME=value` or `name: value`, as in files of settings. A PIN may hold an equals sign, as base64
+/// does at its end, so the name must look like one: capitals, or a word that speaks of a secret.
 fn is_assignment(text: &str) -> bool {
     let text = text.strip_prefix("export ").unwrap_or(text);
     let Some(at) = text.find(['=', ':']) else { return false };

@@ -1,7 +1,7 @@
 //! Known-answer operations: what the module can really do, and whether it still does.
 //!
-//! Mechanism lists promise too much (SoftHSM lists CKM_DES_ECB and refuses it), so every ability is tried on a
-//! session object with an answer that is known from elsewhere.
+//! Mechanism lists promise too much (SoftHSM lists CKM_DES_ECB and refuses it), so every ability is
+//! tried on a session object with an answer that is known from elsewhere.
 
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{KeyType, ObjectHandle};
@@ -40,12 +40,14 @@ const HMAC_KEY: [u8; 20] = [0x0b; 20];
 const HMAC_MESSAGE: &[u8] = b"Hi There";
 const HMAC_START: [u8; 8] = [0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb, 0x38, 0x53];
 
-/// Tries everything through a session. `own_keys` says whether the server's own keys exist, for what needs them.
+/// Tries everything through a session. `own_keys` says whether the server's own keys exist, for
+/// what needs them.
 ///
 /// # Errors
 /// When the token itself does not answer afterwards; a probe that fails is an answer.
 pub(super) fn probe(module: &Module, session: usize, own_keys: bool) -> Result<Capabilities, HsmError> {
-    // A failing probe may leave an operation or an object behind: each gets a session that may be thrown away.
+    // A failing probe may leave an operation or an object behind: each gets a session that may be
+    // thrown away.
     let attempt = |work: &mut dyn FnMut(&mut SessionGuard<'_>) -> Result<(), HsmError>| -> Probe<()> {
         module
             .with_session_unchecked(session, |guard| {

@@ -1,4 +1,5 @@
-//! What the HSM's answers are compared with: the same operations in software, on keys that are known anyway.
+//! What the HSM's answers are compared with: the same operations in software, on keys that are
+//! known anyway.
 
 use des::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use des::{Des, TdesEde2};
@@ -49,8 +50,8 @@ pub(super) fn dkga03(key: &[u8], block: [u8; 8]) -> Result<Zeroizing<[u8; 8]>, H
     Ok(derived)
 }
 
-/// The key check value: the first 3 bytes of `DES_VK(0^8)`, or of the HMAC of [`KCV_MESSAGE`]. Three bytes say nothing
-/// that helps to find a key; more would.
+/// The key check value: the first 3 bytes of `DES_VK(0^8)`, or of the HMAC of [`KCV_MESSAGE`].
+/// Three bytes say nothing that helps to find a key; more would.
 pub(super) fn kcv(kind: KeyKind, key: &[u8]) -> Result<[u8; 3], HsmError> {
     Ok(match kind {
         KeyKind::Des | KeyKind::Des2 => first_three(&*des(key, [0; 8])?),

@@ -1,8 +1,8 @@
-//! A PIN that the HSM refused is remembered, so that no start of whatever command tries it again: each try brings the token nearer to
-//! its lock.
+//! A PIN that the HSM refused is remembered, so that no start of whatever command tries it again:
+//! each try brings the token nearer to its lock.
 //!
-//! The file holds a random salt and the Argon2id hash of the PIN and the token: whoever finds it learns no PIN from it. It is removed
-//! when another PIN is accepted.
+//! The file holds a random salt and the Argon2id hash of the PIN and the token: whoever finds it
+//! learns no PIN from it. It is removed when another PIN is accepted.
 //!
 //! ```text
 //! vendkey refused pin 1
@@ -75,7 +75,8 @@ pub(super) fn remember(file: &Path, pin: &AuthPin, token: &str) -> io::Result<()
     fs::rename(beside, file)
 }
 
-/// A file that root makes in the folder of a service's user belongs to that user, who could not read it otherwise.
+/// A file that root makes in the folder of a service's user belongs to that user, who could not
+/// read it otherwise.
 fn hand_over(out: &File, path: &Path) {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if rustix::process::geteuid().is_root()

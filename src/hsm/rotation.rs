@@ -32,7 +32,8 @@ impl OwnKeys {
         Ok(OwnKeys { module, capabilities })
     }
 
-    /// The generations of a key, oldest first: one, and two while a rotation is under way. Each is checked to be what it must be.
+    /// The generations of a key, oldest first: one, and two while a rotation is under way. Each is
+    /// checked to be what it must be.
     ///
     /// # Errors
     /// [`HsmError::NotSetUp`], [`HsmError::KeyUntrusted`]; any other failure of the HSM.
@@ -80,7 +81,8 @@ impl OwnKeys {
         })
     }
 
-    /// Signs a checkpoint as [`AuditKey::sign_checkpoint`](super::AuditKey::sign_checkpoint) does, by this generation of the audit key.
+    /// Signs a checkpoint as [`AuditKey::sign_checkpoint`](super::AuditKey::sign_checkpoint) does,
+    /// by this generation of the audit key.
     ///
     /// # Errors
     /// Any failure of the HSM.
@@ -91,7 +93,8 @@ impl OwnKeys {
         })
     }
 
-    /// Seals a row as [`RowSealKey::seal_row`](super::RowSealKey::seal_row) does, by this generation of the row-seal key.
+    /// Seals a row as [`RowSealKey::seal_row`](super::RowSealKey::seal_row) does, by this
+    /// generation of the row-seal key.
     ///
     /// # Errors
     /// Any failure of the HSM.

@@ -10,8 +10,8 @@ use super::service::Hsm;
 
 /// Seals rows.
 pub trait RowSealKey: fmt::Debug + Send + Sync {
-    /// The seal of a row: HMAC-SHA-256 by the row-seal key. Blocks, so it is not for async code; has a thread
-    /// of its own, so that it never waits for an RSA operation.
+    /// The seal of a row: HMAC-SHA-256 by the row-seal key. Blocks, so it is not for async code;
+    /// has a thread of its own, so that it never waits for an RSA operation.
     ///
     /// # Errors
     /// [`HsmError::Busy`], [`HsmError::Unavailable`], [`HsmError::Timeout`].

@@ -17,7 +17,8 @@ pub struct SelfTest {
 }
 
 impl Hsm {
-    /// Runs the known-answer operations again. Abilities that the module did not have at start are left out.
+    /// Runs the known-answer operations again. Abilities that the module did not have at start are
+    /// left out.
     ///
     /// # Errors
     /// [`HsmError::Busy`], [`HsmError::Unavailable`]; a failing test is an outcome.

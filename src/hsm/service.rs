@@ -18,7 +18,8 @@ use super::settings::HsmSettings;
 use super::token::Access;
 use super::worker::{Job, Worker, answer_within};
 
-/// The running HSM layer: cheap to clone, usable from async code. Its threads end when the last clone is gone.
+/// The running HSM layer: cheap to clone, usable from async code. Its threads end when the last
+/// clone is gone.
 #[derive(Debug, Clone)]
 pub struct Hsm {
     pub(super) inner: Arc<Inner>,
@@ -38,7 +39,8 @@ pub(super) struct Inner {
     _threads: Threads,
 }
 
-/// Waits for its threads when dropped: one that ends while the process does crashes OpenSSL's own ending.
+/// Waits for its threads when dropped: one that ends while the process does crashes OpenSSL's own
+/// ending.
 #[derive(Debug, Default)]
 struct Threads(Vec<JoinHandle<()>>);
 
@@ -54,23 +56,26 @@ impl Drop for Threads {
 }
 
 impl Drop for Inner {
-    /// A thread that is inside the library when the process ends crashes it (SoftHSM): waits for the calls under way.
+    /// A thread that is inside the library when the process ends crashes it (SoftHSM): waits for
+    /// the calls under way.
     fn drop(&mut self) {
         self.module.shut_down();
     }
 }
 
 impl Hsm {
-    /// Loads the module, logs in once, probes what it can do, checks the server's own keys, and starts the threads. Blocks.
+    /// Loads the module, logs in once, probes what it can do, checks the server's own keys, and
+    /// starts the threads. Blocks.
     ///
     /// # Errors
-    /// [`HsmError::NotSetUp`] before `vendkey setup`; [`HsmError::PinRefused`], which must not be tried again blindly; everything
-    /// else that may be wrong with a module.
+    /// [`HsmError::NotSetUp`] before `vendkey setup`; [`HsmError::PinRefused`], which must not be
+    /// tried again blindly; everything else that may be wrong with a module.
     pub fn start(settings: HsmSettings) -> Result<Hsm, HsmError> {
         Hsm::start_with(settings, true)
     }
 
-    /// As [`Hsm::start`], on a token without the server's own keys: for session keys (conformance), not for serving.
+    /// As [`Hsm::start`], on a token without the server's own keys: for session keys (conformance),
+    /// not for serving.
     ///
     /// # Errors
     /// As [`Hsm::start`], but for [`HsmError::NotSetUp`].
@@ -169,7 +174,8 @@ impl Hsm {
         answer_within(self.inner.module.settings().answer_timeout, answered).await
     }
 
-    /// Work through the admin thread's session. May be done twice when the session is lost in between.
+    /// Work through the admin thread's session. May be done twice when the session is lost in
+    /// between.
     pub(super) async fn on_admin_session<T: Send + 'static>(
         &self,
         mut work: impl FnMut(&mut SessionGuard<'_>, &Capabilities) -> Result<T, HsmError> + Send + 'static,
@@ -205,8 +211,8 @@ impl Hsm {
         self.inner.capabilities.serves(kind)
     }
 
-    /// Ends the use of the module in order: waits for the calls under way, closes the sessions, finalises. Blocks. Later
-    /// calls of any clone are refused.
+    /// Ends the use of the module in order: waits for the calls under way, closes the sessions,
+    /// finalises. Blocks. Later calls of any clone are refused.
     pub fn stop(&self) {
         self.inner.module.shut_down();
     }

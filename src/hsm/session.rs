@@ -13,10 +13,10 @@ use super::token::{Access, Token};
 
 /// Whether other threads may search and change the token at the same time.
 ///
-/// In SoftHSM 2.6.1 a search in one thread breaks the creation of an object in another (its issue 573;
-/// seen under load as CKR_GENERAL_ERROR from C_CreateObject, and as a new key with another object's
-/// attributes). So whatever searches, makes or destroys objects does it one thread at a time. Using keys
-/// does not, and nothing else is on the path of a token.
+/// In SoftHSM 2.6.1 a search in one thread breaks the creation of an object in another (its issue
+/// 573; seen under load as CKR_GENERAL_ERROR from C_CreateObject, and as a new key with another
+/// object's attributes). So whatever searches, makes or destroys objects does it one thread at a
+/// time. Using keys does not, and nothing else is on the path of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Locking {
     /// For using keys whose handles are known: beside all other threads.
@@ -35,9 +35,9 @@ struct Handles {
     destroyed_seen: usize,
 }
 
-/// One thread's session and its handles. The module owns the sessions of all threads, so that it can
-/// close every one before it finalises: a stale session that is dropped later can close a new one of the
-/// same number (hsm-facts, "Behaviours").
+/// One thread's session and its handles. The module owns the sessions of all threads, so that it
+/// can close every one before it finalises: a stale session that is dropped later can close a new
+/// one of the same number (hsm-facts, "Behaviours").
 #[derive(Debug)]
 pub(super) struct ThreadSession {
     access: Access,
@@ -70,7 +70,8 @@ impl ThreadSession {
         }
     }
 
-    /// Forgets the handles of keys that were destroyed since: a module may give their numbers to other keys.
+    /// Forgets the handles of keys that were destroyed since: a module may give their numbers to
+    /// other keys.
     pub(super) fn forget_destroyed(&mut self, token: &Token) {
         let Handles { known, destroyed_seen, .. } = &mut self.handles;
         *destroyed_seen = token.destroyed_since(*destroyed_seen, |id| {
@@ -79,8 +80,9 @@ impl ThreadSession {
         });
     }
 
-    /// Closes the session, and with it whatever operation it was in. Handles are the application's, not
-    /// the session's (PKCS#11 v3.1 §2.4), and session keys belong to the key session: both stay.
+    /// Closes the session, and with it whatever operation it was in. Handles are the application's,
+    /// not the session's (PKCS#11 v3.1 §2.4), and session keys belong to the key session: both
+    /// stay.
     pub(super) fn close(&mut self) {
         self.session = None;
     }
@@ -103,7 +105,8 @@ impl ThreadSession {
         std::mem::take(&mut self.requests)
     }
 
-    /// Begins an operation; opens a session and logs in where needed, which takes [`Locking::Exclusive`].
+    /// Begins an operation; opens a session and logs in where needed, which takes
+    /// [`Locking::Exclusive`].
     pub(super) fn begin<'a>(
         &'a mut self,
         token: &'a Token,
@@ -136,7 +139,8 @@ pub(super) struct SessionGuard<'a> {
 }
 
 impl SessionGuard<'_> {
-    /// The handle of a key object (never a public key). Searches the token only where the cache does not know it.
+    /// The handle of a key object (never a public key). Searches the token only where the cache
+    /// does not know it.
     ///
     /// # Errors
     /// [`HsmError::KeyMissing`] only when the token answered otherwise; [`HsmError::KeyAmbiguous`].
@@ -165,7 +169,8 @@ impl SessionGuard<'_> {
     /// The handle of one of the server's own keys.
     ///
     /// # Errors
-    /// [`HsmError::NotSetUp`] on a module that was started without them; as [`SessionGuard::handle`].
+    /// [`HsmError::NotSetUp`] on a module that was started without them; as
+    /// [`SessionGuard::handle`].
     pub(super) fn own(&mut self, role: Role) -> Result<ObjectHandle, HsmError> {
         let id = self.token.own_id(role).ok_or_else(|| HsmError::NotSetUp(vec![role]))?;
         self.handle(role, id)
@@ -196,7 +201,8 @@ impl SessionGuard<'_> {
         Ok(())
     }
 
-    /// Finds the handles of all vending and mask keys in one pass: every search scans the whole token (hsm-facts §3).
+    /// Finds the handles of all vending and mask keys in one pass: every search scans the whole
+    /// token (hsm-facts §3).
     fn list(&mut self) -> Result<(), HsmError> {
         let mut known = HashMap::new();
         let mut twins = Vec::new();
@@ -214,7 +220,8 @@ impl SessionGuard<'_> {
         Ok(())
     }
 
-    /// All vending and mask keys, session keys included; the id is None where it is no id of ours. Under [`Locking::Exclusive`].
+    /// All vending and mask keys, session keys included; the id is None where it is no id of ours.
+    /// Under [`Locking::Exclusive`].
     pub(super) fn key_objects(&self) -> Result<Vec<(Role, Option<KeyId>, ObjectHandle)>, HsmError> {
         let mut objects = Vec::new();
         for role in [Role::VendingKey, Role::Mask] {
@@ -223,7 +230,8 @@ impl SessionGuard<'_> {
         Ok(objects)
     }
 
-    /// All key objects of a role; the id is None where it is no id of ours. Under [`Locking::Exclusive`].
+    /// All key objects of a role; the id is None where it is no id of ours. Under
+    /// [`Locking::Exclusive`].
     pub(super) fn objects_of(&self, role: Role) -> Result<Vec<(Option<KeyId>, ObjectHandle)>, HsmError> {
         let search = [Attribute::Class(role.class()), Attribute::Label(role.label().into())];
         let described = |handle| {
@@ -238,7 +246,8 @@ impl SessionGuard<'_> {
         Ok(self.session.find_objects(&search)?.into_iter().map(described).collect())
     }
 
-    /// All key objects of this role and id, without the cache. Scans the whole token. Under [`Locking::Exclusive`].
+    /// All key objects of this role and id, without the cache. Scans the whole token. Under
+    /// [`Locking::Exclusive`].
     pub(super) fn find(&self, role: Role, id: KeyId) -> Result<Vec<ObjectHandle>, HsmError> {
         Ok(self.session.find_objects(&[
             Attribute::Class(role.class()),
@@ -256,7 +265,8 @@ impl SessionGuard<'_> {
         ])?)
     }
 
-    /// Asks for [`Locking::Exclusive`] unless this is it: the operation breaks off here and is done again.
+    /// Asks for [`Locking::Exclusive`] unless this is it: the operation breaks off here and is done
+    /// again.
     pub(super) fn exclusive(&mut self) -> Result<(), HsmError> {
         match self.locking {
             Locking::Exclusive => Ok(()),
@@ -290,8 +300,8 @@ impl SessionGuard<'_> {
         }
     }
 
-    /// One HMAC by the row-seal key, a *token* key: session keys survive a lost token and would hide it.
-    /// Of a token without own keys (`Token::use_own_keys`) the session's state must do.
+    /// One HMAC by the row-seal key, a *token* key: session keys survive a lost token and would
+    /// hide it. Of a token without own keys (`Token::use_own_keys`) the session's state must do.
     pub(super) fn check_token(&mut self) -> Result<(), HsmError> {
         self.logged_in()?;
         if self.token.own_id(Role::RowSeal).is_some() {

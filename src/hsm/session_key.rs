@@ -42,8 +42,9 @@ impl Drop for SessionKey {
 }
 
 impl Hsm {
-    /// A vending key as a session object, proved as an imported one: for vectors and demonstrations. It is gone when the
-    /// answer is dropped, when the module had to be healed, and when the process ends.
+    /// A vending key as a session object, proved as an imported one: for vectors and
+    /// demonstrations. It is gone when the answer is dropped, when the module had to be healed, and
+    /// when the process ends.
     ///
     /// # Errors
     /// As [`VendingKeys::import_vending_key`](super::VendingKeys::import_vending_key).

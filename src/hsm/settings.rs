@@ -11,17 +11,20 @@ pub struct HsmSettings {
     pub module: PathBuf,
     /// The token in it.
     pub token: TokenSelector,
-    /// A file that holds the user PIN: owner only, one LF at its end is cut. Read at each login, never kept.
+    /// A file that holds the user PIN: owner only, one LF at its end is cut. Read at each login,
+    /// never kept.
     pub pin_file: PathBuf,
     /// Where a PIN that the HSM refused is remembered, by a hash, so that it is not tried again.
     pub refused_pin_file: PathBuf,
-    /// Worker threads for token traffic. One is best for SoftHSM (process-wide locks); raise it for a network HSM.
+    /// Worker threads for token traffic. One is best for SoftHSM (process-wide locks); raise it for
+    /// a network HSM.
     pub threads: usize,
     /// Places in front of the workers, in jobs.
     pub queue: usize,
     /// Places in front of the admin thread, in jobs.
     pub admin_queue: usize,
-    /// How long a job may take, waiting included, before its caller gets [`super::HsmError::Timeout`].
+    /// How long a job may take, waiting included, before its caller gets
+    /// [`super::HsmError::Timeout`].
     pub answer_timeout: Duration,
     /// How often the monitor asks a token key for an HMAC.
     pub check_interval: Duration,

@@ -23,12 +23,14 @@ pub struct SetupReport {
     pub audit_key: ServerKey,
 }
 
-/// Makes the legacy server key (RSA, unwrap only), the audit key (RSA, PSS signatures only) the row-seal key and
-/// the fingerprint key (32 bytes, HMAC only) in the token, and checks them. Safe to run again: what exists is checked and kept. Blocks for seconds (RSA
-/// key generation); not to be run by two processes at once, PKCS#11 knows no unique names.
+/// Makes the legacy server key (RSA, unwrap only), the audit key (RSA, PSS signatures only) the
+/// row-seal key and the fingerprint key (32 bytes, HMAC only) in the token, and checks them. Safe
+/// to run again: what exists is checked and kept. Blocks for seconds (RSA key generation); not to
+/// be run by two processes at once, PKCS#11 knows no unique names.
 ///
 /// # Errors
-/// [`HsmError::KeyUntrusted`] or [`HsmError::KeyAmbiguous`] when existing objects are not what they must be; any other failure of the HSM.
+/// [`HsmError::KeyUntrusted`] or [`HsmError::KeyAmbiguous`] when existing objects are not what they
+/// must be; any other failure of the HSM.
 pub fn setup(settings: &HsmSettings, sizes: KeySizes) -> Result<SetupReport, HsmError> {
     const SESSION: usize = 0;
     let (module, _) = Module::load(settings.clone(), [Access::ReadWrite])?;
@@ -43,7 +45,8 @@ pub fn setup(settings: &HsmSettings, sizes: KeySizes) -> Result<SetupReport, Hsm
     Ok(SetupReport { capabilities, keys, server_key, audit_key })
 }
 
-/// Looks whether the module loads, the token is there and its PIN may be tried. The PIN is not tried, and nothing is changed.
+/// Looks whether the module loads, the token is there and its PIN may be tried. The PIN is not
+/// tried, and nothing is changed.
 pub fn examine(settings: &HsmSettings) -> Vec<HsmError> {
     match Token::load(settings.clone()) {
         Ok(token) => {

@@ -1,6 +1,7 @@
 //! What every key object must look like, and proof that it does.
 //!
-//! Modules forget and ignore parts of templates (hsm-facts §1, "Template to use"), so each object is read back.
+//! Modules forget and ignore parts of templates (hsm-facts §1, "Template to use"), so each object
+//! is read back.
 
 use cryptoki::mechanism::MechanismType;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
@@ -49,7 +50,8 @@ pub(super) struct KeyTemplate {
 }
 
 impl KeyTemplate {
-    /// The attributes of the object. Every usage but the wanted ones is false explicitly: left out, modules add their own.
+    /// The attributes of the object. Every usage but the wanted ones is false explicitly: left out,
+    /// modules add their own.
     pub(super) fn attributes(&self) -> Vec<Attribute> {
         let mut attributes = vec![
             Attribute::Class(self.role.class()),
@@ -69,7 +71,8 @@ impl KeyTemplate {
         attributes
     }
 
-    /// The usage flags. PKCS#11 gives CKA_WRAP, CKA_ENCRYPT and CKA_VERIFY to secret and public keys only.
+    /// The usage flags. PKCS#11 gives CKA_WRAP, CKA_ENCRYPT and CKA_VERIFY to secret and public
+    /// keys only.
     fn usages(&self) -> Vec<Attribute> {
         let is = |usages: &[Usage]| usages.contains(&self.usage);
         let mut flags = vec![
@@ -121,8 +124,9 @@ impl KeyTemplate {
         Ok(())
     }
 
-    /// Checks that a key generated in the HSM never was anywhere else. Imported keys are neither always sensitive nor
-    /// never extractable by definition (PKCS#11 v3.1 §4.8), so this is not asked of them.
+    /// Checks that a key generated in the HSM never was anywhere else. Imported keys are neither
+    /// always sensitive nor never extractable by definition (PKCS#11 v3.1 §4.8), so this is not
+    /// asked of them.
     pub(super) fn check_born_inside(&self, session: &Session, key: ObjectHandle) -> Result<(), HsmError> {
         let wanted =
             [Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true), Attribute::Local(true)];

@@ -35,7 +35,8 @@ pub(super) struct Token {
     settings: HsmSettings,
     library: Pkcs11,
     slot: Mutex<Slot>,
-    /// Held during a login, so that there is only one at a time. Keeps a refusal of the PIN for good.
+    /// Held during a login, so that there is only one at a time. Keeps a refusal of the PIN for
+    /// good.
     login: Mutex<Option<PinRefusal>>,
     /// The keys that this process destroyed, in order. Each thread forgets their handles.
     destroyed: Mutex<Vec<KeyId>>,
@@ -69,7 +70,8 @@ impl Token {
         })
     }
 
-    /// Finalises and initialises the library and finds the token again. All sessions must be closed.
+    /// Finalises and initialises the library and finds the token again. All sessions must be
+    /// closed.
     pub(super) fn reload(&self) -> Result<(), HsmError> {
         if let Some(refusal) = *lock(&self.login) {
             return Err(HsmError::PinRefused(refusal));
@@ -186,8 +188,8 @@ impl Token {
         destroyed.len()
     }
 
-    /// From now on these are the server's own keys; the row-seal key among them shows that the token
-    /// is there.
+    /// From now on these are the server's own keys; the row-seal key among them shows that the
+    /// token is there.
     pub(super) fn use_own_keys(&self, own: OwnIds) {
         *lock(&self.own) = own;
     }

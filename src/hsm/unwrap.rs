@@ -1,7 +1,8 @@
 //! Opening a legacy upload (upload-formats §3, §4) without becoming an oracle.
 //!
-//! Whatever is wrong, the same calls are made in the same order, and the caller learns only what came out.
-//! An unwrapping key that answers "bad padding" audibly would decrypt anything for a patient attacker (Bleichenbacher).
+//! Whatever is wrong, the same calls are made in the same order, and the caller learns only what
+//! came out. An unwrapping key that answers "bad padding" audibly would decrypt anything for a
+//! patient attacker (Bleichenbacher).
 
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::{Mechanism, MechanismType};
@@ -29,12 +30,14 @@ impl UnwrapScheme {
     }
 }
 
-/// All plaintexts that `wrapped` and `data` (IV, then AES-128-CBC with PKCS#7 padding) may mean, one per scheme at most;
-/// usually one, none when anything is wrong. A plaintext proves nothing: modules make up keys, and bad padding is right by
-/// chance once in 256 times. The caller compares the signed digest.
+/// All plaintexts that `wrapped` and `data` (IV, then AES-128-CBC with PKCS#7 padding) may mean,
+/// one per scheme at most; usually one, none when anything is wrong. A plaintext proves nothing:
+/// modules make up keys, and bad padding is right by chance once in 256 times. The caller compares
+/// the signed digest.
 ///
 /// # Errors
-/// Only what says nothing about the upload: a lost session or token, or a module without the mechanisms.
+/// Only what says nothing about the upload: a lost session or token, or a module without the
+/// mechanisms.
 pub(super) fn open_legacy(
     guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
@@ -55,7 +58,8 @@ pub(super) fn open_legacy(
     if ciphertext.is_empty() || ciphertext.len() % 16 != 0 {
         return Ok(Vec::new());
     }
-    // The session ends afterwards whatever the outcome, and with it all keys and operations that a failure may leave in it.
+    // The session ends afterwards whatever the outcome, and with it all keys and operations that a
+    // failure may leave in it.
     guard.close_after();
     let server_key = guard.own(Role::Legacy)?;
     let mut candidates = Vec::new();
@@ -106,8 +110,8 @@ fn open_as(
     }
 }
 
-/// The session form of an upload's AES key: it decrypts, and nothing else. No CKA_VALUE_LEN or CKA_MODIFIABLE: SoftHSM
-/// answers CKR_ATTRIBUTE_READ_ONLY to either in an unwrap template.
+/// The session form of an upload's AES key: it decrypts, and nothing else. No CKA_VALUE_LEN or
+/// CKA_MODIFIABLE: SoftHSM answers CKR_ATTRIBUTE_READ_ONLY to either in an unwrap template.
 fn aes_template() -> Vec<Attribute> {
     vec![
         Attribute::Class(ObjectClass::SECRET_KEY),
@@ -126,9 +130,10 @@ fn aes_template() -> Vec<Attribute> {
     ]
 }
 
-/// Whether the unwrapped key may be one of 16 bytes. SoftHSM unwraps "AES keys" of any length (17 bytes: a line end in the key
-/// file) and then says that they have 0 bytes; it refuses to decrypt with those that are no AES key. A key of 24 or 32 bytes
-/// gets past it, to a plaintext whose signed digest the caller checks like any other.
+/// Whether the unwrapped key may be one of 16 bytes. SoftHSM unwraps "AES keys" of any length (17
+/// bytes: a line end in the key file) and then says that they have 0 bytes; it refuses to decrypt
+/// with those that are no AES key. A key of 24 or 32 bytes gets past it, to a plaintext whose
+/// signed digest the caller checks like any other.
 fn may_be_aes_128(guard: &SessionGuard<'_>, key: ObjectHandle) -> Result<bool, HsmError> {
     let found = guard.session.get_attributes(key, &[AttributeType::ValueLen])?;
     Ok(match found.as_slice() {
@@ -137,7 +142,8 @@ fn may_be_aes_128(guard: &SessionGuard<'_>, key: ObjectHandle) -> Result<bool, H
     })
 }
 
-/// None for a failure that may be the upload's fault. SoftHSM says CKR_GENERAL_ERROR for bad padding.
+/// None for a failure that may be the upload's fault. SoftHSM says CKR_GENERAL_ERROR for bad
+/// padding.
 fn unless_lost<T>(outcome: Result<T, HsmError>) -> Result<Option<T>, HsmError> {
     match outcome {
         Ok(done) => Ok(Some(done)),

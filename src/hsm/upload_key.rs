@@ -18,17 +18,18 @@ pub trait UploadKey: Send + Sync {
     /// [`HsmError::Busy`], [`HsmError::Unavailable`], [`HsmError::KeyMissing`].
     async fn server_key(&self) -> Result<ServerKey, HsmError>;
 
-    /// Opens a legacy upload: `wrapped_key` is the RSA-wrapped AES key, `data` the IV (16 bytes) and the
-    /// AES-128-CBC ciphertext. Answers every plaintext that they may mean: none when anything is wrong, and
-    /// never why. The caller finds the right one by the signed digest.
+    /// Opens a legacy upload: `wrapped_key` is the RSA-wrapped AES key, `data` the IV (16 bytes)
+    /// and the AES-128-CBC ciphertext. Answers every plaintext that they may mean: none when
+    /// anything is wrong, and never why. The caller finds the right one by the signed digest.
     ///
     /// # Errors
-    /// [`HsmError::Busy`], [`HsmError::Unavailable`], [`HsmError::NotServed`]: nothing that depends on the
-    /// upload.
+    /// [`HsmError::Busy`], [`HsmError::Unavailable`], [`HsmError::NotServed`]: nothing that depends
+    /// on the upload.
     async fn open_legacy(&self, wrapped_key: Vec<u8>, data: Vec<u8>) -> Result<Vec<SecretBytes>, HsmError>;
 
-    /// HMAC-SHA-256 by the fingerprint key over `domain`, a zero byte and `data`: a hash that only this token
-    /// can make, so no test of guesses for whoever steals it. Secret data must be in memory that wipes itself.
+    /// HMAC-SHA-256 by the fingerprint key over `domain`, a zero byte and `data`: a hash that only
+    /// this token can make, so no test of guesses for whoever steals it. Secret data must be in
+    /// memory that wipes itself.
     ///
     /// # Errors
     /// [`HsmError::Busy`], [`HsmError::Unavailable`].

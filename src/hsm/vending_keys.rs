@@ -19,32 +19,33 @@ pub trait VendingKeys: Tokens + Send + Sync {
     /// What the probes at start found.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Makes the token objects of a vending key under this id, and proves them: attributes read back, the
-    /// value unreadable, check value and test derivations compared with software. Objects that are under this
-    /// id already (a half import) are destroyed first. After an error nothing is left, unless the HSM itself
-    /// was lost.
+    /// Makes the token objects of a vending key under this id, and proves them: attributes read
+    /// back, the value unreadable, check value and test derivations compared with software. Objects
+    /// that are under this id already (a half import) are destroyed first. After an error nothing
+    /// is left, unless the HSM itself was lost.
     ///
     /// # Errors
-    /// [`HsmError::NotServed`]; [`HsmError::KeyUntrusted`] when the proof failed; [`HsmError::Busy`];
-    /// [`HsmError::Unavailable`].
+    /// [`HsmError::NotServed`]; [`HsmError::KeyUntrusted`] when the proof failed;
+    /// [`HsmError::Busy`]; [`HsmError::Unavailable`].
     async fn import_vending_key(&self, id: KeyId, key: VendingKeyMaterial) -> Result<ImportedKey, HsmError>;
 
-    /// Destroys a vending key and its mask, and sees that they are gone. Of an id without objects: nothing to
-    /// do.
+    /// Destroys a vending key and its mask, and sees that they are gone. Of an id without objects:
+    /// nothing to do.
     ///
     /// # Errors
     /// [`HsmError::Busy`], [`HsmError::Unavailable`].
     async fn destroy_vending_key(&self, id: KeyId) -> Result<(), HsmError>;
 
-    /// Looks at a configuration's key objects: attributes, unreadable values, a derivation; answers the check
-    /// value, made anew.
+    /// Looks at a configuration's key objects: attributes, unreadable values, a derivation; answers
+    /// the check value, made anew.
     ///
     /// # Errors
-    /// [`HsmError::KeyMissing`], [`HsmError::KeyUntrusted`]; [`HsmError::Busy`], [`HsmError::Unavailable`].
+    /// [`HsmError::KeyMissing`], [`HsmError::KeyUntrusted`]; [`HsmError::Busy`],
+    /// [`HsmError::Unavailable`].
     async fn inspect_vending_key(&self, key: VendingKey) -> Result<[u8; 3], HsmError>;
 
-    /// All vending and mask keys in the token, for the report of those that no configuration knows. Scans the
-    /// token.
+    /// All vending and mask keys in the token, for the report of those that no configuration knows.
+    /// Scans the token.
     ///
     /// # Errors
     /// [`HsmError::Busy`], [`HsmError::Unavailable`].

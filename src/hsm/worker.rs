@@ -1,4 +1,5 @@
-//! The vending threads: each drains the queue, derives, and lets the caller finish while the keys lie in its locked page.
+//! The vending threads: each drains the queue, derives, and lets the caller finish while the keys
+//! lie in its locked page.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,11 +19,12 @@ use crate::sts::derivation::Derivation;
 /// Decoder keys that a worker's locked page holds, hence the most that one job may ask for.
 pub const MOST_DECODER_KEYS: usize = 1024;
 
-/// HMACs that are answered together at most: waking one caller after another costs more than an HMAC, and answers that come
-/// together travel together, but none should wait for long.
+/// HMACs that are answered together at most: waking one caller after another costs more than an
+/// HMAC, and answers that come together travel together, but none should wait for long.
 const HMACS_AT_ONCE: usize = 16;
 
-/// A place in the bounded vending queue, taken before anything is committed. Given back when dropped.
+/// A place in the bounded vending queue, taken before anything is committed. Given back when
+/// dropped.
 #[derive(Debug)]
 #[must_use = "a place is taken for a job"]
 pub struct Place {
@@ -102,8 +104,8 @@ impl Worker {
         }
     }
 
-    /// Takes what waits, a fair share where several workers take: (HMACs in groups, jobs to do as one batch, a job that no
-    /// longer fits the page with the others).
+    /// Takes what waits, a fair share where several workers take: (HMACs in groups, jobs to do as
+    /// one batch, a job that no longer fits the page with the others).
     fn drain(&self, first: Job) -> (Vec<Vec<Job>>, Vec<Job>, Option<Job>) {
         let fair = self.queue.len().div_ceil(self.workers.max(1));
         let (mut hmacs, mut batch, mut keys): (Vec<Vec<Job>>, _, _) = (Vec::new(), Vec::new(), 0);

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-/// Set by the first failed self-test of the process, never reset: what computed wrongly once is not trusted again until
-/// somebody has looked. Clones share it.
+/// Set by the first failed self-test of the process, never reset: what computed wrongly once is not
+/// trusted again until somebody has looked. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Latch(Arc<OnceLock<String>>);
 

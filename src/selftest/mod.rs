@@ -1,5 +1,5 @@
-//! Known answers for every algorithm, in software and through the HSM: before the server says SERVING, and for
-//! `vendkey selftest`.
+//! Known answers for every algorithm, in software and through the HSM: before the server says
+//! SERVING, and for `vendkey selftest`.
 
 mod latch;
 mod software;
@@ -16,7 +16,8 @@ use crate::hsm::Hsm;
 pub struct Report {
     /// Those that no HSM takes part in.
     pub software: Vec<SelfTest>,
-    /// Those through the HSM. Abilities that it did not have at start are left out: nothing rests on them.
+    /// Those through the HSM. Abilities that it did not have at start are left out: nothing rests
+    /// on them.
     pub hsm: Vec<SelfTest>,
 }
 

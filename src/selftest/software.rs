@@ -146,8 +146,8 @@ R1+vHE6F2YH1//mFchU2nVakWOawUCVPUrqTWz+1um65jYy/fiOf6ndPTc49l6Rt
 8QIDAQAB
 -----END PUBLIC KEY-----
 ";
-/// What its signatures are over: `openssl dgst -sha256 -sign`, plain and with `-sigopt rsa_padding_mode:pss`; `openssl rsautl -sign`
-/// of the digest.
+/// What its signatures are over: `openssl dgst -sha256 -sign`, plain and with `-sigopt
+/// rsa_padding_mode:pss`; `openssl rsautl -sign` of the digest.
 const RSA_MESSAGE: &[u8] = b"vendkey known answer";
 const RSA_WITH_DIGEST_INFO: &str = "\
     441e1fc85b5e1bc7e165575191d62b1663983b8ef9e6b0b8dce7d074ef2b301304486ad4718ed71919b5e435819a53ab\

@@ -1,4 +1,5 @@
-//! Whole tokens with published digits: from a vending key and attributes to 20 digits, in software and through the HSM.
+//! Whole tokens with published digits: from a vending key and attributes to 20 digits, in software
+//! and through the HSM.
 
 use super::SelfTest;
 use crate::hsm::{DecoderKeys, Hsm, HsmError, KeyKind, VendingKeyMaterial, WithDecoderKeys};

@@ -10,7 +10,8 @@ use std::{
 pub(super) struct Activity(Mutex<Doing>);
 
 struct Doing {
-    /// The running calls, with the time since which a part of the answer waits for the client, if one does.
+    /// The running calls, with the time since which a part of the answer waits for the client, if
+    /// one does.
     calls: HashMap<u64, Option<Instant>>,
     next: u64,
     idle_since: Instant,

@@ -1,4 +1,5 @@
-//! A server, put together from its parts before anybody can reach it, and the tasks that keep it in order.
+//! A server, put together from its parts before anybody can reach it, and the tasks that keep it in
+//! order.
 
 use std::sync::Arc;
 
@@ -40,15 +41,16 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    /// Looks at what the last server left and at what the HSM holds, and puts the parts together. Approved acts that did not end are
-    /// done before anybody can ask for more.
+    /// Looks at what the last server left and at what the HSM holds, and puts the parts together.
+    /// Approved acts that did not end are done before anybody can ask for more.
     pub(super) async fn new(
         settings: &Settings,
         hsm: Hsm,
         store: Arc<dyn Store>,
     ) -> Result<Self, ServeError> {
         let clock: Arc<dyn Clock> = clock::of_server();
-        // Before anything is written: what the last server left tells whether clock and database are believed.
+        // Before anything is written: what the last server left tells whether clock and database
+        // are believed.
         let past = store.past().await.map_err(checkpoints::CheckpointFailure::from)?;
         let (stop, number) = checkpoints::examine(&hsm, store.as_ref(), &settings.store, &past).await?;
         let guard = Arc::new(IssueGuard::new(clock.clone(), past.sign_of_life, stop));
@@ -83,7 +85,8 @@ impl Assembly {
         Ok(Self { clock, acts, admission, hsm, store, guard, latch, vending, refusals, checkpoints })
     }
 
-    /// Starts what runs beside the calls. Answers what tells the server's health, once it was looked at.
+    /// Starts what runs beside the calls. Answers what tells the server's health, once it was
+    /// looked at.
     pub(super) async fn start(self, tasks: &mut Tasks, stages: &watch::Receiver<Stage>) -> HealthService {
         let Self { acts, hsm, store, guard, latch, vending, refusals, checkpoints, .. } = self;
         let (reporter, reported) = watch::channel(ServingStatus::NotServing);
@@ -101,8 +104,8 @@ impl Assembly {
     }
 }
 
-/// Known answers for every algorithm. A server that fails one starts all the same, so that it can say why it does not
-/// serve.
+/// Known answers for every algorithm. A server that fails one starts all the same, so that it can
+/// say why it does not serve.
 async fn self_tested(hsm: &Hsm) -> Latch {
     let latch = Latch::default();
     let report = selftest::run(hsm).await;

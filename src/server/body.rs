@@ -1,8 +1,9 @@
-//! A request's body under limits: it must be whole in time, and all that are not whole share a bounded room.
+//! A request's body under limits: it must be whole in time, and all that are not whole share a
+//! bounded room.
 //!
-//! Without limits a client that sends headers and then nothing, or a byte now and then, would hold a call for ever. What is refused
-//! before it is whole is read to its end first, within limits too: some clients (curl, for one) take an answer that overtakes their
-//! request for a broken stream.
+//! Without limits a client that sends headers and then nothing, or a byte now and then, would hold
+//! a call for ever. What is refused before it is whole is read to its end first, within limits too:
+//! some clients (curl, for one) take an answer that overtakes their request for a broken stream.
 
 use std::{
     future::poll_fn,

@@ -1,4 +1,5 @@
-//! What every call goes through first: is there room for it, who is at the other end, and how long it may take to arrive.
+//! What every call goes through first: is there room for it, who is at the other end, and how long
+//! it may take to arrive.
 
 use std::{
     convert::Infallible,
@@ -125,7 +126,8 @@ where
                 Some(left) => match tokio::time::timeout(left, served).await {
                     Ok(answer) => answer?,
                     Err(_) => {
-                        // What it did since its message is whole, only the ledger knows. A stream begins before.
+                        // What it did since its message is whole, only the ledger knows. A stream
+                        // begins before.
                         let begun = rest.is_whole() || call.method == LONG_LIVED;
                         let issued = if begun { call.issued() } else { Issued::No };
                         let refusal = Refusal::new(Reason::DeadlinePassed, "the call's deadline passed");
@@ -149,7 +151,8 @@ fn answered(call: Call, request: Request<Incoming>, answer: Response<Body>) -> A
     })
 }
 
-/// A call from its headers to the last byte of its answer. Whatever way it ends, it is counted and its place given back.
+/// A call from its headers to the last byte of its answer. Whatever way it ends, it is counted and
+/// its place given back.
 struct Call {
     method: &'static str,
     began: Instant,

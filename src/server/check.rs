@@ -1,4 +1,5 @@
-//! What `serve` needs of its settings and what they name, looked at before anything is started; `serve --check` looks at no less.
+//! What `serve` needs of its settings and what they name, looked at before anything is started;
+//! `serve --check` looks at no less.
 
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -27,8 +28,9 @@ pub struct Report {
     pub warnings: Vec<String>,
 }
 
-/// Looks at all that is named by the settings without the HSM's login, changing nothing: the user, the files of TLS, the addresses, the
-/// module, the token, the PIN file (the PIN itself is not tried) and the database.
+/// Looks at all that is named by the settings without the HSM's login, changing nothing: the user,
+/// the files of TLS, the addresses, the module, the token, the PIN file (the PIN itself is not
+/// tried) and the database.
 pub fn check(settings: &Settings) -> Report {
     let mut report = files(settings);
     let server = &settings.server;
@@ -99,7 +101,8 @@ fn tls_files(name: &str, settings: &TlsSettings, report: &mut Report) {
     let now = SystemClock.now_ms() / 1_000;
     let seconds =
         |time: x509_cert::time::Time| i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
-    // The server starts all the same: its other listener may be in order, and new files are taken up while it runs.
+    // The server starts all the same: its other listener may be in order, and new files are taken
+    // up while it runs.
     if seconds(validity.not_after) <= now {
         report.warnings.push(format!("{certificate_name}: the certificate has expired: renew it"));
     }

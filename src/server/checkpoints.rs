@@ -121,9 +121,9 @@ impl Checkpoints {
         })
     }
 
-    /// Makes checkpoints as they come due, and puts refusals and stops on record, until no call runs
-    /// any more; then writes what is left. Never leaves a checkpoint half made, since the next would
-    /// then be refused its number.
+    /// Makes checkpoints as they come due, and puts refusals and stops on record, until no call
+    /// runs any more; then writes what is left. Never leaves a checkpoint half made, since the next
+    /// would then be refused its number.
     pub(super) async fn run(mut self, refusals: Arc<Refusals>, mut stages: watch::Receiver<Stage>) {
         self.watch(&refusals, &mut stages).await;
         if let Err(error) = refusals.write_all().await {

@@ -1,7 +1,8 @@
 //! Whether an answer is packed: where the client wants it, not wherever it could unpack it.
 //!
-//! Most gRPC libraries name all that they can unpack in every call, `identity` first. Packing a token's answer costs more time than it
-//! saves, so those get it as it is, unless they pack what they send.
+//! Most gRPC libraries name all that they can unpack in every call, `identity` first. Packing a
+//! token's answer costs more time than it saves, so those get it as it is, unless they pack what
+//! they send.
 
 use http::{HeaderMap, HeaderValue};
 

@@ -1,8 +1,9 @@
 //! One connection, from its handshake to its end.
 //!
-//! Its calls run for themselves; this watches over the connection as a whole: it ends when it is idle, when its client does not take
-//! answers, when the client's certificate ends, and when the server does. Whatever can end in order ends so, with GOAWAY, and no call
-//! of the other side is lost.
+//! Its calls run for themselves; this watches over the connection as a whole: it ends when it is
+//! idle, when its client does not take answers, when the client's certificate ends, and when the
+//! server does. Whatever can end in order ends so, with GOAWAY, and no call of the other side is
+//! lost.
 
 use std::{
     convert::Infallible,
@@ -47,7 +48,8 @@ const GOODBYE_AT_END: Duration = Duration::from_secs(1);
 /// How often it is looked at then.
 const LOOK_AT_END: Duration = Duration::from_millis(100);
 
-/// How much larger than they may be headers are let through by HTTP/2, so that they get a refusal with a reason.
+/// How much larger than they may be headers are let through by HTTP/2, so that they get a refusal
+/// with a reason.
 const HEADERS_TO_REFUSE: u32 = 65_536;
 /// The least that HTTP/1 is read into.
 const HTTP_1_BUFFER: usize = 8_192;

@@ -1,5 +1,5 @@
-//! How a server ends: it says that it does not serve any more while it still does, so that balancers can look elsewhere; then it lets
-//! the running calls end.
+//! How a server ends: it says that it does not serve any more while it still does, so that
+//! balancers can look elsewhere; then it lets the running calls end.
 
 use std::time::Duration;
 
@@ -46,7 +46,8 @@ impl EndSignals {
         }
     }
 
-    /// Waits until no new calls are to be taken: the first signal begins the end, the second one shortens it.
+    /// Waits until no new calls are to be taken: the first signal begins the end, the second one
+    /// shortens it.
     pub(super) async fn lead(&mut self, stage: &watch::Sender<Stage>, drain: Duration) {
         self.next().await;
         stage.send_replace(Stage::Draining);

@@ -57,7 +57,8 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// Keeps the report true until the server ends, and with it whoever watches; `ready` hears when the first word was said.
+    /// Keeps the report true until the server ends, and with it whoever watches; `ready` hears when
+    /// the first word was said.
     pub(super) async fn report(
         self,
         reporter: watch::Sender<ServingStatus>,

@@ -1,4 +1,5 @@
-//! What the HSM holds against what the store knows, at every start. Differences are reported; nothing is ever deleted for them.
+//! What the HSM holds against what the store knows, at every start. Differences are reported;
+//! nothing is ever deleted for them.
 
 use crate::{
     custody::{self, Finding},
@@ -15,7 +16,8 @@ pub(super) enum InventoryError {
     Store(#[from] StoreError),
 }
 
-/// Logs key objects that no configuration knows, and configurations whose keys are not what they must be.
+/// Logs key objects that no configuration knows, and configurations whose keys are not what they
+/// must be.
 pub(super) async fn report(hsm: &dyn VendingKeys, store: &dyn Store) -> Result<(), InventoryError> {
     let (mut rows, mut after) = (Vec::new(), String::new());
     // Sizes and tokens that the store itself gave are always taken.

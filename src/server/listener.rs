@@ -1,4 +1,5 @@
-//! A listener: it lets connections in while there are places, and at the end waits for those that are open.
+//! A listener: it lets connections in while there are places, and at the end waits for those that
+//! are open.
 
 use std::{
     convert::Infallible,

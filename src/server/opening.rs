@@ -1,4 +1,5 @@
-//! The first byte of a connection: whether it begins with TLS, and what is told to whoever took the one for the other.
+//! The first byte of a connection: whether it begins with TLS, and what is told to whoever took the
+//! one for the other.
 
 use std::{convert::Infallible, io, time::Duration};
 
@@ -29,8 +30,8 @@ const WANTS_PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plai
 
 /// How long it may take to be told.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How much of what the other side sends is read meanwhile: a connection that is closed on unread bytes is reset, and what it was
-/// told may be lost.
+/// How much of what the other side sends is read meanwhile: a connection that is closed on unread
+/// bytes is reset, and what it was told may be lost.
 const READ_AWAY: u64 = 65_536;
 
 /// How a connection begins.

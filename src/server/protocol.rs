@@ -1,4 +1,5 @@
-//! What a request speaks. gRPC over HTTP/2 alone is served; anything else is told so in one line, and nothing is done.
+//! What a request speaks. gRPC over HTTP/2 alone is served; anything else is told so in one line,
+//! and nothing is done.
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
@@ -13,7 +14,8 @@ pub(super) enum Foreign {
     Version,
     /// No method of gRPC.
     Method,
-    /// A content that is no gRPC, or a form of it that is not spoken here (gRPC-Web, JSON messages).
+    /// A content that is no gRPC, or a form of it that is not spoken here (gRPC-Web, JSON
+    /// messages).
     Content,
 }
 
@@ -75,7 +77,8 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     kind.eq_ignore_ascii_case(b"application/grpc") || kind.eq_ignore_ascii_case(b"application/grpc+proto")
 }
 
-/// The bytes of a header list as HTTP/2 counts them (RFC 9113 §6.5.2): names, values, and 32 for each.
+/// The bytes of a header list as HTTP/2 counts them (RFC 9113 §6.5.2): names, values, and 32 for
+/// each.
 pub(super) fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
 }

@@ -27,7 +27,8 @@ pub(super) struct Parts {
     pub(super) wire: WireSettings,
 }
 
-/// A service that takes and gives messages of the size that the settings allow, packed or not. What counts is the size unpacked.
+/// A service that takes and gives messages of the size that the settings allow, packed or not. What
+/// counts is the size unpacked.
 macro_rules! limited {
     ($wire:expr, $server:expr) => {
         $server

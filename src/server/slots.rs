@@ -78,7 +78,8 @@ impl Drop for Slot {
     }
 }
 
-/// An IPv4 address, or the 64 bits of an IPv6 network: whoever has one of its addresses has them all.
+/// An IPv4 address, or the 64 bits of an IPv6 network: whoever has one of its addresses has them
+/// all.
 fn place(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

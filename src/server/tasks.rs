@@ -1,4 +1,5 @@
-//! The tasks of a server, supervised: none of them ends before the server does, and one that does is said and ends the server.
+//! The tasks of a server, supervised: none of them ends before the server does, and one that does
+//! is said and ends the server.
 
 use std::{any::Any, collections::HashMap, future::pending};
 
@@ -46,7 +47,8 @@ impl Tasks {
         self.tasks.insert(handle.id(), Task { name, handle, ends });
     }
 
-    /// Waits for the first task that ends, which none should while the server runs. It may be cut off and asked again.
+    /// Waits for the first task that ends, which none should while the server runs. It may be cut
+    /// off and asked again.
     pub(super) async fn ended(&mut self) -> TaskEnded {
         match self.running.join_next_with_id().await {
             Some(ended) => self.told(ended),
@@ -54,7 +56,8 @@ impl Tasks {
         }
     }
 
-    /// Cuts off the tasks that do not end by themselves, and waits for the others. Answers the first that panicked.
+    /// Cuts off the tasks that do not end by themselves, and waits for the others. Answers the
+    /// first that panicked.
     pub(super) async fn finish(mut self) -> Option<TaskEnded> {
         for task in self.tasks.values().filter(|task| !task.ends) {
             task.handle.abort();

@@ -1,7 +1,8 @@
 //! TLS 1.3 of a listener, from files that may change while it runs.
 //!
-//! A certificate lives for weeks and the server for months: new files are taken up by themselves or at SIGHUP. Files that cannot be
-//! used are told of and the old ones stay; connections that are open go on with what they began with.
+//! A certificate lives for weeks and the server for months: new files are taken up by themselves or
+//! at SIGHUP. Files that cannot be used are told of and the old ones stay; connections that are
+//! open go on with what they began with.
 
 use std::{
     fs, io,
@@ -101,7 +102,8 @@ impl Tls {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone().into()
     }
 
-    /// Takes up the files if they changed since they were looked at last, or in any case where one asks for it.
+    /// Takes up the files if they changed since they were looked at last, or in any case where one
+    /// asks for it.
     pub(super) fn reload(&self, asked: bool) {
         // Taken before the files are read: what changes meanwhile is found the next time.
         let stamps = stamps(&self.settings);
@@ -162,7 +164,8 @@ pub(super) fn load(settings: &TlsSettings) -> Result<Loaded, TlsFailure> {
     let mut config = builder.with_single_cert(chain, key)?;
     // HTTP/1.1 is told that it is not spoken here, which a failed handshake does not tell.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Nothing is resumed: each connection proves itself anew, by certificates that are believed now.
+    // Nothing is resumed: each connection proves itself anew, by certificates that are believed
+    // now.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Loaded { config: Arc::new(config), expires_ms: own.expires_ms })

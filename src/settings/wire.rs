@@ -1,4 +1,5 @@
-//! The settings of the wire: where the server listens, how it proves itself and whom it believes, and what one client may take.
+//! The settings of the wire: where the server listens, how it proves itself and whom it believes,
+//! and what one client may take.
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -45,8 +46,8 @@ impl ClientAuth {
     }
 }
 
-/// What one listener and one connection bear. Each listener has these limits of its own, so that whoever fills the one does not
-/// shut administrators out of the other.
+/// What one listener and one connection bear. Each listener has these limits of its own, so that
+/// whoever fills the one does not shut administrators out of the other.
 #[derive(Debug, Clone, Copy)]
 pub struct WireSettings {
     /// The largest message, in bytes, either way.
@@ -73,7 +74,8 @@ pub struct WireSettings {
     pub age_grace: Duration,
     /// How long the message of a call may take to arrive.
     pub request: Duration,
-    /// How long a stream of tokens may bring no request, and how long a client may leave an answer untaken.
+    /// How long a stream of tokens may bring no request, and how long a client may leave an answer
+    /// untaken.
     pub stream_idle: Duration,
     /// How often a connection is asked whether the other side still lives.
     pub keepalive: Duration,

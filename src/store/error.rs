@@ -67,8 +67,8 @@ pub enum StoreError {
         /// For the log: what happened and what to do.
         reason: String,
     },
-    /// A row that decides does not bear the seal of this server: somebody else has changed it, taken
-    /// it out or put it back.
+    /// A row that decides does not bear the seal of this server: somebody else has changed it,
+    /// taken it out or put it back.
     #[error("a row that decides was changed by somebody else: {row}")]
     Forged {
         /// For the log: which table and number.

@@ -1,7 +1,8 @@
 //! Amounts (STS facts §3.5): exact integers of the least unit, coded as exponent and mantissa.
 //!
-//! value(e, m) = m * 10^e + 16384 * (1 + 10 + ... + 10^(e-1)). An amount between two codes goes to the one above, in the
-//! customer's favour; for a negative currency amount that is the smaller magnitude.
+//! value(e, m) = m * 10^e + 16384 * (1 + 10 + ... + 10^(e-1)). An amount between two codes goes to
+//! the one above, in the customer's favour; for a negative currency amount that is the smaller
+//! magnitude.
 
 /// Values of the mantissa, 14 bits.
 const MANTISSAS: u128 = 1 << 14;
@@ -49,7 +50,8 @@ pub enum Rounding {
 /// Reads a decimal amount exactly, in units of 10^-`places`.
 ///
 /// # Errors
-/// [`AmountError`]: `NotDecimal`; `TooFine` unless `rounding` is [`Rounding::Up`]; `TooLarge` past what i128 holds.
+/// [`AmountError`]: `NotDecimal`; `TooFine` unless `rounding` is [`Rounding::Up`]; `TooLarge` past
+/// what i128 holds.
 pub fn parse_decimal(text: &str, places: u32, rounding: Rounding) -> Result<i128, AmountError> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -148,7 +150,8 @@ impl CurrencyAmount {
     /// The largest magnitude, in units of 10^-5: about 1.8e30 of the base currency.
     pub const LARGEST: u128 = decode(CURRENCY_EXPONENT, 0x3FFF);
 
-    /// The smallest amount that is not below `units` (of 10^-5); [`CurrencyAmount::units`] says what it transfers.
+    /// The smallest amount that is not below `units` (of 10^-5); [`CurrencyAmount::units`] says
+    /// what it transfers.
     ///
     /// # Errors
     /// [`AmountError::TooLarge`].
@@ -166,7 +169,8 @@ impl CurrencyAmount {
         Self::from_units(parse_decimal(text, CURRENCY_PLACES, rounding)?)
     }
 
-    /// The amount of these fields: `exponent` 0..=31, `mantissa` 0..=16383; higher bits are dropped.
+    /// The amount of these fields: `exponent` 0..=31, `mantissa` 0..=16383; higher bits are
+    /// dropped.
     pub fn from_fields(negative: bool, exponent: u8, mantissa: u16) -> Self {
         Self { negative, exponent: exponent & 0x1F, mantissa: mantissa & 0x3FFF }
     }
@@ -265,7 +269,8 @@ mod tests {
         }
     }
 
-    /// Defect 7 of the public peer (STS facts §8): it checks the limit against kWh and codes a corrupt exponent.
+    /// Defect 7 of the public peer (STS facts §8): it checks the limit against kWh and codes a
+    /// corrupt exponent.
     #[test]
     fn peer_defect_7_the_limit_is_in_tenths() {
         assert_eq!(UnitAmount::parse("1820162.4", Rounding::Refuse).unwrap().units(), 18_201_624);
@@ -275,8 +280,8 @@ mod tests {
         assert_eq!(UnitAmount::parse("99999999999", Rounding::Refuse), too_large);
     }
 
-    /// Defect 7 again: the peer truncates above 1 and rounds up below. Here finer amounts are refused, or rounded up on
-    /// request.
+    /// Defect 7 again: the peer truncates above 1 and rounds up below. Here finer amounts are
+    /// refused, or rounded up on request.
     #[test]
     fn peer_defect_7_finer_amounts_are_refused_or_rounded_up() {
         for (text, rounded) in [("1.82", 19), ("0.4712", 5), ("0.01", 1), ("16383.99", 163_840)] {
@@ -328,7 +333,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against the definition in exact arithmetic: the code is the least one not below the amount.
+        /// Against the definition in exact arithmetic: the code is the least one not below the
+        /// amount.
         #[test]
         fn unit_amounts_round_up_to_the_next_code(units in 0..=UnitAmount::LARGEST) {
             let code = UnitAmount::from_units(units).unwrap();

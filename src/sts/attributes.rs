@@ -35,7 +35,8 @@ pub enum AttributeError {
     BaseDate,
 }
 
-/// Everything that a decoder key and its tokens depend on, but for the meter and the vending key itself.
+/// Everything that a decoder key and its tokens depend on, but for the meter and the vending key
+/// itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {
     /// Who issues the meters of this group.
@@ -173,8 +174,9 @@ impl KeyType {
         self as u8
     }
 
-    /// Whether a key change may lead from a key of this type to one of `new`: equal types always, 0 to any, 1 to 2 or 3
-    /// (STS facts §6; the table of the standard is not public, so nothing beyond its known minimum is allowed).
+    /// Whether a key change may lead from a key of this type to one of `new`: equal types always, 0
+    /// to any, 1 to 2 or 3 (STS facts §6; the table of the standard is not public, so nothing
+    /// beyond its known minimum is allowed).
     pub fn may_become(self, new: Self) -> bool {
         self == new || self.value() < new.value() && self.value() <= 1
     }
@@ -208,7 +210,8 @@ impl fmt::Display for KeyType {
     }
 }
 
-/// Key expiry number: the key serves TIDs whose upper 8 bits are not above it; 255 is never (STS facts §4).
+/// Key expiry number: the key serves TIDs whose upper 8 bits are not above it; 255 is never (STS
+/// facts §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyExpiry(pub u8);
 
@@ -382,7 +385,8 @@ impl fmt::Display for BaseDate {
     }
 }
 
-/// A number of at most `digits` decimal digits and nothing else (`u8::from_str` would take a plus sign).
+/// A number of at most `digits` decimal digits and nothing else (`u8::from_str` would take a plus
+/// sign).
 fn small_number(text: &str, digits: usize) -> Option<u8> {
     if text.len() > digits || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

@@ -1,16 +1,17 @@
 //! The CRC of a token's block (STS facts §3.1).
 
-/// Bits 65..16 of a token (class, subclass, content), left padded to seven bytes: what the CRC is taken over.
+/// Bits 65..16 of a token (class, subclass, content), left padded to seven bytes: what the CRC is
+/// taken over.
 const INPUT_BYTES: usize = 7;
 
-/// The CRC as it stands in bits 15..0 of the block: CRC-16 with polynomial 0x8005 processed reflected, initial FFFF, no
-/// final xor, its two bytes swapped.
+/// The CRC as it stands in bits 15..0 of the block: CRC-16 with polynomial 0x8005 processed
+/// reflected, initial FFFF, no final xor, its two bytes swapped.
 pub fn crc(data: &[u8]) -> u16 {
     data.iter().fold(0xFFFF_u16, |register, byte| update(register, *byte)).swap_bytes()
 }
 
-/// The CRC of a block of this class; `content` holds subclass and content, 48 bits. Currency credits (class 0, subclasses
-/// 4 to 7) take CRC_C: one more byte 01.
+/// The CRC of a block of this class; `content` holds subclass and content, 48 bits. Currency
+/// credits (class 0, subclasses 4 to 7) take CRC_C: one more byte 01.
 pub(super) fn block_crc(class: u8, content: u64) -> u16 {
     let number = u64::from(class) << 48 | content;
     let bytes = number.to_be_bytes();

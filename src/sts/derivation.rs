@@ -1,4 +1,5 @@
-//! What to derive, as data (STS facts §2): the border between the standard and whoever holds the vending key.
+//! What to derive, as data (STS facts §2): the border between the standard and whoever holds the
+//! vending key.
 //!
 //! A [`Derivation`] holds nothing secret. An HSM can do many of them in one call.
 
@@ -15,10 +16,12 @@ pub const DKGA04_MESSAGE_BYTES: usize = 49;
 /// Why no key can be derived for these attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DerivationError {
-    /// DKGA01 encrypts the vending key under public data: whoever gets the result of that step has the vending key.
+    /// DKGA01 encrypts the vending key under public data: whoever gets the result of that step has
+    /// the vending key.
     #[error("DKGA01 is never issued: its only secret step would give the vending key away")]
     Dkga01,
-    /// The algorithm does not give a key of the length that the cipher wants, or the standard has no such pair.
+    /// The algorithm does not give a key of the length that the cipher wants, or the standard has
+    /// no such pair.
     #[error("{dkga} gives no key for {ea}")]
     Pair {
         /// The decoder key generation algorithm.
@@ -86,7 +89,8 @@ impl Derivation {
     /// What to derive for this meter.
     ///
     /// # Errors
-    /// [`DerivationError`]: DKGA01; a pair of algorithms that does not go together; a meter of another issuer.
+    /// [`DerivationError`]: DKGA01; a pair of algorithms that does not go together; a meter of
+    /// another issuer.
     pub fn new(attributes: &Attributes, meter: &MeterPan) -> Result<Self, DerivationError> {
         let Attributes { dkga, ea, .. } = *attributes;
         if meter.iin() != attributes.iin {
@@ -132,7 +136,8 @@ impl Derivation {
     }
 }
 
-/// What enters a derivation, as bare digits: below the rules of [`MeterPan`] and [`Attributes`], for the conformance runner.
+/// What enters a derivation, as bare digits: below the rules of [`MeterPan`] and [`Attributes`],
+/// for the conformance runner.
 #[derive(Clone, Copy, Debug)]
 pub struct DerivationDigits<'a> {
     /// The 18 digits of a MeterPAN, its check digits as they are.
@@ -163,8 +168,8 @@ impl DerivationDigits<'_> {
         })
     }
 
-    /// The derivation of DKGA04, also for EA09, whose 64-bit key the standard does not name with it; `None` when a field is
-    /// out of its range.
+    /// The derivation of DKGA04, also for EA09, whose 64-bit key the standard does not name with
+    /// it; `None` when a field is out of its range.
     pub fn dkga04(&self) -> Option<Derivation> {
         let bits = match self.ea.key_bytes() {
             8 => KeyBits::Bits64,
@@ -178,8 +183,8 @@ impl DerivationDigits<'_> {
         self.pan.len() == 18 && self.pan.bytes().all(|byte| byte.is_ascii_digit())
     }
 
-    /// The message of DKGA04 (STS facts §2.5): SP 800-108 style, "label, 00, context, L", of counted, length-prefixed
-    /// ASCII items. Every field is in its range, so the items fill it.
+    /// The message of DKGA04 (STS facts §2.5): SP 800-108 style, "label, 00, context, L", of
+    /// counted, length-prefixed ASCII items. Every field is in its range, so the items fill it.
     fn message(&self, bits: KeyBits) -> [u8; DKGA04_MESSAGE_BYTES] {
         let mut message = Message { bytes: [0; DKGA04_MESSAGE_BYTES], len: 0 };
         message.count(4);
@@ -210,7 +215,8 @@ impl DerivationDigits<'_> {
     }
 }
 
-/// The message of DKGA04 while it is written. The items have fixed lengths, 45 bytes in all, before the four of L.
+/// The message of DKGA04 while it is written. The items have fixed lengths, 45 bytes in all, before
+/// the four of L.
 struct Message {
     bytes: [u8; DKGA04_MESSAGE_BYTES],
     len: usize,
@@ -229,23 +235,25 @@ impl Message {
     }
 }
 
-/// B = PANBLOCK xor CONTROLBLOCK of DKGA01, DKGA02 and DKGA03 (STS facts §2.1), most significant byte first.
+/// B = PANBLOCK xor CONTROLBLOCK of DKGA01, DKGA02 and DKGA03 (STS facts §2.1), most significant
+/// byte first.
 pub fn des_block(attributes: &Attributes, meter: &MeterPan) -> [u8; 8] {
     let control = control_block(attributes.kt, attributes.sgc, attributes.ti, attributes.krn);
     let pan = pan_block(meter.as_str().as_bytes(), meter.iin().as_str().len(), attributes.kt);
     std::array::from_fn(|place| pan[place] ^ control[place])
 }
 
-/// PANBLOCK of digit strings that need not be a valid meter number, for the conformance runner: IIN and IAIN are 17 digits
-/// together. `None` otherwise.
+/// PANBLOCK of digit strings that need not be a valid meter number, for the conformance runner: IIN
+/// and IAIN are 17 digits together. `None` otherwise.
 pub fn pan_block_of_digits(iin: &str, iain: &str, kt: KeyType) -> Option<[u8; 8]> {
     let digits = format!("{iin}{iain}");
     let well_formed = digits.len() == 17 && digits.bytes().all(|byte| byte.is_ascii_digit());
     well_formed.then(|| pan_block(digits.as_bytes(), iin.len(), kt))
 }
 
-/// PANBLOCK: digits 2 to 17 of the MeterPAN as 16 nibbles; a common key (KT 3) has zeros for the meter's own digits.
-/// `pan` holds 17 ASCII digits at least, the first `iin_digits` of them the issuer's.
+/// PANBLOCK: digits 2 to 17 of the MeterPAN as 16 nibbles; a common key (KT 3) has zeros for the
+/// meter's own digits. `pan` holds 17 ASCII digits at least, the first `iin_digits` of them the
+/// issuer's.
 fn pan_block(pan: &[u8], iin_digits: usize, kt: KeyType) -> [u8; 8] {
     let nibble = |place: usize| {
         if kt == KeyType::Dctk && place >= iin_digits { 0 } else { pan[place] - b'0' }
@@ -258,7 +266,8 @@ pub fn control_block(kt: KeyType, sgc: SupplyGroupCode, ti: TariffIndex, krn: Ke
     control_nibbles(kt, sgc.value(), ti.value(), krn.value())
 }
 
-/// [`control_block`] of numbers, for the conformance runner: KRN 0 too. `None` when one has too many digits.
+/// [`control_block`] of numbers, for the conformance runner: KRN 0 too. `None` when one has too
+/// many digits.
 pub fn control_block_of_digits(kt: KeyType, sgc: u32, ti: u8, krn: u8) -> Option<[u8; 8]> {
     (sgc <= 999_999 && ti <= 99 && krn <= 9).then(|| control_nibbles(kt, sgc, ti, krn))
 }

@@ -36,8 +36,8 @@ impl<const N: usize> Digits<N> {
     }
 }
 
-/// The Luhn check digit (0..=9) that belongs behind `digits` (ASCII), doubling from the rightmost; other bytes count as
-/// what they are modulo ten, so parse first.
+/// The Luhn check digit (0..=9) that belongs behind `digits` (ASCII), doubling from the rightmost;
+/// other bytes count as what they are modulo ten, so parse first.
 pub(super) fn luhn(digits: &[u8]) -> u8 {
     let sum: u32 = digits
         .iter()
@@ -53,7 +53,8 @@ pub(super) fn luhn(digits: &[u8]) -> u8 {
     ((10 - sum % 10) % 10) as u8
 }
 
-/// Implements what every type made of one [`Digits`] has in common: text in, text out, no surprise in `Debug`.
+/// Implements what every type made of one [`Digits`] has in common: text in, text out, no surprise
+/// in `Debug`.
 macro_rules! digit_text {
     ($type:ty) => {
         impl $type {

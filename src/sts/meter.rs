@@ -53,12 +53,13 @@ pub enum MeterError {
     Shape,
 }
 
-/// Issuer identification number: `0000` (4-digit manufacturer codes) or six digits such as `600727` (2-digit ones).
+/// Issuer identification number: `0000` (4-digit manufacturer codes) or six digits such as `600727`
+/// (2-digit ones).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Iin(Digits<6>);
 
-/// Decoder reference number, also called meter number: manufacturer code (2 or 4 digits), serial number (8), Luhn
-/// digit.
+/// Decoder reference number, also called meter number: manufacturer code (2 or 4 digits), serial
+/// number (8), Luhn digit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Drn(Digits<13>);
 
@@ -77,7 +78,8 @@ impl FromStr for Iin {
     type Err = MeterError;
 
     fn from_str(text: &str) -> Result<Self, MeterError> {
-        // Six digits that begin with 0000 could not be told from the short IIN at the front of a MeterPAN.
+        // Six digits that begin with 0000 could not be told from the short IIN at the front of a
+        // MeterPAN.
         let well_formed = text == SHORT_IIN || (text.len() == 6 && !text.starts_with(SHORT_IIN));
         Digits::parse(text).filter(|_| well_formed).map(Self).ok_or(MeterError::Iin)
     }
@@ -141,7 +143,8 @@ impl MeterPan {
         Digits::parse(&format!("{text}{check}")).map(Self).ok_or(MeterError::PanShape)
     }
 
-    /// The meter that `text` names under a configuration of this IIN: a DRN of 11 or 13 digits, or a MeterPAN of 18.
+    /// The meter that `text` names under a configuration of this IIN: a DRN of 11 or 13 digits, or
+    /// a MeterPAN of 18.
     ///
     /// # Errors
     /// Every [`MeterError`] but `Iin`.
@@ -203,7 +206,8 @@ fn check_digits(digits: &[u8]) -> (u8, u8) {
     }
 }
 
-/// The Luhn check digit over any string of decimal digits, for the conformance runner; `None` if it is not one.
+/// The Luhn check digit over any string of decimal digits, for the conformance runner; `None` if it
+/// is not one.
 pub fn luhn_digit(digits: &str) -> Option<u8> {
     Digits::<255>::parse(digits).map(|digits| luhn(digits.as_bytes()))
 }
@@ -232,7 +236,8 @@ mod tests {
         }
     }
 
-    /// STS 531 CTSA17, and defect 10 of the public peer (STS facts §8): its service takes any check digit.
+    /// STS 531 CTSA17, and defect 10 of the public peer (STS facts §8): its service takes any check
+    /// digit.
     #[test]
     fn peer_defect_10_wrong_check_digits_are_refused() {
         assert_eq!(drn("12345678904"), Err(MeterError::DrnCheckDigit { expected: 3, found: 4 }));

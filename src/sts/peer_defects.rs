@@ -1,5 +1,5 @@
-//! Defects of the public peer (STS facts §8) that no other test is named after: 3, 4, 8 and 9. Those of 1, 2, 5, 6, 7 and 10
-//! stand beside the code that avoids them.
+//! Defects of the public peer (STS facts §8) that no other test is named after: 3, 4, 8 and 9.
+//! Those of 1, 2, 5, 6, 7 and 10 stand beside the code that avoids them.
 
 use super::amount::{CurrencyAmount, UnitAmount};
 use super::attributes::{Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry, KeyType};
@@ -28,7 +28,8 @@ fn meter() -> MeterPan {
     "600727000000000009".parse().unwrap()
 }
 
-/// Its boundary takes vending keys of 16 hex digits only, so DKGA04 and with it EA11 cannot be reached.
+/// Its boundary takes vending keys of 16 hex digits only, so DKGA04 and with it EA11 cannot be
+/// reached.
 #[test]
 fn peer_defect_3_keys_of_dkga04_have_20_bytes() {
     let derivation = Derivation::new(&attributes(Dkga::Dkga04, EncryptionAlgorithm::Ea11), &meter()).unwrap();
@@ -37,8 +38,8 @@ fn peer_defect_3_keys_of_dkga04_have_20_bytes() {
     assert!(derive(&derivation, &key[..8]).is_err());
 }
 
-/// It issues subclasses 0 to 7 only, RND 0 to 9 only, no "clear all", no currency, time or extended tokens, and reads every
-/// TID from 1993.
+/// It issues subclasses 0 to 7 only, RND 0 to 9 only, no "clear all", no currency, time or extended
+/// tokens, and reads every TID from 1993.
 #[test]
 fn peer_defect_4_all_subclasses_rnds_and_registers() {
     let amount = UnitAmount::from_units(1).unwrap();
@@ -80,8 +81,9 @@ fn peer_defect_8_withdrawn_algorithms_compute() {
     assert!(derive_dkga01(des_block(&attributes, &meter()), &[0xAB; 8]).is_ok());
 }
 
-/// Each of its derivations registers a provider anew, for the whole process, and is slow for that. Here a derivation is a
-/// function of its arguments and gives the same key each time; what it costs, `benches/sts.rs` measures.
+/// Each of its derivations registers a provider anew, for the whole process, and is slow for that.
+/// Here a derivation is a function of its arguments and gives the same key each time; what it
+/// costs, `benches/sts.rs` measures.
 #[test]
 fn peer_defect_9_a_derivation_leaves_nothing_behind() {
     for (dkga, bytes) in [(Dkga::Dkga02, 8), (Dkga::Dkga03, 16), (Dkga::Dkga04, 20)] {

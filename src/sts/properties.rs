@@ -1,5 +1,5 @@
-//! Properties of the whole standard: what is encoded decodes to the same, nothing typed breaks anything, and a meter takes
-//! every issued token once.
+//! Properties of the whole standard: what is encoded decodes to the same, nothing typed breaks
+//! anything, and a meter takes every issued token once.
 
 use proptest::prelude::*;
 
@@ -196,7 +196,8 @@ fn new_meter(attributes: &Attributes) -> VirtualMeter {
 enum Act {
     /// Issues a token, so many minutes after the one before; 0 asks for the same minute.
     Issue(Payload, u32),
-    /// Changes to a key of these attributes, with or without the SGC; the flag moves to the next base date.
+    /// Changes to a key of these attributes, with or without the SGC; the flag moves to the next
+    /// base date.
     ChangeKey(Attributes, bool, bool),
 }
 
@@ -221,8 +222,8 @@ fn next_base_date(base: BaseDate) -> BaseDate {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Any sequence of issued tokens is taken once each, in order, across key changes; every replay under the same key is
-    /// "used"; a token of this sequence is nothing to another meter.
+    /// Any sequence of issued tokens is taken once each, in order, across key changes; every replay
+    /// under the same key is "used"; a token of this sequence is nothing to another meter.
     #[test]
     fn a_meter_takes_what_is_issued_once((ea, acts) in any_acts()) {
         let mut attributes = Attributes { ea, ..fixed_attributes() };

@@ -1,8 +1,8 @@
 //! Decoder keys derived in software from a vending key in the clear.
 //!
-//! For self tests, the conformance runner's public test keys and the virtual meter only: on the path of a token the vending
-//! key stays in the HSM. DKGA01 exists nowhere but here, because its only secret step gives the vending key away to whoever
-//! sees the result (STS facts, decisions).
+//! For self tests, the conformance runner's public test keys and the virtual meter only: on the
+//! path of a token the vending key stays in the HSM. DKGA01 exists nowhere but here, because its
+//! only secret step gives the vending key away to whoever sees the result (STS facts, decisions).
 
 use std::fmt;
 
@@ -93,7 +93,8 @@ pub fn derive(derivation: &Derivation, vending_key: &[u8]) -> Result<OwnedDecode
     }
 }
 
-/// DKGA01 (STS facts §2.3): `DES(B, VK) xor VK`, the block as the key. `block` is [`super::derivation::des_block`].
+/// DKGA01 (STS facts §2.3): `DES(B, VK) xor VK`, the block as the key. `block` is
+/// [`super::derivation::des_block`].
 ///
 /// # Errors
 /// [`VendingKeyLength`].

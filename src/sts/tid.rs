@@ -53,7 +53,8 @@ impl Tid {
         self.0
     }
 
-    /// Whether it is the special reserved one: the minute 00:01 of a day, which ordinary tokens skip.
+    /// Whether it is the special reserved one: the minute 00:01 of a day, which ordinary tokens
+    /// skip.
     pub fn is_reserved(self) -> bool {
         self.0 % DAY == 1
     }
@@ -70,7 +71,8 @@ impl Tid {
 }
 
 impl BaseDate {
-    /// The TID of the minute that holds this second (since 1970-01-01T00:00Z); the reserved minute 00:01 gives 00:02.
+    /// The TID of the minute that holds this second (since 1970-01-01T00:00Z); the reserved minute
+    /// 00:01 gives 00:02.
     ///
     /// # Errors
     /// [`TidError::BeforeBaseDate`] or [`TidError::PastRollover`].
@@ -124,10 +126,12 @@ pub enum TidRefusal {
 }
 
 impl TidWindow {
-    /// The next TID of a meter whose last one was `last`: max(earliest, last + 1), the minute 00:01 skipped.
+    /// The next TID of a meter whose last one was `last`: max(earliest, last + 1), the minute 00:01
+    /// skipped.
     ///
     /// # Errors
-    /// In this order: [`TidRefusal::Exhausted`], [`TidRefusal::KeyExpired`], [`TidRefusal::BeyondHorizon`].
+    /// In this order: [`TidRefusal::Exhausted`], [`TidRefusal::KeyExpired`],
+    /// [`TidRefusal::BeyondHorizon`].
     pub fn next(&self, last: Option<Tid>) -> Result<Tid, TidRefusal> {
         let after_last = last.map_or(0, |last| last.0 + 1);
         let tid =
@@ -191,14 +195,16 @@ mod tests {
         assert_eq!([first, second, third], [tid(3), tid(4), tid(5)]);
     }
 
-    /// Defect 2 of the public peer (STS facts §8): its TIDs move with the zone of the machine. Here a second since 1970 is
-    /// a second since 1970: the minute of CTSA09, 2026-07-29T00:00Z, is the published 6612480 whatever the zone.
+    /// Defect 2 of the public peer (STS facts §8): its TIDs move with the zone of the machine. Here
+    /// a second since 1970 is a second since 1970: the minute of CTSA09, 2026-07-29T00:00Z, is the
+    /// published 6612480 whatever the zone.
     #[test]
     fn peer_defect_2_no_time_zone_enters_a_tid() {
         assert_eq!(BaseDate::Y2014.tid_at(1_785_283_200), Ok(tid(6_612_480)));
     }
 
-    /// Defect 6 of the public peer (STS facts §8): its expiry is one step off. CTSA16: KEN 85 at 2032-10-27T08:00Z.
+    /// Defect 6 of the public peer (STS facts §8): its expiry is one step off. CTSA16: KEN 85 at
+    /// 2032-10-27T08:00Z.
     #[test]
     fn peer_defect_6_the_expiry_number_is_compared_with_the_upper_bits() {
         assert!(BaseDate::Y2014.tid_at(1_982_476_800).unwrap().is_past(KeyExpiry(85)));

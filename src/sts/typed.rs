@@ -1,8 +1,10 @@
-//! Digits as people type and paste them: grouped, decorated, under a label, in the digits of other scripts.
+//! Digits as people type and paste them: grouped, decorated, under a label, in the digits of other
+//! scripts.
 //!
-//! Receipts, short messages, web pages and spreadsheets group twenty digits by blanks, hyphens, dots, thin spaces or tabs, put
-//! them in quotation marks, or a label in front. None of that is ambiguous, so it is left out. Letters are: whether
-//! an O is a zero is for a person to say, so they are named.
+//! Receipts, short messages, web pages and spreadsheets group twenty digits by blanks, hyphens,
+//! dots, thin spaces or tabs, put them in quotation marks, or a label in front. None of that is
+//! ambiguous, so it is left out. Letters are: whether an O is a zero is for a person to say, so
+//! they are named.
 
 use std::fmt;
 
@@ -101,12 +103,14 @@ fn digit(character: char) -> Option<char> {
     char::from_digit(code - zero, 10)
 }
 
-/// Whether a character only separates digits: blanks of all kinds, line ends, punctuation, marks without width.
+/// Whether a character only separates digits: blanks of all kinds, line ends, punctuation, marks
+/// without width.
 fn separates(character: char) -> bool {
     character.is_whitespace() || !(character.is_alphanumeric() || character.is_control())
 }
 
-/// The digits of a text, as ASCII. Whatever separates them is left out, and so is a label in front of them.
+/// The digits of a text, as ASCII. Whatever separates them is left out, and so is a label in front
+/// of them.
 ///
 /// # Errors
 /// [`TypedError`].

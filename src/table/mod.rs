@@ -1,8 +1,9 @@
-//! Tables as people keep them: CSV from spreadsheets and scripts, read whole and checked, and written so that any reader gets the
-//! same columns back.
+//! Tables as people keep them: CSV from spreadsheets and scripts, read whole and checked, and
+//! written so that any reader gets the same columns back.
 //!
-//! The splitting is the `csv` crate's and the decoding `encoding_rs`'s. What they pass over silently is looked for here: bytes
-//! that are no text, quotes that do not close, rows that do not have the header's width.
+//! The splitting is the `csv` crate's and the decoding `encoding_rs`'s. What they pass over
+//! silently is looked for here: bytes that are no text, quotes that do not close, rows that do not
+//! have the header's width.
 
 mod decoding;
 mod encoding;
@@ -45,8 +46,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// Decodes a file. `names` are the columns that are looked for: the separator is the one under which the first line holds the
-    /// most of them.
+    /// Decodes a file. `names` are the columns that are looked for: the separator is the one under
+    /// which the first line holds the most of them.
     pub fn new(bytes: Vec<u8>, format: Format, names: &[&str]) -> Self {
         let (text, mut faults) = decoding::decode(bytes, format.encoding);
         let (mut start, mut line) = (0, 1);
@@ -72,7 +73,8 @@ impl Table {
         self.separator
     }
 
-    /// What is wrong with bytes and quotes. The rows are readable nevertheless, but for those that these faults name.
+    /// What is wrong with bytes and quotes. The rows are readable nevertheless, but for those that
+    /// these faults name.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }

@@ -1,4 +1,5 @@
-//! Numbers as people type them and spreadsheets write them: plain ones are read, others refused with the likely cause.
+//! Numbers as people type them and spreadsheets write them: plain ones are read, others refused
+//! with the likely cause.
 
 use super::trimmed;
 

@@ -1,4 +1,5 @@
-//! Where quotes are whole. The `csv` crate takes the rest of the file for a field whose quote does not close.
+//! Where quotes are whole. The `csv` crate takes the rest of the file for a field whose quote does
+//! not close.
 
 use std::ops::Range;
 
@@ -21,8 +22,8 @@ enum Place {
     BlankBehind,
 }
 
-/// The stretches without broken quotes from `start` on, which is on `line`, and a fault for each quote that breaks one. Behind a
-/// broken quote the next line is taken for a new row.
+/// The stretches without broken quotes from `start` on, which is on `line`, and a fault for each
+/// quote that breaks one. Behind a broken quote the next line is taken for a new row.
 pub(super) fn stretches(
     text: &str,
     start: usize,

@@ -15,8 +15,8 @@ pub fn writer<W: Write>(to: W, separator: u8) -> Writer<W> {
         .from_writer(to)
 }
 
-/// A text that a spreadsheet does not take for a formula: one that begins with `=`, `+`, `-`, `@`, a tab or a line end gets an
-/// apostrophe in front. Numbers stay, negative ones too.
+/// A text that a spreadsheet does not take for a formula: one that begins with `=`, `+`, `-`, `@`,
+/// a tab or a line end gets an apostrophe in front. Numbers stay, negative ones too.
 pub fn defused(text: &str) -> Cow<'_, str> {
     let is_number =
         || [DecimalMark::Point, DecimalMark::Comma].iter().any(|mark| decimal(text, *mark).is_ok());

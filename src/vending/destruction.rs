@@ -1,7 +1,8 @@
 //! The end of a configuration's keys: scheduled by an administrator, done when the time has come.
 //!
-//! The row says that destruction has begun before the HSM is asked, and that it is done after the HSM was seen to hold nothing any
-//! more. A crash anywhere between is found at the next look, and what was begun is done again.
+//! The row says that destruction has begun before the HSM is asked, and that it is done after the
+//! HSM was seen to hold nothing any more. A crash anywhere between is found at the next look, and
+//! what was begun is done again.
 
 use super::{EnableError, Vending};
 use crate::{
@@ -23,8 +24,8 @@ pub enum DestroyError {
 }
 
 impl Vending {
-    /// Schedules the destruction of a disabled configuration's keys. Nothing can be scheduled while the clock is in doubt: a clock that
-    /// is behind would leave no time to think again.
+    /// Schedules the destruction of a disabled configuration's keys. Nothing can be scheduled while
+    /// the clock is in doubt: a clock that is behind would leave no time to think again.
     ///
     /// # Errors
     /// [`EnableError`].
@@ -54,10 +55,12 @@ impl Vending {
         restored.map_err(|error| EnableError::of(id, error))
     }
 
-    /// Destroys the keys whose time has come, and answers how many. Nothing while the clock or the database is in doubt.
+    /// Destroys the keys whose time has come, and answers how many. Nothing while the clock or the
+    /// database is in doubt.
     ///
     /// # Errors
-    /// [`DestroyError`] of the first that could not be destroyed; what comes after it was tried all the same.
+    /// [`DestroyError`] of the first that could not be destroyed; what comes after it was tried all
+    /// the same.
     pub async fn destroy_due(&self) -> Result<usize, DestroyError> {
         let Ok(now_ms) = self.guard.pass() else { return Ok(0) };
         let (mut destroyed, mut failed) = (0, None);

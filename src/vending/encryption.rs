@@ -1,4 +1,5 @@
-//! From rows of the ledger to tokens: the blocks are encrypted in jobs that share their calls to the HSM.
+//! From rows of the ledger to tokens: the blocks are encrypted in jobs that share their calls to
+//! the HSM.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -92,7 +93,8 @@ impl Vending {
         reserved
     }
 
-    /// The second half of issuing: encrypts the blocks of the rows. Dropping it half-way loses nothing but answers.
+    /// The second half of issuing: encrypts the blocks of the rows. Dropping it half-way loses
+    /// nothing but answers.
     pub async fn encrypt_many(&self, recorded: RecordedOrders) -> Vec<Result<IssuedToken, IssueError>> {
         let RecordedOrders { orders, jobs } = recorded;
         let mut tokens: BTreeMap<usize, Result<Token, IssueError>> = BTreeMap::new();
@@ -123,7 +125,8 @@ impl Vending {
         orders.into_iter().enumerate().map(issued).collect()
     }
 
-    /// Encrypts the block of a row again: the same digits whenever it is done. For rows with a block under a key.
+    /// Encrypts the block of a row again: the same digits whenever it is done. For rows with a
+    /// block under a key.
     pub async fn reproduce(&self, rows: Vec<TokenRow>) -> Vec<Result<IssuedToken, IssueError>> {
         let mut orders = Vec::with_capacity(rows.len());
         for row in rows {
@@ -146,7 +149,8 @@ impl Vending {
         self.encrypt_many(RecordedOrders { orders, jobs }).await
     }
 
-    /// The key of a configuration that has rows: what was issued is answered again, whatever the policy says now.
+    /// The key of a configuration that has rows: what was issued is answered again, whatever the
+    /// policy says now.
     pub(super) fn recorded_key(&self, known: &Known) -> Result<VendingKey, Unusable> {
         let key = known.key()?;
         self.hsm

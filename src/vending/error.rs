@@ -13,8 +13,8 @@ use crate::{
     sts::{attributes::BaseDate, meter::MeterError, tid::TidRefusal, token::key_change::KeyChangeRefusal},
 };
 
-/// Why an upload is not taken. Nothing was stored, but for [`UploadError::Hsm`] and [`UploadError::Store`]: after these the
-/// same upload again goes on where it stopped.
+/// Why an upload is not taken. Nothing was stored, but for [`UploadError::Hsm`] and
+/// [`UploadError::Store`]: after these the same upload again goes on where it stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// Blobs are visibly not what they should be.
@@ -32,7 +32,8 @@ pub enum UploadError {
     /// The HSM failed the probe of what this class of key needs.
     #[error("the HSM cannot serve keys of this class: {0}")]
     KeyClass(String),
-    /// The HSM does not keep the key as it must (the object was destroyed), or the row is not as it was left.
+    /// The HSM does not keep the key as it must (the object was destroyed), or the row is not as it
+    /// was left.
     #[error("the key cannot be kept: {0}")]
     Import(String),
     /// The HSM does not answer.
@@ -170,7 +171,8 @@ pub enum IssueError {
 }
 
 impl IssueError {
-    /// The same, where the ledger may hold the token all the same: the caller must repeat the request, not make another.
+    /// The same, where the ledger may hold the token all the same: the caller must repeat the
+    /// request, not make another.
     pub(super) fn unsettled(self) -> Self {
         match self {
             Self::Unsettled(_) => self,
@@ -190,9 +192,11 @@ impl IssueError {
     /// What to tell of a refusal after the look for an earlier row failed too.
     pub(super) fn after_look(self, look: Self) -> Self {
         match look {
-            // The look has the better answer: the id is another request's, or older than what is remembered.
+            // The look has the better answer: the id is another request's, or older than what is
+            // remembered.
             Self::RequestIdReused | Self::RequestIdTooOld => look,
-            // A row names its configuration and its meter: where there are none of these, there is no row.
+            // A row names its configuration and its meter: where there are none of these, there is
+            // no row.
             Self::Meter(_) | Self::Unusable(Unusable::NotFound(_) | Unusable::Importing) => self,
             _ => self.unsettled(),
         }

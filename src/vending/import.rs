@@ -1,5 +1,5 @@
-//! Importing a configuration: the row is there before the key object, so that a crash between them is mended by the
-//! same upload again.
+//! Importing a configuration: the row is there before the key object, so that a crash between them
+//! is mended by the same upload again.
 
 use std::sync::Arc;
 
@@ -35,12 +35,14 @@ struct Opened {
 const FINGERPRINT_DOMAIN: &str = "vendkey upload v1";
 
 impl Vending {
-    /// Opens the three blobs and imports the vending key, or finds the configuration that they made before.
+    /// Opens the three blobs and imports the vending key, or finds the configuration that they made
+    /// before.
     ///
     /// With `validate_only` nothing is stored, and the answer is what would be.
     ///
     /// # Errors
-    /// [`UploadError`]: the blobs do not open, the text is no valid configuration, or HSM or store failed.
+    /// [`UploadError`]: the blobs do not open, the text is no valid configuration, or HSM or store
+    /// failed.
     pub async fn upload(
         self: &Arc<Self>,
         caller: &Caller,
@@ -200,7 +202,8 @@ impl Vending {
     /// Enables or disables a configuration; what is so already stays so.
     ///
     /// # Errors
-    /// [`EnableError`]: it is outside the caller's scope, its state does not allow it, or the store failed.
+    /// [`EnableError`]: it is outside the caller's scope, its state does not allow it, or the store
+    /// failed.
     pub async fn set_enabled(
         &self,
         caller: &Caller,

@@ -1,6 +1,7 @@
 //! Issuing tokens: the row is durable before the token exists.
 //!
-//! One path for one token and for a batch: orders are checked one by one and recorded with one commit. Orders of one meter get their identifiers in the order in which they stand.
+//! One path for one token and for a batch: orders are checked one by one and recorded with one
+//! commit. Orders of one meter get their identifiers in the order in which they stand.
 
 use std::{sync::Arc, time::Instant};
 
@@ -80,7 +81,8 @@ struct CheckedOrder {
 impl Vending {
     /// Issues a token, or answers the one that this request got before.
     ///
-    /// A refusal leaves nothing in the ledger. [`IssueError`] says after a failure whether the ledger may hold the token.
+    /// A refusal leaves nothing in the ledger. [`IssueError`] says after a failure whether the
+    /// ledger may hold the token.
     ///
     /// # Errors
     /// [`IssueError`].
@@ -89,7 +91,8 @@ impl Vending {
         issued.pop().unwrap_or(Err(IssueError::Fault("an order without an answer")))
     }
 
-    /// Issues tokens, each as [`Vending::issue`] does, with one commit for all. The answers are in the order of the orders.
+    /// Issues tokens, each as [`Vending::issue`] does, with one commit for all. The answers are in
+    /// the order of the orders.
     pub async fn issue_many(
         &self,
         caller: &Caller,
@@ -120,7 +123,8 @@ impl Vending {
             recorded.push(match state {
                 OrderState::Recorded(order) => Ok(order),
                 OrderState::Settled(refusal) => Err(refusal),
-                // What is refused now may have been issued before: a retry gets its token whatever changed since.
+                // What is refused now may have been issued before: a retry gets its token whatever
+                // changed since.
                 OrderState::Refused(refusal) => match self.recorded_before(caller, order).await {
                     Ok(None) => Err(refusal),
                     Err(error) => Err(refusal.after_look(error)),
@@ -141,7 +145,8 @@ impl Vending {
         RecordedOrders { orders: recorded, jobs }
     }
 
-    /// Takes places in the HSM's queue. Orders that get none are refused before anything is written.
+    /// Takes places in the HSM's queue. Orders that get none are refused before anything is
+    /// written.
     fn reserve_checked(&self, states: &mut [OrderState]) -> Vec<Job> {
         let checked = states.iter().enumerate().filter_map(|(place, state)| match state {
             OrderState::Checked(order) => Some((place, order.known.as_ref())),
@@ -230,8 +235,8 @@ impl Vending {
         Ok(self.store.record_token(new).await?)
     }
 
-    /// The configuration, from memory after the first time. Every act with a key begins here, so here a failed self-test
-    /// stops it.
+    /// The configuration, from memory after the first time. Every act with a key begins here, so
+    /// here a failed self-test stops it.
     ///
     /// # Errors
     /// It is unknown or was not imported whole; what the store says.
@@ -344,7 +349,8 @@ fn draw_rnd() -> Result<Rnd, IssueError> {
     Ok(Rnd::from_random(byte[0]))
 }
 
-/// SHA-256 over the parsed request: equal for a retry, however it was spelled, and for nothing else.
+/// SHA-256 over the parsed request: equal for a retry, however it was spelled, and for nothing
+/// else.
 fn request_hash(order: &IssueOrder, meter: MeterPan) -> [u8; 32] {
     let mut hash = Sha256::new();
     // Each part is of a fixed length.

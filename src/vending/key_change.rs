@@ -1,6 +1,7 @@
 //! Carrying a meter from one stored configuration to another.
 //!
-//! The set holds the new decoder key, so its row holds none of its blocks: every answer derives it again, digit for digit.
+//! The set holds the new decoder key, so its row holds none of its blocks: every answer derives it
+//! again, digit for digit.
 
 use std::{sync::Arc, time::Instant};
 
@@ -191,7 +192,8 @@ impl Vending {
     }
 }
 
-/// SHA-256 over the parsed request: equal for a retry, however it was spelled, and for nothing else.
+/// SHA-256 over the parsed request: equal for a retry, however it was spelled, and for nothing
+/// else.
 fn request_hash(order: &KeyChangeOrder, meter: MeterPan) -> [u8; 32] {
     let mut hash = Sha256::new();
     // Each part is of a fixed length.

@@ -99,7 +99,8 @@ impl Vending {
         Self { uploads_start: FinishedState::Disabled, ..self }
     }
 
-    /// Refuses once a self-test has failed: before anything is recorded, and before anything is encrypted again.
+    /// Refuses once a self-test has failed: before anything is recorded, and before anything is
+    /// encrypted again.
     fn self_tested(&self) -> Result<(), IssueError> {
         match self.selftest.failure() {
             None => Ok(()),
@@ -115,7 +116,8 @@ impl Vending {
     /// Lets meters be carried between two configurations, on the word of this caller.
     ///
     /// # Errors
-    /// [`KeyChangePairError`]: a configuration is unknown or in a state that does not allow it; what the store says.
+    /// [`KeyChangePairError`]: a configuration is unknown or in a state that does not allow it;
+    /// what the store says.
     pub async fn allow_key_change(
         &self,
         caller: &Caller,

@@ -1,8 +1,9 @@
 //! Looking at a token.
 //!
-//! One in some two million random digit strings decrypts to a plausible credit. So whoever could ask without end whether
-//! digits are a token could find one. What no ledger row explains is answered [`Verdict::NotIssuedHere`], whether or not its CRC
-//! holds; more is told only to whoever is permitted, and of failures only so many, counted durably.
+//! One in some two million random digit strings decrypts to a plausible credit. So whoever could
+//! ask without end whether digits are a token could find one. What no ledger row explains is
+//! answered [`Verdict::NotIssuedHere`], whether or not its CRC holds; more is told only to whoever
+//! is permitted, and of failures only so many, counted durably.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -52,9 +53,11 @@ pub enum Verdict {
     NotIssuedHere,
     /// Class 1, whose CRC holds: anybody may make those.
     MeterTest,
-    /// The CRC does not hold: a typing error, another meter or another key. Of class 1, or told by a look into a foreign token.
+    /// The CRC does not hold: a typing error, another meter or another key. Of class 1, or told by
+    /// a look into a foreign token.
     CrcMismatch,
-    /// A subclass, register or attribute that the standard does not define, in a token that was decrypted.
+    /// A subclass, register or attribute that the standard does not define, in a token that was
+    /// decrypted.
     UnknownSubclass,
     /// Class 1, subclasses 6 to 15, whose CRC holds: a manufacturer's own.
     Proprietary,
@@ -117,7 +120,8 @@ impl Vending {
     /// Looks at a token. What the token is never makes this fail.
     ///
     /// # Errors
-    /// [`VerifyError`]: the caller may not look, the order is no order, a limit of looks is met, or HSM or store failed.
+    /// [`VerifyError`]: the caller may not look, the order is no order, a limit of looks is met, or
+    /// HSM or store failed.
     pub async fn verify(&self, caller: &Caller, order: VerifyOrder) -> Result<Verified, VerifyError> {
         if order.examine_foreign {
             caller.may(Group::VerifyForeign)?;
@@ -181,7 +185,8 @@ impl Vending {
         }
     }
 
-    /// The ledger's row of these bits. The CRC plays no part, so that the time taken says nothing of it.
+    /// The ledger's row of these bits. The CRC plays no part, so that the time taken says nothing
+    /// of it.
     async fn explained(
         &self,
         known: &Known,
@@ -230,7 +235,8 @@ impl Vending {
         Ok(None)
     }
 
-    /// Looks into a token that was not issued here: counted as a failure first, and taken back if it is a token.
+    /// Looks into a token that was not issued here: counted as a failure first, and taken back if
+    /// it is a token.
     async fn examine(
         &self,
         caller: &Caller,

@@ -64,8 +64,9 @@ impl Load {
         load
     }
 
-    /// Does harm while no call into the module is under way: SoftHSM crashes when a session is closed in the middle of its use, as
-    /// PKCS#11 allows. The closure runs on the only worker thread, and the canary is silent in these tests.
+    /// Does harm while no call into the module is under way: SoftHSM crashes when a session is
+    /// closed in the middle of its use, as PKCS#11 allows. The closure runs on the only worker
+    /// thread, and the canary is silent in these tests.
     async fn between_calls(&self, harm: impl FnOnce() + Send + 'static) {
         let mut harm = Some(harm);
         loop {
@@ -264,7 +265,8 @@ fn a_finalised_module_is_initialised_again() {
     });
 }
 
-/// A PIN that was changed meanwhile is tried once; then the HSM stays ill, and the token's counter stays where it is.
+/// A PIN that was changed meanwhile is tried once; then the HSM stays ill, and the token's counter
+/// stays where it is.
 #[test]
 fn a_pin_that_was_changed_is_not_tried_again() {
     with_token("hsm_scenarios::faults::a_pin_that_was_changed_is_not_tried_again", |rig: &Rig| {

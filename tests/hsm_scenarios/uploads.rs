@@ -61,7 +61,8 @@ fn only_good_uploads_open() {
                 &wrap(b"another AES key!"),
             ];
             for (n, wrapped) in bad_wraps.into_iter().enumerate() {
-                // A key of the right length that is not the right key may hit valid padding once in 256 times.
+                // A key of the right length that is not the right key may hit valid padding once in
+                // 256 times.
                 let opened = open(&hsm, wrapped, &data).await;
                 assert!(opened.iter().all(|candidate| candidate != CLEAR), "{n}");
                 assert!(n >= 7 || opened.is_empty(), "{n}");

@@ -32,7 +32,8 @@ use crate::{
 
 const TWO: &str = "[access]\napprovals = 2\n";
 
-/// A home where acts take several persons, with these administrators beside the first. Their credentials are files.
+/// A home where acts take several persons, with these administrators beside the first. Their
+/// credentials are files.
 fn home(settings: &str, more: &[&str]) -> Home {
     let home = Home::new();
     home.write_settings(settings);

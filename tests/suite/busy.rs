@@ -1,4 +1,5 @@
-//! Full queues: whoever comes too many is told to come again, nothing is written for him, and the retry gets its token once.
+//! Full queues: whoever comes too many is told to come again, nothing is written for him, and the
+//! retry gets its token once.
 
 use std::{
     fs::{File, OpenOptions},

@@ -78,7 +78,8 @@ fn a_wrong_digit_is_named_and_exits_1() {
     assert!(err.contains("not as published: 1"), "{err}");
 }
 
-/// The runner works below policy, and below what vectors exist for: key types 0 to 3, every DKGA, EA09.
+/// The runner works below policy, and below what vectors exist for: key types 0 to 3, every DKGA,
+/// EA09.
 #[test]
 fn what_no_service_would_issue_is_computed_as_in_software() {
     use vendkey::conformance::{SoftwareKeys, run::run, vectors};
@@ -115,8 +116,8 @@ fn what_no_service_would_issue_is_computed_as_in_software() {
     );
 }
 
-/// Fields and attributes at and past their limits, and the algorithms without published figures, against the arithmetic of a
-/// program of its own (`tests/vectors/below-policy.json`).
+/// Fields and attributes at and past their limits, and the algorithms without published figures,
+/// against the arithmetic of a program of its own (`tests/vectors/below-policy.json`).
 #[test]
 fn what_the_published_vectors_leave_out_passes_through_the_hsm() {
     let home = Home::new();

@@ -19,7 +19,8 @@ async fn the_token_holds_no_key_that_can_be_read() {
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let keys = listed.matches("Secret Key Object").count();
     assert_eq!(keys, 5, "row seal, fingerprint, two vending keys, one mask:\n{listed}");
-    // Those made in the HSM were never extractable; those brought in are not, though they once were elsewhere.
+    // Those made in the HSM were never extractable; those brought in are not, though they once were
+    // elsewhere.
     assert!(!listed.replace("never extractable", "").contains("extractable"), "{listed}");
     assert_eq!(listed.matches("Access:     sensitive").count(), keys, "{listed}");
     let mut refused = 0;

@@ -18,7 +18,8 @@ async fn python_uploads_and_issues() {
 
     let target = api.configuration(&DKGA04.replace("key_revision_no: 1", "key_revision_no: 2")).await.name;
 
-    // From the descriptors that reflection gives: nothing else has to be installed, not even Google's own proto files.
+    // From the descriptors that reflection gives: nothing else has to be installed, not even
+    // Google's own proto files.
     let descriptors = administrator.path("descriptors.bin");
     std::fs::write(&descriptors, DESCRIPTORS).unwrap();
     let stubs = administrator.path("stubs");

@@ -1,4 +1,5 @@
-//! A bounded run of the fuzz targets' own functions, on their seeds and on damaged copies of them. Long runs: `make fuzz`.
+//! A bounded run of the fuzz targets' own functions, on their seeds and on damaged copies of them.
+//! Long runs: `make fuzz`.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,5 @@
-//! The HSM is lost under load and comes back: the server answers UNAVAILABLE meanwhile and heals without a restart.
+//! The HSM is lost under load and comes back: the server answers UNAVAILABLE meanwhile and heals
+//! without a restart.
 
 use std::{fs, time::Duration};
 

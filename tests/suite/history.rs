@@ -132,7 +132,8 @@ async fn whatever_is_killed_every_token_is_there_once() {
     println!("{rounds} rounds, {} requests", history.asked.len());
 }
 
-/// Nothing acknowledged is lost, nothing is there twice, every retry has the same digits, the chain verifies.
+/// Nothing acknowledged is lost, nothing is there twice, every retry has the same digits, the chain
+/// verifies.
 async fn check(home: &Home, history: &History) {
     let server = Server::start(home);
     let mut api = server.api(home).await;

@@ -1,4 +1,5 @@
-//! The ledger's rules from outside: the chain, the clock, a restored database, seeds, batches of files.
+//! The ledger's rules from outside: the chain, the clock, a restored database, seeds, batches of
+//! files.
 
 use std::{
     fs,

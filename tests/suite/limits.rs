@@ -1,4 +1,5 @@
-//! A till's limits, from outside: exactly as much passes as they say, whatever comes at once and whatever restarts.
+//! A till's limits, from outside: exactly as much passes as they say, whatever comes at once and
+//! whatever restarts.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,5 @@
-//! The whole service from outside: the real program, a real SoftHSM token for each test, the openssl command line as uploader.
+//! The whole service from outside: the real program, a real SoftHSM token for each test, the
+//! openssl command line as uploader.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 

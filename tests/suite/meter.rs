@@ -75,8 +75,8 @@ async fn issued_tokens_are_accepted_once() {
     }
 }
 
-/// The meter goes over to another configuration by the tokens of a set, entered in any order, and from then on takes only
-/// what is issued under the new key.
+/// The meter goes over to another configuration by the tokens of a set, entered in any order, and
+/// from then on takes only what is issued under the new key.
 #[tokio::test]
 async fn a_key_change_carries_the_meter_over() {
     let home = home();

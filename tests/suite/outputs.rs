@@ -1,4 +1,5 @@
-//! Output that cannot be written, and commands that are cut off: nothing panics, nothing is lost, nothing is done twice.
+//! Output that cannot be written, and commands that are cut off: nothing panics, nothing is lost,
+//! nothing is done twice.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! What is spoken on a port, and what is told to whoever speaks something else: content types, methods, HTTP/1, TLS or none, and bytes
-//! that are no message.
+//! What is spoken on a port, and what is told to whoever speaks something else: content types,
+//! methods, HTTP/1, TLS or none, and bytes that are no message.
 
 use std::{
     io::{Read as _, Write as _},

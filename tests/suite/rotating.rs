@@ -1,4 +1,5 @@
-//! The server's own keys exchanged, the HSM compared with the database, and both brought back from a backup.
+//! The server's own keys exchanged, the HSM compared with the database, and both brought back from
+//! a backup.
 
 use std::{
     fs,

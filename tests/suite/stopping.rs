@@ -1,5 +1,5 @@
-//! The end of a server, and of connections that are old: whoever balances load can notice, what runs is finished, and what does not run
-//! holds nobody.
+//! The end of a server, and of connections that are old: whoever balances load can notice, what
+//! runs is finished, and what does not run holds nobody.
 
 use std::{
     io::{Read as _, Write as _},

@@ -1,4 +1,5 @@
-//! Files of orders: what is refused before anything is issued, and how one that stopped or was mended goes on.
+//! Files of orders: what is refused before anything is issued, and how one that stopped or was
+//! mended goes on.
 
 use std::{
     collections::BTreeSet,
@@ -217,7 +218,8 @@ async fn a_mended_file_goes_on_and_nothing_is_doubled_or_lost() {
     assert_eq!(again.status.code(), Some(2), "{}", said(&again));
     assert_eq!(tokens(&records(&home.path("out.csv"), b',')), first);
 
-    // Mended: the refused line, another note, another spelling, lines before, between and behind, one away, two exchanged.
+    // Mended: the refused line, another note, another spelling, lines before, between and behind,
+    // one away, two exchanged.
     lines[20] = order(&name, 20, "10");
     lines[3].push_str(", again");
     lines[3] = lines[3].replace("note 3, again", "\"note 3, again\"");
@@ -232,7 +234,8 @@ async fn a_mended_file_goes_on_and_nothing_is_doubled_or_lost() {
     assert!(mended.status.success(), "{}", said(&mended));
     let rows = all(&mut api).await;
     let written = records(&home.path("out.csv"), b',');
-    // 39 lines were issued; the mended one and three new ones came, of which one of the meter of the line that went takes its token or not.
+    // 39 lines were issued; the mended one and three new ones came, of which one of the meter of
+    // the line that went takes its token or not.
     let ledger: BTreeSet<String> = rows.iter().map(|row| row.token.clone()).collect();
     assert_eq!(tokens(&written), ledger, "every token of the ledger stands in the output, once");
     assert!(first.is_subset(&ledger));
@@ -279,7 +282,8 @@ async fn a_killed_batch_goes_on_though_its_file_was_mended_meanwhile() {
     assert!(mended.status.success(), "{}", said(&mended));
     let rows = all(&mut server.api(&home).await).await;
     let output = tokens(&records(&home.path("out.csv"), b','));
-    // The order that was changed may have been issued before: then it stands at the end, or, in flight at the kill, in the ledger alone.
+    // The order that was changed may have been issued before: then it stands at the end, or, in
+    // flight at the kill, in the ledger alone.
     assert!((LINES + 2..=LINES + 3).contains(&rows.len()), "{} rows", rows.len());
     assert!((LINES + 2..=rows.len()).contains(&output.len()), "{} tokens", output.len());
     let ledger: BTreeSet<String> = rows.into_iter().map(|row| row.token).collect();

@@ -1,4 +1,5 @@
-//! Who proves himself to whom: TLS 1.3 alone, certificates of clients, and certificates that change while calls run.
+//! Who proves himself to whom: TLS 1.3 alone, certificates of clients, and certificates that change
+//! while calls run.
 
 use std::{
     fs,
@@ -26,7 +27,8 @@ fn port(endpoint: &str) -> &str {
     endpoint.rsplit(':').next().unwrap()
 }
 
-/// Connects as a client that believes `authority`, and makes a call: with TLS 1.3 a client learns only then that it was refused.
+/// Connects as a client that believes `authority`, and makes a call: with TLS 1.3 a client learns
+/// only then that it was refused.
 async fn reach(
     endpoint: &str,
     authority: &Certificate,
@@ -235,7 +237,8 @@ async fn a_certificate_stands_for_a_credential() {
     issue(Some(&identity)).await.unwrap();
     assert_eq!(reason(&issue(None).await.unwrap_err()), "CREDENTIAL_MISSING");
 
-    // The command needs no credential beside it, and the certificate gives no more than the client has.
+    // The command needs no credential beside it, and the certificate gives no more than the client
+    // has.
     let listed = home
         .command(&["configuration", "list", "--endpoint", &endpoint, "--ca", &home.text("authority.pem")])
         .args(["--client-certificate", &home.text("till.pem"), "--client-key", &home.text("till.key")])

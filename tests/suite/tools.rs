@@ -1,4 +1,5 @@
-//! What other people's tools ask of a server: reflection in both versions, health, and messages that are packed.
+//! What other people's tools ask of a server: reflection in both versions, health, and messages
+//! that are packed.
 
 use std::{
     collections::BTreeSet,
@@ -28,7 +29,8 @@ const CHECK: &str = "/grpc.health.v1.Health/Check";
 const V1: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const V1ALPHA: &str = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
 
-/// Both versions have the same messages under another package name; so their answers have the same bytes.
+/// Both versions have the same messages under another package name; so their answers have the same
+/// bytes.
 async fn both(raw: &mut Raw, home: &Home, body: Vec<u8>) -> Answer {
     let credential = home.credential();
     let old = raw.send(grpc(V1ALPHA, &credential), body.clone()).await;
@@ -147,7 +149,8 @@ async fn health_of_services_known_and_unknown() {
         assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "SERVICE_NOT_FOUND"));
     }
 
-    // A watch of what is not known says so once, and stays open while the server's own status changes.
+    // A watch of what is not known says so once, and stays open while the server's own status
+    // changes.
     let mut unknown = health.watch(asked("nothing")).await.unwrap().into_inner();
     assert_eq!(unknown.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
     let mut known = health.watch(asked("")).await.unwrap().into_inner();
@@ -189,7 +192,8 @@ async fn messages_are_unpacked_and_packed_as_the_client_wants() {
     let server = Server::start(&home);
     let mut raw = Raw::connect(&server.endpoint).await;
     let request = meter_test();
-    // What the request is packed with, what the client says that it takes, and what the answer is packed with.
+    // What the request is packed with, what the client says that it takes, and what the answer is
+    // packed with.
     for (sent, accepted, answered) in [
         (None, None, None),
         (None, Some("gzip"), Some("gzip")),

@@ -243,7 +243,8 @@ async fn verification_is_no_forging_oracle() {
             "{text}"
         );
     }
-    // A published token of this very key and meter, whose CRC holds, and digits whose CRC does not: alike.
+    // A published token of this very key and meter, whose CRC holds, and digits whose CRC does not:
+    // alike.
     let published =
         api.configuration(&DKGA04.replace("supply_group_code: 123456", "supply_group_code: 201457")).await;
     let mut answers = Vec::new();
@@ -408,7 +409,8 @@ async fn key_changes_that_the_standard_forbids_have_reasons_of_their_own() {
     assert_eq!(reason(&status), "KEY_CHANGE_BOTH_EXPIRED");
     allow(&mut api, &old, &source).await;
     issue(&mut api, change(&old, &source)).await.expect("away from an expired key is allowed");
-    // DKGA02 keys do not depend on the base date: rolling over between equal keys would revive old tokens.
+    // DKGA02 keys do not depend on the base date: rolling over between equal keys would revive old
+    // tokens.
     let des = api.configuration(DKGA02).await;
     let later = api.configuration(&DKGA02.replace("base_date: 2014", "base_date: 2035")).await;
     allow(&mut api, &des, &later).await;

@@ -1,4 +1,5 @@
-//! What one client may take of the wire: slow, idle, greedy and too many clients, and a server that refuses before it collapses.
+//! What one client may take of the wire: slow, idle, greedy and too many clients, and a server that
+//! refuses before it collapses.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,5 @@
-//! A meter's file on the disk: made once, replaced whole at each change, held by one process at a time.
+//! A meter's file on the disk: made once, replaced whole at each change, held by one process at a
+//! time.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -35,8 +36,8 @@ pub(super) struct StateFile {
 /// A file that was opened with its key.
 pub(super) struct OpenFile {
     path: PathBuf,
-    /// Holds the advisory lock. Each write replaces the file, so this is the lock of the first one: whoever waits for it
-    /// looks again.
+    /// Holds the advisory lock. Each write replaces the file, so this is the lock of the first one:
+    /// whoever waits for it looks again.
     _locked: File,
     sealer: Sealer,
 }

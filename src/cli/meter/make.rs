@@ -46,7 +46,8 @@ pub(in crate::cli) struct New {
     /// The vending key as hex digits, most significant byte first
     #[arg(long, value_name = "FILE", requires_all = ["sgc", "krn"])]
     vending_key_file: Option<PathBuf>,
-    /// When the meter was made, such as 2026-11-21T10:00:00Z: it takes no older token. A day and an hour ago if not given
+    /// When the meter was made, such as 2026-11-21T10:00:00Z: it takes no older token. A day and an
+    /// hour ago if not given
     #[arg(long, value_name = "TIME")]
     made: Option<jiff::Timestamp>,
     #[command(flatten)]
@@ -98,7 +99,8 @@ where
     number.try_into().map_err(|error| format!("{error}"))
 }
 
-/// Tokens may carry a time up to a day back; a new meter should take those that are issued from now on.
+/// Tokens may carry a time up to a day back; a new meter should take those that are issued from now
+/// on.
 const DEFAULT_AGE_SECONDS: i64 = 25 * 3600;
 
 impl New {

@@ -25,7 +25,8 @@ use sealed::Lock;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Make a meter that holds a decoder key, derived from a vending key in the clear: for test keys alone
+    /// Make a meter that holds a decoder key, derived from a vending key in the clear: for test
+    /// keys alone
     New(Box<make::New>),
     /// Type tokens into the meter and read its display
     Enter(Enter),
@@ -36,7 +37,8 @@ pub(super) enum Command {
 /// What opens a meter's file.
 #[derive(Args)]
 struct KeyArguments {
-    /// A file of 32 random bytes, mode 600, in place of a passphrase (made by: head -c 32 /dev/urandom)
+    /// A file of 32 random bytes, mode 600, in place of a passphrase (made by: head -c 32
+    /// /dev/urandom)
     #[arg(long, env = "VENDKEY_METER_KEY_FILE", value_name = "FILE")]
     key_file: Option<PathBuf>,
 }

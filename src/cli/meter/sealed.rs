@@ -1,4 +1,5 @@
-//! What a meter's file holds: AES-256-GCM under a key file, or under a passphrase by way of Argon2id.
+//! What a meter's file holds: AES-256-GCM under a key file, or under a passphrase by way of
+//! Argon2id.
 //!
 //! ```text
 //! "vendkey meter 1\n"   16 bytes

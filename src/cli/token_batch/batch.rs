@@ -17,7 +17,8 @@ use crate::cli::{exit::Exit, output::Failure};
 #[derive(Serialize, Deserialize)]
 struct Kept {
     batch_id: Uuid,
-    /// Of outputs that an earlier version began: its ids are made of line numbers, so its input must stay as it is.
+    /// Of outputs that an earlier version began: its ids are made of line numbers, so its input
+    /// must stay as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     input_sha256: Option<String>,
 }
@@ -121,8 +122,8 @@ fn digest(input: &Path) -> Result<String, Failure> {
     Ok(hex::encode(hash.finalize()))
 }
 
-/// Request ids, one after the other. That of an order is made of the batch's id, the order, and how many equal ones stand
-/// before it: it stays the same wherever the row moves.
+/// Request ids, one after the other. That of an order is made of the batch's id, the order, and how
+/// many equal ones stand before it: it stays the same wherever the row moves.
 pub(super) struct Ids {
     batch: Uuid,
     by_number: bool,

@@ -1,7 +1,9 @@
-//! `vendkey token batch`: a file of any length, checked whole before the first token, resumable and mendable without a double.
+//! `vendkey token batch`: a file of any length, checked whole before the first token, resumable and
+//! mendable without a double.
 //!
-//! The request id of a row is made of the batch's id, its order, and how many equal orders stand before it (`batch.rs`). So whatever
-//! is done to the file, an order that was asked for is asked for again under its id and gets the token that it has.
+//! The request id of a row is made of the batch's id, its order, and how many equal orders stand
+//! before it (`batch.rs`). So whatever is done to the file, an order that was asked for is asked
+//! for again under its id and gets the token that it has.
 
 mod batch;
 mod order;
@@ -57,7 +59,8 @@ pub(super) struct Arguments {
     /// Amounts have a decimal comma: 12,5 or 1.234,5
     #[arg(long)]
     decimal_comma: bool,
-    /// Amounts have a decimal point, also where fields are separated by semicolons: 1.234 is less than two
+    /// Amounts have a decimal point, also where fields are separated by semicolons: 1.234 is less
+    /// than two
     #[arg(long, conflicts_with = "decimal_comma")]
     decimal_point: bool,
     #[command(flatten)]

@@ -63,7 +63,8 @@ pub(super) struct Amounts {
 pub(super) struct Order {
     /// Without its id.
     pub(super) request: IssueTokenRequest,
-    /// The same for all spellings of the same order, such as 10 and 10.0 or a meter's number and its PAN.
+    /// The same for all spellings of the same order, such as 10 and 10.0 or a meter's number and
+    /// its PAN.
     pub(super) key: String,
 }
 

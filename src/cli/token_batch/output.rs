@@ -1,7 +1,8 @@
 //! The output: the input's rows with what became of each, in their order.
 //!
-//! How far a batch got is what stands here. What is the start of what the input gives is gone on with; anything else is set aside
-//! and written anew, every row being asked for again under its id, which answers the token that it has.
+//! How far a batch got is what stands here. What is the start of what the input gives is gone on
+//! with; anything else is set aside and written anew, every row being asked for again under its id,
+//! which answers the token that it has.
 
 use std::{
     collections::HashSet,
@@ -89,7 +90,8 @@ pub(super) fn standing(path: &Path, header: &Row, table: &Table, count: u64) -> 
     Ok(Standing::Start { answered, refused, end: whole_end })
 }
 
-/// Whether a row of the output is of this row of the input. Earlier versions copied cells as they are.
+/// Whether a row of the output is of this row of the input. Earlier versions copied cells as they
+/// are.
 fn is_of(record: &ByteRecord, row: &Row) -> bool {
     row.cells.iter().zip(record).all(|(cell, written)| {
         let written = std::str::from_utf8(written).unwrap_or_default();
@@ -159,8 +161,8 @@ impl Output {
         self.writer.flush()
     }
 
-    /// Writes the tokens of outputs that were set aside and whose rows the input has no more, and makes all durable. Says how
-    /// many those are, and which files could not be read.
+    /// Writes the tokens of outputs that were set aside and whose rows the input has no more, and
+    /// makes all durable. Says how many those are, and which files could not be read.
     pub(super) fn finish(mut self) -> io::Result<(u64, Vec<PathBuf>)> {
         self.flush()?;
         let (mut carried, mut unread) = (0, Vec::new());

@@ -3,8 +3,8 @@
 use super::{Report, line, path_name, verdict_name};
 use crate::table::defused;
 
-/// The lines, each with CRLF. Every cell is in quotes: nothing in it is read as a number or loses its zeros. A text that a spreadsheet
-/// would run as a formula gets an apostrophe in front.
+/// The lines, each with CRLF. Every cell is in quotes: nothing in it is read as a number or loses
+/// its zeros. A text that a spreadsheet would run as a formula gets an apostrophe in front.
 pub(super) fn render(report: &Report) -> String {
     let mut out = csv::WriterBuilder::new()
         .quote_style(csv::QuoteStyle::Always)

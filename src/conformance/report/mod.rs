@@ -1,7 +1,7 @@
 //! What a run of the vectors showed, for a person to read or to keep.
 //!
-//! No vending key is in it: the vectors are named by file, digest and id. Expected and actual values are, decoder keys of
-//! `derive` vectors among them: the figures that were published.
+//! No vending key is in it: the vectors are named by file, digest and id. Expected and actual
+//! values are, decoder keys of `derive` vectors among them: the figures that were published.
 
 mod csv;
 mod html;

@@ -115,7 +115,8 @@ fn keys_that_are_given_or_of_dkga01_are_counted_apart() {
     assert_eq!(paths, [Path::Software, Path::Software, Path::Module]);
 }
 
-/// EA09 has no published token: the block in the clear, DES of it, and the digits are tied together here.
+/// EA09 has no published token: the block in the clear, DES of it, and the digits are tied together
+/// here.
 #[test]
 fn ea09_round_trip_through_the_runner() {
     let key = "133457799bbcdff1";

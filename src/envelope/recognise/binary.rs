@@ -58,7 +58,8 @@ pub(super) fn recognise(bytes: &[u8]) -> Option<Content> {
     der(bytes).or_else(|| openpgp(bytes))
 }
 
-/// Whether the configuration itself is in it: no configuration is without this field, and nothing else has it.
+/// Whether the configuration itself is in it: no configuration is without this field, and nothing
+/// else has it.
 fn is_configuration(bytes: &[u8]) -> bool {
     const FIELD: &[u8] = b"vending_key";
     bytes.windows(FIELD.len()).any(|window| window == FIELD)
@@ -136,7 +137,8 @@ fn subject_key(parts: &[AnyRef<'_>], holder: Holder) -> Option<Content> {
     Some(Content::OtherPublicKey(name, holder))
 }
 
-/// What was signed: a certificate (RFC 5280) has its key as the last of its fixed parts, a request (RFC 2986) as the third.
+/// What was signed: a certificate (RFC 5280) has its key as the last of its fixed parts, a request
+/// (RFC 2986) as the third.
 fn signed(content: &[u8]) -> Option<Content> {
     let parts = children(content)?;
     let tags: Vec<Tag> = parts.iter().map(Tagged::tag).collect();
@@ -186,7 +188,8 @@ fn signed_key(content: &[u8]) -> Option<Content> {
     })
 }
 
-/// OpenPGP without armour: a key packet of version 4 to 6 that a user ID (or nothing) follows (RFC 9580 §4, §5.5).
+/// OpenPGP without armour: a key packet of version 4 to 6 that a user ID (or nothing) follows (RFC
+/// 9580 §4, §5.5).
 fn openpgp(bytes: &[u8]) -> Option<Content> {
     let (tag, length, header) = match *bytes {
         [tag @ (0x95 | 0x99), high, low, ..] => {

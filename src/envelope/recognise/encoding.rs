@@ -40,8 +40,9 @@ fn utf16(bytes: &[u8]) -> Option<String> {
     Some(text.trim_start_matches('\u{feff}').to_owned())
 }
 
-/// The bytes of a text that is nothing but hex, however it is grouped: `30 82`, `30:82`, `0x30, 0x82`, `\x30`; a dump with
-/// addresses (`xxd`, `hexdump -C`, `od -Ax -tx1`); or the line of a tool that computes SHA-256.
+/// The bytes of a text that is nothing but hex, however it is grouped: `30 82`, `30:82`, `0x30,
+/// 0x82`, `\x30`; a dump with addresses (`xxd`, `hexdump -C`, `od -Ax -tx1`); or the line of a tool
+/// that computes SHA-256.
 pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     dump(text).or_else(|| plain(text)).or_else(|| sum(text))
 }
@@ -64,7 +65,8 @@ fn dump(text: &str) -> Option<Vec<u8>> {
         if address.len() < 6 || usize::from_str_radix(address, 16).ok()? != bytes.len() {
             return None;
         }
-        // The characters stand behind two blanks; of `hexdump -C`, behind a bar, since it has a wider gap in the middle.
+        // The characters stand behind two blanks; of `hexdump -C`, behind a bar, since it has a
+        // wider gap in the middle.
         let is_xxd = line.as_bytes().get(address.len()) == Some(&b':');
         let rest = rest.trim_start();
         let end = rest.find(if is_xxd { "  " } else { "|" }).unwrap_or(rest.len());

@@ -1,8 +1,8 @@
 //! What a file or text is that stands in place of a public key or a blob.
 //!
-//! People upload what their tools wrote: hex, UTF-16, a certificate, the private key. What is the same in another spelling
-//! is read; anything else is told by what it is. All of it is by bytes that everybody sees, so it is no oracle: what
-//! ciphertext decrypts to plays no part.
+//! People upload what their tools wrote: hex, UTF-16, a certificate, the private key. What is the
+//! same in another spelling is read; anything else is told by what it is. All of it is by bytes
+//! that everybody sees, so it is no oracle: what ciphertext decrypts to plays no part.
 //!
 //! ```text
 //! encoding   UTF-16, byte order marks -> text; hex, base64 -> bytes

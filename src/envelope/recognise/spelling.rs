@@ -1,4 +1,5 @@
-//! What mails, browsers, forms and configuration files put around a text. One layer is taken off at a time.
+//! What mails, browsers, forms and configuration files put around a text. One layer is taken off at
+//! a time.
 
 /// The text without its outermost layer; `None` if there is none.
 pub(super) fn unwrap(text: &str) -> Option<String> {
@@ -42,7 +43,8 @@ fn percent(text: &str) -> Option<String> {
     if text.contains('%') { escaped(text, '%') } else { None }
 }
 
-/// Replaces each sign with two hex digits by the character that it stands for; `None` where a sign stands alone.
+/// Replaces each sign with two hex digits by the character that it stands for; `None` where a sign
+/// stands alone.
 fn escaped(text: &str, sign: char) -> Option<String> {
     let mut parts = text.split(sign);
     let mut bytes = parts.next()?.as_bytes().to_vec();
@@ -90,7 +92,8 @@ fn form(text: &str) -> Option<String> {
     (fits && !is_grouped(&lines)).then(|| lines.join("\n").replace(' ', "+"))
 }
 
-/// Whether there are blanks inside the lines of base64 that may have been `+`: without them, other bytes would be read.
+/// Whether there are blanks inside the lines of base64 that may have been `+`: without them, other
+/// bytes would be read.
 pub(super) fn lacks_plus(text: &str) -> bool {
     lines(text).is_some_and(|lines| lines.iter().any(|line| line.trim().contains(' ')) && !is_grouped(&lines))
 }

@@ -1,4 +1,5 @@
-//! Every kind of thing that people gave, in every spelling that it came in. The openssl command line makes them.
+//! Every kind of thing that people gave, in every spelling that it came in. The openssl command
+//! line makes them.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -47,7 +47,8 @@ struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// All blocks. Word processors make longer dashes of hyphens; `---- BEGIN SSH2` has four and blanks.
+    /// All blocks. Word processors make longer dashes of hyphens; `---- BEGIN SSH2` has four and
+    /// blanks.
     fn all(text: &'a str) -> Vec<Self> {
         let is_dash = |c: char| matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
         let mut blocks = Vec::new();
@@ -95,7 +96,8 @@ impl<'a> Block<'a> {
             "PGP SIGNATURE" | "PGP SIGNED MESSAGE" => return Content::Other("an OpenPGP signature"),
             _ => {}
         }
-        // Lines such as `Comment: ...` (which may go on after a backslash) and the checksum of OpenPGP.
+        // Lines such as `Comment: ...` (which may go on after a backslash) and the checksum of
+        // OpenPGP.
         let mut goes_on = false;
         let is_body = |line: &&str| {
             let header = goes_on || line.contains(": ") || line.ends_with(':');

@@ -1,4 +1,5 @@
-//! The service `grpc.health.v1.Health`: what load balancers ask, and clients that watch their server.
+//! The service `grpc.health.v1.Health`: what load balancers ask, and clients that watch their
+//! server.
 
 use std::{collections::BTreeSet, pin::Pin};
 

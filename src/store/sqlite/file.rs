@@ -1,4 +1,5 @@
-//! What stands where the database should be. Looked at before SQLite sees it, which would change some of it.
+//! What stands where the database should be. Looked at before SQLite sees it, which would change
+//! some of it.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind};
@@ -41,8 +42,8 @@ pub(super) fn check_folder(path: &Path) -> Result<(), OpenError> {
     access(&folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| refused(&folder, error.into()))
 }
 
-/// Refuses a file that is no database of ours, which it leaves as it is. Of a database that has been written by SQLite and
-/// bears no mark, only one without tables is taken.
+/// Refuses a file that is no database of ours, which it leaves as it is. Of a database that has
+/// been written by SQLite and bears no mark, only one without tables is taken.
 ///
 /// No connection of this process may have the file open, except through `file`.
 pub(super) fn check_content(path: &Path, file: &File) -> Result<(), OpenError> {
@@ -82,7 +83,8 @@ pub(in crate::store) fn examine(path: &Path) -> Result<(), OpenError> {
 fn has_foreign_tables(path: &Path) -> bool {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    // As a file that does not change, it is read without making files beside it; but then what is in its log is not seen.
+    // As a file that does not change, it is read without making files beside it; but then what is
+    // in its log is not seen.
     let (name, flags) = if Path::new(&log).exists() {
         (path.as_os_str().to_owned(), OpenFlags::empty())
     } else {

@@ -1,7 +1,8 @@
-//! EA07, the standard transfer algorithm (STA): 64-bit block, 64-bit key, 16 rounds (STS facts §5.1).
+//! EA07, the standard transfer algorithm (STA): 64-bit block, 64-bit key, 16 rounds (STS facts
+//! §5.1).
 //!
-//! Table lookups depend on key and data, so their timing may tell about them to who shares the processor; the tables of one
-//! direction span 4 KiB and stay in the first-level cache.
+//! Table lookups depend on key and data, so their timing may tell about them to who shares the
+//! processor; the tables of one direction span 4 KiB and stay in the first-level cache.
 
 use std::fmt;
 
@@ -99,12 +100,13 @@ const ROUNDS: usize = 16;
 
 /// The boxes merged for speed.
 struct Tables {
-    /// Per nibble: key bit (bit 4) and value (bits 3..0) to the substituted nibble's bits, each where it moves to.
+    /// Per nibble: key bit (bit 4) and value (bits 3..0) to the substituted nibble's bits, each
+    /// where it moves to.
     round: [[u64; 32]; 16],
     /// Per nibble: its bits, each where it came from.
     move_back: [[u64; 16]; 16],
-    /// Key bit (bit 4) and value to the nibble before substitution. The complement of the key is absorbed: key bit 0
-    /// inverts the second row of S.
+    /// Key bit (bit 4) and value to the nibble before substitution. The complement of the key is
+    /// absorbed: key bit 0 inverts the second row of S.
     substitute_back: [u8; 32],
 }
 

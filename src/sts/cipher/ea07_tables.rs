@@ -1,9 +1,10 @@
 //! The tables of EA07 (STS facts §5.1).
 //!
-//! They are published openly, but using them in the field is another matter: certification and licensing with the STS
-//! Association are the duty of whoever operates this software.
+//! They are published openly, but using them in the field is another matter: certification and
+//! licensing with the STS Association are the duty of whoever operates this software.
 
-/// One set of substitution and permutation tables. Bits and nibbles are counted from the least significant end.
+/// One set of substitution and permutation tables. Bits and nibbles are counted from the least
+/// significant end.
 pub(super) struct Boxes {
     /// What a nibble becomes: the first row where its key bit is 0, the second where it is 1.
     pub(super) s: [[u8; 16]; 2],

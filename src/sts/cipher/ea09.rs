@@ -1,5 +1,5 @@
-//! EA09: DES-ECB of the block under the 64-bit decoder key, parity bits ignored (STS facts §5.2). Withdrawn in 2018; no
-//! published token uses it.
+//! EA09: DES-ECB of the block under the 64-bit decoder key, parity bits ignored (STS facts §5.2).
+//! Withdrawn in 2018; no published token uses it.
 
 use ::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use des::Des;

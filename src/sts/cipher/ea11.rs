@@ -56,7 +56,8 @@ impl Drop for Ea11 {
 impl ZeroizeOnDrop for Ea11 {}
 
 impl Ea11 {
-    /// The encrypted block (RFC 2994, section 2.1): rounds in pairs, FL before each pair and after the last.
+    /// The encrypted block (RFC 2994, section 2.1): rounds in pairs, FL before each pair and after
+    /// the last.
     pub(super) fn encrypt(&self, block: u64) -> u64 {
         let (mut left, mut right) = halves(block);
         for round in [1, 3, 5, 7] {

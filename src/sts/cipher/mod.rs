@@ -1,4 +1,5 @@
-//! The ciphers of tokens: EA07, EA09 and EA11, all on blocks of 64 bits, under a decoder key that is only ever borrowed.
+//! The ciphers of tokens: EA07, EA09 and EA11, all on blocks of 64 bits, under a decoder key that
+//! is only ever borrowed.
 
 mod ea07;
 mod ea07_tables;
@@ -15,7 +16,8 @@ pub use ea11::Ea11;
 
 use super::attributes::EncryptionAlgorithm;
 
-/// A decoder key, borrowed: whoever derived it owns the bytes and wipes them. Most significant byte first.
+/// A decoder key, borrowed: whoever derived it owns the bytes and wipes them. Most significant byte
+/// first.
 #[derive(Clone, Copy)]
 pub enum DecoderKey<'a> {
     /// For EA07 and EA09.
@@ -88,8 +90,8 @@ pub fn decrypt_block(ea: EncryptionAlgorithm, key: DecoderKey<'_>, block: u64) -
     }
 }
 
-/// Implements the traits of the `cipher` crate for a type with `encrypt` and `decrypt` on 64-bit numbers; blocks are
-/// big endian.
+/// Implements the traits of the `cipher` crate for a type with `encrypt` and `decrypt` on 64-bit
+/// numbers; blocks are big endian.
 macro_rules! impl_block_cipher {
     ($cipher:ty) => {
         impl ::cipher::BlockSizeUser for $cipher {

@@ -25,9 +25,11 @@ pub enum BlockError {
     Crc,
 }
 
-/// A data block whose CRC holds: subclass (bits 63..60), content (59..16), CRC (15..0), and the class that goes with it.
+/// A data block whose CRC holds: subclass (bits 63..60), content (59..16), CRC (15..0), and the
+/// class that goes with it.
 ///
-/// The block of a key-change token holds part of a decoder key: it is wiped when dropped and not shown by [`fmt::Debug`].
+/// The block of a key-change token holds part of a decoder key: it is wiped when dropped and not
+/// shown by [`fmt::Debug`].
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct ClearBlock {
     class: u8,
@@ -35,21 +37,23 @@ pub struct ClearBlock {
 }
 
 impl ClearBlock {
-    /// Lays subclass (4 bits) and content (44 bits) into a block and adds the CRC. Callers keep to those widths.
+    /// Lays subclass (4 bits) and content (44 bits) into a block and adds the CRC. Callers keep to
+    /// those widths.
     pub(super) fn seal(class: u8, subclass: u8, content: u64) -> Self {
         let front = u64::from(subclass) << CONTENT_BITS | content;
         Self { class, bits: front << 16 | u64::from(block_crc(class, front)) }
     }
 
-    /// The shape of all tokens with RND, TID and a register of 16 bits: class 0 subclasses 0 to 3 and class 2 but for key
-    /// changes. No rule about the register is applied here; [`super::Payload`] holds those.
+    /// The shape of all tokens with RND, TID and a register of 16 bits: class 0 subclasses 0 to 3
+    /// and class 2 but for key changes. No rule about the register is applied here;
+    /// [`super::Payload`] holds those.
     pub fn with_register(class: RegisterClass, subclass: u8, rnd: Rnd, tid: Tid, register: u16) -> Self {
         let content = u64::from(rnd.value()) << 40 | u64::from(tid.value()) << 16 | u64::from(register);
         Self::seal(class as u8, subclass & 0xF, content)
     }
 
-    /// Any content under any class and subclass, for the conformance runner; `None` when one is too wide: classes 0 to 2, 4
-    /// bits, 44 bits.
+    /// Any content under any class and subclass, for the conformance runner; `None` when one is too
+    /// wide: classes 0 to 2, 4 bits, 44 bits.
     pub fn with_content(class: u8, subclass: u8, content: u64) -> Option<Self> {
         let fits = class < 3 && subclass < 16 && content >> CONTENT_BITS == 0;
         fits.then(|| Self::seal(class, subclass, content))
@@ -108,7 +112,8 @@ impl ClearBlock {
 
 /// The way back.
 impl Token {
-    /// Takes the cipher off, where the class has one; whether that made sense is for [`Unverified::verify`] to say.
+    /// Takes the cipher off, where the class has one; whether that made sense is for
+    /// [`Unverified::verify`] to say.
     ///
     /// # Errors
     /// [`CipherError`] when the key's length is not the cipher's.
@@ -120,8 +125,8 @@ impl Token {
         Ok(Unverified::new(self.class(), bits))
     }
 
-    /// The block of a token of class 1, which needs no key, or of class 3, as its bits stand; `None`
-    /// for the others.
+    /// The block of a token of class 1, which needs no key, or of class 3, as its bits stand;
+    /// `None` for the others.
     pub fn unencrypted(&self) -> Option<Unverified> {
         matches!(self.class(), 1 | 3).then(|| Unverified::new(self.class(), self.block()))
     }
@@ -173,7 +178,8 @@ impl Unverified {
         (self.bits >> 60) as u8
     }
 
-    /// Whether its CRC holds. Of class 3, whose layout nobody knows, whether it would be sound in the other classes.
+    /// Whether its CRC holds. Of class 3, whose layout nobody knows, whether it would be sound in
+    /// the other classes.
     pub fn crc_holds(&self) -> bool {
         block_crc(self.class, self.bits >> 16) == self.bits as u16
     }

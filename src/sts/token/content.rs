@@ -53,7 +53,8 @@ pub enum Content {
 }
 
 impl Content {
-    /// Reads a block. The cipher is asked for because the third key-change section is laid out by the key's length.
+    /// Reads a block. The cipher is asked for because the third key-change section is laid out by
+    /// the key's length.
     ///
     /// # Errors
     /// [`ContentError`].

@@ -1,5 +1,5 @@
-//! Tokens of class 1, which make a meter test or show something (STS facts §3.6). No key, no TID, no meter: anyone may make
-//! them, and they may be cached.
+//! Tokens of class 1, which make a meter test or show something (STS facts §3.6). No key, no TID,
+//! no meter: anyone may make them, and they may be cached.
 
 use super::block::ClearBlock;
 use super::digits::Token;
@@ -27,9 +27,11 @@ pub enum DisplayError {
 /// Which meters understand it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DisplayForm {
-    /// Subclass 0, for meters with 2-digit manufacturer codes: 36 control bits, 8 of manufacturer code.
+    /// Subclass 0, for meters with 2-digit manufacturer codes: 36 control bits, 8 of manufacturer
+    /// code.
     TwoDigit = 0,
-    /// Subclass 1, for meters with 4-digit manufacturer codes: 28 control bits, 16 of manufacturer code.
+    /// Subclass 1, for meters with 4-digit manufacturer codes: 28 control bits, 16 of manufacturer
+    /// code.
     FourDigit = 1,
     /// Subclass 2, the extended read of STS 202-5: 36 control bits, 8 of zero.
     Extended = 2,
@@ -130,7 +132,8 @@ impl Display {
         Token::transpose(1, self.block().bits())
     }
 
-    /// What a block of class 1 says; `None` for subclasses above 2 and manufacturer codes that do not exist.
+    /// What a block of class 1 says; `None` for subclasses above 2 and manufacturer codes that do
+    /// not exist.
     pub(super) fn parse(block: &ClearBlock) -> Option<Self> {
         let form = match block.subclass() {
             0 => DisplayForm::TwoDigit,
@@ -143,8 +146,8 @@ impl Display {
     }
 }
 
-/// A token of class 1 that is a manufacturer's own (subclasses 6 to 15): what it does is for him to say. Such tokens show a
-/// balance, reset a relay or pair a keypad; dealers hand them to customers.
+/// A token of class 1 that is a manufacturer's own (subclasses 6 to 15): what it does is for him to
+/// say. Such tokens show a balance, reset a relay or pair a keypad; dealers hand them to customers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Proprietary {
     subclass: u8,
@@ -168,12 +171,14 @@ impl Proprietary {
         44 - manufacturer_bits(self.subclass)
     }
 
-    /// The manufacturer code as it stands in the token: 16 bits for subclasses 6 to 10, 8 for 11 to 15.
+    /// The manufacturer code as it stands in the token: 16 bits for subclasses 6 to 10, 8 for 11 to
+    /// 15.
     pub fn manufacturer(&self) -> u16 {
         self.manufacturer
     }
 
-    /// Whether a manufacturer can have the code: 100 to 9999 for subclasses 6 to 10, 0 to 99 for 11 to 15.
+    /// Whether a manufacturer can have the code: 100 to 9999 for subclasses 6 to 10, 0 to 99 for 11
+    /// to 15.
     pub fn is_assignable(&self) -> bool {
         match self.subclass {
             ..=10 => (100..=9999).contains(&self.manufacturer),

@@ -1,4 +1,5 @@
-//! The bits of a clear block by name, for a person to look at. Key bits, and the CRC that was taken over them, are hidden.
+//! The bits of a clear block by name, for a person to look at. Key bits, and the CRC that was taken
+//! over them, are hidden.
 
 use super::block::ClearBlock;
 use crate::sts::attributes::EncryptionAlgorithm;
@@ -58,8 +59,8 @@ fn content(class: u8, subclass: u8, ea: EncryptionAlgorithm) -> &'static [Shape]
 }
 
 impl ClearBlock {
-    /// All 66 bits by name: class, subclass, the content's fields, CRC. The cipher is asked for because the third
-    /// key-change section is laid out by the key's length.
+    /// All 66 bits by name: class, subclass, the content's fields, CRC. The cipher is asked for
+    /// because the third key-change section is laid out by the key's length.
     pub fn layout(&self, ea: EncryptionAlgorithm) -> Vec<LayoutField> {
         let shapes = content(self.class(), self.subclass(), ea);
         let hides_key = shapes.iter().any(|(name, _)| *name == KEY);

@@ -1,7 +1,8 @@
 //! Tokens: 66 bits, printed as 20 decimal digits (STS facts §3).
 //!
-//! What may be put into one is parsed into [`Payload`], [`Display`] or a [`key_change`]; each gives [`ClearBlock`]s, which
-//! a decoder key turns into [`Token`]s. The way back is [`Token::decrypt`], [`Unverified::verify`], [`Content::parse`].
+//! What may be put into one is parsed into [`Payload`], [`Display`] or a [`key_change`]; each gives
+//! [`ClearBlock`]s, which a decoder key turns into [`Token`]s. The way back is [`Token::decrypt`],
+//! [`Unverified::verify`], [`Content::parse`].
 
 mod block;
 mod content;

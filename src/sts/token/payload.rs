@@ -107,8 +107,8 @@ impl Payload {
     }
 }
 
-/// The 44 bits of a currency credit: sign (bit 59 of the block), the exponent's three high bits (58..56), TID (55..32), the
-/// exponent's two low bits (31..30), mantissa (29..16).
+/// The 44 bits of a currency credit: sign (bit 59 of the block), the exponent's three high bits
+/// (58..56), TID (55..32), the exponent's two low bits (31..30), mantissa (29..16).
 fn currency_content(amount: CurrencyAmount, tid: Tid) -> u64 {
     let exponent = u64::from(amount.exponent());
     u64::from(amount.is_negative()) << 43

@@ -5,7 +5,8 @@ use thiserror::Error;
 use super::digits::{DIGITS, Token, TokenError};
 use crate::sts::typed::{self, TypedError};
 
-/// The least significant digits of a long number are zeros when a spreadsheet has stored it, which keeps 15.
+/// The least significant digits of a long number are zeros when a spreadsheet has stored it, which
+/// keeps 15.
 const LOST: &str = "00000";
 
 /// Why what was typed is no token. Never quotes a digit.
@@ -48,7 +49,8 @@ impl Token {
         Ok(digits.parse()?)
     }
 
-    /// Whether its last digits look as if a spreadsheet had lost them. One sound token in a hundred thousand does.
+    /// Whether its last digits look as if a spreadsheet had lost them. One sound token in a hundred
+    /// thousand does.
     pub fn looks_rounded(&self) -> bool {
         self.to_string().ends_with(LOST)
     }

@@ -8,7 +8,8 @@ use crate::sts::cipher::DecoderKey;
 use crate::sts::software::OwnedDecoderKey;
 use crate::sts::token::key_change::Section;
 
-/// How long a meter keeps sections while others are missing, in seconds. The standard's own figure is not public.
+/// How long a meter keeps sections while others are missing, in seconds. The standard's own figure
+/// is not public.
 pub const SECTION_TIMEOUT_SECONDS: i64 = 3600;
 
 /// Sections that were entered, one of a kind, in any order.
@@ -31,7 +32,8 @@ pub(super) enum Progress {
 }
 
 impl Assembly {
-    /// Takes a section in; one of the same kind replaces the earlier one, all are dropped when time has run out.
+    /// Takes a section in; one of the same kind replaces the earlier one, all are dropped when time
+    /// has run out.
     pub(super) fn add(&mut self, section: Section, now: i64) {
         let waited = now.saturating_sub(self.started);
         if self.sections.is_empty() || !(0..=SECTION_TIMEOUT_SECONDS).contains(&waited) {
@@ -98,7 +100,8 @@ fn complete(sections: &[&Section]) -> Progress {
     let mut bytes = Zeroizing::new([0; 16]);
     bytes[..4].copy_from_slice(high.as_bytes());
     let key = match middle {
-        // Of a long key, the third section has the second most significant bytes (STS facts §3.8, naming trap).
+        // Of a long key, the third section has the second most significant bytes (STS facts §3.8,
+        // naming trap).
         Some((third, fourth)) => {
             bytes[4..8].copy_from_slice(third.as_bytes());
             bytes[8..12].copy_from_slice(fourth.as_bytes());

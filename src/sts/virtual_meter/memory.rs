@@ -21,7 +21,8 @@ pub(super) enum Seen {
 }
 
 impl TidMemory {
-    /// A meter's at birth: full of the minute of its manufacture, so that nothing older is ever taken.
+    /// A meter's at birth: full of the minute of its manufacture, so that nothing older is ever
+    /// taken.
     pub(super) fn born(manufactured: Tid) -> Self {
         Self(vec![manufactured; REMEMBERED])
     }

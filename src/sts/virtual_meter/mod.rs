@@ -1,7 +1,8 @@
 //! A meter in software: it answers each token as the standard's meter would (STS facts §6).
 //!
-//! For tests, and for a person who plays a customer's keypad on test keys. Pure: the caller passes the time in, which only
-//! the time-out of key-change sections looks at (a meter knows no calendar), and keeps the [`MeterState`].
+//! For tests, and for a person who plays a customer's keypad on test keys. Pure: the caller passes
+//! the time in, which only the time-out of key-change sections looks at (a meter knows no
+//! calendar), and keeps the [`MeterState`].
 
 mod answer;
 mod assembly;
@@ -62,7 +63,8 @@ pub struct VirtualMeter {
 }
 
 impl VirtualMeter {
-    /// A new meter that holds this decoder key. It takes nothing older than the minute of its manufacture, nor of it.
+    /// A new meter that holds this decoder key. It takes nothing older than the minute of its
+    /// manufacture, nor of it.
     ///
     /// # Errors
     /// [`CipherError`] when the key's length is not the cipher's.
@@ -118,8 +120,8 @@ impl VirtualMeter {
         self.tampered = true;
     }
 
-    /// Takes what a customer typed: 20 digits, blanks and hyphens between them or not. `now` is in seconds since
-    /// 1970-01-01T00:00Z.
+    /// Takes what a customer typed: 20 digits, blanks and hyphens between them or not. `now` is in
+    /// seconds since 1970-01-01T00:00Z.
     pub fn enter_digits(&mut self, typed: &str, now: i64) -> Answer {
         let digits: String = typed.chars().filter(|typed| !matches!(typed, ' ' | '-')).collect();
         match digits.parse() {
@@ -137,7 +139,8 @@ impl VirtualMeter {
     }
 
     fn execute(&mut self, token: &Token, now: i64) -> Result<Effect, Rejection> {
-        // The key fits the cipher since `new` and every change of it; a CRC error is what a wrong key looks like.
+        // The key fits the cipher since `new` and every change of it; a CRC error is what a wrong
+        // key looks like.
         let unverified = token.decrypt(self.ea, self.key.borrow()).map_err(|_| Rejection::Crc)?;
         let block = unverified.verify().map_err(|error| match error {
             BlockError::Class => Rejection::Class,
@@ -239,8 +242,8 @@ impl VirtualMeter {
         }
     }
 
-    /// Each form of display token speaks to the meters whose manufacturer code has its number of digits; code 0 to all of
-    /// them.
+    /// Each form of display token speaks to the meters whose manufacturer code has its number of
+    /// digits; code 0 to all of them.
     fn display(&self, display: Display) -> Result<Effect, Rejection> {
         let drn = self.meter.drn();
         let form_fits = match display.form() {
@@ -269,7 +272,8 @@ impl VirtualMeter {
         }
         self.key = key;
         (self.kt, self.krn, self.ti, self.ken) = (new.kt, new.krn, new.ti, new.ken);
-        // Without a third section the meter does not know its supply group any more (STS facts §3.8).
+        // Without a third section the meter does not know its supply group any more (STS facts
+        // §3.8).
         self.sgc = new.sgc;
         if new.roll_over {
             self.tids = TidMemory::cleared();

@@ -14,7 +14,8 @@ use crate::sts::tid::{Tid, TidError};
 use crate::sts::token::ClearBlock;
 use crate::sts::token::key_change::Section;
 
-/// Everything that a meter knows. The key and the sections of a key change are wiped when it is dropped.
+/// Everything that a meter knows. The key and the sections of a key change are wiped when it is
+/// dropped.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MeterState {

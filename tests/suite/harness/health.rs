@@ -32,7 +32,8 @@ impl Health {
 
     async fn says(&mut self, status: ServingStatus) {
         let said = async { while self.0.message().await.unwrap().unwrap().status() != status {} };
-        // Long enough for a machine that does much else; a server that never says it fails the test.
+        // Long enough for a machine that does much else; a server that never says it fails the
+        // test.
         tokio::time::timeout(Duration::from_secs(120), said).await.expect("health does not change");
     }
 }

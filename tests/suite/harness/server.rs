@@ -45,8 +45,8 @@ fn base() -> PathBuf {
     if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() }
 }
 
-/// The template's folder bears the process's number. It lives as long as the process, so nobody removes it: the next
-/// process does.
+/// The template's folder bears the process's number. It lives as long as the process, so nobody
+/// removes it: the next process does.
 fn template_folder() -> TempDir {
     const PREFIX: &str = "vendkey-template-";
     for entry in fs::read_dir(base()).unwrap().flatten() {
@@ -214,7 +214,8 @@ impl Server {
         home.command(arguments).env("VENDKEY_ENDPOINT", &self.endpoint).output().unwrap()
     }
 
-    /// Waits for it to end by itself, as at a crash point; a server that goes on fails the test instead of stopping it.
+    /// Waits for it to end by itself, as at a crash point; a server that goes on fails the test
+    /// instead of stopping it.
     pub fn wait(&mut self) {
         let give_up = Instant::now() + Duration::from_secs(60);
         while self.child.try_wait().unwrap().is_none() {
@@ -338,7 +339,8 @@ pub fn ten_kwh(configuration: &Configuration) -> IssueTokenRequest {
     }
 }
 
-/// A request for a token of class 1 under a new request id: as many as one likes, since it carries no identifier.
+/// A request for a token of class 1 under a new request id: as many as one likes, since it carries
+/// no identifier.
 pub fn meter_test() -> IssueTokenRequest {
     let test = Some(meter_test::Test::All(AllTests {}));
     IssueTokenRequest {

@@ -159,7 +159,8 @@ async fn a_row_of_another_hand_is_refused_and_not_answered() {
     }
 }
 
-/// Writes a row that somebody else wrote: a copy of the last one, with another request and what is given.
+/// Writes a row that somebody else wrote: a copy of the last one, with another request and what is
+/// given.
 fn foreign_row(scene: &Scene, sequence: i64, tid: i64) {
     let other = Connection::open(scene.factory.path()).unwrap();
     other.execute_batch("PRAGMA ignore_check_constraints = 1").unwrap();

@@ -1,4 +1,5 @@
-//! Key changes (STS facts §3.8): a set of 2, 3 or 4 tokens under the current decoder key that carries a meter to a new one.
+//! Key changes (STS facts §3.8): a set of 2, 3 or 4 tokens under the current decoder key that
+//! carries a meter to a new one.
 
 mod plan;
 mod section;

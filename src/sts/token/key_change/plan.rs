@@ -54,11 +54,12 @@ pub enum KeyChangeRefusal {
 }
 
 impl KeyChange {
-    /// The set that carries a meter from `current` to `new`; both keys are derived for the same meter. `transfer_sgc` asks
-    /// for the third token of a 64-bit key; a 128-bit key takes four in any case. `now` is in seconds since
-    /// 1970-01-01T00:00Z.
+    /// The set that carries a meter from `current` to `new`; both keys are derived for the same
+    /// meter. `transfer_sgc` asks for the third token of a 64-bit key; a 128-bit key takes four in
+    /// any case. `now` is in seconds since 1970-01-01T00:00Z.
     ///
-    /// RO is set when the base date changes. That both decoder keys differ then, only [`KeyChange::tokens`] can see.
+    /// RO is set when the base date changes. That both decoder keys differ then, only
+    /// [`KeyChange::tokens`] can see.
     ///
     /// # Errors
     /// [`KeyChangeRefusal`], the first that applies in the order of its variants.
@@ -89,7 +90,8 @@ impl KeyChange {
         Ok(Self::carrying(new, transfer_sgc, new.base_date != current.base_date))
     }
 
-    /// What a set to the key of these attributes carries. No rule is applied here; [`KeyChange::plan`] holds those.
+    /// What a set to the key of these attributes carries. No rule is applied here;
+    /// [`KeyChange::plan`] holds those.
     pub fn carrying(new: &Attributes, transfer_sgc: bool, roll_over: bool) -> Self {
         Self {
             ea: new.ea,
@@ -105,8 +107,8 @@ impl KeyChange {
 }
 
 impl Attributes {
-    /// Whether the key serves no more at this second (since 1970-01-01T00:00Z): its KEN or the 24 bits of its TIDs have run
-    /// out. A key whose base date is yet to come has not expired.
+    /// Whether the key serves no more at this second (since 1970-01-01T00:00Z): its KEN or the 24
+    /// bits of its TIDs have run out. A key whose base date is yet to come has not expired.
     pub fn has_expired(&self, unix_seconds: i64) -> bool {
         match self.base_date.tid_at(unix_seconds) {
             Ok(tid) => tid.is_past(self.ken),
@@ -185,8 +187,8 @@ mod tests {
         assert!(past.has_expired(now));
     }
 
-    /// Defect 5 of the public peer (STS facts §8, §3.8): it takes KEN, KRN, KT and TI from the current key, swaps the nibbles
-    /// of KEN, and makes two tokens whatever the key's length.
+    /// Defect 5 of the public peer (STS facts §8, §3.8): it takes KEN, KRN, KT and TI from the
+    /// current key, swaps the nibbles of KEN, and makes two tokens whatever the key's length.
     #[test]
     fn peer_defect_5_the_fields_are_the_new_keys() {
         let current = Attributes { kt: KeyType::Ddtk, ..attributes(EncryptionAlgorithm::Ea11) };

@@ -51,7 +51,8 @@ impl fmt::Debug for KeyPart {
     }
 }
 
-/// A section. The key's bytes in their order are those of `First`, `ThirdOfFour`, `Fourth`, `Second`.
+/// A section. The key's bytes in their order are those of `First`, `ThirdOfFour`, `Fourth`,
+/// `Second`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Section {
     /// Subclass 3.

@@ -51,7 +51,8 @@ pub enum KeyChangeError {
     RevivesOldTokens,
 }
 
-/// What a key-change set carries: all attributes are the new key's. Free of policy; [`KeyChange::plan`] holds that.
+/// What a key-change set carries: all attributes are the new key's. Free of policy;
+/// [`KeyChange::plan`] holds that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyChange {
     /// The cipher of both keys.
@@ -73,10 +74,12 @@ pub struct KeyChange {
 }
 
 impl KeyChange {
-    /// The tokens, in the order in which they are printed; a meter takes them in any. Equal input gives equal digits.
+    /// The tokens, in the order in which they are printed; a meter takes them in any. Equal input
+    /// gives equal digits.
     ///
     /// # Errors
-    /// [`KeyChangeError::RevivesOldTokens`] when RO is set and the keys are equal; a key whose length is not the cipher's.
+    /// [`KeyChangeError::RevivesOldTokens`] when RO is set and the keys are equal; a key whose
+    /// length is not the cipher's.
     pub fn tokens(
         &self,
         current_key: DecoderKey<'_>,
@@ -89,7 +92,8 @@ impl KeyChange {
         Ok(self.tokens_below_policy(current_key, new_key)?)
     }
 
-    /// The same without a look at whether the keys are equal: what the arithmetic of the standard gives.
+    /// The same without a look at whether the keys are equal: what the arithmetic of the standard
+    /// gives.
     ///
     /// # Errors
     /// [`CipherError`] when a key's length is not the cipher's.
