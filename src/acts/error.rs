@@ -10,12 +10,11 @@ use super::{
     refusal::{Issued, Refusal},
 };
 use crate::{
-    access::{Denied, approval::ApprovalRefused},
+    access::{Denied, approval::ApprovalRefused, client::ClientRefusal, limits::LimitMet},
+    configuration::KeyChangePairRefusal,
     hsm::HsmError,
-    store::{
-        ClientError, ClientRefusal, KeyChangePairError, KeyChangePairRefusal, LimitMet, LowerError,
-        LowerRefused, Outcome, PageError, StoreError,
-    },
+    ledger::LowerRefused,
+    store::{ClientError, KeyChangePairError, LowerError, Outcome, PageError, StoreError},
     sts::{tid::TidRefusal, token::key_change::KeyChangeRefusal},
     vending::{EnableError, IssueError, KeyChangeRefused, Stop, Unusable, UploadError, VerifyError},
 };

@@ -20,17 +20,21 @@ use super::{
     meters::Meters,
 };
 use crate::{
-    configuration::TokenKey,
+    access::{
+        client::{NewClient, NewCredential, Proof},
+        limits::Limits,
+        rights::Rights,
+    },
+    audit::Actor,
+    configuration::{Begun, FinishedState, ImportedFields, NewConfiguration, TokenKey},
     hsm::{
         DecoderKeys, Hsm, HsmSettings, KeyId, KeyKind, MOST_DECODER_KEYS, Tokens, VendingKey,
         VendingKeyClass, VendingKeyMaterial, WithDecoderKeys,
     },
+    id::{ClientId, ConfigurationId, PublicKeyId},
+    ledger::{Content, NewToken},
     settings::Settings,
-    store::{
-        self, Actor, Begun, ClientId, ConfigurationId, Content, DatabaseSettings, DatabaseUrl, FinishedState,
-        ImportedFields, Limits, NewClient, NewConfiguration, NewCredential, NewToken, Proof, PublicKeyId,
-        Rights, SoftwareSealer, Store,
-    },
+    store::{self, DatabaseSettings, DatabaseUrl, SoftwareSealer, Store},
     sts::{
         amount::UnitAmount,
         attributes::{

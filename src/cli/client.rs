@@ -14,6 +14,7 @@ use super::{
     stdout,
 };
 use crate::{
+    access::rights::Rights,
     api::{
         rights_shown,
         v1::{
@@ -22,7 +23,6 @@ use crate::{
             client_service_client::ClientServiceClient,
         },
     },
-    store::Rights,
 };
 
 #[derive(Subcommand)]

@@ -5,8 +5,11 @@ use std::{collections::BTreeSet, str::FromStr};
 use clap::Args;
 
 use crate::{
+    access::{
+        limits::Amount,
+        rights::{Group, TokenKind},
+    },
     api::v1::{AmountLimit, Group as WireGroup, Limits, Rights, TokenKind as WireKind},
-    store::{Amount, Group, TokenKind},
 };
 
 #[derive(Args)]
@@ -94,7 +97,8 @@ impl FromStr for Limit {
 }
 
 fn credit(name: &str) -> Result<TokenKind, String> {
-    let kind: TokenKind = name.parse().map_err(|error: crate::store::UnknownName| error.to_string())?;
+    let kind: TokenKind =
+        name.parse().map_err(|error: crate::access::rights::UnknownName| error.to_string())?;
     if kind.is_credit() { Ok(kind) } else { Err(format!("{kind} transfers no credit")) }
 }
 

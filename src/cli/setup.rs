@@ -17,14 +17,18 @@ use super::{
     stdout,
 };
 use crate::{
-    access::Credential,
+    access::{
+        Credential,
+        client::{Client, ClientAct, ClientChange, NewClient, NewCredential, Proof},
+        limits::Limits,
+        rights::Rights,
+    },
+    audit::Actor,
     clock::{Clock as _, SystemClock},
     hsm,
+    id::ClientId,
     settings::Settings,
-    store::{
-        self, Actor, Client, ClientAct, ClientChange, ClientError, ClientId, DatabaseSettings, Limits,
-        Listing, NewClient, NewCredential, PageRequest, Proof, Rights, Store, StoreError,
-    },
+    store::{self, ClientError, DatabaseSettings, Listing, PageRequest, Store, StoreError},
 };
 
 #[derive(Args)]

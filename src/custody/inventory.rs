@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    configuration::{Configuration, ConfigurationState},
     hsm::{HsmError, KeyId, KeyObject, OwnKey, Role, VendingKeys},
-    store::{Configuration, ConfigurationState},
     vending::configurations::vending_key,
 };
 

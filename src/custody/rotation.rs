@@ -10,12 +10,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::checkpoint_file;
 use crate::{
-    audit::{Checkpoint, CheckpointError, SignedCheckpoint},
+    audit::{Actor, Checkpoint, CheckpointError, NewAct, SignedCheckpoint},
     clock::{Clock as _, SystemClock},
     crash,
     hsm::{HsmError, KeySizes, OwnKey, OwnKeys, Role, SealKeyId},
     settings::{Settings, StoreSettings},
-    store::{self, Actor, DatabaseSettings, NewAct, NoSeal, OpenError, Resealing, Sealer, Store, StoreError},
+    store::{self, DatabaseSettings, NoSeal, OpenError, Resealing, Sealer, Store, StoreError},
     vending::{Stop, behind},
 };
 

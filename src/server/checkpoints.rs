@@ -18,12 +18,12 @@ use tokio::{
 use super::ending::{Stage, closing};
 use crate::{
     acts::Refusals,
-    audit::{Checkpoint, SignedCheckpoint},
+    audit::{Actor, Checkpoint, NewAct, SignedCheckpoint},
     custody::checkpoint_file,
     hsm::{AuditKey, HsmError},
     metrics,
     settings::StoreSettings,
-    store::{Actor, NewAct, Past, SealReport, Store, StoreError},
+    store::{Past, SealReport, Store, StoreError},
     vending::{IssueGuard, Stop, behind},
 };
 

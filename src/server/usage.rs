@@ -6,9 +6,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    audit::{Actor, NewAct},
     ledger::{CountedDay, SumMismatch},
     metrics,
-    store::{Actor, NewAct, PAGE_SIZE_MAX, Store, StoreError},
+    store::{PAGE_SIZE_MAX, Store, StoreError},
     vending::IssueGuard,
 };
 

@@ -55,26 +55,3 @@ pub use open_error::OpenError;
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
 pub use record::{Past, Records};
 pub use seals::{NoSeal, SealReport, Sealer, SoftwareSealer};
-
-pub use crate::access::approval::{
-    Approval, ApprovalRequested, ApprovalState, ApprovalStep, NewApproval, PENDING_PER_CLIENT,
-    UnknownApprovalState, Vote,
-};
-pub use crate::access::client::{
-    Client, ClientAct, ClientChange, ClientRefusal, Credential, CredentialChange, CredentialHolder,
-    NewClient, NewCredential, Proof,
-};
-pub use crate::access::limits::{Amount, AmountLimits, LimitEnd, LimitMet, Limits, LimitsError};
-pub use crate::access::rights::{Group, Kinds, Rights, RightsError, Scope, TokenKind, UnknownName};
-pub use crate::audit::{Actor, NewAct};
-pub use crate::configuration::{
-    AllowedKeyChange, Begun, Configuration, ConfigurationRefusal, ConfigurationState, FinishedState,
-    ImportedFields, KeyChangePair, KeyChangePairRefusal, MaskedKey, NewConfiguration, NewPublicKey,
-    PublicKey, Registered, UnknownState, Warning,
-};
-pub use crate::id::{ApprovalId, ClientId, ConfigurationId, IdError, PublicKeyId};
-pub use crate::ledger::{
-    AcceptedRestore, Attempt, Attempted, Content, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR,
-    LowerRefused, NewAttempt, NewToken, Recorded, Refused, RowContent, Seed, Sequence, TokenFilter,
-    TokenPage, TokenRow, request_made_ms,
-};

@@ -9,9 +9,10 @@ use std::{
 
 use super::Unusable;
 use crate::{
-    configuration::TokenKey,
+    configuration::{Configuration, ConfigurationState, TokenKey},
     hsm::{KeyId, KeyKind, Mask, TokenId, VendingKey, VendingKeyClass},
-    store::{Configuration, ConfigurationId, ConfigurationState, Store, StoreError},
+    id::ConfigurationId,
+    store::{Store, StoreError},
     sts::attributes::{Attributes, Dkga},
 };
 

@@ -7,9 +7,11 @@
 use super::{EnableError, Vending};
 use crate::{
     access::Caller,
+    configuration::Configuration,
     crash,
     hsm::{HsmError, KeyId},
-    store::{Configuration, ConfigurationError, ConfigurationId, StoreError},
+    id::ConfigurationId,
+    store::{ConfigurationError, StoreError},
 };
 
 /// Why a key is not destroyed. The next look tries again.

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use crate::{
-    access::Denied,
+    access::{Denied, limits::LimitMet},
+    configuration::{ConfigurationRefusal, ConfigurationState, Warning},
     envelope::{BlobFault, FieldFault},
     hsm::{HsmError, TokenId},
-    store::{
-        ConfigurationError, ConfigurationId, ConfigurationRefusal, ConfigurationState, LedgerError, LimitMet,
-        Outcome, StoreError, Warning,
-    },
+    id::ConfigurationId,
+    store::{ConfigurationError, LedgerError, Outcome, StoreError},
     sts::{attributes::BaseDate, meter::MeterError, tid::TidRefusal, token::key_change::KeyChangeRefusal},
 };
 
@@ -215,7 +214,8 @@ impl IssueError {
 
 impl From<LedgerError> for IssueError {
     fn from(error: LedgerError) -> Self {
-        use crate::store::{ConfigurationState as State, Refused};
+        use crate::configuration::ConfigurationState as State;
+        use crate::ledger::Refused;
         match error {
             LedgerError::Store(error) => Self::Store(error),
             LedgerError::Refused(Refused::RequestIdReused { .. }) => Self::RequestIdReused,

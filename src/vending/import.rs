@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use super::{EnableError, Unusable, UploadError, Vending, configurations::kind_of};
 use crate::{
-    access::Caller,
-    configuration::TokenKey,
+    access::{Caller, rights::Scope},
+    audit::Actor,
+    configuration::{
+        Begun, Configuration, ConfigurationState, FinishedState, ImportedFields, MaskedKey, NewConfiguration,
+        TokenKey, Warning,
+    },
     envelope::{self, Blobs, ConfigurationDraft, Invalid, PublicKey, Unservable, Upload},
     hsm::{HsmError, KeyId, VendingKeyMaterial, key_check_value},
-    store::{
-        Actor, Begun, Configuration, ConfigurationError, ConfigurationId, ConfigurationState, FinishedState,
-        ImportedFields, MaskedKey, NewConfiguration, PublicKeyId, Scope, Warning,
-    },
+    id::{ConfigurationId, PublicKeyId},
+    store::ConfigurationError,
 };
 
 /// What became of an upload.

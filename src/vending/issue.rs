@@ -13,10 +13,12 @@ use super::{
     encryption::{IssuedToken, Job, RecordedOrder, RecordedOrders, Reserved},
 };
 use crate::{
-    access::Caller,
+    access::{Caller, rights::TokenKind},
     crash,
     hsm::VendingKey,
-    store::{ConfigurationId, Content, LedgerError, NewToken, Recorded, TokenKind, TokenRow},
+    id::ConfigurationId,
+    ledger::{Content, NewToken, Recorded, TokenRow},
+    store::LedgerError,
     sts::{
         meter::{Drn, MeterPan},
         token::{Display, Payload, Rnd},

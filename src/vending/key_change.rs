@@ -14,7 +14,8 @@ use crate::{
     access::Caller,
     crash,
     hsm::{Place, VendingKey, WithDecoderKeys},
-    store::{ConfigurationId, Content, NewToken, Recorded, RowContent, TokenRow},
+    id::ConfigurationId,
+    ledger::{Content, NewToken, Recorded, RowContent, TokenRow},
     sts::{
         derivation::Derivation,
         meter::MeterPan,

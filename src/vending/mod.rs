@@ -35,11 +35,12 @@ pub use verify::{Verdict, Verified, VerifyOrder, section_fields};
 use crate::{
     access::Caller,
     clock::Clock,
+    configuration::{AllowedKeyChange, FinishedState, KeyChangePair},
     envelope::PublicKey,
     hsm::{AuditKey, DecoderKeys, UploadKey, VendingKeys},
     selftest::Latch,
     settings::VendingSettings,
-    store::{AllowedKeyChange, FinishedState, KeyChangePair, KeyChangePairError, Store, StoreError},
+    store::{KeyChangePairError, Store, StoreError},
 };
 
 /// What the acts need of an HSM.

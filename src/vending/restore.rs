@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use super::{Stop, Vending};
 use crate::{
     access::Caller,
-    store::{AcceptedRestore, LowerError, NewAct, Seed, StoreError},
+    audit::NewAct,
+    ledger::{AcceptedRestore, Seed},
+    store::{LowerError, StoreError},
     sts::{
         attributes::BaseDate,
         tid::{Tid, TidError},

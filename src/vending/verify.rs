@@ -9,9 +9,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::{IssueError, Known, MeterNumber, Vending, VerifyError};
 use crate::{
-    access::Caller,
+    access::{Caller, rights::Group},
     hsm::WithDecoderKeys,
-    store::{Attempted, ConfigurationId, Group, NewAttempt, RowContent, TokenRow},
+    id::ConfigurationId,
+    ledger::{Attempted, NewAttempt, RowContent, TokenRow},
     sts::{
         attributes::KeyType,
         cipher::DecoderKey,

@@ -3,12 +3,11 @@
 use prost_reflect::DescriptorPool;
 use tonic::{Code, Request, Status, transport::Channel};
 use vendkey::{
-    access::{Need, need},
+    access::{Need, need, rights},
     api::{
         DESCRIPTORS,
         v1::{Group, Limits, ListEventsRequest, Rights},
     },
-    store,
 };
 
 use super::{create, credential, denied, rights};
@@ -26,12 +25,12 @@ async fn call(channel: &Channel, path: &str, credential: &str) -> Result<(), Sta
 }
 
 /// All that a client may do beside these groups, without them.
-fn all_but(groups: &[store::Group]) -> Rights {
+fn all_but(groups: &[rights::Group]) -> Rights {
     let vends = groups.iter().any(|group| group.is_vending());
-    let others = store::Group::ALL.iter().filter(|group| {
+    let others = rights::Group::ALL.iter().filter(|group| {
         !groups.contains(group) && if vends { !group.is_administrative() } else { !group.is_vending() }
     });
-    let wire = |group: &store::Group| Group::from_str_name(&group.as_str().to_ascii_uppercase()).unwrap();
+    let wire = |group: &rights::Group| Group::from_str_name(&group.as_str().to_ascii_uppercase()).unwrap();
     rights(&others.map(wire).collect::<Vec<_>>())
 }
 
@@ -53,7 +52,7 @@ async fn every_method_needs_its_permission() {
     };
     let mut secrets = std::collections::HashMap::new();
     for path in &paths {
-        let groups: Vec<store::Group> = match need(path).expect("every method is in the table") {
+        let groups: Vec<rights::Group> = match need(path).expect("every method is in the table") {
             Need::Group(group) => vec![group],
             Need::AnyOf(groups) => groups.to_vec(),
             Need::Authenticated => Vec::new(),

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::configuration::ConfigurationState;
 use crate::crash::CRASH_AT;
-use crate::store::ConfigurationState;
 
 const FOLDER: &str = "VENDKEY_TEST_FOLDER";
 const CLIENT: ClientId = ClientId::from_bytes([1; 16]);

@@ -20,19 +20,24 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
+use crate::access::client::{ClientAct, ClientChange, NewClient, NewCredential, Proof};
+use crate::access::limits::Limits;
+use crate::access::rights::Rights;
+use crate::audit::{Actor, NewAct};
 use crate::clock::SignOfLife;
-use crate::configuration::Configuration;
-use crate::ledger::CountedDay;
+use crate::configuration::{Begun, Configuration, NewConfiguration, Warning};
+use crate::id::{ClientId, ConfigurationId, PublicKeyId};
+use crate::ledger::{
+    CountedDay, LowerRefused, NewToken, Recorded, Refused, RowContent, Seed, TokenFilter, TokenRow,
+};
 use crate::store::contract::tests::{self as suite, *};
 use crate::store::engine::Table;
 use crate::store::transactions::tokens;
 use crate::store::writing::Writing;
 use crate::store::{
-    Actor, ApprovalStore as _, AuditStore as _, Begun, ClientAct, ClientChange, ClientId, ClientStore as _,
-    ConfigurationError, ConfigurationId, ConfigurationStore as _, HealthStore as _, LedgerError,
-    LedgerStore as _, Limits, LowerRefused, NewAct, NewClient, NewConfiguration, NewCredential, NewToken,
-    PageRequest, Proof, PublicKeyId, PublicKeyStore as _, Recorded, Refused, Rights, RowContent, SealReport,
-    Seed, SoftwareSealer, StoreError, TokenFilter, TokenRow, Warning,
+    ApprovalStore as _, AuditStore as _, ClientStore as _, ConfigurationError, ConfigurationStore as _,
+    HealthStore as _, LedgerError, LedgerStore as _, PageRequest, PublicKeyStore as _, SealReport,
+    SoftwareSealer, StoreError,
 };
 use crate::sts::attributes::BaseDate;
 use crate::sts::tid::Tid;

@@ -3,7 +3,8 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::store::{LedgerError, NewPublicKey};
+use crate::configuration::NewPublicKey;
+use crate::store::LedgerError;
 
 impl Scene {
     /// Lets somebody else write to the database.
