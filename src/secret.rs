@@ -215,7 +215,8 @@ pub fn harden_process() -> Result<(), MemoryError> {
 }
 
 /// Whether the kernel says that the wall clock is kept by a time server: adjtimex(2). `false` where
-/// it does not tell.
+/// it does not tell. Setting the clock, in whatever way, makes it `false` until the time server says
+/// it again (`ntp_clear` in Linux).
 pub fn kernel_clock_is_synchronised() -> bool {
     // SAFETY: `timex` is integers alone, for which zero is a value, and `modes` 0 asks without
     // changing anything.

@@ -3,8 +3,11 @@
 //! What proves it:
 //! * as much time has passed by it as by the machine's own clock, which nobody sets, since that
 //!   moment;
-//! * a time server keeps it, and that is new: none did at that moment. Where one did, the step was
-//!   its own.
+//! * a time server keeps it now. The kernel takes that back whenever the clock is set, so that it
+//!   was said after the step.
+//!
+//! Nothing else does. The battery-backed clock of a machine that was off is where the wall clock
+//! comes from at its start: that both agree proves neither.
 
 use std::fmt;
 
@@ -42,8 +45,6 @@ const BEFORE_LAST_SIGN_MS: i64 = 30_000;
 #[derive(Clone, Copy)]
 pub(super) struct Believed {
     pub(super) moment: Moment,
-    /// Whether a time server kept the clock then.
-    pub(super) synchronised: bool,
     /// Whether a time that is not far from it needs no proof: it is of a server that ended in good
     /// order.
     near_is_enough: bool,
@@ -52,12 +53,12 @@ pub(super) struct Believed {
 impl Believed {
     /// This moment.
     pub(super) fn now(clock: &dyn Clock) -> Self {
-        Self { moment: clock.moment(), synchronised: clock.is_synchronised(), near_is_enough: false }
+        Self { moment: clock.moment(), near_is_enough: false }
     }
 
     /// The last one of a server that ran before.
     pub(super) fn before(last: SignOfLife) -> Self {
-        Self { moment: last.moment, synchronised: false, near_is_enough: !last.in_doubt }
+        Self { moment: last.moment, near_is_enough: !last.in_doubt }
     }
 
     /// By how much the wall clock moved other than the time that passed, and whether that is more
@@ -84,7 +85,7 @@ impl Believed {
         if let Some((_, false)) = self.moved(&clock.moment()) {
             return Some(Proof::Agrees);
         }
-        (!self.synchronised && clock.is_synchronised()).then_some(Proof::Synchronised)
+        clock.is_synchronised().then_some(Proof::Synchronised)
     }
 
     /// Whether the clock is so near to a last sign of life that it needs no proof.

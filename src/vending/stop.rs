@@ -7,8 +7,8 @@ use crate::audit::{Checkpoint, Hash, Head};
 pub enum Stop {
     /// The wall clock moved by other than the time that passed.
     #[error(
-        "the clock jumped by {} s; issuing goes on when it is right again, or when an administrator accepts it \
-         (vendkey ledger accept-clock)", .by_ms / 1000
+        "the clock jumped by {} s; issuing goes on when it is right again, when a time server keeps it, or when an \
+         administrator accepts it (vendkey ledger accept-clock)", .by_ms / 1000
     )]
     ClockJumped {
         /// By how much, forward or back, in milliseconds.

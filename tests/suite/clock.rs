@@ -77,6 +77,39 @@ async fn a_jump_of_an_hour_and_back_stops_issuing_for_its_time() {
     assert!(scraped.contains("vendkey_serving 1"), "{scraped}");
 }
 
+#[tokio::test]
+async fn a_step_that_stays_is_believed_when_a_time_server_keeps_the_clock() {
+    let home = Home::new();
+    let played = Played::new(&home);
+    // Kept all along, by a time server that makes the step: there and back.
+    played.set("0 synchronised");
+    let server = played.start(&home, &[]);
+    let mut api = server.api(&home).await;
+    Health::of(&server).await.serving().await;
+    for (believed, off_by) in [(1, HOUR_MS), (2, 0)] {
+        played.set(&format!("{off_by} synchronised"));
+        // Whether a call or the look of every second comes first, it is on record before any token.
+        let give_up = Instant::now() + Duration::from_secs(120);
+        while acts(&home, "clock.believed") < believed {
+            assert!(Instant::now() < give_up, "the step is not believed");
+            if api.issue(meter_test()).await.is_ok() {
+                assert_eq!(acts(&home, "clock.believed"), believed, "a token before the record");
+            }
+        }
+        Health::of(&server).await.serving().await;
+        api.issue(meter_test()).await.unwrap();
+    }
+    let mut health = Health::of(&server).await;
+    // Somebody sets it, and no time server says that it is right.
+    played.set(&HOUR_MS.to_string());
+    health.not_serving().await;
+    assert_eq!(reason(&api.issue(meter_test()).await.unwrap_err()), "CLOCK_IN_DOUBT");
+    played.set(&format!("{HOUR_MS} synchronised"));
+    health.serving().await;
+    api.issue(meter_test()).await.unwrap();
+    assert_eq!(acts(&home, "clock.believed"), 3);
+}
+
 /// The metrics, from the address that the log names.
 fn scraped(home: &Home) -> String {
     use std::io::{Read as _, Write as _};
@@ -111,7 +144,14 @@ async fn after_a_weekend_the_clock_needs_a_proof_or_a_person() {
             health.not_serving().await;
             assert_eq!(reason(&api.issue(ten_kwh(&configuration)).await.unwrap_err()), "CLOCK_IN_DOUBT");
             match by {
-                "person" => drop(api.ledger.accept_clock(AcceptClockRequest {}).await.unwrap()),
+                // A machine that was off, and no time server: its battery-backed clock is the very
+                // thing that may be wrong. One command of a person who has looked.
+                "person" => {
+                    let state = server.vendkey(&home, &["ledger", "state"]);
+                    let told = String::from_utf8_lossy(&state.stdout).into_owned();
+                    assert!(told.contains("vendkey ledger accept-clock"), "{told}");
+                    assert!(server.vendkey(&home, &["ledger", "accept-clock"]).status.success());
+                }
                 _ => played.set("0 synchronised"),
             }
         }
