@@ -71,7 +71,7 @@ fn hold(name: &str) {
 pub const FAIL_AT: &str = "VENDKEY_FAIL_AT";
 
 /// Whether a test asked for this to fail: `selftest`, a self-test; `task`, a task of the server
-/// that ends before its time. Never in release builds.
+/// that ends before its time; `approval-note`, the note that an approved act is done. Never in release builds.
 pub fn fails(name: &str) -> bool {
     cfg!(debug_assertions) && std::env::var(FAIL_AT).is_ok_and(|wanted| wanted == name)
 }

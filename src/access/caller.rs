@@ -7,7 +7,7 @@ use super::client::Client;
 use super::limits::Limits;
 use super::rights::Rights;
 use crate::audit::Actor;
-use crate::id::ClientId;
+use crate::id::{ApprovalId, ClientId};
 
 /// Who calls, proven by a credential.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Caller {
     pub rights: Arc<Rights>,
     /// How much.
     pub limits: Arc<Limits>,
+    /// The approval with which an act of this client is done now.
+    pub approval: Option<ApprovalId>,
 }
 
 impl Caller {
@@ -30,11 +32,12 @@ impl Caller {
             key_id,
             rights: Arc::new(client.rights.clone()),
             limits: Arc::new(client.limits.clone()),
+            approval: None,
         }
     }
 
     /// Who is to be named on record for what this caller does.
     pub fn actor(&self) -> Actor {
-        Actor::Client { client: self.client, credential: self.key_id.to_string() }
+        Actor::Client { client: self.client, credential: self.key_id.to_string(), approval: self.approval }
     }
 }

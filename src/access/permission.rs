@@ -130,6 +130,7 @@ mod tests {
             key_id: "0123456789abcdef".parse().unwrap(),
             rights: Arc::new(rights),
             limits: Arc::new(Limits::default()),
+            approval: None,
         }
     }
 

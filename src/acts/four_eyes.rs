@@ -134,13 +134,13 @@ impl FourEyes {
         Ok(requester.is_some_and(|requester| !requester.rights.widens(&client.rights)))
     }
 
-    /// Who asked, as the caller of the act. `None`: disabled since.
+    /// Who asked, as the caller of the act that was approved. `None`: disabled since.
     pub(super) async fn requester(&self, granted: &Approval) -> Result<Option<Caller>, StoreError> {
         let holder = self.store.credential(&granted.credential).await?;
         let holder = holder.filter(|holder| holder.client.enabled && holder.client.id == granted.requester);
         Ok(holder.and_then(|holder| {
             let key_id = holder.credential.key_id.parse().ok()?;
-            Some(Caller::new(&holder.client, key_id))
+            Some(Caller { approval: Some(granted.id), ..Caller::new(&holder.client, key_id) })
         }))
     }
 

@@ -128,7 +128,9 @@ impl Refusals {
     fn act(&self, kind: &Kind, count: Count) -> NewAct {
         let actor = match &kind.caller {
             None => Actor::Local,
-            Some((client, credential)) => Actor::Client { client: *client, credential: credential.clone() },
+            Some((client, credential)) => {
+                Actor::Client { client: *client, credential: credential.clone(), approval: None }
+            }
         };
         let details = BTreeMap::from([
             ("count", count.count.to_string()),

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::record::{Act, Hash};
-use crate::id::ClientId;
+use crate::id::{ApprovalId, ClientId};
+
+/// The name of the detail that names an approval.
+const APPROVAL: &str = "approval";
+/// How the kinds of those acts begin that tell what became of an approval itself.
+const OF_APPROVALS: &str = "approval.";
 
 /// Whose act it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +21,9 @@ pub enum Actor {
         client: ClientId,
         /// With which of its credentials (the key id).
         credential: String,
+        /// With which approval, where others agreed. It is on record with the act, so that an act
+        /// that was approved once is not done twice.
+        approval: Option<ApprovalId>,
     },
 }
 
@@ -37,15 +45,37 @@ impl NewAct {
     pub fn entry(&self) -> Act {
         let (actor, credential) = match &self.actor {
             Actor::Local => (None, None),
-            Actor::Client { client, credential } => (Some(client.to_bytes()), Some(credential.clone())),
+            Actor::Client { client, credential, .. } => (Some(client.to_bytes()), Some(credential.clone())),
         };
         Act { kind: self.kind.to_owned(), actor, credential, details: self.details_text() }
     }
 
-    /// The details as JSON: names in order, every value a text.
+    /// The details as JSON: names in order, every value a text; with the approval of the act, if it
+    /// has one, as `approval`.
     pub fn details_text(&self) -> String {
+        let mut details: BTreeMap<&str, &str> =
+            self.details.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let approval = match &self.actor {
+            Actor::Client { approval: Some(approval), .. } => Some(approval.to_string()),
+            _ => None,
+        };
+        details.extend(approval.as_deref().map(|approval| (APPROVAL, approval)));
         // Texts always have a JSON form.
-        serde_json::to_string(&self.details).unwrap_or_default()
+        serde_json::to_string(&details).unwrap_or_default()
+    }
+}
+
+impl Act {
+    /// One of its details.
+    pub fn detail(&self, name: &str) -> Option<String> {
+        let details: BTreeMap<String, serde_json::Value> = serde_json::from_str(&self.details).ok()?;
+        details.get(name)?.as_str().map(str::to_owned)
+    }
+
+    /// The approval with which it was done. `None` for an act that took none, and for those that
+    /// tell what became of an approval itself.
+    pub fn done_with(&self) -> Option<ApprovalId> {
+        if self.kind.starts_with(OF_APPROVALS) { None } else { self.detail(APPROVAL)?.parse().ok() }
     }
 }
 
@@ -69,4 +99,29 @@ pub struct ActRow {
     pub act: Act,
     /// The hash of its record.
     pub hash: Hash,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_act_names_the_approval_with_which_it_was_done() {
+        let approval = ApprovalId::generate();
+        let act = |kind, approval, details: &[(&'static str, String)]| {
+            let actor =
+                Actor::Client { client: ClientId::from_bytes([1; 16]), credential: "one".into(), approval };
+            NewAct { kind, actor, details: details.iter().cloned().collect(), now_ms: 1 }.entry()
+        };
+        let done = act("client.enabled", Some(approval), &[("client", "2".into()), ("a", "b".into())]);
+        assert_eq!(done.details, format!(r#"{{"a":"b","approval":"{approval}","client":"2"}}"#));
+        assert_eq!((done.done_with(), done.detail("client")), (Some(approval), Some("2".to_owned())));
+        // Nor what needed nobody, nor what tells of the approval, nor what another hand wrote.
+        assert_eq!(act("client.enabled", None, &[("client", "2".into())]).done_with(), None);
+        let told = act("approval.done", None, &[(APPROVAL, approval.to_string())]);
+        assert_eq!((told.done_with(), told.detail(APPROVAL)), (None, Some(approval.to_string())));
+        for details in ["", "{", "[]", r#"{"approval":1}"#, r#"{"approval":"x"}"#] {
+            assert_eq!(Act { details: details.into(), ..done.clone() }.done_with(), None, "{details}");
+        }
+    }
 }

@@ -86,6 +86,10 @@ pub(super) async fn examine(
         let head = store.chain_head().await?;
         let named = checkpoint.head(head.chain).map_or(0, |head| head.position);
         let found = store.record_hash(named).await?;
+        // The server ended before it could make a checkpoint of what was accepted.
+        if named > 0 && store.restore_accepted_after(named).await? {
+            continue;
+        }
         stop = stop.or_else(|| behind(&checkpoint, head, found));
         // As after a restore from a backup: nobody can tell whether the database has forgotten
         // tokens.

@@ -14,7 +14,7 @@ use crate::access::approval::{Approval, ApprovalRequested, ApprovalStep, NewAppr
 use crate::access::client::{
     Client, ClientAct, ClientChange, Credential, CredentialChange, CredentialHolder, NewClient, NewCredential,
 };
-use crate::audit::{Actor, Hash, Head, NewAct};
+use crate::audit::{Act, Actor, Hash, Head, NewAct};
 use crate::clock::SignOfLife;
 use crate::configuration::{
     AllowedKeyChange, Begun, Configuration, ImportedFields, KeyChangePair, NewConfiguration, NewPublicKey,
@@ -504,6 +504,12 @@ pub trait AuditStore: Send + Sync {
     /// [`StoreError`].
     async fn record_hash(&self, position: u64) -> Result<Option<Hash>, StoreError>;
 
+    /// Whether a restored database was accepted after this position.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn restore_accepted_after(&self, position: u64) -> Result<bool, StoreError>;
+
     /// Checks the seal of every row that decides, and that none was taken out or put back.
     ///
     /// # Errors
@@ -551,6 +557,13 @@ pub trait ApprovalStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn granted_approvals(&self) -> Result<Vec<Approval>, StoreError>;
+
+    /// The act that was done with this approval, if it is on record: it is written in the
+    /// transaction of the act, so whoever finds it must not do the act again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn act_of_approval(&self, id: ApprovalId) -> Result<Option<Act>, StoreError>;
 
     /// Notes a vote on a pending approval, on record; one against it ends it, also of a client that
     /// was for it. Answers the approval as it is then, whatever its state. `None`: there is none of

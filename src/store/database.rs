@@ -31,7 +31,7 @@ use crate::access::approval::{Approval, ApprovalRequested, ApprovalStep, NewAppr
 use crate::access::client::{
     Client, ClientAct, ClientChange, Credential, CredentialChange, CredentialHolder, NewClient, NewCredential,
 };
-use crate::audit::{Actor, ChainEnd, ChainId, Hash, Head, NewAct, SaltSource};
+use crate::audit::{Act, Actor, ChainEnd, ChainId, Hash, Head, NewAct, RESTORE_ACCEPTED, SaltSource};
 use crate::clock::SignOfLife;
 use crate::configuration::{
     AllowedKeyChange, Begun, Configuration, ImportedFields, KeyChangePair, NewConfiguration, NewPublicKey,
@@ -493,6 +493,10 @@ impl<E: Engine> AuditStore for Database<E> {
         self.read(move |c| c.view.record_hash(position)).await
     }
 
+    async fn restore_accepted_after(&self, position: u64) -> Result<bool, StoreError> {
+        self.read(move |c| c.view.has_act_after(position, &[RESTORE_ACCEPTED])).await
+    }
+
     async fn verify_seals(&self) -> Result<SealReport, StoreError> {
         self.read(Reading::verify_seals).await
     }
@@ -522,6 +526,10 @@ impl<E: Engine> ApprovalStore for Database<E> {
 
     async fn granted_approvals(&self) -> Result<Vec<Approval>, StoreError> {
         self.read(|c| c.snapshot(approvals::granted)).await
+    }
+
+    async fn act_of_approval(&self, id: ApprovalId) -> Result<Option<Act>, StoreError> {
+        self.read(move |c| c.view.act_of_approval(id)).await
     }
 
     async fn vote(&self, id: ApprovalId, vote: Vote) -> Result<Option<Approval>, StoreError> {

@@ -13,9 +13,9 @@ use super::engine::{
     Value, View,
 };
 use super::{OpenError, Sealer, StoreError};
-use crate::audit::{ActRow, ChainEnd, Hash, TokenKind};
+use crate::audit::{Act, ActRow, ChainEnd, Hash, TokenKind};
 use crate::clock::SignOfLife;
-use crate::id::{ClientId, ConfigurationId};
+use crate::id::{ApprovalId, ClientId, ConfigurationId};
 use crate::ledger::{ContentFields, Floors, LastTids, RowContent, RowFields, Sequence, TokenFilter};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -180,6 +180,13 @@ impl View for Connection {
     fn has_act(&mut self, kind: &str, details: &str) -> Result<bool, StoreError> {
         let same = |row: &ActRow| row.act.kind == kind && row.act.details == details;
         self.read(|tables| tables.acts.values().any(same))
+    }
+
+    fn act_of_approval(&mut self, approval: ApprovalId) -> Result<Option<Act>, StoreError> {
+        self.read(|tables| {
+            let mut acts = tables.acts.values().map(|row| &row.act);
+            acts.find(|act| act.done_with() == Some(approval)).cloned()
+        })
     }
 
     fn record_hash(&mut self, position: u64) -> Result<Option<Hash>, StoreError> {

@@ -25,16 +25,13 @@ use vendkey::{
     },
 };
 
-use crate::{
-    clock::{HOUR_MS, Played},
-    harness::{Administrator, Api, DKGA02, DKGA04, Home, Server, reason, ten_kwh},
-};
+use crate::harness::{Administrator, Api, DKGA02, DKGA04, Home, Server, reason, ten_kwh};
 
-const TWO: &str = "[access]\napprovals = 2\n";
+pub const TWO: &str = "[access]\napprovals = 2\n";
 
 /// A home where acts take several persons, with these administrators beside the first. Their
 /// credentials are files.
-fn home(settings: &str, more: &[&str]) -> Home {
+pub fn home(settings: &str, more: &[&str]) -> Home {
     let home = Home::new();
     home.write_settings(settings);
     let mut arguments = vec!["setup".to_owned(), "--settings".to_owned(), home.text("vendkey.toml")];
@@ -47,7 +44,7 @@ fn home(settings: &str, more: &[&str]) -> Home {
 }
 
 /// The API as an administrator sees it; the till's tokens.
-async fn api(home: &Home, server: &Server, credential: &str) -> Api {
+pub async fn api(home: &Home, server: &Server, credential: &str) -> Api {
     let till = Api::connect(&server.endpoint, &home.till()).await;
     Api { tokens: till.tokens, ..Api::connect(&server.endpoint, &home.secret(credential)).await }
 }
@@ -57,18 +54,18 @@ fn said(output: &Output) -> String {
 }
 
 /// The approval that a call waits for.
-fn waiting<T: std::fmt::Debug>(answer: Result<T, Status>) -> String {
+pub fn waiting<T: std::fmt::Debug>(answer: Result<T, Status>) -> String {
     let status = answer.unwrap_err();
     assert_eq!(reason(&status), "APPROVAL_PENDING", "{status:?}");
     status.get_error_details().error_info().unwrap().metadata["approval"].clone()
 }
 
-fn enabling(configuration: &Configuration) -> EnableConfigurationRequest {
+pub fn enabling(configuration: &Configuration) -> EnableConfigurationRequest {
     EnableConfigurationRequest { name: configuration.name.clone() }
 }
 
 impl Api {
-    async fn approve(&mut self, name: &str) -> Result<Approval, Status> {
+    pub async fn approve(&mut self, name: &str) -> Result<Approval, Status> {
         let request = ApproveRequest { name: name.to_owned(), content_sha256: String::new() };
         Ok(self.approvals.approve(request).await?.into_inner())
     }
@@ -77,13 +74,13 @@ impl Api {
         Ok(self.approvals.reject(RejectRequest { name: name.to_owned() }).await?.into_inner())
     }
 
-    async fn approval(&mut self, name: &str) -> Approval {
+    pub async fn approval(&mut self, name: &str) -> Approval {
         let found = self.approvals.get_approval(GetApprovalRequest { name: name.to_owned() }).await;
         found.unwrap().into_inner()
     }
 
     /// Asks for a signing key of its own.
-    async fn ask_for_key(&mut self) -> (Administrator, RegisterPublicKeyRequest, String) {
+    pub async fn ask_for_key(&mut self) -> (Administrator, RegisterPublicKeyRequest, String) {
         let key = self.configurations.get_server_key(GetServerKeyRequest {}).await.unwrap().into_inner();
         let administrator = Administrator::new(&key.public_key_pem);
         let request =
@@ -93,14 +90,14 @@ impl Api {
     }
 
     /// An upload of this administrator, whose key the other approves. It is disabled.
-    async fn uploaded(&mut self, other: &mut Self, yaml: &str) -> Configuration {
+    pub async fn uploaded(&mut self, other: &mut Self, yaml: &str) -> Configuration {
         let (administrator, _, name) = self.ask_for_key().await;
         assert_eq!(other.approve(&name).await.unwrap().state(), State::Done);
         self.upload(&administrator.encrypt(yaml)).await.unwrap().configuration.unwrap()
     }
 
     /// The same, enabled.
-    async fn enabled(&mut self, other: &mut Self, yaml: &str) -> Configuration {
+    pub async fn enabled(&mut self, other: &mut Self, yaml: &str) -> Configuration {
         let configuration = self.uploaded(other, yaml).await;
         let name = waiting(self.configurations.enable_configuration(enabling(&configuration)).await);
         assert_eq!(other.approve(&name).await.unwrap().state(), State::Done);
@@ -108,12 +105,12 @@ impl Api {
     }
 
     /// The client of this name.
-    async fn client(&mut self, display_name: &str) -> Client {
+    pub async fn client(&mut self, display_name: &str) -> Client {
         let all = self.clients.list_clients(ListClientsRequest::default()).await.unwrap().into_inner();
         all.clients.into_iter().find(|client| client.display_name == display_name).unwrap()
     }
 
-    async fn state_of(&mut self, configuration: &Configuration) -> ConfigurationState {
+    pub async fn state_of(&mut self, configuration: &Configuration) -> ConfigurationState {
         let all = self.configurations.list_configurations(ListConfigurationsRequest::default()).await;
         let all = all.unwrap().into_inner().configurations;
         all.iter().find(|found| found.name == configuration.name).unwrap().state()
@@ -194,7 +191,7 @@ async fn an_act_waits_for_a_second_person_and_is_done_in_the_name_of_the_first()
 }
 
 /// A request for a client that may do this.
-fn creating(display_name: &str, groups: &[Group]) -> CreateClientRequest {
+pub fn creating(display_name: &str, groups: &[Group]) -> CreateClientRequest {
     CreateClientRequest {
         request_id: Uuid::now_v7().to_string(),
         display_name: display_name.to_owned(),
@@ -207,7 +204,7 @@ fn creating(display_name: &str, groups: &[Group]) -> CreateClientRequest {
 }
 
 /// A request for a credential whose secret its holder made.
-fn held(client: &Client, made: &Credential) -> CreateCredentialRequest {
+pub fn held(client: &Client, made: &Credential) -> CreateCredentialRequest {
     let (key_id, secret_sha256) = (made.key_id().to_string(), hex::encode(made.hash().0));
     CreateCredentialRequest {
         client: client.name.clone(),
@@ -437,26 +434,6 @@ async fn content_that_was_changed_in_the_database_is_not_done() {
 }
 
 #[tokio::test]
-async fn an_act_whose_server_died_is_done_at_the_next_start() {
-    for point in ["approval-before-act", "approval-after-act"] {
-        let home = home(TWO, &["asha"]);
-        let mut server = Server::start_with(&home, &[("VENDKEY_CRASH_AT", point)]);
-        let mut first = api(&home, &server, "credential").await;
-        let (_, _, name) = first.ask_for_key().await;
-        let mut asha = api(&home, &server, "asha").await;
-        asha.approve(&name).await.unwrap_err();
-        server.wait();
-        let server = Server::start(&home);
-        let mut asha = api(&home, &server, "asha").await;
-        let done = asha.approval(&name).await;
-        assert_eq!(done.state(), State::Done, "{point}: {}", done.outcome);
-        let keys = asha.public_keys.list_public_keys(ListPublicKeysRequest::default()).await.unwrap();
-        let keys: Vec<_> = keys.get_ref().public_keys.iter().map(|key| key.name.clone()).collect();
-        assert_eq!(keys, [done.outcome], "{point}");
-    }
-}
-
-#[tokio::test]
 async fn a_last_tid_falls_when_two_persons_want_it() {
     let home = home(TWO, &["asha"]);
     let server = Server::start(&home);
@@ -621,42 +598,4 @@ async fn what_an_earlier_version_stored_is_to_be_asked_for_again() {
     assert_eq!(asha.state_of(&configuration).await, ConfigurationState::Disabled);
     let again = waiting(first.configurations.enable_configuration(enabling(&configuration)).await);
     assert_eq!(asha.approve(&again).await.unwrap().state(), State::Done);
-}
-
-#[tokio::test]
-async fn an_approved_act_that_fails_for_now_is_done_when_it_can_be() {
-    let home = home(TWO, &["asha"]);
-    let clock = Played::new(&home);
-    let mut server = clock.start(&home, &[]);
-    let mut first = api(&home, &server, "credential").await;
-    let mut asha = api(&home, &server, "asha").await;
-    for restarts in [false, true] {
-        let configuration = first.uploaded(&mut asha, if restarts { DKGA02 } else { DKGA04 }).await;
-        let destroyed = ScheduleDestroyConfigurationRequest { name: configuration.name.clone() };
-        let name = waiting(first.configurations.schedule_destroy_configuration(destroyed).await);
-        // Nothing is destroyed while the clock is in doubt.
-        clock.set(&HOUR_MS.to_string());
-        let deferred = asha.approve(&name).await.unwrap();
-        assert_eq!(deferred.state(), State::Approved, "{}", deferred.outcome);
-        assert!(deferred.outcome.starts_with("CLOCK_IN_DOUBT"), "{}", deferred.outcome);
-        assert_eq!(asha.approval(&name).await.outcome, deferred.outcome);
-        assert_eq!(first.state_of(&configuration).await, ConfigurationState::Disabled);
-        if restarts {
-            server.signal(rustix::process::Signal::KILL);
-            server.wait();
-        }
-        clock.set("0");
-        if restarts {
-            server = clock.start(&home, &[]);
-            (first, asha) = (api(&home, &server, "credential").await, api(&home, &server, "asha").await);
-        }
-        let give_up = Instant::now() + Duration::from_secs(120);
-        while asha.approval(&name).await.state() == State::Approved {
-            assert!(Instant::now() < give_up, "it is never done");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let done = asha.approval(&name).await;
-        assert_eq!((done.state(), done.outcome.as_str()), (State::Done, ""));
-        assert_eq!(first.state_of(&configuration).await, ConfigurationState::DestroyScheduled);
-    }
 }

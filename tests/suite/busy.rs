@@ -26,21 +26,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server whose first commit of tokens stands still, with `more` in its environment.
 fn held(home: &Home, more: &[(&str, &str)]) -> Server {
+    held_at(home, "ledger-before-commit", more)
+}
+
+/// A server that stands still at this point the first time, with `more` in its environment.
+pub fn held_at(home: &Home, point: &str, more: &[(&str, &str)]) -> Server {
     let made = Command::new("mkfifo").arg(home.path("held")).status().unwrap();
     assert!(made.success());
-    let at = format!("ledger-before-commit={}", home.text("held"));
+    let at = format!("{point}={}", home.text("held"));
     Server::start_with(home, &[&[("VENDKEY_HOLD_AT", at.as_str())], more].concat())
 }
 
-/// Waits until that commit stands still. It goes on when what this answers is dropped.
-async fn reached(home: &Home) -> File {
+/// Waits until it stands still there. It goes on when what this answers is dropped.
+pub async fn reached(home: &Home) -> File {
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     let give_up = Instant::now() + PATIENCE;
     loop {
         // Opens only when the server has the other end.
         match OpenOptions::new().write(true).custom_flags(nonblocking).open(home.path("held")) {
             Ok(pipe) => return pipe,
-            Err(error) => assert!(Instant::now() < give_up, "no commit stands still: {error}"),
+            Err(error) => assert!(Instant::now() < give_up, "nothing stands still: {error}"),
         }
         tokio::task::yield_now().await;
     }

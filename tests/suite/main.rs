@@ -5,6 +5,7 @@
 
 mod access;
 mod approvals;
+mod approved;
 mod busy;
 mod clock;
 mod command_line;

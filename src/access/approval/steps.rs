@@ -51,7 +51,7 @@ pub fn request(new: &NewApproval, pending: &[Approval]) -> Requested {
         updated_ms: new.now_ms,
         votes: Vec::new(),
     };
-    let actor = Actor::Client { client: new.requester, credential: new.credential.clone() };
+    let actor = Actor::Client { client: new.requester, credential: new.credential.clone(), approval: None };
     let act = told(&row, ApprovalState::Pending.record(), actor, new.now_ms);
     Requested::New(Change { row, act })
 }
@@ -73,7 +73,7 @@ pub fn vote(approval: &Approval, vote: &Vote) -> Option<Voted> {
         Some(before) => *before = vote.clone(),
         None => row.votes.push(vote.clone()),
     }
-    let actor = Actor::Client { client: vote.client, credential: vote.credential.clone() };
+    let actor = Actor::Client { client: vote.client, credential: vote.credential.clone(), approval: None };
     let change = if vote.approves {
         let act = told(&row, "approval.approved", actor, vote.at_ms);
         Change { row, act }

@@ -18,9 +18,9 @@ use uuid::Uuid;
 pub(crate) use row::{Row, Select, Table, Value};
 
 use super::StoreError;
-use crate::audit::{ActRow, ChainEnd, Hash};
+use crate::audit::{Act, ActRow, ChainEnd, Hash};
 use crate::clock::SignOfLife;
-use crate::id::{ClientId, ConfigurationId};
+use crate::id::{ApprovalId, ClientId, ConfigurationId};
 use crate::ledger::{Floors, Issued, LastTids, RowFields, Sequence, Sum, TokenFilter};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -106,6 +106,9 @@ pub(crate) trait View: Send + 'static {
 
     /// Whether an act of this kind with these details is on record.
     fn has_act(&mut self, kind: &str, details: &str) -> Result<bool, StoreError>;
+
+    /// The act that was done with this approval ([`Act::done_with`]), if it is on record.
+    fn act_of_approval(&mut self, approval: ApprovalId) -> Result<Option<Act>, StoreError>;
 
     /// The hash of the record at a position, of an act or of a token.
     fn record_hash(&mut self, position: u64) -> Result<Option<Hash>, StoreError>;

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::column::foreign;
 use crate::audit::{Act, ActRow, ChainEnd, ChainId, Hash, Head, SaltSource};
+use crate::id::ApprovalId;
 use crate::ledger::Floors;
 use crate::store::StoreError;
 use crate::store::engine::Chain;
@@ -119,6 +120,26 @@ pub(super) fn has_act(connection: &Connection, kind: &str, details: &str) -> Res
     Ok(connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM acts WHERE kind = ?1 AND details = ?2)")?
         .query_row((kind, details), |row| row.get(0))?)
+}
+
+/// The act that was done with an approval, if it is on record.
+pub(super) fn act_of_approval(
+    connection: &Connection,
+    approval: ApprovalId,
+) -> Result<Option<Act>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT kind, actor, credential, details FROM acts WHERE approval = ?1 ORDER BY position",
+    )?;
+    let mut rows = statement.query([approval.to_string()])?;
+    // A few rows: those that tell of the approval itself name it too.
+    while let Some(row) = rows.next()? {
+        let act =
+            Act { kind: row.get(0)?, actor: row.get(1)?, credential: row.get(2)?, details: row.get(3)? };
+        if act.done_with() == Some(approval) {
+            return Ok(Some(act));
+        }
+    }
+    Ok(None)
 }
 
 /// The hash of the record at a position, if it is there.

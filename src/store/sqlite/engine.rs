@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::failure::{Stage, store_error};
 use super::{Sqlite, Writer, chain, heartbeat, ledger, rows, usage};
-use crate::audit::{ActRow, ChainEnd, Hash};
+use crate::audit::{Act, ActRow, ChainEnd, Hash};
 use crate::clock::SignOfLife;
-use crate::id::{ClientId, ConfigurationId};
+use crate::id::{ApprovalId, ClientId, ConfigurationId};
 use crate::ledger::{Floors, LastTids, RowFields, Sequence, TokenFilter};
 use crate::store::StoreError;
 use crate::store::engine::{
@@ -79,6 +79,10 @@ impl<W: Send + 'static> View for Sqlite<W> {
 
     fn has_act(&mut self, kind: &str, details: &str) -> Result<bool, StoreError> {
         chain::has_act(self, kind, details)
+    }
+
+    fn act_of_approval(&mut self, approval: ApprovalId) -> Result<Option<Act>, StoreError> {
+        chain::act_of_approval(self, approval)
     }
 
     fn record_hash(&mut self, position: u64) -> Result<Option<Hash>, StoreError> {

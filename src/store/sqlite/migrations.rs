@@ -32,6 +32,11 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 9, name: "claim", sql: include_str!("migrations/0009_claim.sql") },
     Migration { version: 10, name: "sign of life", sql: include_str!("migrations/0010_sign_of_life.sql") },
     Migration { version: 11, name: "tokens", sql: include_str!("migrations/0011_tokens.sql") },
+    Migration {
+        version: 12,
+        name: "acts of approvals",
+        sql: include_str!("migrations/0012_acts_of_approvals.sql"),
+    },
 ];
 
 /// Applies what is missing, each step in a transaction of its own.

@@ -117,6 +117,28 @@ pub(in crate::store) async fn a_step_is_taken_once_and_is_on_record<F: Factory>(
     assert_eq!(scene.store.verify_seals().await.unwrap(), SealReport::default());
 }
 
+pub(in crate::store) async fn an_act_is_found_by_its_approval<F: Factory>() {
+    let scene = Scene::<F>::new().await;
+    let [waits, done] = [scene.ask(b"one").await.id, scene.ask(b"two").await.id];
+    let disabled = async |actor| {
+        let id = scene.configuration;
+        scene.store.set_configuration_enabled(id, false, actor, NOW_MS).await.unwrap();
+        scene.store.set_configuration_enabled(id, true, Actor::Local, NOW_MS).await.unwrap();
+    };
+    let client = |approval| Actor::Client { client: scene.client, credential: CREDENTIAL.into(), approval };
+    disabled(client(None)).await;
+    // What tells of an approval is not the act.
+    let granted = step(ApprovalState::Pending, ApprovalState::Approved);
+    scene.store.step_approval(done, granted).await.unwrap();
+    assert_eq!(scene.store.act_of_approval(done).await.unwrap(), None);
+    disabled(client(Some(done))).await;
+    let scene = scene.reopen();
+    let act = scene.store.act_of_approval(done).await.unwrap().unwrap();
+    assert_eq!((act.kind.as_str(), act.done_with()), ("configuration.disabled", Some(done)));
+    assert_eq!(scene.store.act_of_approval(waits).await.unwrap(), None);
+    assert!(!scene.store.restore_accepted_after(0).await.unwrap());
+}
+
 pub(in crate::store) async fn time_and_a_restored_database_end_what_waits<F: Factory>() {
     let scene = Scene::<F>::new().await;
     let first = scene.ask(b"one").await;
@@ -145,7 +167,11 @@ pub(in crate::store) async fn time_and_a_restored_database_end_what_waits<F: Fac
         details: BTreeMap::new(),
         now_ms: NOW_MS,
     };
+    let before = scene.store.chain_head().await.unwrap().position;
     scene.store.accept_restore(accepted).await.unwrap();
+    let after = scene.store.chain_head().await.unwrap().position;
+    assert!(scene.store.restore_accepted_after(before).await.unwrap());
+    assert!(!scene.store.restore_accepted_after(after).await.unwrap());
     assert_eq!(
         (state(second.id).await, state(granted.id).await),
         (ApprovalState::Expired, ApprovalState::Approved)

@@ -133,7 +133,7 @@ pub(in crate::store) async fn every_change_is_on_record_with_its_actor<F: Factor
     let store = factory.open();
     let id = client(&store, "key-1").await;
     let chief = ClientId::generate();
-    let actor = Actor::Client { client: chief, credential: "chief".into() };
+    let actor = Actor::Client { client: chief, credential: "chief".into(), approval: None };
     let by_chief = ClientAct { actor, ..act(0) };
     for enabled in [false, false, true] {
         store.change_client(id, ClientChange::Enabled(enabled), by_chief.clone()).await.unwrap();

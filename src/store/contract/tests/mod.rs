@@ -71,6 +71,7 @@ macro_rules! contract_suite {
                 so_many_wait_for_each_client,
                 a_client_has_one_vote_and_may_turn_against_it,
                 a_step_is_taken_once_and_is_on_record,
+                an_act_is_found_by_its_approval,
                 time_and_a_restored_database_end_what_waits,
                 lists_are_of_those_that_wait_or_of_all,
                 the_record_holds_the_hash_and_not_the_content,
