@@ -229,7 +229,7 @@ pub fn not_serving(cause: Option<&'static str>) {
     }
 }
 
-/// The store committed so many commands in one transaction; so many wait for the next.
+/// The store committed `commands` commands in one transaction; `waiting` wait for the next.
 pub fn committed(commands: usize, waiting: usize) {
     METRICS.transactions.inc();
     METRICS.commands.inc_by(commands as u64);

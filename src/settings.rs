@@ -69,7 +69,7 @@ pub struct StoreSettings {
     /// A checkpoint is made when so much time has passed since the last one, in seconds, and there
     /// is anything new.
     pub checkpoint_seconds: u32,
-    /// Or when there are so many records since the last one.
+    /// Or when there are this number of records since the last one.
     pub checkpoint_records: u32,
 }
 

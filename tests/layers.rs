@@ -37,7 +37,7 @@ fn sources() -> Vec<Source> {
             }
         }
     }
-    assert!(found.len() > 100, "the sources are in another place");
+    assert!(found.len() > 100, "the sources are in another index");
     found
 }
 
@@ -79,8 +79,8 @@ fn code(text: &str) -> String {
         let line = line.split("//").next().unwrap_or_default();
         // Every other part is a text; a quoted quotation mark is rare enough to be an error when it
         // matters.
-        for (place, part) in line.split('"').enumerate() {
-            if place % 2 == 0 {
+        for (index, part) in line.split('"').enumerate() {
+            if index % 2 == 0 {
                 code.push_str(part);
             }
         }

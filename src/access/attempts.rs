@@ -8,7 +8,7 @@ use std::{
 
 use crate::id::ClientId;
 
-/// So many in so long: as many at once, then refilled evenly.
+/// A rate: `count` at once, refilled evenly over a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// How many.
@@ -18,12 +18,12 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many in a second.
+    /// `count` in a second.
     pub fn per_second(count: u32) -> Self {
         Self { count, within: Duration::from_secs(1) }
     }
 
-    /// So many in a minute.
+    /// `count` in a minute.
     pub fn per_minute(count: u32) -> Self {
         Self { count, within: Duration::from_secs(60) }
     }
@@ -36,7 +36,7 @@ pub struct Attempts(Mutex<Buckets>);
 #[derive(Default)]
 struct Buckets {
     buckets: HashMap<ClientId, Bucket>,
-    /// So many buckets are kept before those that say nothing are looked for.
+    /// How many buckets are kept before full ones are looked for and dropped.
     most: usize,
 }
 

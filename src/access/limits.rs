@@ -24,7 +24,7 @@ pub struct Amount(u128);
 const IN_A_TENTH: u128 = 10_u128.pow(CURRENCY_PLACES - UNIT_PLACES);
 
 impl Amount {
-    /// Of so many 10^-5.
+    /// An amount in units of 10^-5.
     pub fn from_least_units(units: u128) -> Self {
         Self(units)
     }

@@ -32,7 +32,7 @@ pub enum Denied {
     #[error("this client may not grant rights about more configurations or token kinds than its own")]
     GrantBeyondScope,
     /// Deciding about oneself.
-    #[error("nobody changes his own rights or limits: another administrator must")]
+    #[error("nobody changes their own rights or limits: another administrator must")]
     Own,
 }
 
@@ -102,7 +102,7 @@ impl Caller {
             old.is_some_and(|old| set(old).contains(group))
         };
         let widened = old.is_none_or(|old| new.widens(old));
-        // Whoever reaches further reaches further with all that he may do.
+        // Whoever reaches further reaches further with all that they may do.
         let more = new.may_do().iter().filter(|group| widened || !had(group, Rights::may_do));
         let more = more.chain(new.may_grant().iter().filter(|group| !had(group, Rights::may_grant)));
         for group in more {

@@ -101,7 +101,7 @@ impl Acts {
             }
             return Err(refusal);
         }
-        if let Err(unreadable) = Act::from_stored(&found.request)
+        if let Err(unreadable) = Act::from_stored(&found.act)
             && ballot.approves
         {
             // No vote makes it doable: it ends, and whoever asked is told to ask again.
@@ -177,9 +177,9 @@ impl Acts {
         for vote in &approval.votes {
             voter_names.push(self.client_name(vote.client).await?);
         }
-        let act = Act::from_stored(&approval.request).ok();
+        let act = Act::from_stored(&approval.act).ok();
         Ok(ApprovalAnswer {
-            act: act.map(|_| String::from_utf8_lossy(&approval.request).into_owned()),
+            act: act.map(|_| String::from_utf8_lossy(&approval.act).into_owned()),
             requester_name: self.client_name(approval.requester).await?,
             voter_names,
             needed: self.four_eyes.needed(),

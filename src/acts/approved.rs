@@ -163,7 +163,7 @@ impl Acts {
             self.alarm(granted, &Actor::Local).await;
             return Err(refused.into());
         }
-        let act = Act::from_stored(&granted.request)?;
+        let act = Act::from_stored(&granted.act)?;
         if act.method() != granted.method {
             tracing::error!(approval = %granted.id, "an approval is of another call than its act");
             return Err(Refusal::internal());

@@ -91,7 +91,7 @@ impl Authenticator {
         }
     }
 
-    /// A caller as he is now, by the credential that he proved before.
+    /// A caller as they are now, by the credential that they proved before.
     ///
     /// # Errors
     /// As for a new call.
@@ -269,7 +269,7 @@ mod tests {
         assert!(scene.ask(None, Some(&peer(1, &["spiffe://example.org/till/70"]))).await.is_err());
         scene.credential(&KeyId::of_public_key(&[2; 32]), Proof::Certificate).await;
         assert_eq!(scene.ask(None, Some(&peer(2, &[]))).await.unwrap(), scene.client);
-        // Whoever sends a credential is judged by it, whatever his certificate.
+        // Whoever sends a credential is judged by it, whatever their certificate.
         assert!(matches!(scene.ask(Some("Bearer x"), Some(&known)).await, Err(AccessError::Missing)));
         scene.clock.0.store(1_000, Ordering::Relaxed);
         assert!(scene.ask(None, Some(&known)).await.is_err(), "it ended");

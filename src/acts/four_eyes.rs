@@ -84,7 +84,7 @@ impl FourEyes {
             requester: caller.client,
             credential: caller.key_id.to_string(),
             method: act.method().to_owned(),
-            request: stored,
+            act: stored,
             summary,
             salt,
             content_sha256: [0; 32],

@@ -31,7 +31,7 @@ pub struct TokenQuery {
     pub filter: TokenFilter,
     /// The page begins behind this one.
     pub after: Option<Sequence>,
-    /// At most so many.
+    /// How many at most.
     pub size: u32,
     /// Whether their digits are wanted: of own tokens only.
     pub digits: bool,

@@ -67,7 +67,7 @@ pub struct Acts {
     admission: Arc<Admission>,
     four_eyes: FourEyes,
     deferred: Deferred,
-    /// Attempts to upload, of those who have no limit of their own at most so many in a minute.
+    /// Attempts to upload, by those who have no limit of their own limited in a minute.
     uploads: Attempts,
     uploads_per_minute: u32,
 }

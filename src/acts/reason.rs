@@ -53,7 +53,7 @@ reasons! {
     TokenTimeOutsideWindow = "TOKEN_TIME_OUTSIDE_WINDOW", "token_time may lie from 24 hours ago to 5 minutes ahead.";
     TokenTimeBeforeBaseDate = "TOKEN_TIME_BEFORE_BASE_DATE", "The configuration's base date has not come yet at that time.";
     TidExhausted = "TID_EXHAUSTED", "The 24 bits of the token identifier are used up: change to a later base date.";
-    TidBeyondHorizon = "TID_BEYOND_HORIZON", "This meter has had so many tokens that the next free minute is too far ahead; wait.";
+    TidBeyondHorizon = "TID_BEYOND_HORIZON", "The next free minute of this meter is too far ahead, because of the tokens it has had; wait.";
     KeyExpired = "KEY_EXPIRED", "The key expiry number forbids tokens of that time: change the key.";
     KeyChangeNotAllowed = "KEY_CHANGE_NOT_ALLOWED", "No administrator allowed key changes from the one configuration to the other.";
     KeyChangeOtherIssuer = "KEY_CHANGE_OTHER_ISSUER", "The two keys belong to two issuers (IIN).";
@@ -81,7 +81,7 @@ reasons! {
     TokenNotFound = "TOKEN_NOT_FOUND", "The ledger has no such token of this client.";
     NothingToAccept = "NOTHING_TO_ACCEPT", "The database is not behind its checkpoint.";
     MeterNotFound = "METER_NOT_FOUND", "The ledger knows no last token identifier of this meter under this base date.";
-    TidIssued = "TID_ISSUED", "A token of this meter has a higher identifier: the last one never falls below it.";
+    TidIssued = "TID_ISSUED", "A token of this meter has a higher identifier: the last one is never set below it.";
     ApprovalPending = "APPROVAL_PENDING", "Other administrators must approve this first; ErrorInfo's metadata has the approval's name and how many persons are missing. The same call again finds the same approval.";
     ApprovalNotFound = "APPROVAL_NOT_FOUND", "No approval has this name.";
     ApprovalOwn = "APPROVAL_OWN", "Whoever asked for an act is counted already, whatever the credential: another person must approve it.";

@@ -56,7 +56,7 @@ impl Refusals {
     pub fn note(&self, caller: Option<&Caller>, method: &str, reason: &str) {
         metrics::refusal(reason);
         let now_ms = self.clock.now_ms();
-        // Whoever has no credential must not write texts of his own into the record.
+        // Whoever has no credential must not write texts of their own into the record.
         let caller = caller.map(|caller| (caller.client, caller.key_id.to_string()));
         let method = if caller.is_some() { method } else { "" };
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -398,16 +398,16 @@ mod tests {
     proptest! {
         /// Whatever single thing is done to a chain under a checkpoint, it is found.
         #[test]
-        fn no_tampering_goes_unseen(length in 2_u64..20, place in 0_usize..20, what in 0..4, other in 0_usize..20) {
+        fn no_tampering_goes_unseen(length in 2_u64..20, index in 0_usize..20, what in 0..4, other in 0_usize..20) {
             let whole = chain(length);
-            let (place, other) = (place % whole.len(), other % whole.len());
+            let (index, other) = (index % whole.len(), other % whole.len());
             let mut lines = whole.clone();
             match what {
-                0 => { lines.remove(place); }
-                1 => lines[place].record.at_ms ^= 1,
-                2 => lines[place].hash.0[other] ^= 1,
-                _ if place == other => { lines.truncate(place); }
-                _ => lines.swap(place, other),
+                0 => { lines.remove(index); }
+                1 => lines[index].record.at_ms ^= 1,
+                2 => lines[index].hash.0[other] ^= 1,
+                _ if index == other => { lines.truncate(index); }
+                _ => lines.swap(index, other),
             }
             prop_assert!(!verified(&lines, Some(checkpoint(&whole))).is_empty());
         }

@@ -99,7 +99,8 @@ pub(super) async fn hsm(
     Ok(HsmRates { token_hmac, session_hmac, des })
 }
 
-/// So many at once, again and again, and twice, so that the HSM's thread never waits for the next.
+/// A batch at a time, again and again, from two tasks, so that the HSM's thread never waits for the
+/// next.
 async fn derivations(
     hsm: &Hsm,
     key: VendingKey,
@@ -164,17 +165,17 @@ fn beside(settings: &Settings, name: &str) -> PathBuf {
 }
 
 fn syncs(path: &Path, window: Duration) -> std::io::Result<Measured> {
-    const PLACES: u64 = 256;
+    const OFFSETS: u64 = 256;
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     let commit = [7; COMMIT];
-    for place in 0..PLACES {
-        file.write_all_at(&commit, place * COMMIT as u64)?;
+    for index in 0..OFFSETS {
+        file.write_all_at(&commit, index * COMMIT as u64)?;
     }
     file.sync_all()?;
     let (start, mut times) = (Instant::now(), Vec::new());
     while start.elapsed() < window {
         let began = Instant::now();
-        file.write_all_at(&commit, times.len() as u64 % PLACES * COMMIT as u64)?;
+        file.write_all_at(&commit, times.len() as u64 % OFFSETS * COMMIT as u64)?;
         file.sync_data()?;
         times.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
@@ -184,16 +185,16 @@ fn syncs(path: &Path, window: Duration) -> std::io::Result<Measured> {
 /// Rows of one commit, as a stream makes them.
 const ROWS: usize = 512;
 
-/// How often an empty and a full ledger take turns.
-const TURNS: usize = 3;
+/// How often an empty and a full ledger alternate.
+const ROUNDS: usize = 3;
 
 /// Rows that a new database gets before it is measured: enough that it merges them, as any does
 /// from then on.
 const NEW: u64 = 200_000;
 
 /// Durable rows in a second, chain included, on the same disk as the server's: in a new database;
-/// and, if that is asked for, on top of so many rows, and in new databases by turns with it, since
-/// machines are faster at one time than at another.
+/// and, if that is asked for, on top of a number of rows, and in new databases alternately with it,
+/// since machines are faster at one time than at another.
 pub(super) async fn ledger(
     settings: &Settings,
     window: Duration,
@@ -204,14 +205,14 @@ pub(super) async fn ledger(
     let Some(fill) = fill else { return Ok((alone, None)) };
     let full = Database::with(settings, "bench-full", fill).await?;
     let (mut on_top, mut beside) = (0.0, 0.0);
-    for _ in 0..TURNS {
+    for _ in 0..ROUNDS {
         on_top += full.rate(window).await?;
         beside += empty().await?;
     }
-    Ok((alone, Some(Grown { on_top: on_top / TURNS as f64, empty: beside / TURNS as f64 })))
+    Ok((alone, Some(Grown { on_top: on_top / ROUNDS as f64, empty: beside / ROUNDS as f64 })))
 }
 
-/// Rows in a second, measured by turns.
+/// Rows in a second, measured alternately.
 pub(super) struct Grown {
     /// On top of many rows.
     pub(super) on_top: f64,
@@ -237,7 +238,7 @@ impl Drop for Files {
 }
 
 impl Database {
-    /// Makes it beside the server's, with so many rows.
+    /// Makes it beside the server's, with a number of rows.
     async fn with(settings: &Settings, name: &str, rows: u64) -> Result<Self, BenchError> {
         let path = beside(settings, name);
         remove(&path);

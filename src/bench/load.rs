@@ -133,7 +133,7 @@ pub(super) async fn batch(plan: &Plan, configuration: &str) -> Result<Measured, 
     loops(plan, "batch", (0..BATCHES).map(client), None).await
 }
 
-/// Streams, each kept full, until there are at least so many tokens.
+/// Streams, each kept full, until there are at least `least` tokens.
 pub(super) async fn stream(plan: &Plan, configuration: &str, least: u64) -> Result<f64, BenchError> {
     let sent = Arc::new(AtomicU64::new(0));
     let meters = Arc::new(Meters::new());

@@ -84,7 +84,7 @@ const SESSION_HMAC: &str = "raw HSM, HMAC by a key of a session";
 const DES: &str = "raw HSM, DES and mask (DKGA02)";
 const SYNC: &str = "a sync of the disk";
 const ROWS: &str = "raw durable ledger rows";
-const EMPTY_ROWS: &str = "the same in new ledgers, by turns with a grown one";
+const EMPTY_ROWS: &str = "the same in new ledgers, alternating with a grown one";
 
 /// Measures everything that the plan allows.
 ///

@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     /// Settings of the server's HSM and disk: measures their own bounds too
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// Measures the ledger, and a stream, once more on top of so many rows
+    /// Measures the ledger, and a stream, once more on top of this number of rows
     #[arg(long, value_name = "ROWS", requires = "settings")]
     fill: Option<u64>,
     /// The server's process: its memory is read too

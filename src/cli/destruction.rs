@@ -72,7 +72,8 @@ impl Restore {
     }
 }
 
-/// Whoever destroys a key must name it by something that he did not copy together with the command.
+/// Whoever destroys a key must name it by something that they did not copy together with the
+/// command.
 fn confirmed(configuration: &Configuration, given: Option<String>) -> Result<(), Failure> {
     let (what, wanted) = match configuration.kcv.as_str() {
         "" => ("display name", configuration.display_name.as_str()),

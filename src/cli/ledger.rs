@@ -90,7 +90,7 @@ enum Format {
 #[command(
     after_help = "Example: vendkey ledger lower-tid --meter 600727475001502312 --base-date 2014 --tid 6700000
 
-It never falls below an identifier that a token of the ledger has."
+It is never set below an identifier that a token of the ledger has."
 )]
 pub(super) struct LowerTid {
     /// 18 digits

@@ -94,7 +94,7 @@ fn read(table: &Table) -> Result<(Vec<MeterSeed>, u64), Vec<Fault>> {
         None
     };
     let places = [METER, BASE_DATE, LAST_TID]
-        .map(|index| header.as_ref().map_or(Some(index), |columns| columns.place(index)).unwrap_or(index));
+        .map(|index| header.as_ref().map_or(Some(index), |columns| columns.position(index)).unwrap_or(index));
     // Without a header there are three columns.
     let shape = match header {
         Some(_) => first,

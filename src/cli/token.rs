@@ -90,7 +90,7 @@ struct ContentArguments {
     /// Time credit in currency; may be negative
     #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     time_currency: Option<String>,
-    /// Meter test "all", for meters with codes of so many digits: 2 or 4
+    /// Meter test "all", for meters with codes of 2 or 4 digits
     #[arg(long, value_name = "DIGITS", value_parser = ["2", "4"])]
     test_all: Option<String>,
     /// Meter test with raw control bits, as DIGITS:HEX such as 2:0x8

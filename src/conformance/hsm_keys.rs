@@ -82,8 +82,8 @@ impl Keys for HsmKeys {
                 Ok((self.session_key(kind_for(derivation), vending_key)?, *derivation))
             })
             .collect::<Result<_, KeysError>>()?;
-        let place = self.hsm.try_reserve().map_err(refused)?;
-        self.runtime.block_on(self.hsm.with_decoder_keys(place, wanted, finish)).map_err(refused)
+        let permit = self.hsm.try_reserve().map_err(refused)?;
+        self.runtime.block_on(self.hsm.with_decoder_keys(permit, wanted, finish)).map_err(refused)
     }
 }
 

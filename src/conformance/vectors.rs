@@ -34,14 +34,14 @@ pub fn parse(text: &str) -> Result<Vec<Vector>, FileError> {
         return Err(FileError::Format);
     }
     let vectors = file.get("vectors").and_then(Value::as_array).ok_or(FileError::Vectors)?;
-    Ok(vectors.iter().enumerate().map(|(place, value)| vector(place + 1, value)).collect())
+    Ok(vectors.iter().enumerate().map(|(index, value)| vector(index + 1, value)).collect())
 }
 
-fn vector(place: usize, value: &Value) -> Vector {
+fn vector(index: usize, value: &Value) -> Vector {
     let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
     let (kind, type_) = (text("kind"), text("type"));
     let id = match text("id") {
-        "" => format!("#{place}"),
+        "" => format!("#{index}"),
         id => id.to_owned(),
     };
     let expected = value.get("expected").and_then(Value::as_object).cloned().unwrap_or_default();

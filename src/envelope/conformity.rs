@@ -1,7 +1,7 @@
 //! What is odd about a configuration, and what forbids issuing from it.
 //!
 //! The two are apart on purpose: a configuration that is not conforming is stored with its
-//! warnings, so that an administrator sees what he has; whether tokens may be issued is another
+//! warnings, so that an administrator sees what they have; whether tokens may be issued is another
 //! question, and has its own reasons.
 
 use thiserror::Error;

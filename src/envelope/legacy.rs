@@ -4,7 +4,7 @@
 //! | blob | bytes |
 //! | --- | --- |
 //! | data | IV (16) ‖ AES-128-CBC-PKCS7 of the text |
-//! | digest | the administrator's signature over the SHA-256 of the text, as long as the modulus of his key |
+//! | digest | the administrator's signature over the SHA-256 of the text, as long as the modulus of their key |
 //! | key | the 16 bytes of the AES key, encrypted to the server: as long as the server's modulus |
 //!
 //! Mistakes that show here are named, with what probably went wrong. What fails later, once

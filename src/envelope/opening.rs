@@ -285,11 +285,11 @@ mod tests {
         /// Whatever is done to one place of a good text, no fault and no draft shows a piece of the
         /// key.
         #[test]
-        fn no_damage_leaks_the_key(place in 0..EXAMPLE.len(), patch in "[ -~\\n\\t]{0,3}", cut in 0usize..3) {
+        fn no_damage_leaks_the_key(index in 0..EXAMPLE.len(), patch in "[ -~\\n\\t]{0,3}", cut in 0usize..3) {
             let secret = "31f0a9c4e27b58d6";
             let text = EXAMPLE.replace("0123456789abcdef", secret);
             let mut damaged = text.clone();
-            damaged.replace_range(place..(place + cut).min(text.len()), &patch);
+            damaged.replace_range(index..(index + cut).min(text.len()), &patch);
             let answer = match read(buffer(&damaged), NOW) {
                 Ok(upload) => format!("{upload:?}"),
                 Err(faults) => faults.iter().map(|fault| format!("{fault} {fault:?}")).collect(),

@@ -51,8 +51,8 @@ pub enum PublicKeyError {
     #[error("not a public key in PEM, DER, base64 or hex, nor a certificate: {0}")]
     Text(#[from] Base64Fault),
     /// An RSA key with an even modulus or an impossible exponent.
-    #[error("the numbers of the RSA key are not sound")]
-    Unsound,
+    #[error("the numbers of the RSA key are not valid")]
+    InvalidNumbers,
     /// Too small.
     #[error("the RSA key has {bits} bits; at least 2048 are required")]
     TooShort {
@@ -167,7 +167,7 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`PublicKeyError::TooShort`], [`TooLong`](PublicKeyError::TooLong) or
-    /// [`Unsound`](PublicKeyError::Unsound).
+    /// [`InvalidNumbers`](PublicKeyError::InvalidNumbers).
     pub fn from_components(modulus: &[u8], exponent: &[u8]) -> Result<PublicKey, PublicKeyError> {
         let modulus = BigUint::from_bytes_be(modulus);
         match modulus.bits() {
@@ -176,9 +176,12 @@ impl PublicKey {
             _ => {}
         }
         let rsa = RsaPublicKey::new_with_max_size(modulus, BigUint::from_bytes_be(exponent), MAX_BITS)
-            .map_err(|_| PublicKeyError::Unsound)?;
-        let spki =
-            rsa.to_public_key_der().map_err(|_| PublicKeyError::Unsound)?.into_vec().into_boxed_slice();
+            .map_err(|_| PublicKeyError::InvalidNumbers)?;
+        let spki = rsa
+            .to_public_key_der()
+            .map_err(|_| PublicKeyError::InvalidNumbers)?
+            .into_vec()
+            .into_boxed_slice();
         let fingerprint = Fingerprint(Sha256::digest(&spki).into());
         Ok(PublicKey { rsa, spki, fingerprint })
     }
@@ -346,7 +349,7 @@ mod tests {
             (number(2048, 1), &[4]),
             (number(2048, 1), &[]),
         ] {
-            assert_eq!(parse(&modulus, exponent).err(), Some(PublicKeyError::Unsound));
+            assert_eq!(parse(&modulus, exponent).err(), Some(PublicKeyError::InvalidNumbers));
         }
         assert_eq!(parse(&number(4096, 1), &[1, 0, 1]).unwrap().warning(), None);
         assert!(parse(&number(8192, 1), &[1, 0, 1]).is_ok());

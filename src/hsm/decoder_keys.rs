@@ -9,19 +9,19 @@ use super::error::{HsmError, Queue};
 use super::keys::VendingKey;
 use super::service::Hsm;
 use super::tokens::Tokens;
-use super::worker::{Finish, Job, MOST_DECODER_KEYS, Place, answer_within};
+use super::worker::{Finish, Job, MOST_DECODER_KEYS, QueuePermit, answer_within};
 use crate::sts::cipher::DecoderKey;
 use crate::sts::derivation::Derivation;
 
 /// Derives decoder keys. What issuing and verifying need of an HSM; see [`WithDecoderKeys`] for how
 /// it is used.
 pub trait DecoderKeys: Tokens + fmt::Debug + Send + Sync {
-    /// A place in the queue. To be taken *before* the ledger's commit, so that a full queue refuses
+    /// A permit of the queue. To be taken *before* the ledger's commit, so that a full queue refuses
     /// early.
     ///
     /// # Errors
     /// [`HsmError::Busy`]; [`HsmError::Unavailable`] while the HSM does not serve.
-    fn try_reserve(&self) -> Result<Place, HsmError>;
+    fn try_reserve(&self) -> Result<QueuePermit, HsmError>;
 
     /// Derives the decoder keys of `wanted`, at most [`MOST_DECODER_KEYS`], and calls `finish` with
     /// them in that order, on a thread of its own, or with the failure.
@@ -32,7 +32,7 @@ pub trait DecoderKeys: Tokens + fmt::Debug + Send + Sync {
     /// [`HsmError::Stopped`]: `finish` will not be called.
     fn derive(
         &self,
-        place: Place,
+        permit: QueuePermit,
         wanted: Vec<(VendingKey, Derivation)>,
         finish: Finish,
     ) -> Result<(), HsmError>;
@@ -61,7 +61,7 @@ pub trait WithDecoderKeys: DecoderKeys {
     /// [`HsmError::TooMany`], [`HsmError::NotServed`].
     fn with_decoder_keys<R: Send + 'static>(
         &self,
-        place: Place,
+        permit: QueuePermit,
         wanted: Vec<(VendingKey, Derivation)>,
         finish: impl FnOnce(&[DecoderKey<'_>]) -> R + Send + 'static,
     ) -> impl Future<Output = Result<R, HsmError>> + Send {
@@ -74,7 +74,7 @@ pub trait WithDecoderKeys: DecoderKeys {
                 // A caller that has gone needs no token now; it asks again.
                 let _ = answer.send(keys.map(finish));
             });
-            self.derive(place, wanted, finish)?;
+            self.derive(permit, wanted, finish)?;
             let found = answer_within(self.answer_timeout(), answered).await;
             if let Err(error @ HsmError::Timeout(_)) = &found {
                 self.note_timeout(error);
@@ -87,10 +87,10 @@ pub trait WithDecoderKeys: DecoderKeys {
 impl<T: DecoderKeys + ?Sized> WithDecoderKeys for T {}
 
 impl DecoderKeys for Hsm {
-    fn try_reserve(&self) -> Result<Place, HsmError> {
+    fn try_reserve(&self) -> Result<QueuePermit, HsmError> {
         self.inner.module.serves()?;
-        match self.inner.places.clone().try_acquire_owned() {
-            Ok(permit) => Ok(Place::new(permit)),
+        match self.inner.permits.clone().try_acquire_owned() {
+            Ok(permit) => Ok(QueuePermit::new(permit)),
             Err(TryAcquireError::NoPermits) => Err(HsmError::Busy(Queue::Vending)),
             Err(TryAcquireError::Closed) => Err(HsmError::Stopped),
         }
@@ -98,11 +98,11 @@ impl DecoderKeys for Hsm {
 
     fn derive(
         &self,
-        place: Place,
+        permit: QueuePermit,
         wanted: Vec<(VendingKey, Derivation)>,
         finish: Finish,
     ) -> Result<(), HsmError> {
-        self.inner.vending.send(Job { wanted, finish, place }).map_err(|_| HsmError::Stopped)
+        self.inner.vending.send(Job { wanted, finish, permit }).map_err(|_| HsmError::Stopped)
     }
 
     fn answer_timeout(&self) -> Duration {

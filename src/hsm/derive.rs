@@ -39,27 +39,27 @@ pub(super) fn derive(
 ) -> Result<Outcomes, HsmError> {
     let mut outcomes: Outcomes = vec![Ok(()); wanted.len()];
     let mut batches: Vec<Batch> = Vec::new();
-    for (place, (key, derivation)) in wanted.iter().enumerate() {
+    for (index, (key, derivation)) in wanted.iter().enumerate() {
         if key.token != guard.token_id() {
-            outcomes[place] = Err(HsmError::OtherToken { id: key.id, token: key.token });
+            outcomes[index] = Err(HsmError::OtherToken { id: key.id, token: key.token });
             continue;
         }
         match (derivation, key.class) {
             (Derivation::Dkga02 { block }, VendingKeyClass::Des { mask }) => {
-                Batch::add(&mut batches, key.id, Some(mask), place, *block);
+                Batch::add(&mut batches, key.id, Some(mask), index, *block);
             }
             (Derivation::Dkga03 { block }, VendingKeyClass::Des2) => {
-                Batch::add(&mut batches, key.id, None, place, *block);
+                Batch::add(&mut batches, key.id, None, index, *block);
             }
             (Derivation::Dkga04 { message, bits }, VendingKeyClass::Hmac) => {
                 let outcome = dkga04(guard, key.id, message).map(|mac| {
                     let len = bits.bytes();
-                    cells[place * CELL..][..len].copy_from_slice(&mac[..len]);
+                    cells[index * CELL..][..len].copy_from_slice(&mac[..len]);
                 });
-                outcomes[place] = unless_lost(outcome)?;
+                outcomes[index] = unless_lost(outcome)?;
             }
             _ => {
-                outcomes[place] = Err(HsmError::WrongKind {
+                outcomes[index] = Err(HsmError::WrongKind {
                     id: key.id,
                     held: key.class.kind(),
                     needed: kind_for(derivation),
@@ -69,8 +69,8 @@ pub(super) fn derive(
     }
     for batch in &batches {
         let outcome = unless_lost(batch.derive(guard, capabilities, cells))?;
-        for (place, _) in &batch.blocks {
-            outcomes[*place] = outcome.clone();
+        for (index, _) in &batch.blocks {
+            outcomes[*index] = outcome.clone();
         }
     }
     Ok(outcomes)
@@ -107,10 +107,10 @@ struct Batch {
 }
 
 impl Batch {
-    fn add(batches: &mut Vec<Batch>, id: KeyId, mask: Option<Mask>, place: usize, block: [u8; 8]) {
+    fn add(batches: &mut Vec<Batch>, id: KeyId, mask: Option<Mask>, index: usize, block: [u8; 8]) {
         match batches.iter_mut().find(|batch| batch.id == id && batch.mask == mask) {
-            Some(batch) => batch.blocks.push((place, block)),
-            None => batches.push(Batch { id, mask, blocks: vec![(place, block)] }),
+            Some(batch) => batch.blocks.push((index, block)),
+            None => batches.push(Batch { id, mask, blocks: vec![(index, block)] }),
         }
     }
 
@@ -135,7 +135,7 @@ impl Batch {
                 Some(mask) => {
                     let mask_key = guard.handle(Role::Mask, self.id)?;
                     let twice = unmask(guard, mask_key, &mask, &x)?;
-                    for ((place, _), pair) in blocks.iter().zip(twice.chunks_exact(32)) {
+                    for ((index, _), pair) in blocks.iter().zip(twice.chunks_exact(32)) {
                         // The two halves are equal unless the row's mask was tampered with or
                         // belongs to another key.
                         let (left, right) = (&pair[16..24], &pair[24..32]);
@@ -146,12 +146,12 @@ impl Batch {
                                 mismatch: Mismatch::Derivation,
                             });
                         }
-                        cells[place * CELL..][..8].copy_from_slice(left);
+                        cells[index * CELL..][..8].copy_from_slice(left);
                     }
                 }
                 None => {
-                    for ((place, _), key) in blocks.iter().zip(x.chunks_exact(8)) {
-                        cells[place * CELL..][..8].copy_from_slice(key);
+                    for ((index, _), key) in blocks.iter().zip(x.chunks_exact(8)) {
+                        cells[index * CELL..][..8].copy_from_slice(key);
                     }
                 }
             }

@@ -65,4 +65,4 @@ pub use setup::{SetupReport, examine, setup};
 pub use tokens::Tokens;
 pub use upload_key::UploadKey;
 pub use vending_keys::VendingKeys;
-pub use worker::{Finish, MOST_DECODER_KEYS, Place};
+pub use worker::{Finish, MOST_DECODER_KEYS, QueuePermit};

@@ -32,7 +32,7 @@ pub(super) struct Inner {
     pub(super) token: TokenId,
     pub(super) seal_key: SealKeyId,
     pub(super) vending: flume::Sender<Job>,
-    pub(super) places: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
     admin: flume::Sender<AdminJob>,
     seals: flume::Sender<AdminJob>,
     /// Last: dropped after the queues are closed, which ends the threads.
@@ -108,7 +108,7 @@ impl Hsm {
         let capabilities = Arc::new(capabilities);
         module.load_handles(None);
 
-        // Bounded by the places: each job holds one.
+        // Bounded by the permits: each job holds one.
         let mut threads = Threads::default();
         let (vending, jobs) = flume::unbounded();
         let (admin, admin_jobs) = flume::bounded(admin_queue);
@@ -139,7 +139,7 @@ impl Hsm {
             let module = Arc::clone(&module);
             threads.0.push(spawn("hsm-monitor", move || monitor::run(&module, &alarms))?);
         }
-        let places = Arc::new(Semaphore::new(queue));
+        let permits = Arc::new(Semaphore::new(queue));
         Ok(Hsm {
             inner: Arc::new(Inner {
                 module,
@@ -147,7 +147,7 @@ impl Hsm {
                 token,
                 seal_key,
                 vending,
-                places,
+                permits,
                 admin,
                 seals,
                 _threads: threads,

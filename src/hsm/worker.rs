@@ -23,18 +23,18 @@ pub const MOST_DECODER_KEYS: usize = 1024;
 /// HMAC, and answers that come together travel together, but none should wait for long.
 const HMACS_AT_ONCE: usize = 16;
 
-/// A place in the bounded vending queue, taken before anything is committed. Given back when
+/// A permit of the bounded vending queue, taken before anything is committed. Given back when
 /// dropped.
 #[derive(Debug)]
-#[must_use = "a place is taken for a job"]
-pub struct Place {
+#[must_use = "a permit is taken for a job"]
+pub struct QueuePermit {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Place {
+impl QueuePermit {
     /// By a permit of whatever bounds the queue.
-    pub fn new(permit: OwnedSemaphorePermit) -> Place {
-        Place { _permit: permit }
+    pub fn new(permit: OwnedSemaphorePermit) -> QueuePermit {
+        QueuePermit { _permit: permit }
     }
 }
 
@@ -58,7 +58,7 @@ pub type Finish = Box<dyn FnOnce(Result<&[DecoderKey<'_>], HsmError>) + Send>;
 pub(super) struct Job {
     pub(super) wanted: Vec<(VendingKey, Derivation)>,
     pub(super) finish: Finish,
-    pub(super) place: Place,
+    pub(super) permit: QueuePermit,
 }
 
 impl Job {
@@ -68,9 +68,9 @@ impl Job {
     }
 
     fn fail(self, error: HsmError) {
-        let Job { finish, place, .. } = self;
+        let Job { finish, permit, .. } = self;
         finish_safely(|| finish(Err(error)));
-        drop(place);
+        drop(permit);
     }
 }
 
@@ -171,7 +171,7 @@ impl Worker {
 
 /// Hands the keys to the caller's closure, where they lie.
 fn finish(job: Job, cells: &[u8]) {
-    let Job { wanted, finish, place } = job;
+    let Job { wanted, finish, permit } = job;
     let keys: Option<Vec<DecoderKey<'_>>> = wanted
         .iter()
         .zip(cells.chunks_exact(CELL))
@@ -181,7 +181,7 @@ fn finish(job: Job, cells: &[u8]) {
         Some(keys) => finish(Ok(keys)),
         None => finish(Err(HsmError::Nonsense("a decoder key of the wrong length"))),
     });
-    drop(place);
+    drop(permit);
 }
 
 /// A panic of the caller's closure is the caller's: the thread and its page go on.

@@ -72,7 +72,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch of about so many orders, at the end of a chain, over what clients were given today.
+    /// A batch of about `orders` orders, at the end of a chain, over what clients were given today.
     pub fn new(
         end: ChainEnd,
         floors: Floors,

@@ -52,8 +52,8 @@ mod tests {
         floors.raise_tid(BaseDate::Y2014, tid(7));
         floors.raise_tid(BaseDate::Y2014, tid(5));
         assert_eq!(floors.tids().collect::<Vec<_>>(), [(BaseDate::Y2014, tid(7))]);
-        for (place, base_date) in BaseDate::ALL.into_iter().enumerate() {
-            assert_eq!(base_date as usize, place);
+        for (index, base_date) in BaseDate::ALL.into_iter().enumerate() {
+            assert_eq!(base_date as usize, index);
         }
     }
 

@@ -22,7 +22,7 @@ pub struct TokenFilter {
 }
 
 /// A page of rows. It may hold fewer rows than asked for, and none, and still have a next one: a
-/// page looks at so many rows only.
+/// page looks at a limited number of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPage {
     /// In the order of the ledger.

@@ -30,7 +30,7 @@ pub struct Day {
 type Changed = bool;
 
 impl Day {
-    /// A day of these sums, each under its kind, for a client whose usual day has so many tokens.
+    /// A day of these sums, each under its kind, for a client who usually has `usual` tokens a day.
     pub fn new(sums: impl IntoIterator<Item = (Cow<'static, str>, Sum)>, usual: Option<u64>) -> Self {
         Self { kinds: sums.into_iter().map(|(kind, sum)| (kind, (sum, false))).collect(), usual }
     }

@@ -95,8 +95,8 @@ fn triple_des() -> bool {
 }
 
 fn aes() -> bool {
-    let key: [u8; 32] = std::array::from_fn(|place| place as u8);
-    let clear: [u8; 16] = std::array::from_fn(|place| (place * 0x11) as u8);
+    let key: [u8; 32] = std::array::from_fn(|index| index as u8);
+    let clear: [u8; 16] = std::array::from_fn(|index| (index * 0x11) as u8);
     let (Ok(aes_128), Ok(aes_256)) =
         (::aes::Aes128::new_from_slice(&key[..16]), ::aes::Aes256::new_from_slice(&key))
     else {
@@ -111,7 +111,7 @@ fn aes() -> bool {
 
 fn aes_cbc() -> bool {
     let key = *b"\x2b\x7e\x15\x16\x28\xae\xd2\xa6\xab\xf7\x15\x88\x09\xcf\x4f\x3c";
-    let iv: [u8; 16] = std::array::from_fn(|place| place as u8);
+    let iv: [u8; 16] = std::array::from_fn(|index| index as u8);
     let clear = *b"\x6b\xc1\xbe\xe2\x2e\x40\x9f\x96\xe9\x3d\x7e\x11\x73\x93\x17\x2a";
     let mut block = clear.into();
     cbc::Encryptor::<::aes::Aes128>::new(&key.into(), &iv.into()).encrypt_block(&mut block);

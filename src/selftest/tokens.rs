@@ -141,9 +141,9 @@ impl KnownToken {
         let material =
             VendingKeyMaterial::from_slice(self.kind(), self.vending_key).map_err(HsmError::from)?;
         let key = hsm.import_session_key(material.ok_or_else(|| set_up("a key of another length"))?).await?;
-        let place = hsm.try_reserve()?;
+        let permit = hsm.try_reserve()?;
         let wanted = vec![(key.key(), self.derivation()?)];
-        hsm.with_decoder_keys(place, wanted, |keys| match keys {
+        hsm.with_decoder_keys(permit, wanted, |keys| match keys {
             [key] => self.comes_out(*key),
             _ => Err(set_up("not one key for one derivation")),
         })

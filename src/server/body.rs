@@ -1,5 +1,5 @@
 //! A request's body under limits: it must be whole in time, and all that are not whole share a
-//! bounded room.
+//! bounded memory.
 //!
 //! Without limits a client that sends headers and then nothing, or a byte now and then, would hold
 //! a call for ever. What is refused before it is whole is read to its end first, within limits too:
@@ -30,7 +30,7 @@ const READ_AWAY_BYTES: usize = 4 << 20;
 /// When a refused call may try again: by then some of those that run have ended.
 const RETRY_BUSY: Duration = Duration::from_millis(100);
 
-/// What is told when there is no room.
+/// What is told when too many bytes of requests wait already.
 pub(super) fn busy() -> Status {
     Refusal::new(Reason::ServerBusy, "the server has as many calls as it bears")
         .retry_after(RETRY_BUSY)
@@ -45,7 +45,7 @@ pub(super) struct RequestBody {
     /// Made when the body has to be waited for: most come with their headers.
     alarm: Option<Pin<Box<Sleep>>>,
     /// How many bytes all bodies together may still take, and how many this one took.
-    room: Option<Arc<AtomicUsize>>,
+    free: Option<Arc<AtomicUsize>>,
     held: usize,
     rest: Arc<Rest>,
 }
@@ -71,25 +71,25 @@ impl Rest {
 }
 
 impl RequestBody {
-    /// Must be whole at `until`, and finds its place in `room`.
+    /// Must be whole at `until`, and is counted in `free`.
     pub(super) fn new(
         inner: Incoming,
         until: Option<Instant>,
-        room: Option<Arc<AtomicUsize>>,
+        free: Option<Arc<AtomicUsize>>,
         rest: Arc<Rest>,
     ) -> Self {
-        Self { inner: Some(inner), until, alarm: None, room, held: 0, rest }
+        Self { inner: Some(inner), until, alarm: None, free, held: 0, rest }
     }
 
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
         self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(context).is_ready())
     }
 
-    /// Takes room for what came; `false` if there is none.
+    /// Counts what came; `false` if that is too much.
     fn hold(&mut self, bytes: usize) -> bool {
-        let Some(room) = &self.room else { return true };
+        let Some(free) = &self.free else { return true };
         let taken =
-            room.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(bytes)).is_ok();
+            free.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(bytes)).is_ok();
         if taken {
             self.held += bytes;
         }
@@ -148,8 +148,8 @@ impl http_body::Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let Some(room) = &self.room {
-            room.fetch_add(self.held, Ordering::AcqRel);
+        if let Some(free) = &self.free {
+            free.fetch_add(self.held, Ordering::AcqRel);
         }
         if let Some(inner) = self.inner.take().filter(|inner| !inner.is_end_stream()) {
             *self.rest.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(inner);

@@ -1,5 +1,5 @@
-//! What every call goes through first: is there room for it, who is at the other end, and how long
-//! it may take to arrive.
+//! What every call goes through first: whether it is one too many, who is at the other end, and how
+//! long it may take to arrive.
 
 use std::{
     convert::Infallible,
@@ -43,13 +43,13 @@ fn method(path: &str) -> &'static str {
     methods().iter().find(|(method, _)| *method == path).map_or("unknown", |(method, _)| method)
 }
 
-/// The room of a listener: calls at once, and bytes of requests that are not whole yet.
-pub(super) struct Room {
+/// What a listener takes at most: calls at once, and bytes of requests that are not whole yet.
+pub(super) struct Capacity {
     calls: Arc<Semaphore>,
     receiving: Arc<AtomicUsize>,
 }
 
-impl Room {
+impl Capacity {
     pub(super) fn new(wire: &WireSettings) -> Self {
         Self {
             calls: Arc::new(Semaphore::new(wire.calls)),
@@ -67,7 +67,7 @@ fn headers_too_large(found: usize, limit: u32) -> Status {
 /// The calls of one connection.
 pub(super) struct Calls<S> {
     pub(super) inner: S,
-    pub(super) room: Arc<Room>,
+    pub(super) capacity: Arc<Capacity>,
     pub(super) activity: Arc<Activity>,
     pub(super) peer: TcpConnectInfo,
     pub(super) certificate: Option<PeerCertificate>,
@@ -96,14 +96,14 @@ where
             return answered(call, request, headers_too_large(size, self.wire.header_bytes).into_http());
         }
         if !path.starts_with(HEALTH) {
-            let Ok(permit) = self.room.calls.clone().try_acquire_owned() else {
+            let Ok(permit) = self.capacity.calls.clone().try_acquire_owned() else {
                 return answered(call, request, busy().into_http());
             };
             call.permit = Some(permit);
         }
         let (until, receiving) = match path {
             LONG_LIVED => (None, None),
-            _ => (Some(Instant::now() + self.wire.request), Some(self.room.receiving.clone())),
+            _ => (Some(Instant::now() + self.wire.request), Some(self.capacity.receiving.clone())),
         };
         let deadline =
             request.headers().get("grpc-timeout").and_then(|value| api::timeout(value.to_str().ok()?));
@@ -157,13 +157,13 @@ struct Call {
     method: &'static str,
     began: Instant,
     reason: Option<String>,
-    mark: CallGuard,
+    guard: CallGuard,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Call {
-    fn begin(path: &str, mark: CallGuard) -> Self {
-        Self { method: method(path), began: Instant::now(), reason: None, mark, permit: None }
+    fn begin(path: &str, guard: CallGuard) -> Self {
+        Self { method: method(path), began: Instant::now(), reason: None, guard, permit: None }
     }
 
     /// Whether it may have issued a token once it has begun.
@@ -175,7 +175,7 @@ impl Call {
         // Only a call without an answer's body has its status here; others end with trailers.
         self.note(answer.headers_mut());
         answer.map(|inner| {
-            self.mark.given();
+            self.guard.given();
             Answer { inner, call: self }
         })
     }
@@ -211,12 +211,12 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.call.mark.taken();
+        self.call.guard.taken();
         let mut polled = Pin::new(&mut self.inner).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &mut polled {
             match frame.trailers_mut() {
                 Some(trailers) => self.call.note(trailers),
-                None => self.call.mark.given(),
+                None => self.call.guard.given(),
             }
         }
         polled

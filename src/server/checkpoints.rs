@@ -29,7 +29,7 @@ use crate::{
 
 /// How often it is looked whether a checkpoint is due.
 const LOOK: Duration = Duration::from_secs(1);
-/// The seals of rows are looked at every so many looks.
+/// The seals of rows are checked at each tenth look.
 const SEALS_EVERY: u32 = 10;
 
 /// Why there is no checkpoint.

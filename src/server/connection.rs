@@ -30,7 +30,7 @@ use tower::Service;
 
 use super::{
     activity::Activity,
-    calls::{Calls, Room},
+    calls::{Calls, Capacity},
     ending::{Stage, ending},
     opening::{self, Opening},
     tls::Tls,
@@ -104,7 +104,7 @@ impl Broken {
 pub(super) struct Connection<S> {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) wire: WireSettings,
-    pub(super) room: Arc<Room>,
+    pub(super) capacity: Arc<Capacity>,
     pub(super) service: S,
     pub(super) clock: Arc<dyn Clock>,
     /// Says when the server ends.
@@ -139,7 +139,7 @@ where
                 return Err(Broken::TlsToPlain);
             }
         };
-        let patience = async {
+        let limit = async {
             tokio::select! {
                 () = sleep(self.wire.opening) => {}
                 () = async {
@@ -150,7 +150,7 @@ where
         };
         let stream = tokio::select! {
             accepted = tls.acceptor().accept(tcp) => accepted.map_err(Broken::Handshake)?,
-            () = patience => return Err(Broken::HandshakeSlow),
+            () = limit => return Err(Broken::HandshakeSlow),
         };
         let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let certificate = presented.map(|der| PeerCertificate::from_der(der)).transpose()?;
@@ -170,10 +170,10 @@ where
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { wire, room, service, clock, mut stage, .. } = self;
+        let Self { wire, capacity, service, clock, mut stage, .. } = self;
         let activity = Arc::new(Activity::new());
         let expires_ms = certificate.as_ref().map(|certificate| certificate.expires_ms);
-        let calls = Calls { inner: service, room, activity: activity.clone(), peer, certificate, wire };
+        let calls = Calls { inner: service, capacity, activity: activity.clone(), peer, certificate, wire };
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // Only to be told that it is not spoken here.
         builder
@@ -223,8 +223,8 @@ where
                 }
                 Some(_) => {}
                 None => {
-                    let patience = if seen.used { wire.idle } else { wire.opening };
-                    let idle = seen.calls == 0 && now.duration_since(seen.idle_since) >= patience;
+                    let limit = if seen.used { wire.idle } else { wire.opening };
+                    let idle = seen.calls == 0 && now.duration_since(seen.idle_since) >= limit;
                     let expired = expires_ms.is_some_and(|end| end <= clock.now_ms());
                     let old = oldest.is_some_and(|oldest| age >= oldest);
                     if ends || idle || expired || old {

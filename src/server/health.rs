@@ -25,13 +25,13 @@ const LOOK: Duration = Duration::from_secs(1);
 const STORE_PROBE: Duration = Duration::from_secs(5);
 
 /// How long the store may take to write a row.
-const STORE_PATIENCE: Duration = Duration::from_secs(5);
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is wrong with the store. A disk that hangs is as ill as one that fails.
 async fn probed(store: &dyn Store, sign: SignOfLife) -> Option<String> {
-    match timeout(STORE_PATIENCE, store.probe(sign)).await {
+    match timeout(STORE_TIMEOUT, store.probe(sign)).await {
         Ok(outcome) => outcome.err().map(|error| error.to_string()),
-        Err(_) => Some(format!("the store has not answered for {STORE_PATIENCE:?}")),
+        Err(_) => Some(format!("the store has not answered for {STORE_TIMEOUT:?}")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A listener: it lets connections in while there are places, and at the end waits for those that
+//! A listener: it takes connections up to its limits, and at the end waits for those that
 //! are open.
 
 use std::{
@@ -21,10 +21,10 @@ use tower::Service;
 
 use super::{
     ServeError,
-    calls::Room,
+    calls::Capacity,
     connection::{Broken, Connection},
+    connection_limit::ConnectionLimit,
     ending::{Stage, ending},
-    slots::Slots,
     tls::Tls,
 };
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
 const LAST_CALLS: Duration = Duration::from_secs(10);
 /// After a failed accept: file descriptors come back when connections end.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// The log says once in so long that connections are refused.
+/// How often the log says that connections are refused.
 const TELL_FULL: Duration = Duration::from_secs(10);
 
 /// A bound address.
@@ -83,8 +83,8 @@ impl Listener {
         S::Future: Send,
     {
         let name = self.name;
-        let slots = Arc::new(Slots::new(self.wire.connections, self.wire.connections_per_address));
-        let room = Arc::new(Room::new(&self.wire));
+        let limit = Arc::new(ConnectionLimit::new(self.wire.connections, self.wire.connections_per_address));
+        let capacity = Arc::new(Capacity::new(&self.wire));
         let mut connections = JoinSet::new();
         let mut told: Option<Instant> = None;
         loop {
@@ -100,13 +100,13 @@ impl Listener {
                 Some(_) = connections.join_next() => continue,
                 () = ending(&mut stage) => break,
             };
-            let slot = match slots.take(from.ip()) {
-                Ok(slot) => slot,
+            let permit = match limit.acquire(from.ip()) {
+                Ok(permit) => permit,
                 Err(full) => {
                     metrics::connection_refused(name, full.text());
                     if told.is_none_or(|told| told.elapsed() > TELL_FULL) {
                         told = Some(Instant::now());
-                        tracing::warn!(listener = name, %from, "no room: too many {}", full.text());
+                        tracing::warn!(listener = name, %from, "refused: too many {}", full.text());
                     }
                     continue;
                 }
@@ -114,13 +114,13 @@ impl Listener {
             let connection = Connection {
                 tls: self.tls.clone(),
                 wire: self.wire,
-                room: room.clone(),
+                capacity: capacity.clone(),
                 service: service.clone(),
                 clock: self.clock.clone(),
                 stage: stage.clone(),
             };
             connections.spawn(async move {
-                let _counted = (slot, metrics::Connection::opened(name));
+                let _counted = (permit, metrics::Connection::opened(name));
                 watched(name, connection, tcp, from).await;
             });
         }

@@ -17,7 +17,7 @@ use crate::metrics;
 /// Scrapers at once; further ones wait.
 const MOST: usize = 4;
 /// How long one may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Binds the address and serves until the task is ended.
 pub(super) async fn bind(listen: SocketAddr) -> Result<(SocketAddr, impl Future<Output = ()>), ServeError> {
@@ -27,9 +27,9 @@ pub(super) async fn bind(listen: SocketAddr) -> Result<(SocketAddr, impl Future<
 }
 
 async fn serve(tcp: TcpListener) {
-    let places = Arc::new(Semaphore::new(MOST));
+    let permits = Arc::new(Semaphore::new(MOST));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
         let Ok((stream, _)) = tcp.accept().await else {
             sleep(Duration::from_millis(100)).await;
             continue;
@@ -39,9 +39,9 @@ async fn serve(tcp: TcpListener) {
                 .timer(TokioTimer::new())
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service_fn(answer));
-            // A scraper that goes away or dawdles asks again.
-            let _ = timeout(PATIENCE, connection).await;
-            drop(place);
+            // A scraper that goes away or is too slow asks again.
+            let _ = timeout(TIMEOUT, connection).await;
+            drop(permit);
         });
     }
 }

@@ -29,7 +29,7 @@ const WANTS_PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plai
     this port speaks no TLS: use http://\n";
 
 /// How long it may take to be told.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// How much of what the other side sends is read meanwhile: a connection that is closed on unread
 /// bytes is reset, and what it was told may be lost.
 const READ_AWAY: u64 = 65_536;
@@ -68,7 +68,7 @@ pub(super) async fn wants_tls(tcp: TcpStream) {
             Ok::<_, Infallible>(told(&head))
         }),
     );
-    let _ = timeout(PATIENCE, answered).await;
+    let _ = timeout(TIMEOUT, answered).await;
 }
 
 fn told(request: &Parts) -> Response<Body> {
@@ -90,5 +90,5 @@ pub(super) async fn wants_plain(mut tcp: TcpStream) {
         tcp.shutdown().await?;
         tokio::io::copy(&mut (&mut tcp).take(READ_AWAY), &mut tokio::io::sink()).await
     };
-    let _ = timeout(PATIENCE, told).await;
+    let _ = timeout(TIMEOUT, told).await;
 }

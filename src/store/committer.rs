@@ -309,8 +309,8 @@ impl<T: Transaction> Writer<T> {
         orders.answer(None);
     }
 
-    /// Runs what waits in one transaction and commits it. `done` gets every command that shares its
-    /// fate.
+    /// Runs what waits in one transaction and commits it. `done` gets every command that ends with
+    /// it.
     fn transact(&mut self, first: Command<T>, done: &mut Vec<Command<T>>) -> Result<(), Failure> {
         let mut next = Some(first);
         let mut weight = 0;

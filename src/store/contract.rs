@@ -485,7 +485,7 @@ pub trait AuditStore: Send + Sync {
     /// [`StoreError`].
     async fn record_act_once(&self, act: NewAct) -> Result<(), StoreError>;
 
-    /// Records of the chain after a position, at most so many; with the openings of their
+    /// Records of the chain after a position, at most `most`; with the openings of their
     /// commitments if asked for.
     ///
     /// # Errors
@@ -546,7 +546,7 @@ pub trait ApprovalStore: Send + Sync {
     /// [`StoreError`].
     async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, StoreError>;
 
-    /// Approvals in the order in which they were asked for; of those alone that wait, if so wished.
+    /// Approvals in the order in which they were asked for; of those alone that wait, if that is asked for.
     ///
     /// # Errors
     /// [`StoreError`].

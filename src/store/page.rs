@@ -10,7 +10,7 @@ use thiserror::Error;
 
 /// The page size where none is asked for.
 pub const PAGE_SIZE_DEFAULT: u32 = 50;
-/// The largest page; a larger wish gets this (AIP-158).
+/// The largest page; who asks for more gets this (AIP-158).
 pub const PAGE_SIZE_MAX: u32 = 1_000;
 
 /// A page that cannot be served.

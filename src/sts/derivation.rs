@@ -164,7 +164,7 @@ impl DerivationDigits<'_> {
         let control = control_block_of_digits(self.kt, self.sgc, self.ti, self.krn)?;
         self.has_pan().then(|| {
             let pan = pan_block(self.pan.as_bytes(), self.iin_digits, self.kt);
-            std::array::from_fn(|place| pan[place] ^ control[place])
+            std::array::from_fn(|index| pan[index] ^ control[index])
         })
     }
 
@@ -240,7 +240,7 @@ impl Message {
 pub fn des_block(attributes: &Attributes, meter: &MeterPan) -> [u8; 8] {
     let control = control_block(attributes.kt, attributes.sgc, attributes.ti, attributes.krn);
     let pan = pan_block(meter.as_str().as_bytes(), meter.iin().as_str().len(), attributes.kt);
-    std::array::from_fn(|place| pan[place] ^ control[place])
+    std::array::from_fn(|index| pan[index] ^ control[index])
 }
 
 /// PANBLOCK of digit strings that need not be a valid meter number, for the conformance runner: IIN
@@ -255,8 +255,8 @@ pub fn pan_block_of_digits(iin: &str, iain: &str, kt: KeyType) -> Option<[u8; 8]
 /// meter's own digits. `pan` holds 17 ASCII digits at least, the first `iin_digits` of them the
 /// issuer's.
 fn pan_block(pan: &[u8], iin_digits: usize, kt: KeyType) -> [u8; 8] {
-    let nibble = |place: usize| {
-        if kt == KeyType::Dctk && place >= iin_digits { 0 } else { pan[place] - b'0' }
+    let nibble = |index: usize| {
+        if kt == KeyType::Dctk && index >= iin_digits { 0 } else { pan[index] - b'0' }
     };
     std::array::from_fn(|byte| nibble(2 * byte + 1) << 4 | nibble(2 * byte + 2))
 }
@@ -276,7 +276,7 @@ pub fn control_block_of_digits(kt: KeyType, sgc: u32, ti: u8, krn: u8) -> Option
 fn control_nibbles(kt: KeyType, sgc: u32, ti: u8, krn: u8) -> [u8; 8] {
     let ti = u64::from(ti);
     let digits = (0..6)
-        .fold(0_u64, |block, place| block | u64::from(sgc / 10_u32.pow(place) % 10) << (36 + 4 * place));
+        .fold(0_u64, |block, index| block | u64::from(sgc / 10_u32.pow(index) % 10) << (36 + 4 * index));
     let block = u64::from(kt.value()) << 60
         | digits
         | (ti / 10) << 32

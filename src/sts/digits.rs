@@ -43,9 +43,9 @@ pub(super) fn luhn(digits: &[u8]) -> u8 {
         .iter()
         .rev()
         .enumerate()
-        .map(|(place, digit)| {
+        .map(|(index, digit)| {
             let value = u32::from(digit.wrapping_sub(b'0') % 10);
-            let weighted = if place % 2 == 0 { value * 2 } else { value };
+            let weighted = if index % 2 == 0 { value * 2 } else { value };
             weighted / 10 + weighted % 10
         })
         .sum();

@@ -29,7 +29,7 @@ fn any_ea() -> impl Strategy<Value = EncryptionAlgorithm> {
 }
 
 fn any_service() -> impl Strategy<Value = Service> {
-    (0..4_usize).prop_map(|place| Service::ALL[place])
+    (0..4_usize).prop_map(|index| Service::ALL[index])
 }
 
 fn any_register() -> impl Strategy<Value = CreditRegister> {
@@ -194,7 +194,7 @@ fn new_meter(attributes: &Attributes) -> VirtualMeter {
 /// What a vending system does for one meter.
 #[derive(Clone, Debug)]
 enum Act {
-    /// Issues a token, so many minutes after the one before; 0 asks for the same minute.
+    /// Issues a token, this number of minutes after the one before; 0 asks for the same minute.
     Issue(Payload, u32),
     /// Changes to a key of these attributes, with or without the SGC; the flag moves to the next
     /// base date.

@@ -169,8 +169,8 @@ mod tests {
         let key = [0x13; 8];
         let single = derive(&Derivation::Dkga02 { block }, &key).unwrap();
         let triple = derive(&Derivation::Dkga03 { block }, &[0x13; 16]).unwrap();
-        for (place, byte) in single.borrow().as_bytes().iter().enumerate() {
-            assert_eq!(byte ^ key[place], triple.borrow().as_bytes()[place]);
+        for (index, byte) in single.borrow().as_bytes().iter().enumerate() {
+            assert_eq!(byte ^ key[index], triple.borrow().as_bytes()[index]);
         }
     }
 

@@ -47,15 +47,15 @@ pub struct Strange {
     /// The character.
     pub character: char,
     /// Which character of the text it is, counted from 1.
-    pub place: usize,
+    pub position: usize,
     /// Where among the digits it stands, counted from 1.
     pub digit: usize,
 }
 
 impl fmt::Display for Strange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { character, place, digit } = *self;
-        write!(f, "character {place}, where digit {digit} should be, is ")?;
+        let Self { character, position, digit } = *self;
+        write!(f, "character {position}, where digit {digit} should be, is ")?;
         match character {
             letter if letter.is_alphabetic() => write!(f, "the letter {letter}")?,
             control if control.is_control() => {
@@ -125,8 +125,8 @@ pub fn digits(text: &str) -> Result<String, TypedError> {
         if let Some(digit) = digit(character) {
             digits.push(digit);
         } else if !separates(character) {
-            let place = text[..index].chars().count() + 1;
-            strange.push(Strange { character, place, digit: digits.len() + strange.len() + 1 });
+            let position = text[..index].chars().count() + 1;
+            strange.push(Strange { character, position, digit: digits.len() + strange.len() + 1 });
         }
     }
     match (digits.is_empty(), strange.is_empty()) {
@@ -237,7 +237,7 @@ mod tests {
             other => panic!("{text:?}: {other:?}"),
         };
         let found = strange("5649 3153 7254 5031 347I");
-        assert_eq!(found, [Strange { character: 'I', place: 24, digit: 20 }]);
+        assert_eq!(found, [Strange { character: 'I', position: 24, digit: 20 }]);
         assert_eq!(
             digits("5649 3153 7254 5031 347I").unwrap_err().to_string(),
             "character 24, where digit 20 should be, is the letter I (the digit 1?)"

@@ -40,17 +40,17 @@ impl Columns {
     pub fn find(header: &Row, known: &[Column]) -> Result<Self, Vec<Fault>> {
         let names: Vec<String> = header.cells.iter().map(normal).collect();
         let is_one = |name: &str, column: &Column| name == column.name || column.also.contains(&name);
-        let places = |column: &Column| -> Vec<usize> {
-            (0..names.len()).filter(|place| is_one(&names[*place], column)).collect()
+        let indexes = |column: &Column| -> Vec<usize> {
+            (0..names.len()).filter(|index| is_one(&names[*index], column)).collect()
         };
         let (mut found, mut missing, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         for column in known {
-            let places = places(column);
-            found.push(places.first().copied());
-            if places.len() > 1 {
+            let indexes = indexes(column);
+            found.push(indexes.first().copied());
+            if indexes.len() > 1 {
                 problems.push(Problem::ColumnTwice { name: column.name.to_owned() });
             }
-            if !places.is_empty() {
+            if !indexes.is_empty() {
                 continue;
             }
             let near = names
@@ -82,7 +82,7 @@ impl Columns {
     }
 
     /// Where the column stands that is the `index`th of those that were looked for.
-    pub fn place(&self, index: usize) -> Option<usize> {
+    pub fn position(&self, index: usize) -> Option<usize> {
         self.0.get(index).copied().flatten()
     }
 }

@@ -10,7 +10,7 @@ use super::{
 
 /// Where a byte stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum State {
     FieldStart,
     /// Nothing but blanks so far.
     Blanks,
@@ -34,50 +34,50 @@ pub(super) fn stretches(
     let (mut sound, mut faults) = (Vec::new(), Vec::new());
     // The start of the stretch, of the row, and of the last quoted field, with their lines.
     let (mut stretch, mut row, mut open) = ((start, line), start, (start, line));
-    let (mut at, mut line, mut place) = (start, line, Place::FieldStart);
+    let (mut at, mut line, mut state) = (start, line, State::FieldStart);
     loop {
         let byte = bytes.get(at).copied();
         let is_end = matches!(byte, Some(b'\r' | b'\n'));
         let is_blank = byte == Some(b' ') || (byte == Some(b'\t') && separator != b'\t');
-        let broken = match (place, byte) {
-            (Place::Quoted, None) => Some(Problem::OpenQuote),
+        let broken = match (state, byte) {
+            (State::Quoted, None) => Some(Problem::OpenQuote),
             (_, None) => break,
-            (Place::Quoted, Some(b'"')) => {
-                place = Place::Closed;
+            (State::Quoted, Some(b'"')) => {
+                state = State::Closed;
                 None
             }
-            (Place::Closed, Some(b'"')) => {
-                place = Place::Quoted;
+            (State::Closed, Some(b'"')) => {
+                state = State::Quoted;
                 None
             }
-            (Place::Quoted, _) => None,
+            (State::Quoted, _) => None,
             (_, Some(byte)) if byte == separator => {
-                place = Place::FieldStart;
+                state = State::FieldStart;
                 None
             }
             (_, _) if is_end => {
-                place = Place::FieldStart;
+                state = State::FieldStart;
                 None
             }
-            (Place::Closed | Place::BlankBehind, _) if is_blank => {
-                place = Place::BlankBehind;
+            (State::Closed | State::BlankBehind, _) if is_blank => {
+                state = State::BlankBehind;
                 None
             }
-            (Place::Closed | Place::BlankBehind, _) => Some(Problem::TextBehindQuote { closes: line }),
-            (Place::FieldStart, Some(b'"')) => {
-                (place, open) = (Place::Quoted, (at, line));
+            (State::Closed | State::BlankBehind, _) => Some(Problem::TextBehindQuote { closes: line }),
+            (State::FieldStart, Some(b'"')) => {
+                (state, open) = (State::Quoted, (at, line));
                 None
             }
-            (Place::Blanks, Some(b'"')) => {
+            (State::Blanks, Some(b'"')) => {
                 open = (at, line);
                 Some(Problem::BlankBeforeQuote)
             }
-            (Place::FieldStart | Place::Blanks, _) if is_blank => {
-                place = Place::Blanks;
+            (State::FieldStart | State::Blanks, _) if is_blank => {
+                state = State::Blanks;
                 None
             }
-            (Place::FieldStart | Place::Blanks | Place::Bare, _) => {
-                place = Place::Bare;
+            (State::FieldStart | State::Blanks | State::Bare, _) => {
+                state = State::Bare;
                 None
             }
         };
@@ -88,7 +88,7 @@ pub(super) fn stretches(
             faults.push(Fault { line: open.1, problem });
             at = after_line(text, open.0);
             line = open.1 + u64::from(at < bytes.len());
-            (stretch, row, place) = ((at, line), at, Place::FieldStart);
+            (stretch, row, state) = ((at, line), at, State::FieldStart);
             continue;
         }
         at += 1;
@@ -96,7 +96,7 @@ pub(super) fn stretches(
             // CR LF is one end.
             let is_second = byte == Some(b'\n') && at > 1 && bytes[at - 2] == b'\r';
             line += u64::from(!is_second);
-            if place == Place::FieldStart {
+            if state == State::FieldStart {
                 row = at;
             }
         }

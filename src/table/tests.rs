@@ -66,7 +66,7 @@ fn columns_are_found_or_told() {
         let table = table(header);
         let row = table.rows().next().unwrap();
         Columns::find(&row, &KNOWN)
-            .map(|columns| (0..3).map(|index| columns.place(index)).collect::<Vec<_>>())
+            .map(|columns| (0..3).map(|index| columns.position(index)).collect::<Vec<_>>())
             .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())
     };
     assert_eq!(find("note,Amount, METER \n"), Ok(vec![Some(2), Some(1), None]));

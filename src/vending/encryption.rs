@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{IssueError, Known, Unusable, Vending, VendingHsm};
 use crate::{
     crash,
-    hsm::{Place, VendingKey, WithDecoderKeys},
+    hsm::{QueuePermit, VendingKey, WithDecoderKeys},
     id::ConfigurationId,
     ledger::{RowContent, TokenRow},
     sts::{
@@ -49,18 +49,18 @@ pub(super) struct RecordedOrder {
     pub(super) replay: bool,
 }
 
-/// Orders under one key that share a place in the HSM's queue.
+/// Orders under one key that share a permit of the HSM's queue.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) place: Place,
+    pub(super) permit: QueuePermit,
     /// Which of the orders.
     pub(super) orders: Vec<usize>,
 }
 
-/// The places in the HSM's queue for some orders.
+/// The permits of the HSM's queue for some orders.
 pub(super) struct Reserved {
     pub(super) jobs: Vec<Job>,
-    /// Those for which there was no place.
+    /// Those for which there was no permit.
     pub(super) refused: Vec<(usize, IssueError)>,
 }
 
@@ -70,7 +70,7 @@ const JOB_OF_CALLS: usize = 128;
 const JOB_OF_BLOCKS: usize = crate::hsm::MOST_DECODER_KEYS;
 
 impl Vending {
-    /// Takes places in the HSM's queue, one for each job of these orders.
+    /// Takes permits of the HSM's queue, one for each job of these orders.
     pub(super) fn reserve<'a>(&self, orders: impl Iterator<Item = (usize, &'a Known)>) -> Reserved {
         let mut by_key: BTreeMap<ConfigurationId, (Dkga, Vec<usize>)> = BTreeMap::new();
         for (order, known) in orders {
@@ -82,7 +82,7 @@ impl Vending {
             let most = if dkga == Dkga::Dkga04 { JOB_OF_CALLS } else { JOB_OF_BLOCKS };
             for orders in orders.chunks(most) {
                 match self.hsm.try_reserve() {
-                    Ok(place) => reserved.jobs.push(Job { place, orders: orders.to_vec() }),
+                    Ok(permit) => reserved.jobs.push(Job { permit, orders: orders.to_vec() }),
                     Err(error) => {
                         let refused = |order: &usize| (*order, IssueError::before_commit(error.clone()));
                         reserved.refused.extend(orders.iter().map(refused));
@@ -100,10 +100,10 @@ impl Vending {
         let mut tokens: BTreeMap<usize, Result<Token, IssueError>> = BTreeMap::new();
         let mut running = tokio::task::JoinSet::new();
         let single = jobs.len() == 1;
-        for Job { place, orders: of_job } in jobs {
+        for Job { permit, orders: of_job } in jobs {
             let blocks = of_job.iter().map(|order| self.block_of(orders.get(*order))).collect();
             let hsm = self.hsm.clone();
-            let work = async move { of_job.into_iter().zip(encrypt(hsm.as_ref(), place, blocks).await) };
+            let work = async move { of_job.into_iter().zip(encrypt(hsm.as_ref(), permit, blocks).await) };
             if single {
                 tokens.extend(work.await);
             } else {
@@ -136,15 +136,15 @@ impl Vending {
             };
             orders.push(known.map(|known| RecordedOrder { row, known, replay: true }));
         }
-        let known = |(place, order): (usize, &'_ Result<RecordedOrder, IssueError>)| match order {
-            Ok(order) => Some((place, order.known.clone())),
+        let known = |(index, order): (usize, &'_ Result<RecordedOrder, IssueError>)| match order {
+            Ok(order) => Some((index, order.known.clone())),
             Err(_) => None,
         };
         let of_keys: Vec<(usize, Arc<Known>)> = orders.iter().enumerate().filter_map(known).collect();
         let Reserved { jobs, refused } =
-            self.reserve(of_keys.iter().map(|(place, known)| (*place, known.as_ref())));
-        for (place, error) in refused {
-            orders[place] = Err(error);
+            self.reserve(of_keys.iter().map(|(index, known)| (*index, known.as_ref())));
+        for (index, error) in refused {
+            orders[index] = Err(error);
         }
         self.encrypt_many(RecordedOrders { orders, jobs }).await
     }
@@ -190,7 +190,7 @@ struct Block {
 /// Encrypts the blocks of one job. One that cannot be does not hold up the others.
 async fn encrypt(
     hsm: &dyn VendingHsm,
-    place: Place,
+    permit: QueuePermit,
     blocks: Vec<Result<Block, IssueError>>,
 ) -> Vec<Result<Token, IssueError>> {
     let (mut wanted, mut clear) = (Vec::with_capacity(blocks.len()), Vec::with_capacity(blocks.len()));
@@ -204,7 +204,7 @@ async fn encrypt(
         crash::point("issue-after-derivation");
         keys.iter().zip(&clear).map(|(key, (ea, block))| block.encrypt(*ea, *key)).collect::<Vec<_>>()
     };
-    let mut encrypted = hsm.with_decoder_keys(place, wanted, work).await.map(Vec::into_iter);
+    let mut encrypted = hsm.with_decoder_keys(permit, wanted, work).await.map(Vec::into_iter);
     let token = |block: Result<(), IssueError>| {
         block?;
         match &mut encrypted {

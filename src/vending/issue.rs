@@ -104,7 +104,7 @@ impl Vending {
         self.encrypt_many(recorded).await
     }
 
-    /// The first half: checks the rules, takes places in the HSM's queue and writes the rows.
+    /// The first half: checks the rules, takes permits of the HSM's queue and writes the rows.
     pub async fn record_many(&self, caller: &Caller, orders: &[IssueOrder]) -> RecordedOrders {
         let mut states = Vec::with_capacity(orders.len());
         for order in orders {
@@ -121,7 +121,7 @@ impl Vending {
         jobs.retain(|job| !job.orders.is_empty());
 
         let mut recorded = Vec::with_capacity(orders.len());
-        for (place, (state, order)) in states.drain(..).zip(orders).enumerate() {
+        for (index, (state, order)) in states.drain(..).zip(orders).enumerate() {
             recorded.push(match state {
                 OrderState::Recorded(order) => Ok(order),
                 OrderState::Settled(refusal) => Err(refusal),
@@ -132,7 +132,7 @@ impl Vending {
                     Err(error) => Err(refusal.after_look(error)),
                     Ok(Some(order)) => match self.hsm.try_reserve() {
                         Ok(reserved) => {
-                            jobs.push(Job { place: reserved, orders: vec![place] });
+                            jobs.push(Job { permit: reserved, orders: vec![index] });
                             Ok(order)
                         }
                         Err(error) => Err(IssueError::after_commit(error)),
@@ -147,16 +147,16 @@ impl Vending {
         RecordedOrders { orders: recorded, jobs }
     }
 
-    /// Takes places in the HSM's queue. Orders that get none are refused before anything is
+    /// Takes permits of the HSM's queue. Orders that get none are refused before anything is
     /// written.
     fn reserve_checked(&self, states: &mut [OrderState]) -> Vec<Job> {
-        let checked = states.iter().enumerate().filter_map(|(place, state)| match state {
-            OrderState::Checked(order) => Some((place, order.known.as_ref())),
+        let checked = states.iter().enumerate().filter_map(|(index, state)| match state {
+            OrderState::Checked(order) => Some((index, order.known.as_ref())),
             _ => None,
         });
         let Reserved { jobs, refused } = self.reserve(checked);
-        for (place, error) in refused {
-            states[place] = OrderState::Refused(error);
+        for (index, error) in refused {
+            states[index] = OrderState::Refused(error);
         }
         jobs
     }

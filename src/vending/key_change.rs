@@ -13,7 +13,7 @@ use super::{IssueError, KeyChangeRefused, Known, MeterNumber, Vending};
 use crate::{
     access::Caller,
     crash,
-    hsm::{Place, VendingKey, WithDecoderKeys},
+    hsm::{QueuePermit, VendingKey, WithDecoderKeys},
     id::ConfigurationId,
     ledger::{Content, NewToken, Recorded, RowContent, TokenRow},
     sts::{
@@ -81,10 +81,10 @@ impl Vending {
         let (source, target) = (self.known(order.source).await?, self.known(order.target).await?);
         let meter = order.meter.pan(&source)?;
         let request_hash = request_hash(&order, meter);
-        let (row, replay, place) =
+        let (row, replay, permit) =
             match self.record_change(caller, &order, &source, &target, meter, request_hash).await {
-                Ok((Recorded::New(row), place)) => (row, false, place),
-                Ok((Recorded::Replay(row), place)) => (row, true, place),
+                Ok((Recorded::New(row), permit)) => (row, false, permit),
+                Ok((Recorded::Replay(row), permit)) => (row, true, permit),
                 Err(refusal) => {
                     let row = self.replayed(caller, order.request_id, request_hash, refusal).await?;
                     (row, true, self.hsm.try_reserve().map_err(IssueError::after_commit)?)
@@ -97,7 +97,7 @@ impl Vending {
         // From the row, so that a retry carries what the first answer carried.
         let plan = KeyChange::carrying(&target.attributes, transfer_sgc, roll_over);
         let tokens =
-            self.tokens_of(place, &source, &target, meter, plan).await.map_err(IssueError::unsettled)?;
+            self.tokens_of(permit, &source, &target, meter, plan).await.map_err(IssueError::unsettled)?;
         Ok(IssuedKeyChange { tokens, plan, meter, row, source, target, replay })
     }
 
@@ -109,7 +109,7 @@ impl Vending {
         target: &Known,
         meter: MeterPan,
         request_hash: [u8; 32],
-    ) -> Result<(Recorded, Place), IssueError> {
+    ) -> Result<(Recorded, QueuePermit), IssueError> {
         for known in [source, target] {
             caller.may_use(known.id, known.attributes.sgc)?;
         }
@@ -126,8 +126,8 @@ impl Vending {
         let wanted = self.wanted(source, target, meter)?;
         if plan.roll_over {
             // What only the keys can tell is asked before anything is recorded.
-            let place = self.hsm.try_reserve().map_err(IssueError::before_commit)?;
-            let equal = self.hsm.with_decoder_keys(place, wanted, |keys| match keys {
+            let permit = self.hsm.try_reserve().map_err(IssueError::before_commit)?;
+            let equal = self.hsm.with_decoder_keys(permit, wanted, |keys| match keys {
                 [current, new] => Some(bool::from(current.as_bytes().ct_eq(new.as_bytes()))),
                 _ => None,
             });
@@ -137,7 +137,7 @@ impl Vending {
                 None => return Err(IssueError::Fault("two decoder keys were asked for, others came")),
             }
         }
-        let place = self.hsm.try_reserve().map_err(IssueError::before_commit)?;
+        let permit = self.hsm.try_reserve().map_err(IssueError::before_commit)?;
         let new = NewToken {
             client: caller.client,
             credential: caller.key_id.to_string(),
@@ -154,20 +154,20 @@ impl Vending {
             requests_from_ms: self.policy.requests_from_ms(now_ms),
             deadline: order.deadline,
         };
-        Ok((self.store.record_token(new).await?, place))
+        Ok((self.store.record_token(new).await?, permit))
     }
 
     /// Derives both keys and makes the tokens of a plan.
     pub(super) async fn tokens_of(
         &self,
-        place: Place,
+        permit: QueuePermit,
         source: &Known,
         target: &Known,
         meter: MeterPan,
         plan: KeyChange,
     ) -> Result<Vec<Token>, IssueError> {
         let wanted = self.wanted(source, target, meter)?;
-        let made = self.hsm.with_decoder_keys(place, wanted, move |keys| match keys {
+        let made = self.hsm.with_decoder_keys(permit, wanted, move |keys| match keys {
             [current, new] => Some(plan.tokens(*current, *new)),
             _ => None,
         });

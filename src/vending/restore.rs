@@ -92,7 +92,7 @@ impl Vending {
     }
 
     /// Raises the last TIDs of meters that another system served, on record. Answers how many rose;
-    /// none falls.
+    /// none is lowered.
     ///
     /// # Errors
     /// What the store says; nothing is raised then.

@@ -3,7 +3,7 @@
 //! One in some two million random digit strings decrypts to a plausible credit. So whoever could
 //! ask without end whether digits are a token could find one. What no ledger row explains is
 //! answered [`Verdict::NotIssuedHere`], whether or not its CRC holds; more is told only to whoever
-//! is permitted, and of failures only so many, counted durably.
+//! is permitted, and failures are limited and counted durably.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -178,9 +178,9 @@ impl Vending {
         let derivation = Derivation::new(&known.attributes, &meter)
             .map_err(|_| VerifyError::Fault("a configuration that cannot derive is in use"))?;
         let ea = known.attributes.ea;
-        let place = self.hsm.try_reserve()?;
+        let permit = self.hsm.try_reserve()?;
         let work = move |keys: &[DecoderKey<'_>]| keys.first().map(|key| token.decrypt(ea, *key));
-        match self.hsm.with_decoder_keys(place, vec![(key, derivation)], work).await? {
+        match self.hsm.with_decoder_keys(permit, vec![(key, derivation)], work).await? {
             Some(Ok(found)) => Ok(found),
             Some(Err(_)) | None => Err(VerifyError::Fault("the decoder key does not fit the algorithm")),
         }
@@ -224,9 +224,9 @@ impl Vending {
                 continue;
             }
             let Ok(target) = self.known(target).await else { continue };
-            let place = self.hsm.try_reserve()?;
+            let permit = self.hsm.try_reserve()?;
             let plan = KeyChange::carrying(&target.attributes, transfer_sgc, roll_over);
-            match self.tokens_of(place, known, &target, meter, plan).await {
+            match self.tokens_of(permit, known, &target, meter, plan).await {
                 Ok(tokens) if tokens.contains(token) => return Ok(Some(row)),
                 Err(IssueError::Hsm { error, .. }) => return Err(error.into()),
                 // A target that was destroyed explains nothing any more.

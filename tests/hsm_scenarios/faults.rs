@@ -66,17 +66,17 @@ impl Load {
 
     /// Does harm while no call into the module is under way: SoftHSM crashes when a session is
     /// closed in the middle of its use, as PKCS#11 allows. The closure runs on the only worker
-    /// thread, and the canary is silent in these tests.
+    /// thread, and the monitor is silent in these tests.
     async fn between_calls(&self, harm: impl FnOnce() + Send + 'static) {
         let mut harm = Some(harm);
         loop {
-            let Ok(place) = self.hsm.try_reserve() else {
+            let Ok(permit) = self.hsm.try_reserve() else {
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 continue;
             };
             let now = harm.take().unwrap();
             let wanted = vec![(self.key, Derivation::Dkga02 { block: block(0) })];
-            return self.hsm.with_decoder_keys(place, wanted, |_| now()).await.unwrap();
+            return self.hsm.with_decoder_keys(permit, wanted, |_| now()).await.unwrap();
         }
     }
 
@@ -155,7 +155,7 @@ fn a_token_folder_that_vanishes_and_returns_heals() {
     });
 }
 
-/// Without a canary that might be in the module while it is harmed.
+/// Without a monitor that might be in the module while it is harmed.
 fn quiet(rig: &Rig) -> HsmSettings {
     HsmSettings { check_interval: Duration::from_secs(3600), ..rig.settings() }
 }
@@ -275,7 +275,7 @@ fn a_pin_that_was_changed_is_not_tried_again() {
             let pin_file = rig.settings().pin_file;
             let pin = std::fs::read(&pin_file).unwrap();
             std::fs::write(&pin_file, "not the PIN").unwrap();
-            // The canary notices.
+            // The monitor notices.
             close_all_sessions();
             until_ill(&hsm).await;
             let refused = HsmError::PinRefused(PinRefusal::Incorrect).to_string();
@@ -296,22 +296,22 @@ fn a_pin_that_was_changed_is_not_tried_again() {
 #[test]
 fn a_hanging_thread_is_noticed() {
     with_token("hsm_scenarios::faults::a_hanging_thread_is_noticed", |rig| {
-        let patience = Duration::from_millis(300);
-        let hsm = rig.hsm_with(HsmSettings { answer_timeout: patience, ..quiet(rig) });
+        let limit = Duration::from_millis(300);
+        let hsm = rig.hsm_with(HsmSettings { answer_timeout: limit, ..quiet(rig) });
         runtime().block_on(async {
             let des = VendingKeyMaterial::des(&DES).unwrap();
             let key = hsm.import_vending_key(id(1), des).await.unwrap().key;
             let wanted = vec![(key, Derivation::Dkga02 { block: block(1) })];
             let mut health = hsm.health();
-            let place = hsm.try_reserve().unwrap();
+            let permit = hsm.try_reserve().unwrap();
             let hangs = hsm
-                .with_decoder_keys(place, wanted.clone(), |_| std::thread::sleep(Duration::from_secs(1)))
+                .with_decoder_keys(permit, wanted.clone(), |_| std::thread::sleep(Duration::from_secs(1)))
                 .await;
-            assert_eq!(hangs.unwrap_err(), HsmError::Timeout(patience));
+            assert_eq!(hangs.unwrap_err(), HsmError::Timeout(limit));
             health.changed().await.unwrap();
             until_well(&hsm).await;
             // The next waits behind it; once the thread goes on, so does all.
-            assert_eq!(derive(&hsm, wanted.clone()).await.unwrap_err(), HsmError::Timeout(patience));
+            assert_eq!(derive(&hsm, wanted.clone()).await.unwrap_err(), HsmError::Timeout(limit));
             tokio::time::sleep(Duration::from_millis(800)).await;
             until_well(&hsm).await;
             assert_eq!(derive(&hsm, wanted).await.unwrap(), [dkga02(DES, block(1))]);
@@ -335,26 +335,26 @@ fn a_full_queue_says_busy() {
             hsm.import_vending_key(id(1), VendingKeyMaterial::des(&DES).unwrap()).await.unwrap().key
         });
         runtime().block_on(async {
-            // A job that keeps the worker busy keeps its place as well.
+            // A job that keeps the worker busy keeps its permit as well.
             let (go, wait) = std::sync::mpsc::channel::<()>();
             let wanted = vec![(key, Derivation::Dkga02 { block: block(1) })];
             let slow = {
-                let (hsm, wanted, place) = (hsm.clone(), wanted.clone(), hsm.try_reserve().unwrap());
+                let (hsm, wanted, permit) = (hsm.clone(), wanted.clone(), hsm.try_reserve().unwrap());
                 tokio::spawn(async move {
-                    hsm.with_decoder_keys(place, wanted, move |_| wait.recv().is_ok()).await
+                    hsm.with_decoder_keys(permit, wanted, move |_| wait.recv().is_ok()).await
                 })
             };
             let next = {
-                let (hsm, wanted, place) = (hsm.clone(), wanted.clone(), hsm.try_reserve().unwrap());
-                tokio::spawn(async move { hsm.with_decoder_keys(place, wanted, |keys| keys.len()).await })
+                let (hsm, wanted, permit) = (hsm.clone(), wanted.clone(), hsm.try_reserve().unwrap());
+                tokio::spawn(async move { hsm.with_decoder_keys(permit, wanted, |keys| keys.len()).await })
             };
             assert_eq!(hsm.try_reserve().unwrap_err(), HsmError::Busy(Queue::Vending));
             go.send(()).unwrap();
             assert!(slow.await.unwrap().unwrap());
             assert_eq!(next.await.unwrap().unwrap(), 1);
             // A closure that panics costs its caller an answer, and nobody else anything.
-            let place = hsm.try_reserve().unwrap();
-            let failed = hsm.with_decoder_keys(place, wanted.clone(), |_| panic!("on purpose")).await;
+            let permit = hsm.try_reserve().unwrap();
+            let failed = hsm.with_decoder_keys(permit, wanted.clone(), |_| panic!("on purpose")).await;
             assert!(matches!(failed, Err::<(), _>(HsmError::Unavailable(_))));
             assert_eq!(derive(&hsm, wanted).await.unwrap(), [dkga02(DES, block(1))]);
 

@@ -138,8 +138,8 @@ pub(crate) async fn derive(
     hsm: &Hsm,
     wanted: Vec<(VendingKey, Derivation)>,
 ) -> Result<Vec<Vec<u8>>, HsmError> {
-    let place = hsm.try_reserve()?;
-    hsm.with_decoder_keys(place, wanted, |keys| {
+    let permit = hsm.try_reserve()?;
+    hsm.with_decoder_keys(permit, wanted, |keys| {
         keys.iter()
             .map(|key| match key {
                 DecoderKey::Bits64(bytes) => bytes.to_vec(),

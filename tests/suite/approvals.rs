@@ -332,9 +332,9 @@ async fn two_last_votes_at_once_do_it_once() {
     let (mut asha, mut ben) = (api(&home, &server, "asha").await, api(&home, &server, "ben").await);
     for _ in 0..5 {
         let (_, _, name) = first.ask_for_key().await;
-        let (hers, his) = tokio::join!(asha.approve(&name), ben.approve(&name));
+        let (of_asha, of_ben) = tokio::join!(asha.approve(&name), ben.approve(&name));
         // Whoever came second finds it being done, or done.
-        let answers = [hers, his].map(|answer| {
+        let answers = [of_asha, of_ben].map(|answer| {
             answer.map_or_else(|status| reason(&status), |voted| voted.state().as_str_name().to_owned())
         });
         assert!(answers.iter().any(|answer| answer == "DONE"), "{answers:?}");

@@ -1,4 +1,4 @@
-//! Full queues: whoever comes too many is told to come again, nothing is written for him, and the
+//! Full queues: whoever comes too many is told to come again, nothing is written for them, and the
 //! retry gets its token once.
 
 use std::{
@@ -22,7 +22,7 @@ use vendkey::api::v1::{
 use crate::harness::{Api, DKGA02, DKGA04, Home, Raw, Server, framed, grpc, issued, reason, ten_kwh};
 
 /// After so long what should come does not.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A server whose first commit of tokens stands still, with `more` in its environment.
 fn held(home: &Home, more: &[(&str, &str)]) -> Server {
@@ -40,7 +40,7 @@ pub fn held_at(home: &Home, point: &str, more: &[(&str, &str)]) -> Server {
 /// Waits until it stands still there. It goes on when what this answers is dropped.
 pub async fn reached(home: &Home) -> File {
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + TIMEOUT;
     loop {
         // Opens only when the server has the other end.
         match OpenOptions::new().write(true).custom_flags(nonblocking).open(home.path("held")) {
@@ -66,13 +66,13 @@ async fn nothing_written(api: &mut Api, request: &IssueTokenRequest) {
     assert_eq!(reason(&status), "TOKEN_NOT_FOUND");
 }
 
-/// Comes again until the queue has a place, and once more: a new token, and the same again.
+/// Comes again until the queue has a permit, and once more: a new token, and the same again.
 async fn retried(api: &mut Api, request: &IssueTokenRequest, why: &str) -> IssuedToken {
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + TIMEOUT;
     let token = loop {
         match api.issue(request.clone()).await {
             Ok(token) => break token,
-            // A place is given back a moment after its answer.
+            // A permit is given back a moment after its answer.
             Err(status) => busy(&status, why),
         }
         assert!(Instant::now() < give_up, "{why} does not end");
@@ -99,7 +99,7 @@ async fn a_full_queue_of_the_hsm_refuses_before_anything_is_written() {
     let mut upload =
         async |yaml| api.upload(&administrator.encrypt(yaml)).await.unwrap().configuration.unwrap();
     let (hmac, des) = (upload(DKGA04).await, upload(DKGA02).await);
-    // The first has the only place, and waits for the ledger with it.
+    // The first has the only permit, and waits for the ledger with it.
     let first = tokio::spawn({
         let (mut api, request) = (api.clone(), ten_kwh(&hmac));
         async move { api.issue(request).await }
@@ -107,7 +107,7 @@ async fn a_full_queue_of_the_hsm_refuses_before_anything_is_written() {
     let commit = reached(&home).await;
     let request = ten_kwh(&hmac);
     for _ in 0..2 {
-        let outcome = timeout(PATIENCE, api.issue(request.clone())).await.expect("it waits in no queue");
+        let outcome = timeout(TIMEOUT, api.issue(request.clone())).await.expect("it waits in no queue");
         busy(&outcome.unwrap_err(), "HSM_BUSY");
         nothing_written(&mut api, &request).await;
     }
@@ -116,7 +116,7 @@ async fn a_full_queue_of_the_hsm_refuses_before_anything_is_written() {
     retried(&mut api, &request, "HSM_BUSY").await;
     assert_eq!(tokens(&mut api).await, 2);
 
-    // Two keys in a batch want two places.
+    // Two keys in a batch want two permits.
     let requests = vec![ten_kwh(&hmac), ten_kwh(&des)];
     let batch = BatchIssueTokensRequest { requests: requests.clone() };
     let results = api.tokens.batch_issue_tokens(batch).await.unwrap().into_inner().results;
@@ -180,7 +180,7 @@ async fn a_full_queue_of_the_ledger_refuses_and_writes_nothing() {
     call(&mut calls);
     let commit = reached(&home).await;
     // One after another, until the first is answered while the ledger stands still.
-    let (mut begun, give_up) = (1, Instant::now() + PATIENCE);
+    let (mut begun, give_up) = (1, Instant::now() + TIMEOUT);
     let mut answered = loop {
         if let Some(answer) = calls.try_join_next() {
             break vec![answer.unwrap()];

@@ -102,8 +102,8 @@ fn what_no_service_would_issue_is_computed_as_in_software() {
     let file = |vectors: &[Value]| json!({"format": "sts-vectors-1", "vectors": vectors}).to_string();
     for (vector, parsed) in made.clone().iter().zip(vectors::parse(&file(&made)).unwrap()) {
         let token = run(&parsed, &SoftwareKeys).actual["token"].clone();
-        let place = made.iter().position(|made| made["id"] == vector["id"]).unwrap();
-        made[place]["expected"]["token"] = token;
+        let index = made.iter().position(|made| made["id"] == vector["id"]).unwrap();
+        made[index]["expected"]["token"] = token;
     }
     let path = home.text("made.json");
     fs::write(&path, file(&made)).unwrap();

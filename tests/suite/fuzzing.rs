@@ -40,24 +40,24 @@ fn damage() -> impl Strategy<Value = Damage> {
 
 fn damaged(mut bytes: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
     for damage in damages {
-        let place = |index: &Index| index.index(bytes.len() + 1);
+        let position = |index: &Index| index.index(bytes.len() + 1);
         match damage {
             Damage::Put(at, byte) => {
-                let at = place(at);
+                let at = position(at);
                 if let Some(old) = bytes.get_mut(at) {
                     *old = *byte;
                 }
             }
             Damage::Insert(at, inserted) => {
-                let at = place(at);
+                let at = position(at);
                 bytes.splice(at..at, inserted.iter().copied());
             }
             Damage::Cut(at, length) => {
-                let at = place(at);
+                let at = position(at);
                 bytes.drain(at..(at + length).min(bytes.len()));
             }
             Damage::Copy(from, to, length) => {
-                let (from, to) = (place(from), place(to));
+                let (from, to) = (position(from), position(to));
                 let piece = bytes[from..(from + length).min(bytes.len())].to_vec();
                 bytes.splice(to..to, piece);
             }

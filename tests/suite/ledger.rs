@@ -71,7 +71,7 @@ async fn an_exported_chain_verifies_and_tampering_is_named() {
     let mut swapped = lines.clone();
     swapped.swap(9, 10);
     let last_token = lines.iter().rposition(|line| line.contains("\"token\"")).unwrap();
-    for (text, place) in [
+    for (text, said_of) in [
         (without(9, 11), "cut: records 10 to 11 are missing"),
         (without(0, 2), "cut: it starts with record 3"),
         (without(last_token, lines.len()), "truncated: it ends with record"),
@@ -82,7 +82,7 @@ async fn an_exported_chain_verifies_and_tampering_is_named() {
         fs::write(home.path("chain.jsonl"), text).unwrap();
         let found = verify(&home, &arguments);
         assert_eq!(found.status.code(), Some(1), "{}", said(&found));
-        assert!(said(&found).contains(place), "{place}: {}", said(&found));
+        assert!(said(&found).contains(said_of), "{said_of}: {}", said(&found));
     }
     let checkpoint = fs::read_to_string(home.path("checkpoint.txt")).unwrap();
     fs::write(home.path("checkpoint.txt"), checkpoint.replacen("time 1", "time 2", 1)).unwrap();

@@ -39,7 +39,7 @@ fn today() -> u64 {
 }
 
 #[tokio::test]
-async fn exactly_so_many_pass_at_once_and_none_after_a_restart() {
+async fn exactly_the_limit_passes_at_once_and_none_after_a_restart() {
     let home = Home::new();
     let server = Server::start(&home);
     let mut api = server.api(&home).await;

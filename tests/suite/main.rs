@@ -6,6 +6,7 @@
 mod access;
 mod approvals;
 mod approved;
+mod batches;
 mod busy;
 mod clock;
 mod command_line;
@@ -22,7 +23,6 @@ mod history;
 mod issuing;
 mod ledger;
 mod limits;
-mod many;
 mod meter;
 mod one_server;
 mod outputs;

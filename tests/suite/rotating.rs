@@ -154,7 +154,7 @@ async fn a_rotation_that_dies_is_ended_by_the_same_command() {
         let request = ten_kwh(&configuration);
         let token = api.issue(request.clone()).await.unwrap().token;
         assert!(server.stop().success());
-        for (turn, point) in (1..).zip(points) {
+        for (round, point) in (1..).zip(points) {
             let died = home
                 .command(&["rotate", key, "--settings", &home.text("vendkey.toml")])
                 .env("VENDKEY_CRASH_AT", point)
@@ -169,7 +169,7 @@ async fn a_rotation_that_dies_is_ended_by_the_same_command() {
             );
             let rotated = rotate(&home, key);
             assert!(rotated.status.success(), "{key} {point}: {}", said(&rotated));
-            assert_eq!(rotations(&home), turn, "{key} {point}: on record once");
+            assert_eq!(rotations(&home), round, "{key} {point}: on record once");
         }
         let server = Server::start(&home);
         let mut api = server.api(&home).await;

@@ -19,14 +19,14 @@ use vendkey::api::v1::token_result;
 use crate::harness::{Authority, Home, Server, Validity, meter_test};
 
 /// What every wait here may take at most.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 async fn channel(server: &Server) -> Channel {
     Endpoint::from_shared(server.endpoint.clone()).unwrap().connect().await.unwrap()
 }
 
 fn logged(home: &Home, text: &str) {
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + TIMEOUT;
     while !home.log().contains(text) {
         assert!(Instant::now() < give_up, "the log does not say {text:?}:\n{}", home.log());
         std::thread::sleep(Duration::from_millis(20));
@@ -144,7 +144,7 @@ async fn old_connections_end_and_no_call_with_them() {
     let mut answers = api.tokens.stream_tokens(ReceiverStream::new(receiver)).await.unwrap().into_inner();
     requests.send(meter_test()).await.unwrap();
     answers.message().await.unwrap().unwrap();
-    let cut = tokio::time::timeout(PATIENCE, answers.message()).await.expect("it is cut off");
+    let cut = tokio::time::timeout(TIMEOUT, answers.message()).await.expect("it is cut off");
     assert!(cut.is_err(), "{cut:?}");
     logged(&home, "calls still ran when the connection was too old");
     api.issue(meter_test()).await.unwrap();

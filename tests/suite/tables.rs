@@ -46,10 +46,10 @@ fn records(path: &Path, separator: u8) -> Vec<csv::StringRecord> {
 
 /// The tokens of an output, each once.
 fn tokens(records: &[csv::StringRecord]) -> BTreeSet<String> {
-    let place = records[0].iter().position(|name| name == "token").unwrap();
+    let index = records[0].iter().position(|name| name == "token").unwrap();
     let tokens: Vec<String> = records[1..]
         .iter()
-        .map(|record| record[place].to_owned())
+        .map(|record| record[index].to_owned())
         .filter(|token| !token.is_empty())
         .collect();
     let set: BTreeSet<String> = tokens.iter().cloned().collect();

@@ -30,7 +30,7 @@ use vendkey::api::v1::{
 use crate::harness::{Api, DKGA04, Home, Server, framed, issued, reason, ten_kwh};
 
 /// What every wait here may take at most.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn with_settings(more: &str) -> (Home, Server) {
     let home = Home::new();
@@ -65,7 +65,7 @@ fn meter_test() -> IssueTokenRequest {
 
 /// Waits until it is so.
 async fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + TIMEOUT;
     while !so() {
         assert!(Instant::now() < give_up, "{what} did not happen");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -74,7 +74,7 @@ async fn until(what: &str, mut so: impl FnMut() -> bool) {
 
 /// What must come about in time.
 async fn within<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("it comes in time")
+    tokio::time::timeout(TIMEOUT, what).await.expect("it comes in time")
 }
 
 /// A body that is sent piece by piece, and not to its end.
@@ -116,7 +116,7 @@ fn status(answer: &Response<Body>) -> Status {
 
 /// Waits until the server closed it.
 fn closed(mut connection: TcpStream) {
-    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    connection.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut rest = Vec::new();
     match connection.read_to_end(&mut rest) {
         Ok(_) => {}
@@ -293,7 +293,7 @@ async fn requests_that_are_not_whole_share_a_bounded_room() {
         pieces.send(message.clone()).await.unwrap();
         held.push((pieces, call));
     }
-    // The two came in before the third, or it is one of the two that finds no room.
+    // The two came in before the third, or it is one of the two that is refused.
     let other = channel(&server).await;
     let (pieces, call) = begin(&home, other, "/vendkey.v1.TokenService/BatchIssueTokens");
     pieces.send(message).await.unwrap();
@@ -308,7 +308,7 @@ async fn requests_that_are_not_whole_share_a_bounded_room() {
     let refused = calls.iter().position(tokio::task::JoinHandle::is_finished).unwrap();
     let status = status(&calls.remove(refused).await.unwrap());
     assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "SERVER_BUSY"));
-    // What is small finds its way, and the room comes back.
+    // What is small is taken, and what was counted is free again.
     let mut api = server.api(&home).await;
     api.issue(meter_test()).await.unwrap();
 }
@@ -337,16 +337,16 @@ async fn connections_are_counted_in_all_and_by_address() {
     let from = |address| connect_from(address, self::address(&server));
     let mut held: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(address(&server)).unwrap()).collect();
     closed(TcpStream::connect(address(&server)).unwrap());
-    // Another address has room, until there is none at all.
+    // Another address is taken, until all are too many.
     let second = [from([127, 0, 0, 2]).await, from([127, 0, 0, 2]).await];
     closed(from([127, 0, 0, 3]).await);
     held.clear();
     drop(second);
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + TIMEOUT;
     while Endpoint::from_shared(server.endpoint.clone()).unwrap().connect().await.is_err() {
-        assert!(Instant::now() < give_up, "the places did not come back");
+        assert!(Instant::now() < give_up, "the permits did not come back");
     }
-    until("a line in the log", || home.log().contains("no room: too many connections")).await;
+    until("a line in the log", || home.log().contains("refused: too many connections")).await;
 }
 
 /// A connection from an address of one's own on this machine.
@@ -374,10 +374,10 @@ async fn a_full_server_refuses_at_once_and_says_when_to_come_back() {
     assert!(status.get_error_details().retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
     healthy(channel(&server).await).await.unwrap();
     open.pop();
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + TIMEOUT;
     while let Err(status) = api.issue(meter_test()).await {
         assert_eq!(reason(&status), "SERVER_BUSY");
-        assert!(Instant::now() < give_up, "the place did not come back");
+        assert!(Instant::now() < give_up, "the permit did not come back");
     }
 }
 

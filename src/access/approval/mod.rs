@@ -48,13 +48,13 @@ pub fn content_sha256(
     requester: ClientId,
     method: &str,
     summary: &str,
-    request: &[u8],
+    act: &[u8],
 ) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(b"vendkey approval v1\0");
     hash.update(salt);
     hash.update(requester.to_bytes());
-    for part in [method.as_bytes(), summary.as_bytes(), request] {
+    for part in [method.as_bytes(), summary.as_bytes(), act] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -63,7 +63,7 @@ pub fn content_sha256(
 
 /// The hash of what is asked for.
 pub fn hash_of_new(new: &NewApproval) -> [u8; 32] {
-    content_sha256(&new.salt, new.requester, &new.method, &new.summary, &new.request)
+    content_sha256(&new.salt, new.requester, &new.method, &new.summary, &new.act)
 }
 
 /// Refuses an approval whose stored content is not what its hash, and every vote for it, names.
@@ -71,8 +71,8 @@ pub fn hash_of_new(new: &NewApproval) -> [u8; 32] {
 /// # Errors
 /// [`ApprovalRefused::ContentChanged`].
 pub fn intact(approval: &Approval) -> Result<(), ApprovalRefused> {
-    let Approval { salt, requester, method, summary, request, .. } = approval;
-    let found = content_sha256(salt, *requester, method, summary, request);
+    let Approval { salt, requester, method, summary, act, .. } = approval;
+    let found = content_sha256(salt, *requester, method, summary, act);
     let same = |hash: &[u8; 32]| bool::from(hash.ct_eq(&found));
     if same(&approval.content_sha256) && approval.votes.iter().all(|vote| same(&vote.content_sha256)) {
         Ok(())
@@ -140,7 +140,7 @@ mod tests {
             requester: client(1),
             credential: "one".into(),
             method: "/vendkey.v1.ConfigurationService/EnableConfiguration".into(),
-            request: vec![1, 2, 3],
+            act: vec![1, 2, 3],
             summary: "enable a configuration".into(),
             salt: [5; 16],
             content_sha256: [0; 32],
@@ -153,7 +153,7 @@ mod tests {
             requester: new.requester,
             credential: new.credential,
             method: new.method,
-            request: new.request,
+            act: new.act,
             summary: new.summary,
             salt: new.salt,
             state: ApprovalState::Pending,
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn changed_content_is_refused() {
         let changes: [fn(&mut Approval); 7] = [
-            |a| a.request.push(0),
+            |a| a.act.push(0),
             |a| a.method.push('x'),
             |a| a.summary.push('x'),
             |a| a.requester = client(9),
@@ -265,9 +265,9 @@ mod tests {
         }
         // A hash that was made to fit does not fit the votes.
         let mut rewritten = voted(&[(2, true)]);
-        rewritten.request = vec![9];
-        let Approval { salt, requester, method, summary, request, .. } = &rewritten;
-        rewritten.content_sha256 = content_sha256(salt, *requester, method, summary, request);
+        rewritten.act = vec![9];
+        let Approval { salt, requester, method, summary, act, .. } = &rewritten;
+        rewritten.content_sha256 = content_sha256(salt, *requester, method, summary, act);
         assert_eq!(intact(&rewritten), Err(ApprovalRefused::ContentChanged));
     }
 

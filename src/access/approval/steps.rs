@@ -28,7 +28,7 @@ pub struct Voted {
 
 /// Lets an act wait, beside those of the same client that wait already.
 pub fn request(new: &NewApproval, pending: &[Approval]) -> Requested {
-    let same = |waiting: &&Approval| waiting.method == new.method && waiting.request == new.request;
+    let same = |waiting: &&Approval| waiting.method == new.method && waiting.act == new.act;
     if let Some(same) = pending.iter().find(same) {
         return Requested::Existing(same.clone());
     }
@@ -40,7 +40,7 @@ pub fn request(new: &NewApproval, pending: &[Approval]) -> Requested {
         requester: new.requester,
         credential: new.credential.clone(),
         method: new.method.clone(),
-        request: new.request.clone(),
+        act: new.act.clone(),
         summary: new.summary.clone(),
         salt: new.salt,
         content_sha256: new.content_sha256,
@@ -60,7 +60,7 @@ pub fn request(new: &NewApproval, pending: &[Approval]) -> Requested {
 /// changes.
 pub fn vote(approval: &Approval, vote: &Vote) -> Option<Voted> {
     let earlier = approval.votes.iter().position(|earlier| earlier.client == vote.client);
-    let before = earlier.and_then(|place| approval.votes.get(place));
+    let before = earlier.and_then(|index| approval.votes.get(index));
     let stays = before.is_some_and(|before| vote.approves || !before.approves);
     if approval.state != ApprovalState::Pending || stays {
         return None;
@@ -69,7 +69,7 @@ pub fn vote(approval: &Approval, vote: &Vote) -> Option<Voted> {
     let content_sha256 = before.map_or(vote.content_sha256, |before| before.content_sha256);
     let vote = Vote { content_sha256, ..vote.clone() };
     let mut row = approval.clone();
-    match earlier.and_then(|place| row.votes.get_mut(place)) {
+    match earlier.and_then(|index| row.votes.get_mut(index)) {
         Some(before) => *before = vote.clone(),
         None => row.votes.push(vote.clone()),
     }
@@ -139,13 +139,13 @@ mod tests {
         ClientId::from_bytes([number; 16])
     }
 
-    fn new(request: &[u8]) -> NewApproval {
+    fn new(act: &[u8]) -> NewApproval {
         NewApproval {
             id: ApprovalId::generate(),
             requester: client(1),
             credential: "one".into(),
             method: "a method".into(),
-            request: request.to_vec(),
+            act: act.to_vec(),
             summary: "names a meter".into(),
             salt: [3; 16],
             content_sha256: [4; 32],
@@ -154,8 +154,8 @@ mod tests {
         }
     }
 
-    fn waiting(request: &[u8]) -> Approval {
-        match super::request(&new(request), &[]) {
+    fn waiting(act: &[u8]) -> Approval {
+        match request(&new(act), &[]) {
             Requested::New(change) => change.row,
             other => panic!("{other:?}"),
         }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_act_waits_once_and_so_many_wait_for_each_client() {
+    fn the_same_act_waits_once_and_a_limited_number_for_each_client() {
         let first = waiting(b"one");
         assert_eq!(request(&new(b"one"), std::slice::from_ref(&first)), Requested::Existing(first.clone()));
         assert!(matches!(request(&new(b"two"), &[first]), Requested::New(_)));

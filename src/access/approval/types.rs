@@ -88,8 +88,8 @@ pub struct NewApproval {
     pub credential: String,
     /// Which call, `/package.Service/Method`.
     pub method: String,
-    /// Its request, protobuf.
-    pub request: Vec<u8>,
+    /// The act, as it is stored.
+    pub act: Vec<u8>,
     /// What will happen, for people.
     pub summary: String,
     /// Random: the hash is on record, and what it is taken over must not be guessed from it.
@@ -113,8 +113,8 @@ pub struct Approval {
     pub credential: String,
     /// Which call.
     pub method: String,
-    /// Its request.
-    pub request: Vec<u8>,
+    /// The act.
+    pub act: Vec<u8>,
     /// What will happen.
     pub summary: String,
     /// What makes the hash unguessable.

@@ -129,7 +129,7 @@ impl Orders {
     /// All that is wrong with it.
     pub(super) fn order(&self, row: &Row) -> Result<Order, Vec<Problem>> {
         row.fits(&self.header).map_err(|problem| vec![problem])?;
-        let cell = |index: usize| self.columns.place(index).map(|place| row.cell(place)).unwrap_or_default();
+        let cell = |index: usize| self.columns.position(index).map(|at| row.cell(at)).unwrap_or_default();
         let mut problems = Vec::new();
         let mut refuse = |index: usize, reason: String| {
             problems.push(Problem::value(NAMES[index], cell(index), reason));

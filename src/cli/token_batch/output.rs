@@ -23,7 +23,8 @@ const NOT_IN_INPUT: &str = "NOT_IN_INPUT";
 /// What an output that may be there is to this input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Its start, whole up to `end` bytes: so many rows are answered, and of those so many refused.
+    /// Its start, whole up to `end` bytes: `answered` rows are answered, `refused` of them with a
+    /// refusal.
     Start { answered: u64, refused: u64, end: u64 },
     /// Another one, or a whole one with refusals, which may pass now.
     Other,

@@ -1,4 +1,4 @@
-//! The runner in software; the HSM's turn comes in the integration tests.
+//! The runner in software; the HSM is tested in the integration tests.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::conformance::vectors;
 
 const FILE: &str = include_str!("../../../tests/vectors/sts-vectors.json");
 
-/// Every published vector, in software; the HSM's turn comes in the integration tests.
+/// Every published vector, in software; the HSM is tested in the integration tests.
 #[test]
 fn every_published_vector_passes() {
     let vectors = vectors::parse(FILE).unwrap();

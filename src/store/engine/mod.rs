@@ -98,7 +98,7 @@ pub(crate) trait View: Send + 'static {
     /// end.
     fn chain(&mut self) -> Result<Chain, StoreError>;
 
-    /// Acts after a position, in the order of the chain, at most so many.
+    /// Acts after a position, in the order of the chain, at most `most`.
     fn acts(&mut self, after: u64, most: usize) -> Result<Vec<ActRow>, StoreError>;
 
     /// Whether an act after a position has a kind that begins with one of these texts.
@@ -113,7 +113,7 @@ pub(crate) trait View: Send + 'static {
     /// The hash of the record at a position, of an act or of a token.
     fn record_hash(&mut self, position: u64) -> Result<Option<Hash>, StoreError>;
 
-    /// Rows of the ledger after a position of the chain, in order, at most so many.
+    /// Rows of the ledger after a position of the chain, in order, at most `most`.
     fn tokens_after(&mut self, position: u64, most: usize) -> Result<Vec<RowFields>, StoreError>;
 
     /// The row of this number.
@@ -131,7 +131,7 @@ pub(crate) trait View: Send + 'static {
         tid: Tid,
     ) -> Result<Option<RowFields>, StoreError>;
 
-    /// The newest key changes of a meter out of a configuration, the newest first, at most so many.
+    /// The newest key changes of a meter out of a configuration, the newest first, at most `most`.
     fn key_changes(
         &mut self,
         meter: MeterPan,
@@ -157,7 +157,7 @@ pub(crate) trait View: Send + 'static {
     fn sums(&mut self, clients: &[i64], first: i64, last: i64) -> Result<Vec<DaySum>, StoreError>;
 
     /// The times of failed looks into foreign tokens at a meter after an instant, the newest first,
-    /// at most so many.
+    /// at most `most`.
     fn failures_at_meter(
         &mut self,
         meter: MeterPan,

@@ -301,12 +301,12 @@ impl Row {
         }
     }
 
-    /// So many bytes.
+    /// `N` bytes.
     pub(crate) fn bytes<const N: usize>(&self, column: &'static str) -> Result<[u8; N], StoreError> {
         self.blob(column)?.try_into().map_err(|_| self.foreign(column))
     }
 
-    /// So many bytes, or none.
+    /// `N` bytes, or none.
     pub(crate) fn bytes_or_null<const N: usize>(
         &self,
         column: &'static str,
@@ -330,7 +330,7 @@ pub(crate) struct Select {
     pub(crate) any: Option<(&'static str, Vec<Value>)>,
     /// Only rows with a greater number.
     pub(crate) after: i64,
-    /// At most so many.
+    /// How many at most.
     pub(crate) most: Option<u32>,
 }
 
@@ -352,7 +352,7 @@ impl Select {
         self
     }
 
-    /// Those of them with a greater number than this, at most so many.
+    /// Those of them with a greater number than this, at most `most`.
     pub(crate) fn page(mut self, after: i64, most: u32) -> Self {
         self.after = after;
         self.most = Some(most);

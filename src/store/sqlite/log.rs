@@ -51,7 +51,7 @@ impl Log {
         Ok(Self { wake: Some(wake), thread: Some(thread), tended: Cell::new(0) })
     }
 
-    /// To be called by the committer after a commit, when everybody has his answer.
+    /// To be called by the committer after a commit, when everybody has an answer.
     pub(super) fn tend(&self, connection: &Connection) {
         let Ok(Length { pages, copied }) = length(connection) else { return };
         let rest = pages - copied;

@@ -87,8 +87,8 @@ impl Ea07 {
             state = 0;
             for nibble in 0..16 {
                 let shift = 4 * nibble;
-                let place = moved >> shift & 15 | (key >> shift & 1) << 4;
-                state |= u64::from(self.tables.substitute_back[place as usize]) << shift;
+                let index = moved >> shift & 15 | (key >> shift & 1) << 4;
+                state |= u64::from(self.tables.substitute_back[index as usize]) << shift;
             }
             key = key.rotate_right(1);
         }

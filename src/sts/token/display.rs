@@ -146,7 +146,7 @@ impl Display {
     }
 }
 
-/// A token of class 1 that is a manufacturer's own (subclasses 6 to 15): what it does is for him to
+/// A token of class 1 that is a manufacturer's own (subclasses 6 to 15): what it does is theirs to
 /// say. Such tokens show a balance, reset a relay or pair a keypad; dealers hand them to customers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Proprietary {

@@ -23,7 +23,7 @@ pub(super) struct Assembly {
 
 /// What sections add up to.
 pub(super) enum Progress {
-    /// So many are missing, as far as can be told.
+    /// How many are missing, as far as can be told.
     Missing(usize),
     /// A whole key.
     Complete(OwnedDecoderKey, NewKey),
@@ -41,8 +41,8 @@ impl Assembly {
             self.started = now;
         }
         match self.sections.binary_search_by_key(&section.subclass(), Section::subclass) {
-            Ok(place) => self.sections[place] = section,
-            Err(place) => self.sections.insert(place, section),
+            Ok(index) => self.sections[index] = section,
+            Err(index) => self.sections.insert(index, section),
         }
     }
 

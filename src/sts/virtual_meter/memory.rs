@@ -52,8 +52,8 @@ impl TidMemory {
     }
 
     pub(super) fn remember(&mut self, tid: Tid) {
-        let place = self.0.partition_point(|remembered| *remembered < tid);
-        self.0.insert(place, tid);
+        let index = self.0.partition_point(|remembered| *remembered < tid);
+        self.0.insert(index, tid);
         if self.0.len() > REMEMBERED {
             self.0.remove(0);
         }

@@ -219,7 +219,7 @@ fn management_tokens_set_what_they_say() {
     meter.tamper();
     let watts = UnitAmount::from_units(20_001).unwrap();
     let set = ExtendedSet::new(63, 1).unwrap();
-    for (place, (management, effect)) in [
+    for (index, (management, effect)) in [
         (Management::MaximumPowerLimit(watts), Effect::PowerLimit(20_004)),
         (Management::MaximumPhasePowerUnbalance(watts), Effect::PhaseUnbalanceLimit(20_004)),
         (Management::TariffRate(7), Effect::TariffRate(7)),
@@ -230,7 +230,7 @@ fn management_tokens_set_what_they_say() {
     .into_iter()
     .enumerate()
     {
-        let entered = token(&attributes, Payload::Management(management), MANUFACTURED + 1 + place as u32);
+        let entered = token(&attributes, Payload::Management(management), MANUFACTURED + 1 + index as u32);
         assert_eq!(meter.enter(&entered, NOW), Answer::Accepted(effect));
     }
     let state = meter.state();

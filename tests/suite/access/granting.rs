@@ -1,4 +1,4 @@
-//! Nobody gives what he may not grant, decides about himself, or locks everybody out.
+//! Nobody gives what they may not grant, decides about themselves, or locks everybody out.
 
 use tonic::Code;
 use vendkey::api::v1::{
@@ -36,11 +36,11 @@ async fn only_what_one_may_grant_is_granted() {
 
     // Nobody decides about himself.
     let own = rights(&[Group::Clients, Group::Audit]);
-    denied(&update(&mut local, &chief, own, Limits::default()).await.unwrap_err(), "his own");
+    denied(&update(&mut local, &chief, own, Limits::default()).await.unwrap_err(), "their own");
     let limits = Limits { tokens_per_day: Some(1), ..Limits::default() };
     let same = chief.rights.clone().unwrap();
-    denied(&update(&mut local, &chief, same, limits).await.unwrap_err(), "his own");
-    // But everybody changes his own secret.
+    denied(&update(&mut local, &chief, same, limits).await.unwrap_err(), "their own");
+    // But everybody changes their own secret.
     credential(&mut local, &chief).await.unwrap();
     local.clients.disable_credential(DisableCredentialRequest { name: chief_credential }).await.unwrap();
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-pub(in crate::store) fn asked(requester: ClientId, request: &[u8]) -> NewApproval {
+pub(in crate::store) fn asked(requester: ClientId, act: &[u8]) -> NewApproval {
     NewApproval {
         id: ApprovalId::generate(),
         requester,
         credential: CREDENTIAL.into(),
         method: "/vendkey.v1.LedgerService/LowerLastTid".into(),
-        request: request.to_vec(),
+        act: act.to_vec(),
         summary: "lower something".into(),
         salt: [3; 16],
         content_sha256: [4; 32],
@@ -29,8 +29,8 @@ pub(in crate::store) fn step(from: ApprovalState, to: ApprovalState) -> Approval
 }
 
 impl<F: Factory> Scene<F> {
-    pub(in crate::store) async fn ask(&self, request: &[u8]) -> Approval {
-        match self.store.request_approval(asked(self.client, request)).await.unwrap() {
+    pub(in crate::store) async fn ask(&self, act: &[u8]) -> Approval {
+        match self.store.request_approval(asked(self.client, act)).await.unwrap() {
             ApprovalRequested::New(approval) => approval,
             other => panic!("not new: {other:?}"),
         }

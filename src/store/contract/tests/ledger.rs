@@ -256,8 +256,8 @@ pub(in crate::store) async fn callers_of_one_meter_get_distinct_growing_tids<F: 
             let scene = Arc::clone(&scene);
             tokio::spawn(async move {
                 let mut found = Vec::new();
-                for turn in 0..EACH {
-                    let request_id = Uuid::from_u128((caller * EACH + turn) as u128);
+                for round in 0..EACH {
+                    let request_id = Uuid::from_u128((caller * EACH + round) as u128);
                     let new = NewToken { request_id, ..scene.credit(1, meter(0), 100) };
                     let recorded = scene.store.record_token(new).await.unwrap();
                     found.push((recorded.row().sequence, tid_of(recorded.row())));
@@ -269,7 +269,7 @@ pub(in crate::store) async fn callers_of_one_meter_get_distinct_growing_tids<F: 
     let mut all = Vec::new();
     for task in tasks {
         let found = task.await.unwrap();
-        assert!(found.is_sorted_by_key(|(_, tid)| *tid), "a caller sees his meter's TIDs grow");
+        assert!(found.is_sorted_by_key(|(_, tid)| *tid), "a caller sees the TIDs of a meter grow");
         all.extend(found);
     }
     all.sort();

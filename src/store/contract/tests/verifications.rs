@@ -1,4 +1,4 @@
-//! Looks into tokens that were not issued here: so many, and each on record.
+//! Looks into tokens that were not issued here: limited, and each on record.
 
 use std::time::Duration;
 

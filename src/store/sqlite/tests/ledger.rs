@@ -112,7 +112,7 @@ async fn sixty_four_callers_of_one_meter_get_distinct_growing_tids() {
     let mut all = Vec::new();
     for task in tasks {
         let found = task.await.unwrap();
-        assert!(found.is_sorted_by_key(|(_, tid)| *tid), "a caller sees his meter's TIDs grow");
+        assert!(found.is_sorted_by_key(|(_, tid)| *tid), "a caller sees the TIDs of a meter grow");
         all.extend(found);
     }
     all.sort();

@@ -201,7 +201,7 @@ mod tests {
             ..current
         };
         let plan = KeyChange::plan(&current, &new, false, NOW).unwrap();
-        let key: [u8; 16] = std::array::from_fn(|place| place as u8);
+        let key: [u8; 16] = std::array::from_fn(|index| index as u8);
         let sections = plan.sections(DecoderKey::Bits128(&key)).unwrap();
         let blocks: Vec<u64> = sections.iter().map(|section| section.block().bits() >> 16).collect();
         let sgc = 123_461;
