@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::system::uname;
 use toml::{Table, Value};
 
 pub use wire::{ClientAuth, ListenerSettings, TlsSettings, WireSettings};
@@ -46,6 +47,8 @@ pub struct Settings {
 /// Where the server listens.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
+    /// Its name among the servers of its database.
+    pub name: String,
     /// The listener of tills, and of everybody while there is no other.
     pub main: ListenerSettings,
     /// The listener of administrators, if they have their own.
@@ -189,6 +192,9 @@ const APPROVAL_EXPIRY: Duration = Duration::from_secs(72 * 3_600);
 /// Four weeks: what nobody approved by then was forgotten.
 const LONGEST_EXPIRY: Duration = Duration::from_secs(28 * 86_400);
 
+/// The longest name of a server, as of a host.
+const LONGEST_NAME: usize = 64;
+
 /// The prefix of overriding variables; the client's own variables have no double underscore.
 const PREFIX: &str = "VENDKEY_";
 
@@ -301,14 +307,32 @@ impl<'a> Reader<'a> {
     fn server(&mut self) -> Option<ServerSettings> {
         let allow_root = self.parsed("server.allow_root", false, "true or false");
         let drain = self.within("server.drain_seconds", 0, 0..=3_600);
+        let name = self.server_name();
         let main = self.listener("server", Some(SocketAddr::from(([127, 0, 0, 1], 7443))));
         let administration = self.listener("administration", None);
         Some(ServerSettings {
+            name: name?,
             main: main??,
             administration: administration?,
             allow_root: allow_root?,
             drain: Duration::from_secs(drain?.into()),
         })
+    }
+
+    /// The name in the settings, or the host's.
+    fn server_name(&mut self) -> Option<String> {
+        let key = "server.name";
+        let given = self.values.contains_key(key);
+        let name = if given { self.text(key)? } else { uname().nodename().to_string_lossy().into_owned() };
+        let plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+        if (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(plain) {
+            return Some(name);
+        }
+        let expected = format!("1 to {LONGEST_NAME} letters, digits, -, _ and . are expected");
+        let fault =
+            if given { String::new() } else { "is missing, and the host's name cannot be used: ".into() };
+        self.fault(key, format!("{fault}{name:?}: {expected}"));
+        None
     }
 
     fn hsm(&mut self) -> Option<HsmSettings> {

@@ -1,7 +1,7 @@
-//! The chain of records, for auditors.
+//! The chains of records, for auditors.
 
 use super::{Acts, Reason, Refusal};
-use crate::{envelope::PublicKey, store::Records};
+use crate::{audit::ChainNumber, envelope::PublicKey, ledger::Cursor, store::Records};
 
 /// The last checkpoint, and the key that signed it.
 #[derive(Debug)]
@@ -14,13 +14,33 @@ pub struct LastCheckpoint {
     pub fingerprint: String,
 }
 
+/// Where a page of records begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventsAfter {
+    /// Behind this position of the only chain: of callers that know of one.
+    Position(u64),
+    /// Where the page before ended.
+    Cursor(Cursor),
+}
+
 impl Acts {
-    /// At most `size` records after a position, with or without the meters in them.
+    /// At most `size` records of all chains, with or without the meters in them.
     ///
     /// # Errors
-    /// What the store says.
-    pub async fn list_events(&self, after: u64, size: u32, meters: bool) -> Result<Records, Refusal> {
-        Ok(self.store.records(after, size as usize, meters).await?)
+    /// A position where there are several chains; what the store says.
+    pub async fn list_events(&self, after: EventsAfter, size: u32, meters: bool) -> Result<Records, Refusal> {
+        let cursor = match after {
+            EventsAfter::Cursor(cursor) => cursor,
+            EventsAfter::Position(0) => Cursor::default(),
+            EventsAfter::Position(position) => {
+                if self.store.chain_heads().await?.len() > 1 {
+                    let text = "several servers have written, each its own chain: give page_token instead";
+                    return Err(Refusal::field("after_position", text));
+                }
+                [(ChainNumber::FIRST, position)].into_iter().collect()
+            }
+        };
+        Ok(self.store.records(cursor, size as usize, meters).await?)
     }
 
     /// The last checkpoint.

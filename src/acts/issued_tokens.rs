@@ -10,7 +10,7 @@ use crate::{
         Caller,
         rights::{Group, Scope},
     },
-    ledger::{RowContent, Sequence, TokenFilter, TokenRow},
+    ledger::{Cursor, RowContent, Sequence, TokenFilter, TokenRow},
     sts::token::Token,
     vending::{IssueError, IssuedToken, Known},
 };
@@ -29,8 +29,8 @@ pub enum TokenName {
 pub struct TokenQuery {
     /// What they have in common.
     pub filter: TokenFilter,
-    /// The page begins behind this one.
-    pub after: Option<Sequence>,
+    /// Where the page begins.
+    pub after: Cursor,
     /// How many at most.
     pub size: u32,
     /// Whether their digits are wanted: of own tokens only.
@@ -51,10 +51,10 @@ pub struct TokenEntry {
 /// A page of tokens. It may hold fewer than asked for, and none, and still have a next one.
 #[derive(Debug)]
 pub struct TokenEntries {
-    /// In the order of the ledger.
+    /// In the order of each chain; those of several by their times, as far as they are known.
     pub entries: Vec<TokenEntry>,
-    /// Where the next page begins: behind this one.
-    pub next: Option<Sequence>,
+    /// Where the next page begins.
+    pub next: Option<Cursor>,
 }
 
 /// Whether digits are made.

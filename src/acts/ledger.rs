@@ -17,6 +17,8 @@ pub struct LedgerState {
     pub chain: String,
     /// The position of its last record.
     pub position: u64,
+    /// The last positions of all chains together.
+    pub records: u64,
 }
 
 impl Acts {
@@ -27,7 +29,9 @@ impl Acts {
     pub async fn ledger_state(&self) -> Result<LedgerState, Refusal> {
         let head = self.store.chain_head().await?;
         let stopped = self.vending.stopped();
-        Ok(LedgerState { stopped, chain: head.chain.to_string(), position: head.position })
+        let heads = self.store.chain_heads().await?;
+        let records = heads.iter().fold(0_u64, |all, head| all.saturating_add(head.position));
+        Ok(LedgerState { stopped, chain: head.chain.to_string(), position: head.position, records })
     }
 
     /// Raises the last TIDs of meters that another system served; answers how many rose.

@@ -42,7 +42,7 @@ pub use crate::store::{
 pub use act::{Act, ActUnreadable};
 pub use admission::Admission;
 pub use approvals::{ApprovalAnswer, Ballot};
-pub use audit::LastCheckpoint;
+pub use audit::{EventsAfter, LastCheckpoint};
 pub use authenticator::{AccessError, Authenticator};
 pub use capabilities::{Capabilities, Capability};
 pub use configurations::UploadAnswer;

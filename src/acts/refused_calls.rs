@@ -150,6 +150,7 @@ mod tests {
     use super::*;
     use crate::audit::Entry;
     use crate::clock::BootId;
+    use crate::ledger::Cursor;
     use crate::store::{SoftwareSealer, memory::Memory};
 
     #[derive(Default)]
@@ -175,7 +176,7 @@ mod tests {
 
     /// The counts of the refusals on record, in the order of the chain.
     async fn recorded(store: &dyn Store) -> Vec<String> {
-        let records = store.records(0, 100, false).await.unwrap();
+        let records = store.records(Cursor::default(), 100, false).await.unwrap();
         let details = |entry| match entry {
             Entry::Act(act) => serde_json::from_str::<BTreeMap<String, String>>(&act.details).unwrap(),
             Entry::Token(_) => panic!("no token was asked for"),

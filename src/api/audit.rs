@@ -8,6 +8,7 @@ use super::{
     v1::{self, audit_service_server::AuditService},
 };
 use crate::{
+    acts::EventsAfter,
     audit::{Entry, Line},
     id::ClientId,
 };
@@ -21,11 +22,16 @@ impl AuditService for Services {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let size = page_size(&mut fields, request.page_size);
-        let size = fields.finish(size)?;
-        let records = self.acts.list_events(request.after_position, size, request.meters).await?;
+        let after = match request.page_token.as_str() {
+            "" => Some(EventsAfter::Position(request.after_position)),
+            token => fields.take("page_token", token.parse()).map(EventsAfter::Cursor),
+        };
+        let (size, after) = fields.finish(size.zip(after))?;
+        let records = self.acts.list_events(after, size, request.meters).await?;
         Ok(Response::new(v1::ListEventsResponse {
             events: records.lines.iter().map(event).collect(),
             more: records.more,
+            next_page_token: records.next.to_string(),
         }))
     }
 
@@ -54,5 +60,6 @@ fn event(line: &Line) -> v1::Event {
         actor: actor.map(|id| format!("clients/{}", ClientId::from_bytes(id))).unwrap_or_default(),
         credential: credential.cloned().unwrap_or_default(),
         record: line.to_json(),
+        chain: line.chain.to_string(),
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     acts::{Reason, Refusal, TokenEntry, TokenName, TokenQuery},
-    ledger::{RowContent, Sequence, TokenFilter, TokenRow},
+    ledger::{Cursor, RowContent, Sequence, TokenFilter, TokenRow},
     sts::token::{Content, Payload},
 };
 
@@ -29,7 +29,13 @@ pub(super) fn name(request: v1::GetIssuedTokenRequest) -> Result<TokenName, Refu
 pub(super) fn query(request: v1::ListIssuedTokensRequest) -> Result<TokenQuery, Refusal> {
     let mut fields = Fields::default();
     let size = page_size(&mut fields, request.page_size);
-    let after = given(&request.page_token).and_then(|token| sequence(&mut fields, "page_token", token));
+    let after = match given(&request.page_token) {
+        None => Some(Cursor::default()),
+        Some(token) => {
+            let cursor = token.strip_prefix("issuedTokens/").unwrap_or_default().parse::<Cursor>();
+            fields.take("page_token", cursor.map_err(|_| "this is no page token of this list"))
+        }
+    };
     let mut filter = TokenFilter {
         meter: given(&request.meter_pan).and_then(|pan| fields.take("meter_pan", pan.parse())),
         configuration: given(&request.configuration)
@@ -51,12 +57,13 @@ pub(super) fn query(request: v1::ListIssuedTokensRequest) -> Result<TokenQuery, 
             }
         }
     }
-    fields.finish(size.map(|size| TokenQuery { filter, after, size, digits: request.digits }))
+    let page = size.zip(after);
+    fields.finish(page.map(|(size, after)| TokenQuery { filter, after, size, digits: request.digits }))
 }
 
-/// The name of a token.
-pub(super) fn of_sequence(sequence: Sequence) -> String {
-    format!("issuedTokens/{sequence}")
+/// The page token of what follows.
+pub(super) fn page_token(next: &Cursor) -> String {
+    format!("issuedTokens/{next}")
 }
 
 fn given(text: &str) -> Option<&str> {

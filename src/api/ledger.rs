@@ -69,6 +69,7 @@ fn shown(state: LedgerState) -> v1::LedgerState {
         reason: state.stopped.unwrap_or_default(),
         chain: state.chain,
         position: state.position,
+        records: state.records,
     }
 }
 

@@ -94,7 +94,7 @@ impl TokenService for Services {
         let caller = caller(&request)?;
         let found = self.acts.list_issued_tokens(&caller, issued::query(request.into_inner())?).await?;
         let tokens = found.entries.iter().map(issued::shown).collect::<Result<_, _>>()?;
-        let next_page_token = found.next.map(issued::of_sequence).unwrap_or_default();
+        let next_page_token = found.next.as_ref().map(issued::page_token).unwrap_or_default();
         Ok(Response::new(v1::ListIssuedTokensResponse { tokens, next_page_token }))
     }
 }

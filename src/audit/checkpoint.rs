@@ -80,6 +80,12 @@ pub enum CheckpointError {
 const TITLE: &str = "vendkey checkpoint v1";
 
 impl Checkpoint {
+    /// A checkpoint of these heads.
+    pub fn new(number: u64, at_ms: i64, mut heads: Vec<Head>) -> Self {
+        heads.sort_by_key(|head| head.chain);
+        Self { number, at_ms, heads }
+    }
+
     /// What the HSM signs, for the audit key with this SubjectPublicKeyInfo.
     pub fn text(&self, spki: &[u8]) -> String {
         self.text_for(&Sha256::digest(spki).into())

@@ -1,12 +1,14 @@
 //! The end of a chain, where records are appended.
 
 use super::checkpoint::Head;
-use super::record::{Entry, Hash, Record};
+use super::record::{ChainNumber, Entry, Hash, Record};
 use super::subject::{Salt, SaltSource};
 
 /// The end of a chain: enough to append the next record to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainEnd {
+    /// Which chain of its database.
+    pub number: ChainNumber,
     /// The last record.
     pub head: Head,
     /// Where the salts of its commitments come from.
@@ -43,7 +45,7 @@ mod tests {
     fn what_is_appended_verifies() {
         let chain = ChainId([1; 16]);
         let head = Head { chain, position: 0, hash: Hash::START };
-        let mut end = ChainEnd { head, salts: SaltSource([2; 32]), at_ms: 0 };
+        let mut end = ChainEnd { number: ChainNumber::FIRST, head, salts: SaltSource([2; 32]), at_ms: 0 };
         let mut verification = Verification::new(None);
         for at_ms in 1..4 {
             let act = NewAct { kind: "test", actor: Actor::Local, details: BTreeMap::new(), now_ms: at_ms };

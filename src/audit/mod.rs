@@ -21,7 +21,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, Head, SignedCheckpoint};
 pub use end::ChainEnd;
 pub use line::{Line, LineError};
 pub use record::{
-    Act, ChainId, Entry, Hash, KeyChangeBits, RESTORE_ACCEPTED, Record, TokenEntry, TokenKind,
+    Act, ChainId, ChainNumber, Entry, Hash, KeyChangeBits, RESTORE_ACCEPTED, Record, TokenEntry, TokenKind,
     UnknownTokenKind,
 };
 pub(crate) use subject::commitment;

@@ -4,6 +4,35 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+/// The number of a chain in its database, which is that of the server that writes it: 0 for the
+/// first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChainNumber(u32);
+
+impl ChainNumber {
+    /// The first server's, and the only one in an embedded database.
+    pub const FIRST: Self = Self(0);
+
+    /// The highest: numbers of chains have 19 bits.
+    pub const LAST: Self = Self((1 << 19) - 1);
+
+    /// A number as it came from outside. `None` above [`ChainNumber::LAST`].
+    pub fn new(number: u32) -> Option<Self> {
+        (number <= Self::LAST.0).then_some(Self(number))
+    }
+
+    /// The number.
+    pub fn value(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for ChainNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
 /// The name of a chain: random, one for each server that writes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChainId(pub [u8; 16]);

@@ -243,8 +243,8 @@ impl Database {
         let path = beside(settings, name);
         remove(&path);
         let sealer = Arc::new(SoftwareSealer([7; 32]));
-        let store =
-            store::open(&DatabaseSettings::new(DatabaseUrl::Sqlite(path.clone())), sealer).map_err(fault)?;
+        let store = store::open(&DatabaseSettings::new(DatabaseUrl::Sqlite(path.clone()), "bench"), sealer)
+            .map_err(fault)?;
         let database = Self { rows: Rows::new(store.as_ref()).await?, store, _files: Files(path) };
         database.rows.record(database.store.as_ref(), Until::Rows(rows)).await?;
         Ok(database)

@@ -93,17 +93,19 @@ impl Export {
 
         let failure = |error: io::Error| Failure::file("file", &self.file, &error);
         let mut out = BufWriter::new(File::create(&self.file).map_err(failure)?);
-        let bar = progress(state.position, "records");
-        let (mut after_position, mut count) = (0, 0_u64);
+        let bar = progress(state.records.max(state.position), "records");
+        let (mut request, mut count) =
+            (ListEventsRequest { page_size: 1_000, meters: self.meters, ..Default::default() }, 0_u64);
         loop {
-            let request = ListEventsRequest { page_size: 1_000, after_position, meters: self.meters };
-            let page = client.list_events(request).await.map_err(&refused)?.into_inner();
+            let page = client.list_events(request.clone()).await.map_err(&refused)?.into_inner();
             for event in &page.events {
                 writeln!(out, "{}", event.record).map_err(failure)?;
-                after_position = event.position;
+                // A server of an older version knows no page tokens.
+                request.after_position = event.position;
             }
+            request.page_token = page.next_page_token;
             count += page.events.len() as u64;
-            bar.set_position(after_position.min(state.position));
+            bar.set_position(count);
             if !page.more {
                 break;
             }

@@ -95,8 +95,8 @@ impl Arguments {
     }
 
     fn open_store(&self, settings: &Settings, hsm: &hsm::Hsm) -> Result<Arc<dyn Store>, Failure> {
-        let url = &settings.store.url;
-        let (database, sealer) = (DatabaseSettings::new(url.clone()), Arc::new(hsm.clone()));
+        let database = DatabaseSettings::new(settings.store.url.clone(), &settings.server.name);
+        let sealer = Arc::new(hsm.clone());
         let opened = if self.seal_rows {
             store::open_and_seal(&database, sealer).map(|(store, sealed)| {
                 stdout::note(format!("{sealed} rows were sealed as they are"));

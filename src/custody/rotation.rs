@@ -16,7 +16,7 @@ use crate::{
     hsm::{HsmError, KeySizes, OwnKey, OwnKeys, Role, SealKeyId},
     settings::{Settings, StoreSettings},
     store::{self, DatabaseSettings, NoSeal, OpenError, Resealing, Sealer, Store, StoreError},
-    vending::{Stop, behind},
+    vending::{Stop, lacking},
 };
 
 /// A key that was exchanged.
@@ -72,7 +72,7 @@ pub async fn rotate(settings: &Settings, role: Role, sizes: KeySizes) -> Result<
     };
     let keys = Arc::new(OwnKeys::open(&settings.hsm)?);
     // The database is taken before a key is made: while a server has it, nothing is begun.
-    let database = DatabaseSettings::new(settings.store.url.clone());
+    let database = DatabaseSettings::new(settings.store.url.clone(), &settings.server.name);
     if role == Role::RowSeal {
         let database = Resealing::begin(&database)?;
         let rotated = two_generations(&keys, role, sizes)?;
@@ -115,7 +115,7 @@ fn retire(keys: &OwnKeys, rotated: Rotated) -> Result<Rotated, RotationError> {
     Ok(rotated)
 }
 
-/// Signs the head of the chain twice: by the old key, over the record that names the new one, and
+/// Signs the heads of the chains twice: by the old key, over the record that names the new one, and
 /// by the new key. Whoever trusts the old key can so follow to the new one.
 async fn hand_over(
     keys: &OwnKeys,
@@ -124,20 +124,19 @@ async fn hand_over(
     rotated: &Rotated,
 ) -> Result<(), RotationError> {
     let mut number = 0;
-    let head = store.chain_head().await?;
     let kept = checkpoint_file::read(&settings.checkpoint_file)?;
     for text in [kept, store.past().await?.checkpoint].into_iter().flatten() {
         let signed = SignedCheckpoint::parse(&text)?;
         signed.verify(spki(&rotated.old)).or_else(|_| signed.verify(spki(&rotated.new)))?;
-        let named = signed.checkpoint.head(head.chain).map_or(0, |head| head.position);
-        if let Some(stop) = behind(&signed.checkpoint, head, store.record_hash(named).await?) {
+        if let Some(stop) = lacking(store, &signed.checkpoint).await? {
             return Err(RotationError::Behind(stop));
         }
         number = number.max(signed.checkpoint.number);
     }
+    let heads = store.chain_heads().await?;
     for key in [&rotated.old, &rotated.new] {
         number += 1;
-        let checkpoint = Checkpoint { number, at_ms: SystemClock.now_ms(), heads: vec![head] };
+        let checkpoint = Checkpoint::new(number, SystemClock.now_ms(), heads.clone());
         let signature = keys.sign_checkpoint(key, checkpoint.text(spki(key)).as_bytes())?;
         let text = checkpoint.signed(spki(key), signature).to_text();
         checkpoint_file::write(&settings.checkpoint_file, &text)?;

@@ -193,7 +193,7 @@ impl Batch {
         let (position, hash) =
             fields::append(&mut self.end, *client, credential, *request_id, request_hash, *now_ms, &content);
         let row = TokenRow {
-            sequence: Sequence::of_position(position),
+            sequence: Sequence::of(self.end.number, position),
             client: *client,
             credential: credential.clone(),
             request_id: *request_id,

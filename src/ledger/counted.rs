@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::sum::{DAY_MS, KEY_CHANGE, Sum, day_of};
-use super::{RowContent, Sequence, TokenFilter, TokenRow};
+use super::{Cursor, RowContent, TokenFilter, TokenRow};
 use crate::access::limits::Amount;
 use crate::access::rights::TokenKind;
 use crate::id::ClientId;
@@ -50,14 +50,14 @@ impl SumMismatch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CountedDay {
     day: i64,
-    after: Option<Sequence>,
+    after: Cursor,
     sums: BTreeMap<(ClientId, &'static str), Sum>,
 }
 
 impl CountedDay {
     /// The day (UTC) of an instant, of which nothing is counted yet.
     pub fn of(now_ms: i64) -> Self {
-        Self { day: day_of(now_ms), after: None, sums: BTreeMap::new() }
+        Self { day: day_of(now_ms), after: Cursor::default(), sums: BTreeMap::new() }
     }
 
     /// The day, counted from 1970.
@@ -75,15 +75,15 @@ impl CountedDay {
         }
     }
 
-    /// The row after which counting goes on.
-    pub fn after(&self) -> Option<Sequence> {
-        self.after
+    /// Where counting goes on.
+    pub fn after(&self) -> &Cursor {
+        &self.after
     }
 
     /// Counts rows that follow on those that were counted.
     pub fn add(&mut self, rows: &[TokenRow]) {
         for row in rows {
-            self.after = Some(row.sequence);
+            self.after.pass(row.sequence);
             let (kind, amount) = match &row.content {
                 // Which cipher a block is for matters to key changes alone.
                 RowContent::Sequenced { block, .. } => {

@@ -159,7 +159,7 @@ impl TryFrom<ContentFields> for RowContent {
 /// A row of the ledger as a database keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowFields {
-    /// Its number, which is the position of its record in the chain.
+    /// Its number: which chain, and the position of its record there.
     pub sequence: i64,
     /// Who asked.
     pub client: ClientId,
@@ -198,9 +198,9 @@ impl RowFields {
     /// that is wanted.
     ///
     /// # Errors
-    /// [`Foreign`] for a number that is not positive.
+    /// [`Foreign`] for a number that no row has.
     pub fn line(self, end: &ChainEnd, opening: bool) -> Result<Line, Foreign> {
-        let position = u64::try_from(self.sequence).map_err(|_| Foreign("sequence"))?;
+        let position = Sequence::new(self.sequence).ok_or(Foreign("sequence"))?.position();
         let pan = self.content.pan.map(|pan| format!("{pan:018}"));
         let subject = Subject { pan, request_hash: self.request_hash };
         let salt = end.salts.salt(position);
@@ -234,7 +234,7 @@ pub(super) fn append(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::{ChainId, Head, SaltSource};
+    use crate::audit::{ChainId, ChainNumber, Head, SaltSource};
     use crate::sts::amount::UnitAmount;
     use crate::sts::token::{Display, DisplayForm, Payload, Service};
 
@@ -263,7 +263,7 @@ mod tests {
 
     fn end() -> ChainEnd {
         let head = Head { chain: ChainId([1; 16]), position: 6, hash: Hash([2; 32]) };
-        ChainEnd { head, salts: SaltSource([3; 32]), at_ms: 0 }
+        ChainEnd { number: ChainNumber::FIRST, head, salts: SaltSource([3; 32]), at_ms: 0 }
     }
 
     #[test]

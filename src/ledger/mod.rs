@@ -7,15 +7,16 @@
 
 mod batch;
 mod counted;
+mod cursor;
 mod fields;
 mod floors;
 mod query;
 mod seed;
+mod sequence;
 mod sum;
 mod usage;
 mod verification;
 
-use std::fmt;
 use std::time::Instant;
 
 use thiserror::Error;
@@ -23,10 +24,12 @@ use uuid::Uuid;
 
 pub use batch::{Batch, Decision, Facts, Issued};
 pub use counted::{CountedDay, SumMismatch};
+pub use cursor::{Cursor, CursorError};
 pub use fields::{ContentFields, Foreign, RowFields};
 pub use floors::Floors;
 pub use query::{TokenFilter, TokenPage};
 pub use seed::{AcceptedRestore, LastTids, LowerRefused, Seed, lowerable};
+pub use sequence::{LAST_POSITION, Sequence};
 pub use sum::{KEY_CHANGE, Sum, day_of};
 pub use usage::{Alarm, Day, USUAL_DAYS, usual};
 pub use verification::{
@@ -42,33 +45,6 @@ use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::{Tid, TidRefusal, TidWindow};
 use crate::sts::token::{self, ClearBlock, Payload, Rnd};
-
-/// The number of a ledger row: positive, growing in the order of commits, never given twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Sequence(i64);
-
-impl Sequence {
-    /// A number as it came from outside. `None` unless positive.
-    pub fn new(number: i64) -> Option<Self> {
-        (number > 0).then_some(Self(number))
-    }
-
-    /// The number of the row whose record has this position, which is positive.
-    pub(crate) fn of_position(position: u64) -> Self {
-        Self(i64::try_from(position).unwrap_or(i64::MAX))
-    }
-
-    /// The number.
-    pub fn value(self) -> i64 {
-        self.0
-    }
-}
-
-impl fmt::Display for Sequence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 /// When a request id was made, in milliseconds since 1970: a UUIDv7 tells it (RFC 9562 §5.7),
 /// others do not.

@@ -1,6 +1,6 @@
 //! Which rows of the ledger somebody asks for.
 
-use super::{Sequence, TokenRow};
+use super::{Cursor, TokenRow};
 use crate::id::{ClientId, ConfigurationId};
 use crate::sts::meter::MeterPan;
 
@@ -25,8 +25,8 @@ pub struct TokenFilter {
 /// page looks at a limited number of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPage {
-    /// In the order of the ledger.
+    /// In the order of each chain; those of several by their times, as far as they are known.
     pub rows: Vec<TokenRow>,
-    /// Where the next page starts: after this row.
-    pub next: Option<Sequence>,
+    /// Where the next page starts.
+    pub next: Option<Cursor>,
 }

@@ -1,7 +1,7 @@
-//! Checkpoints: the chain's head, signed by the HSM every so often, kept in the database and in a
+//! Checkpoints: the heads of all chains, signed by the HSM every so often, kept in the database and in a
 //! file apart from it.
 //!
-//! The file is what tells a restored database: see [`behind`].
+//! The file is what tells a restored database: see [`lacking`].
 
 use std::{
     collections::BTreeMap,
@@ -18,13 +18,13 @@ use tokio::{
 use super::ending::{Stage, closing};
 use crate::{
     acts::Refusals,
-    audit::{Actor, Checkpoint, NewAct, SignedCheckpoint},
+    audit::{Actor, Checkpoint, Head, NewAct, SignedCheckpoint},
     custody::checkpoint_file,
     hsm::{AuditKey, HsmError},
     metrics,
     settings::StoreSettings,
     store::{Past, SealReport, Store, StoreError},
-    vending::{IssueGuard, Stop, behind},
+    vending::{IssueGuard, Stop, lacking},
 };
 
 /// How often it is looked whether a checkpoint is due.
@@ -55,7 +55,8 @@ pub(super) struct Checkpoints {
     /// The audit key as SubjectPublicKeyInfo.
     key: Vec<u8>,
     number: u64,
-    position: u64,
+    /// The last positions of all chains together at the last checkpoint.
+    records: u64,
     made: Instant,
     told: Option<Stop>,
     seals: SealReport,
@@ -71,7 +72,9 @@ pub(super) async fn examine(
 ) -> Result<(Option<Stop>, u64), CheckpointFailure> {
     let key = hsm.audit_public_key().await?.spki_der;
     let kept = checkpoint_file::read(&settings.checkpoint_file)?;
-    let missing = kept.is_none() && past.checkpoint.is_some();
+    let own = store.chain_head().await?;
+    // A server that joins others has no file yet.
+    let missing = kept.is_none() && past.checkpoint.is_some() && own.position > 0;
     let (mut stop, mut number) = (None, 0);
     for text in [kept.as_ref(), past.checkpoint.as_ref()].into_iter().flatten() {
         let signed = SignedCheckpoint::parse(text).and_then(|signed| signed.verify(&key).map(|()| signed));
@@ -83,14 +86,12 @@ pub(super) async fn examine(
             }
         };
         number = number.max(checkpoint.number);
-        let head = store.chain_head().await?;
-        let named = checkpoint.head(head.chain).map_or(0, |head| head.position);
-        let found = store.record_hash(named).await?;
+        let named = checkpoint.head(own.chain).map_or(0, |head| head.position);
         // The server ended before it could make a checkpoint of what was accepted.
         if named > 0 && store.restore_accepted_after(named).await? {
             continue;
         }
-        stop = stop.or_else(|| behind(&checkpoint, head, found));
+        stop = stop.or(lacking(store, &checkpoint).await?);
         // As after a restore from a backup: nobody can tell whether the database has forgotten
         // tokens.
         if missing {
@@ -118,7 +119,7 @@ impl Checkpoints {
             settings,
             key,
             number,
-            position: 0,
+            records: 0,
             made,
             told: None,
             seals: SealReport::default(),
@@ -255,8 +256,7 @@ impl Checkpoints {
     }
 
     async fn make_if_due(&mut self) -> Result<(), CheckpointFailure> {
-        let head = self.store.chain_head().await?;
-        let records = head.position.saturating_sub(self.position);
+        let records = records(&self.store.chain_heads().await?).saturating_sub(self.records);
         let due = self.made.elapsed() >= Duration::from_secs(self.settings.checkpoint_seconds.into())
             || records >= self.settings.checkpoint_records.into();
         if records > 0 && due { self.make().await } else { Ok(()) }
@@ -268,9 +268,9 @@ impl Checkpoints {
         if self.guard.database_stop().is_some() {
             return Ok(());
         }
-        let head = self.store.chain_head().await?;
-        let checkpoint =
-            Checkpoint { number: self.number + 1, at_ms: self.guard.now_ms(), heads: vec![head] };
+        let heads = self.store.chain_heads().await?;
+        let records = records(&heads);
+        let checkpoint = Checkpoint::new(self.number + 1, self.guard.now_ms(), heads);
         let signature = self.hsm.sign_checkpoint(checkpoint.text(&self.key).as_bytes()).await?;
         let text = checkpoint.signed(&self.key, signature).to_text();
         // The file first: that it is missing beside a database with checkpoints then always means
@@ -278,7 +278,12 @@ impl Checkpoints {
         checkpoint_file::write(&self.settings.checkpoint_file, &text)?;
         self.number += 1;
         self.store.keep_checkpoint(self.number, text).await?;
-        (self.position, self.made) = (head.position, Instant::now());
+        (self.records, self.made) = (records, Instant::now());
         Ok(())
     }
+}
+
+/// The last positions of all chains together.
+fn records(heads: &[Head]) -> u64 {
+    heads.iter().fold(0, |all, head| all.saturating_add(head.position))
 }

@@ -99,6 +99,7 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
     let database = DatabaseSettings {
         url: settings.store.url.clone(),
+        server: settings.server.name.clone(),
         queue: settings.store.queue,
         alarm_pace: settings.access.alarm_pace,
     };

@@ -7,7 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     audit::{Actor, NewAct},
-    ledger::{CountedDay, SumMismatch},
+    ledger::{CountedDay, Cursor, SumMismatch},
     metrics,
     store::{PAGE_SIZE_MAX, Store, StoreError},
     vending::IssueGuard,
@@ -46,12 +46,12 @@ pub(super) async fn watch(store: Arc<dyn Store>, guard: Arc<IssueGuard>) {
 /// Counts the rows of today, bit by bit, and has the sums compared.
 async fn compare(store: &dyn Store, now_ms: i64) -> Result<Vec<SumMismatch>, StoreError> {
     let mut counted = CountedDay::of(now_ms);
-    let mut after = None;
+    let mut after = Cursor::default();
     loop {
         let page = store.list_issued_tokens(counted.filter(), after, PAGE_SIZE_MAX).await?;
         counted.add(&page.rows);
         match page.next {
-            Some(next) => after = Some(next),
+            Some(next) => after = next,
             None => return store.correct_usage(counted, now_ms).await,
         }
     }

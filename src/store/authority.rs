@@ -2,7 +2,7 @@
 //!
 //! Every token asks whether its credential, its client and its configuration are enabled. Their
 //! rows are loaded and their seals checked once in the time that the engine allows, and again after
-//! any change that this process makes.
+//! any change that this process or another server makes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,13 +28,15 @@ pub(crate) type KnownConfiguration = (i64, ConfigurationState);
 pub(crate) struct Authority {
     believed: Duration,
     since: Option<Instant>,
+    /// The writes of others when it was loaded.
+    writes: i64,
     pub(super) holders: HashMap<String, Option<Arc<KnownHolder>>>,
     pub(super) configurations: HashMap<ConfigurationId, Option<KnownConfiguration>>,
 }
 
 impl Authority {
     pub(super) fn new(believed: Duration) -> Self {
-        Self { believed, since: None, holders: HashMap::new(), configurations: HashMap::new() }
+        Self { believed, since: None, writes: 0, holders: HashMap::new(), configurations: HashMap::new() }
     }
 
     /// Forgets everything: a row that decides was changed, or a change was taken back.
@@ -44,11 +46,12 @@ impl Authority {
         self.configurations.clear();
     }
 
-    /// Forgets what was loaded too long ago.
-    pub(super) fn refresh(&mut self, now: Instant) {
-        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= self.believed) {
+    /// Forgets what was loaded too long ago, or before others have written.
+    pub(super) fn refresh(&mut self, now: Instant, writes: i64) {
+        let old = self.since.is_none_or(|since| now.saturating_duration_since(since) >= self.believed);
+        if old || self.writes != writes {
             self.forget();
-            self.since = Some(now);
+            (self.since, self.writes) = (Some(now), writes);
         }
     }
 }

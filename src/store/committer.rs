@@ -63,8 +63,13 @@ impl<T: Transaction> Committer<T> {
     pub(super) fn start(writing: Writing<T>, queue: usize, batch: usize) -> std::io::Result<Self> {
         let (sender, receiver) = flume::bounded(queue.max(1));
         let statistics = Arc::new(Statistics::default());
-        let writer =
-            Writer { writing, queue: receiver, batch: batch.max(1), statistics: Arc::clone(&statistics) };
+        let writer = Writer {
+            writing,
+            queue: receiver,
+            next: None,
+            batch: batch.max(1),
+            statistics: Arc::clone(&statistics),
+        };
         let thread = std::thread::Builder::new().name("committer".into()).spawn(move || writer.run())?;
         Ok(Self { queue: Some(sender), thread: Some(thread), statistics })
     }
@@ -256,6 +261,8 @@ impl From<StoreError> for Failure {
 struct Writer<T> {
     writing: Writing<T>,
     queue: Receiver<Command<T>>,
+    /// What came out of the queue and begins the next transaction.
+    next: Option<Command<T>>,
     batch: usize,
     statistics: Arc<Statistics>,
 }
@@ -263,7 +270,7 @@ struct Writer<T> {
 impl<T: Transaction> Writer<T> {
     fn run(mut self) {
         let mut done = Vec::with_capacity(self.batch);
-        while let Ok(first) = self.queue.recv() {
+        while let Some(first) = self.next.take().or_else(|| self.queue.recv().ok()) {
             let failure = self.transact(first, &mut done).err();
             self.settle(&mut done, failure);
         }
@@ -318,6 +325,13 @@ impl<T: Transaction> Writer<T> {
         while let Some(command) = next {
             if command.is_abandoned() {
                 command.answer(Some(&StoreError::DeadlinePassed));
+            } else if T::SEVERAL
+                && matches!((done.first(), &command), (Some(Command::Orders(_)), Command::Act(_)))
+            {
+                // It locks rows that decide, which the orders share with other servers: whoever
+                // raises a lock may wait for somebody who does the same.
+                self.next = Some(command);
+                break;
             } else {
                 if done.is_empty() {
                     done.push(command);
@@ -381,6 +395,7 @@ impl<T: Transaction> Writer<T> {
     }
 
     fn act(&mut self, act: &mut dyn Act<T>) -> Result<(), StoreError> {
+        self.writing.view.lock_rows()?;
         self.writing.check_seal_index();
         let state = self.writing.state();
         self.writing.view.savepoint()?;
@@ -407,11 +422,11 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::audit::{Act, ActRow, ChainEnd, ChainId, Hash, Head, SaltSource};
+    use crate::audit::{Act, ActRow, ChainId, ChainNumber, Hash, SaltSource};
     use crate::id::ClientId;
     use crate::ledger::{Content, Refused};
     use crate::store::SoftwareSealer;
-    use crate::store::engine::{Engine, View as _};
+    use crate::store::engine::{Engine, NewChain, View as _};
     use crate::store::memory::{Memory, MemoryEngine};
     use crate::store::reading::Reading;
     use crate::store::seals::Seals;
@@ -422,9 +437,8 @@ mod tests {
     fn committer(queue: usize, batch: usize) -> Committer<Connection> {
         let seals = Arc::new(Seals::new(Arc::new(SoftwareSealer([1; 32]))));
         let mut writing = Writing::new(Reading::new(Memory::default().connection(), seals), 5);
-        let head = Head { chain: ChainId([1; 16]), position: 0, hash: Hash::START };
-        let end = ChainEnd { head, salts: SaltSource([2; 32]), at_ms: 0 };
-        writing.transact(|writing| writing.view.create_chain(&end)).unwrap();
+        let new = NewChain { id: ChainId([1; 16]), salts: SaltSource([2; 32]) };
+        writing.transact(|writing| writing.view.create_chain(&new)).unwrap();
         Committer::start(writing, queue, batch).unwrap()
     }
 
@@ -438,7 +452,7 @@ mod tests {
     }
 
     fn count(writing: &mut Writing<Connection>) -> Answer<usize, Infallible> {
-        Ok(Ok(writing.view.acts(0, 1_000)?.len()))
+        Ok(Ok(writing.view.acts(ChainNumber::FIRST, 0, 1_000)?.len()))
     }
 
     fn order(request: u8) -> NewToken {

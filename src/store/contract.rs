@@ -3,18 +3,20 @@
 //! Every method may fail with [`StoreError::Busy`] at once when too much waits already: nothing was
 //! done then.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    ClientError, ConfigurationError, KeyChangePairError, LedgerError, LowerError, Page, PageRequest, Past,
-    Records, SealReport, StoreError,
+    ClientError, ConfigurationError, Job, KeyChangePairError, LedgerError, LowerError, Page, PageRequest,
+    Past, Records, SealReport, Server, ServerState, StoreError,
 };
 use crate::access::approval::{Approval, ApprovalRequested, ApprovalStep, NewApproval, Vote};
 use crate::access::client::{
     Client, ClientAct, ClientChange, Credential, CredentialChange, CredentialHolder, NewClient, NewCredential,
 };
-use crate::audit::{Act, Actor, Hash, Head, NewAct};
+use crate::audit::{Act, Actor, ChainId, Hash, Head, NewAct};
 use crate::clock::SignOfLife;
 use crate::configuration::{
     AllowedKeyChange, Begun, Configuration, ImportedFields, KeyChangePair, NewConfiguration, NewPublicKey,
@@ -22,7 +24,7 @@ use crate::configuration::{
 };
 use crate::id::{ApprovalId, ClientId, ConfigurationId, PublicKeyId};
 use crate::ledger::{
-    AcceptedRestore, Attempt, Attempted, CountedDay, NewAttempt, NewToken, Recorded, Seed, Sequence,
+    AcceptedRestore, Attempt, Attempted, CountedDay, Cursor, NewAttempt, NewToken, Recorded, Seed, Sequence,
     SumMismatch, TokenFilter, TokenPage, TokenRow,
 };
 use crate::sts::attributes::BaseDate;
@@ -40,6 +42,7 @@ pub trait Store:
     + VerificationStore
     + AuditStore
     + ApprovalStore
+    + ServerStore
 {
 }
 
@@ -53,6 +56,7 @@ impl<S> Store for S where
         + VerificationStore
         + AuditStore
         + ApprovalStore
+        + ServerStore
 {
 }
 
@@ -358,8 +362,8 @@ pub trait LedgerStore: Send + Sync {
     /// change between them is allowed; the next TID of the meter. A refusal leaves no trace in the
     /// ledger.
     ///
-    /// Numbers of rows grow in the order of commits. The TIDs of a meter under a base date rise
-    /// with them.
+    /// Numbers of the rows of a server grow in the order of commits. The TIDs of a meter under a
+    /// base date rise in that order, whichever servers give them.
     async fn record_tokens(&self, new: Vec<NewToken>) -> Vec<Result<Recorded, LedgerError>>;
 
     /// The ledger row of this number.
@@ -399,14 +403,14 @@ pub trait LedgerStore: Send + Sync {
         configuration: ConfigurationId,
     ) -> Result<Vec<TokenRow>, StoreError>;
 
-    /// Rows of the ledger that fit a filter, after a row.
+    /// Rows of the ledger that fit a filter, from where a cursor stands.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn list_issued_tokens(
         &self,
         filter: TokenFilter,
-        after: Option<Sequence>,
+        after: Cursor,
         size: u32,
     ) -> Result<TokenPage, StoreError>;
 
@@ -469,7 +473,7 @@ pub trait VerificationStore: Send + Sync {
     async fn verification_succeeded(&self, attempt: Attempt) -> Result<(), StoreError>;
 }
 
-/// The chain of records, the seals of rows that decide, and the checkpoints.
+/// The chains of records, the seals of rows that decide, and the checkpoints.
 #[async_trait]
 pub trait AuditStore: Send + Sync {
     /// Writes an act that is nothing but its record.
@@ -485,26 +489,33 @@ pub trait AuditStore: Send + Sync {
     /// [`StoreError`].
     async fn record_act_once(&self, act: NewAct) -> Result<(), StoreError>;
 
-    /// Records of the chain after a position, at most `most`; with the openings of their
-    /// commitments if asked for.
+    /// Records of all chains from where a cursor stands, at most `most`; with the openings of
+    /// their commitments if asked for.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn records(&self, after: u64, most: usize, openings: bool) -> Result<Records, StoreError>;
+    async fn records(&self, after: Cursor, most: usize, openings: bool) -> Result<Records, StoreError>;
 
-    /// How far the chain has come.
+    /// How far the chain of this server has come.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn chain_head(&self) -> Result<Head, StoreError>;
 
-    /// The hash of the record at a position.
+    /// How far all chains have come, in the order of their numbers.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn record_hash(&self, position: u64) -> Result<Option<Hash>, StoreError>;
+    async fn chain_heads(&self) -> Result<Vec<Head>, StoreError>;
 
-    /// Whether a restored database was accepted after this position.
+    /// The hash of the record at a position of a chain; none where there is no such record, or no
+    /// such chain.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn record_hash(&self, chain: ChainId, position: u64) -> Result<Option<Hash>, StoreError>;
+
+    /// Whether this server accepted a restored database after this position of its chain.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -586,6 +597,35 @@ pub trait ApprovalStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn expire_approvals(&self, now_ms: i64) -> Result<(), StoreError>;
+}
+
+/// The servers of a database, what they share out, and the clock that they share.
+#[async_trait]
+pub trait ServerStore: Send + Sync {
+    /// Notes what this server says of itself.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn put_server(&self, state: ServerState) -> Result<(), StoreError>;
+
+    /// All servers, in the order of their numbers.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn servers(&self) -> Result<Vec<Server>, StoreError>;
+
+    /// Takes the lease of a job for this server, for so long by the clock of the database, or
+    /// prolongs it. False while another server has it. Always true where only one server can be.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn take_lease(&self, job: Job, time: Duration) -> Result<bool, StoreError>;
+
+    /// The clock of the database, in milliseconds since 1970; none where it is the server's own.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn database_now_ms(&self) -> Result<Option<i64>, StoreError>;
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -13,9 +14,9 @@ use super::committer::Committer;
 use super::committer::Statistics;
 use super::contract::{
     ApprovalStore, AuditStore, ClientStore, ConfigurationStore, HealthStore, KeyChangeStore, LedgerStore,
-    PublicKeyStore, VerificationStore,
+    PublicKeyStore, ServerStore, VerificationStore,
 };
-use super::engine::{Engine, Transaction, View as _};
+use super::engine::{Engine, NewChain, Transaction, View as _};
 use super::readers::Readers;
 use super::reading::Reading;
 use super::seals::Seals;
@@ -24,14 +25,14 @@ use super::transactions::{
 };
 use super::writing::Writing;
 use super::{
-    ClientError, ConfigurationError, KeyChangePairError, LedgerError, LowerError, OpenError, Page,
-    PageRequest, Past, Records, SealReport, Sealer, StoreError,
+    ClientError, ConfigurationError, Job, KeyChangePairError, LedgerError, LowerError, OpenError, Page,
+    PageRequest, Past, Records, SealReport, Sealer, Server, ServerState, StoreError,
 };
 use crate::access::approval::{Approval, ApprovalRequested, ApprovalStep, NewApproval, Vote, expire};
 use crate::access::client::{
     Client, ClientAct, ClientChange, Credential, CredentialChange, CredentialHolder, NewClient, NewCredential,
 };
-use crate::audit::{Act, Actor, ChainEnd, ChainId, Hash, Head, NewAct, RESTORE_ACCEPTED, SaltSource};
+use crate::audit::{Act, Actor, ChainId, Hash, Head, NewAct, SaltSource};
 use crate::clock::SignOfLife;
 use crate::configuration::{
     AllowedKeyChange, Begun, Configuration, ImportedFields, KeyChangePair, NewConfiguration, NewPublicKey,
@@ -40,7 +41,7 @@ use crate::configuration::{
 use crate::crash;
 use crate::id::{ApprovalId, ClientId, ConfigurationId, PublicKeyId};
 use crate::ledger::{
-    AcceptedRestore, Attempt, Attempted, CountedDay, NewAttempt, NewToken, Recorded, Seed, Sequence,
+    AcceptedRestore, Attempt, Attempted, CountedDay, Cursor, NewAttempt, NewToken, Recorded, Seed, Sequence,
     SumMismatch, TokenFilter, TokenPage, TokenRow,
 };
 use crate::sts::attributes::BaseDate;
@@ -98,12 +99,18 @@ impl<E: Engine> Database<E> {
         let seals = Arc::new(Seals::new(sealer));
         let mut writing = Writing::new(Reading::new(transaction, Arc::clone(&seals)), work.alarm_pace);
         let new = new_chain()?;
-        writing.transact(|writing| writing.view.create_chain(&new))?;
-        let (index, rows) = writing.has_seal_index_and_rows()?;
-        if rows && !index && !work.seal_rows {
-            return Err(OpenError::Unsealed);
-        }
-        let sealed = if index && !work.seal_rows { 0 } else { writing.transact(seal_rows)? };
+        // One server after another: two that start on a new database at once make one seal index.
+        let sealed = writing.transact(|writing| {
+            writing.view.lock_rows()?;
+            writing.view.create_chain(&new)?;
+            let (index, rows) = writing.has_seal_index_and_rows()?;
+            match (index, work.seal_rows) {
+                (true, false) => Ok(Some(0)),
+                (false, false) if rows => Ok(None),
+                _ => seal_rows(writing).map(Some),
+            }
+        })?;
+        let sealed = sealed.ok_or(OpenError::Unsealed)?;
         let readings = views.into_iter().map(|view| Reading::new(view, Arc::clone(&seals))).collect();
         let threads = |error| OpenError::Threads { error };
         let readers = Readers::start(readings, work.queue).map_err(threads)?;
@@ -151,12 +158,11 @@ impl<E: Engine> Database<E> {
     }
 }
 
-/// The chain of a new database.
-fn new_chain() -> Result<ChainEnd, OpenError> {
+/// The chain of a server that has none.
+fn new_chain() -> Result<NewChain, OpenError> {
     let (mut id, mut salts) = ([0; 16], [0; 32]);
     getrandom::fill(&mut id).and_then(|()| getrandom::fill(&mut salts)).map_err(OpenError::Randomness)?;
-    let head = Head { chain: ChainId(id), position: 0, hash: Hash::START };
-    Ok(ChainEnd { head, salts: SaltSource(salts), at_ms: 0 })
+    Ok(NewChain { id: ChainId(id), salts: SaltSource(salts) })
 }
 
 /// Seals the rows that decide as they are, on record unless there are none.
@@ -429,10 +435,10 @@ impl<E: Engine> LedgerStore for Database<E> {
     async fn list_issued_tokens(
         &self,
         filter: TokenFilter,
-        after: Option<Sequence>,
+        after: Cursor,
         size: u32,
     ) -> Result<TokenPage, StoreError> {
-        self.read(move |c| queries::list(c, &filter, after, size)).await
+        self.read(move |c| queries::list(c, &filter, &after, size)).await
     }
 
     async fn correct_usage(&self, counted: CountedDay, now_ms: i64) -> Result<Vec<SumMismatch>, StoreError> {
@@ -481,20 +487,24 @@ impl<E: Engine> AuditStore for Database<E> {
         self.write(move |c| c.append_act_once(&act)).await
     }
 
-    async fn records(&self, after: u64, most: usize, openings: bool) -> Result<Records, StoreError> {
-        self.read(move |c| audit::records(c, after, most, openings)).await
+    async fn records(&self, after: Cursor, most: usize, openings: bool) -> Result<Records, StoreError> {
+        self.read(move |c| audit::records(c, &after, most, openings)).await
     }
 
     async fn chain_head(&self) -> Result<Head, StoreError> {
         self.read(audit::head).await
     }
 
-    async fn record_hash(&self, position: u64) -> Result<Option<Hash>, StoreError> {
-        self.read(move |c| c.view.record_hash(position)).await
+    async fn chain_heads(&self) -> Result<Vec<Head>, StoreError> {
+        self.read(audit::heads).await
+    }
+
+    async fn record_hash(&self, chain: ChainId, position: u64) -> Result<Option<Hash>, StoreError> {
+        self.read(move |c| audit::record_hash(c, chain, position)).await
     }
 
     async fn restore_accepted_after(&self, position: u64) -> Result<bool, StoreError> {
-        self.read(move |c| c.view.has_act_after(position, &[RESTORE_ACCEPTED])).await
+        self.read(move |c| audit::restore_accepted_after(c, position)).await
     }
 
     async fn verify_seals(&self) -> Result<SealReport, StoreError> {
@@ -546,5 +556,28 @@ impl<E: Engine> ApprovalStore for Database<E> {
 
     async fn expire_approvals(&self, now_ms: i64) -> Result<(), StoreError> {
         self.write(move |c| approvals::end_pending(c, |approval| expire(approval, now_ms))).await
+    }
+}
+
+#[async_trait]
+impl<E: Engine> ServerStore for Database<E> {
+    async fn put_server(&self, state: ServerState) -> Result<(), StoreError> {
+        self.write(move |c| c.view.put_server(&state)).await
+    }
+
+    async fn servers(&self) -> Result<Vec<Server>, StoreError> {
+        self.read(|c| c.view.servers()).await
+    }
+
+    async fn take_lease(&self, job: Job, time: Duration) -> Result<bool, StoreError> {
+        if !E::Transaction::SEVERAL {
+            return Ok(true);
+        }
+        let for_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        self.write(move |c| c.view.take_lease(job, for_ms)).await
+    }
+
+    async fn database_now_ms(&self) -> Result<Option<i64>, StoreError> {
+        self.read(|c| c.view.now_ms()).await
     }
 }

@@ -35,6 +35,7 @@ mod record;
 mod reseal;
 mod seal_index;
 mod seals;
+mod server;
 pub(crate) mod sqlite;
 mod transactions;
 mod usual;
@@ -42,7 +43,7 @@ mod writing;
 
 pub use contract::{
     ApprovalStore, AuditStore, ClientStore, ConfigurationStore, HealthStore, KeyChangeStore, LedgerStore,
-    PublicKeyStore, Store, VerificationStore,
+    PublicKeyStore, ServerStore, Store, VerificationStore,
 };
 pub use error::{
     ClientError, ConfigurationError, KeyChangePairError, LedgerError, LowerError, Outcome, StoreError,
@@ -55,3 +56,4 @@ pub use open_error::OpenError;
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
 pub use record::{Past, Records};
 pub use seals::{NoSeal, SealReport, Sealer, SoftwareSealer};
+pub use server::{Job, Server, ServerState};

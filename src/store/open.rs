@@ -55,6 +55,8 @@ impl fmt::Display for DatabaseUrl {
 pub struct DatabaseSettings {
     /// Which database.
     pub url: DatabaseUrl,
+    /// The name of the server that opens it.
+    pub server: String,
     /// How many commands may wait for the committer.
     pub queue: usize,
     /// Which multiple of a client's usual tokens of a day raises an alarm.
@@ -62,14 +64,19 @@ pub struct DatabaseSettings {
 }
 
 impl DatabaseSettings {
-    /// The usual settings for a database.
-    pub fn new(url: DatabaseUrl) -> Self {
-        Self { url, queue: 4_096, alarm_pace: 5 }
+    /// The usual settings of a server for a database.
+    pub fn new(url: DatabaseUrl, server: impl Into<String>) -> Self {
+        Self { url, server: server.into(), queue: 4_096, alarm_pace: 5 }
     }
 
     fn sqlite(&self) -> SqliteSettings {
         let DatabaseUrl::Sqlite(path) = &self.url;
-        SqliteSettings { queue: self.queue, alarm_pace: self.alarm_pace, ..SqliteSettings::new(path.clone()) }
+        SqliteSettings {
+            server: self.server.clone(),
+            queue: self.queue,
+            alarm_pace: self.alarm_pace,
+            ..SqliteSettings::new(path.clone())
+        }
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn reseal<T: Transaction>(
     }
     let mut writing = Writing::new(Reading::new(by_old.view, new), 0);
     writing.transact(|writing| {
+        writing.view.lock_rows()?;
         writing.seal_all()?;
         writing.append_act_once(act)
     })?;

@@ -1,4 +1,4 @@
-//! The seal index: one row under seal over all other seals and the position of the chain. It tells
+//! The seal index: one row under seal over all other seals and the positions of all chains. It tells
 //! a row that was taken out, or put back as it had been, while nobody looked.
 
 use sha2::{Digest as _, Sha256};
@@ -7,6 +7,8 @@ use super::engine::{Select, Table, Transaction, Value, View};
 use super::reading::Reading;
 use super::writing::{SealIndex, Writing};
 use super::{SealReport, StoreError};
+use crate::audit::ChainNumber;
+use crate::ledger::Cursor;
 
 /// The acts that come with a change of a row under seal: none may be later than the seal index.
 const DECIDING_ACTS: [&str; 6] =
@@ -39,9 +41,19 @@ impl<V: View> Reading<V> {
             Ok(None) | Err(StoreError::Forged { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let Ok(position) = u64::try_from(index.integer("position")?) else { return Ok(false) };
-        Ok(!self.view.has_act_after(position, &DECIDING_ACTS)?
-            && index.bytes("digest")? == self.digest_of_seals()?)
+        let Ok(first) = u64::try_from(index.integer("position")?) else { return Ok(false) };
+        let mut positions = match index.get("other_positions") {
+            Value::Null => Cursor::default(),
+            _ => index.parsed("other_positions")?,
+        };
+        positions.advance(ChainNumber::FIRST, first);
+        for end in self.view.chains()? {
+            let chain = end.number;
+            if self.view.has_act_after(chain, positions.position(chain), &DECIDING_ACTS)? {
+                return Ok(false);
+            }
+        }
+        Ok(index.bytes("digest")? == self.digest_of_seals()?)
     }
 
     fn digest_of_seals(&mut self) -> Result<[u8; 32], StoreError> {
@@ -84,8 +96,18 @@ impl<T: Transaction> Writing<T> {
     }
 
     fn write_seal_index(&mut self) -> Result<(), StoreError> {
-        let position = position_value(self.chain()?.end.head.position)?;
-        let columns = [("digest", Value::from(self.digest_of_seals()?)), ("position", position)];
+        // Nobody else writes acts that decide until the end of the transaction.
+        let ends = self.view.chains()?;
+        let mut positions: Cursor = ends.iter().map(|end| (end.number, end.head.position)).collect();
+        let own = self.chain()?.end;
+        positions.advance(own.number, own.head.position);
+        let first = position_value(positions.position(ChainNumber::FIRST))?;
+        let others = Some(positions.without_first()).filter(|others| !others.is_start());
+        let columns = [
+            ("digest", Value::from(self.digest_of_seals()?)),
+            ("position", first),
+            ("other_positions", Value::from(others.map(|others| others.to_string()))),
+        ];
         let index = Select::all(Table::SealIndex).with("number", 1_i64);
         match self.view.rows(&index)?.into_iter().next() {
             Some(row) => self.put_row(&row, &columns),

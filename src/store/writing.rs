@@ -10,7 +10,7 @@ use super::reading::Reading;
 use super::seals::CheckedRow;
 use super::usual::UsualDays;
 use crate::audit::{ActRow, ChainEnd, Entry, NewAct};
-use crate::ledger::Floors;
+use crate::ledger::{Floors, LAST_POSITION, Sequence};
 
 /// More records than come between two checkpoints.
 const FORGOTTEN: u64 = 100_000_000;
@@ -131,8 +131,9 @@ impl<T: Transaction> Writing<T> {
         }
         let mut chain = self.view.chain()?;
         // Numbers go on behind that of a row that somebody else wrote, which would be in the way.
-        let taken = self.view.foreign_tokens().into_iter().max();
-        let taken = taken.and_then(|taken| u64::try_from(taken).ok()).unwrap_or_default();
+        let foreign = self.view.foreign_tokens().into_iter().filter_map(Sequence::new);
+        let ours = foreign.filter(|sequence| sequence.chain() == chain.end.number);
+        let taken = ours.map(Sequence::position).max().unwrap_or_default();
         if taken > chain.end.head.position {
             chain.end.head.position = taken;
             self.state.appended = true;
@@ -143,6 +144,9 @@ impl<T: Transaction> Writing<T> {
 
     /// Notes that records were appended up to this end; their rows are written by the caller.
     pub(super) fn appended(&mut self, end: ChainEnd) -> Result<(), StoreError> {
+        if end.head.position > LAST_POSITION {
+            return Err(StoreError::Defect { reason: "the chain is too long".into() });
+        }
         let chain = self.chain()?;
         self.state.chain = Some(Chain { end, ..chain });
         self.state.appended = true;

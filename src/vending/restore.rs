@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Stop, Vending};
+use super::{Stop, Vending, stop::behind};
 use crate::{
     access::Caller,
-    audit::NewAct,
+    audit::{Checkpoint, NewAct},
     ledger::{AcceptedRestore, Seed},
-    store::{LowerError, StoreError},
+    store::{LowerError, Store, StoreError},
     sts::{
         attributes::BaseDate,
         tid::{Tid, TidError},
@@ -24,6 +24,20 @@ pub enum RestoreError {
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why a database does not hold what a checkpoint says, if so.
+///
+/// # Errors
+/// What the store says.
+pub async fn lacking(store: &dyn Store, checkpoint: &Checkpoint) -> Result<Option<Stop>, StoreError> {
+    let own = store.chain_head().await?.chain;
+    let mut found = Vec::new();
+    for head in store.chain_heads().await? {
+        let named = checkpoint.head(head.chain).map_or(0, |named| named.position);
+        found.push((head, store.record_hash(head.chain, named).await?));
+    }
+    Ok(behind(checkpoint, own, &found))
 }
 
 /// The highest TID: 24 bits.

@@ -1,6 +1,6 @@
 //! Why nothing is issued.
 
-use crate::audit::{Checkpoint, Hash, Head};
+use crate::audit::{ChainId, Checkpoint, Hash, Head};
 
 /// Why nothing is issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,39 +58,76 @@ impl Stop {
     }
 }
 
-/// Whether a database holds what a checkpoint says: `found` is the hash of its record at the
-/// position of the checkpoint's head.
-pub fn behind(checkpoint: &Checkpoint, head: Head, found: Option<Hash>) -> Option<Stop> {
+/// Whether a database holds what a checkpoint says. `found` is for each chain of the database how
+/// far it has come, and the hash of its record at the position that the checkpoint names. `own` is
+/// the chain of this server.
+pub(super) fn behind(checkpoint: &Checkpoint, own: ChainId, found: &[(Head, Option<Hash>)]) -> Option<Stop> {
     let stop = |position, reason| Some(Stop::BehindCheckpoint { reason, position });
-    let Some(named) = checkpoint.head(head.chain) else {
+    let is_found = |named: &&Head| found.iter().any(|(head, _)| head.chain == named.chain);
+    if !checkpoint.heads.iter().any(|named| is_found(&named)) {
         let last = checkpoint.heads.iter().map(|head| head.position).max().unwrap_or(0);
         return stop(last, "it is another database".to_owned());
-    };
+    }
+    // The chain of this server goes on behind what the checkpoint names, whatever is lacking.
+    let position = checkpoint.head(own).map_or(0, |head| head.position);
+    let several = checkpoint.heads.len() > 1;
+    let faults: Vec<String> = checkpoint
+        .heads
+        .iter()
+        .filter_map(|named| {
+            let found = found.iter().find(|(head, _)| head.chain == named.chain);
+            let fault = lacking(named, found)?;
+            Some(if several { format!("chain {}: {fault}", named.chain) } else { fault })
+        })
+        .collect();
+    if faults.is_empty() { None } else { stop(position, faults.join("; ")) }
+}
+
+/// What is wrong with a chain of which this head was named.
+fn lacking(named: &Head, found: Option<&(Head, Option<Hash>)>) -> Option<String> {
+    let Some((head, hash)) = found else { return Some("it is missing".to_owned()) };
     if head.position < named.position {
-        let reason =
-            format!("it ends with record {}, the checkpoint names {}", head.position, named.position);
-        return stop(named.position, reason);
+        return Some(format!(
+            "it ends with record {}, the checkpoint names {}",
+            head.position, named.position
+        ));
     }
-    if named.position > 0 && found != Some(named.hash) {
-        return stop(named.position, format!("record {} is another", named.position));
-    }
-    None
+    (named.position > 0 && *hash != Some(named.hash)).then(|| format!("record {} is another", named.position))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::ChainId;
 
     #[test]
     fn a_database_behind_its_checkpoint_is_seen() {
         let (chain, hash) = (ChainId([1; 16]), Hash([2; 32]));
         let checkpoint = Checkpoint { number: 1, at_ms: 0, heads: vec![Head { chain, position: 5, hash }] };
         let head = |position| Head { chain, position, hash: Hash([9; 32]) };
-        assert_eq!(behind(&checkpoint, head(5), Some(hash)), None);
-        assert_eq!(behind(&checkpoint, head(8), Some(hash)), None);
-        assert!(behind(&checkpoint, head(4), None).is_some());
-        assert!(behind(&checkpoint, head(8), Some(Hash([3; 32]))).is_some());
-        assert!(behind(&checkpoint, Head { chain: ChainId([7; 16]), ..head(8) }, None).is_some());
+        assert_eq!(behind(&checkpoint, chain, &[(head(5), Some(hash))]), None);
+        assert_eq!(behind(&checkpoint, chain, &[(head(8), Some(hash))]), None);
+        assert!(behind(&checkpoint, chain, &[(head(4), None)]).is_some());
+        assert!(behind(&checkpoint, chain, &[(head(8), Some(Hash([3; 32])))]).is_some());
+        let other = ChainId([7; 16]);
+        assert!(behind(&checkpoint, other, &[(Head { chain: other, ..head(8) }, None)]).is_some());
+        assert!(behind(&checkpoint, chain, &[]).is_some());
+    }
+
+    #[test]
+    fn every_chain_is_looked_at_and_a_new_one_is_none_of_the_checkpoint() {
+        let hash = Hash([2; 32]);
+        let head = |chain: u8, position| Head { chain: ChainId([chain; 16]), position, hash };
+        let checkpoint = Checkpoint { number: 1, at_ms: 0, heads: vec![head(1, 5), head(2, 9)] };
+        let own = ChainId([1; 16]);
+        let sound = [(head(1, 6), Some(hash)), (head(2, 9), Some(hash)), (head(3, 4), None)];
+        assert_eq!(behind(&checkpoint, own, &sound), None);
+        let truncated = [(head(1, 6), Some(hash)), (head(2, 8), None)];
+        let stop = behind(&checkpoint, own, &truncated).unwrap();
+        let Stop::BehindCheckpoint { reason, position } = &stop else { panic!("{stop}") };
+        assert_eq!(*position, 5);
+        let chain = ChainId([2; 16]);
+        assert_eq!(*reason, format!("chain {chain}: it ends with record 8, the checkpoint names 9"));
+        let missing = behind(&checkpoint, own, &[(head(1, 6), Some(hash))]).unwrap();
+        assert!(missing.to_string().contains("it is missing"), "{missing}");
     }
 }

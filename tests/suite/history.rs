@@ -163,15 +163,16 @@ async fn check(home: &Home, history: &History) {
         }
     }
     let mut verification = Verification::new(None);
-    let (mut after_position, mut more) = (0, true);
-    while more {
-        let request = ListEventsRequest { page_size: 1_000, after_position, meters: true };
-        let page = api.audit.list_events(request).await.unwrap().into_inner();
+    let mut request = ListEventsRequest { page_size: 1_000, meters: true, ..Default::default() };
+    loop {
+        let page = api.audit.list_events(request.clone()).await.unwrap().into_inner();
         for event in &page.events {
             verification.feed(&Line::from_json(&event.record).unwrap());
-            after_position = event.position;
         }
-        more = page.more;
+        request.page_token = page.next_page_token;
+        if !page.more {
+            break;
+        }
     }
     let outcome = verification.finish();
     assert!(outcome.is_sound(), "{:?}", outcome.faults);

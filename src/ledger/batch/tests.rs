@@ -2,7 +2,7 @@ use super::*;
 use crate::access::client::{Credential, Proof};
 use crate::access::limits::Limits;
 use crate::access::rights::Rights;
-use crate::audit::{ChainId, Head, SaltSource};
+use crate::audit::{ChainId, ChainNumber, Head, SaltSource};
 use crate::sts::amount::UnitAmount;
 use crate::sts::attributes::KeyExpiry;
 use crate::sts::tid::{TidRefusal, TidWindow};
@@ -45,7 +45,7 @@ fn holder(limits: Limits) -> CredentialHolder {
 
 fn batch() -> Batch {
     let head = Head { chain: ChainId([1; 16]), position: 10, hash: Hash([2; 32]) };
-    let end = ChainEnd { head, salts: SaltSource([3; 32]), at_ms: 0 };
+    let end = ChainEnd { number: ChainNumber::FIRST, head, salts: SaltSource([3; 32]), at_ms: 0 };
     Batch::new(end, Floors::default(), 5, HashMap::new(), 4)
 }
 

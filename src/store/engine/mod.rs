@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 pub(crate) use row::{Row, Select, Table, Value};
 
-use super::StoreError;
-use crate::audit::{Act, ActRow, ChainEnd, Hash};
+use super::{Job, Server, ServerState, StoreError};
+use crate::audit::{Act, ActRow, ChainEnd, ChainId, ChainNumber, Hash, SaltSource};
 use crate::clock::SignOfLife;
 use crate::id::{ApprovalId, ClientId, ConfigurationId};
 use crate::ledger::{Floors, Issued, LastTids, RowFields, Sequence, Sum, TokenFilter};
@@ -26,13 +26,22 @@ use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
 
-/// The chain as it is kept, and the floors that go with it.
+/// The chain of a server, and the floors of the database.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chain {
     /// Its end.
     pub(crate) end: ChainEnd,
-    /// Below what nothing is answered or given.
+    /// Below what nothing is answered or given, by any server.
     pub(crate) floors: Floors,
+}
+
+/// What a chain begins with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewChain {
+    /// Its name.
+    pub(crate) id: ChainId,
+    /// Where the salts of its commitments come from.
+    pub(crate) salts: SaltSource,
 }
 
 /// What a client was given of one kind on one day.
@@ -70,16 +79,19 @@ pub(crate) struct Numbers {
     pub(crate) target: Option<i64>,
 }
 
-/// A page of the ledger.
+/// A page of the rows of a chain.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RowPage {
-    /// In the order of the ledger.
+    /// In the order of the chain.
     pub(crate) rows: Vec<RowFields>,
-    /// Where the next page starts: after this row.
-    pub(crate) next: Option<Sequence>,
+    /// Where the next page starts: after this position.
+    pub(crate) next: Option<u64>,
 }
 
 /// Reads what is committed; within a transaction, what that has written too.
+///
+/// A connection belongs to a server, whose number the engine knows since it was opened. Each server
+/// has a chain of its own, of the same number, and writes no other.
 pub(crate) trait View: Send + 'static {
     /// Makes what follows see one state of the rows under seal and of the chain, until
     /// [`View::end_snapshot`]. Within a transaction, which sees one state anyway, both do nothing.
@@ -94,27 +106,40 @@ pub(crate) trait View: Send + 'static {
     /// The number and the seal of every row of a table, in the order of the numbers.
     fn seals(&mut self, table: Table) -> Result<Vec<NumberedSeal>, StoreError>;
 
-    /// The end of the chain and the floors. Within a transaction nobody else changes them until its
-    /// end.
+    /// The end of this server's chain, and the floors. Within a transaction nobody else changes
+    /// them until its end.
     fn chain(&mut self) -> Result<Chain, StoreError>;
 
-    /// Acts after a position, in the order of the chain, at most `most`.
-    fn acts(&mut self, after: u64, most: usize) -> Result<Vec<ActRow>, StoreError>;
+    /// The ends of all chains, in the order of their numbers.
+    fn chains(&mut self) -> Result<Vec<ChainEnd>, StoreError>;
 
-    /// Whether an act after a position has a kind that begins with one of these texts.
-    fn has_act_after(&mut self, position: u64, kinds: &[&str]) -> Result<bool, StoreError>;
+    /// Acts of a chain after a position, in its order, at most `most`.
+    fn acts(&mut self, chain: ChainNumber, after: u64, most: usize) -> Result<Vec<ActRow>, StoreError>;
 
-    /// Whether an act of this kind with these details is on record.
+    /// Whether an act of a chain after a position has a kind that begins with one of these texts.
+    fn has_act_after(
+        &mut self,
+        chain: ChainNumber,
+        position: u64,
+        kinds: &[&str],
+    ) -> Result<bool, StoreError>;
+
+    /// Whether an act of this kind with these details is on record, in any chain.
     fn has_act(&mut self, kind: &str, details: &str) -> Result<bool, StoreError>;
 
     /// The act that was done with this approval ([`Act::done_with`]), if it is on record.
     fn act_of_approval(&mut self, approval: ApprovalId) -> Result<Option<Act>, StoreError>;
 
-    /// The hash of the record at a position, of an act or of a token.
-    fn record_hash(&mut self, position: u64) -> Result<Option<Hash>, StoreError>;
+    /// The hash of the record at a position of a chain, of an act or of a token.
+    fn record_hash(&mut self, chain: ChainNumber, position: u64) -> Result<Option<Hash>, StoreError>;
 
-    /// Rows of the ledger after a position of the chain, in order, at most `most`.
-    fn tokens_after(&mut self, position: u64, most: usize) -> Result<Vec<RowFields>, StoreError>;
+    /// Rows of the ledger in a chain after a position, in its order, at most `most`.
+    fn tokens_after(
+        &mut self,
+        chain: ChainNumber,
+        position: u64,
+        most: usize,
+    ) -> Result<Vec<RowFields>, StoreError>;
 
     /// The row of this number.
     fn token(&mut self, sequence: Sequence) -> Result<Option<RowFields>, StoreError>;
@@ -131,7 +156,8 @@ pub(crate) trait View: Send + 'static {
         tid: Tid,
     ) -> Result<Option<RowFields>, StoreError>;
 
-    /// The newest key changes of a meter out of a configuration, the newest first, at most `most`.
+    /// The newest key changes of a meter out of a configuration, the newest first by their times, at
+    /// most `most`.
     fn key_changes(
         &mut self,
         meter: MeterPan,
@@ -139,12 +165,13 @@ pub(crate) trait View: Send + 'static {
         most: usize,
     ) -> Result<Vec<RowFields>, StoreError>;
 
-    /// A page of the rows that fit a filter, after a row. It may hold fewer rows than `size`, and
-    /// none, and still have a next one: rows that cannot be read are left out.
+    /// A page of the rows of a chain that fit a filter, after a position. It may hold fewer rows
+    /// than `size`, and none, and still have a next one: rows that cannot be read are left out.
     fn list_tokens(
         &mut self,
+        chain: ChainNumber,
         filter: &TokenFilter,
-        after: Option<Sequence>,
+        after: u64,
         size: u32,
     ) -> Result<RowPage, StoreError>;
 
@@ -168,15 +195,23 @@ pub(crate) trait View: Send + 'static {
     /// The same of a client, by its number.
     fn failures_of_client(&mut self, client: i64, after_ms: i64, most: u32) -> Result<Vec<i64>, StoreError>;
 
-    /// The sums of all clients on a day.
+    /// The sums of all clients on a day. Within a transaction nobody else records a token until its
+    /// end.
     fn sums_of_day(&mut self, day: i64) -> Result<Vec<DaySum>, StoreError>;
 
     /// The numbers of rows of the ledger that this program has not written, as far as the engine
     /// has met them. They are left out of all that is known of meters.
     fn foreign_tokens(&mut self) -> Vec<i64>;
 
-    /// The last sign of life.
+    /// The last sign of life of this server.
     fn sign_of_life(&mut self) -> Result<Option<SignOfLife>, StoreError>;
+
+    /// All servers, in the order of their numbers.
+    fn servers(&mut self) -> Result<Vec<Server>, StoreError>;
+
+    /// The clock of the database, in milliseconds since 1970; none of an engine inside this process,
+    /// which would be the server's own.
+    fn now_ms(&mut self) -> Result<Option<i64>, StoreError>;
 
     /// The text of the last checkpoint.
     fn last_checkpoint(&mut self) -> Result<Option<String>, StoreError>;
@@ -191,9 +226,12 @@ pub(crate) type FoundRow = (usize, Result<RowFields, StoreError>);
 /// Writes, one transaction after another. Between [`Transaction::begin`] and its end nobody else
 /// writes what it has loaded.
 pub(crate) trait Transaction: View {
-    /// For how long rows that decide may be remembered without loading them again. Zero for an
-    /// engine whose rows other servers change at any time.
+    /// For how long rows that decide may be remembered without loading them again, as long as
+    /// [`Transaction::writes_of_others`] does not change.
     const BELIEVED: std::time::Duration;
+
+    /// Whether several servers write to one database.
+    const SEVERAL: bool;
 
     /// Begins a transaction.
     fn begin(&mut self) -> Result<(), StoreError>;
@@ -217,8 +255,13 @@ pub(crate) trait Transaction: View {
     /// Forgets the savepoint.
     fn release_savepoint(&mut self) -> Result<(), StoreError>;
 
+    /// Keeps all others from writing rows under seal, and from recording tokens by them, until the
+    /// end of the transaction: what is loaded from here on stays so. Asked for before anything is
+    /// loaded, and again at any time.
+    fn lock_rows(&mut self) -> Result<(), StoreError>;
+
     /// A number that is another one when somebody other than this connection has written rows under
-    /// seal.
+    /// seal. It stays so until the end of the transaction.
     fn writes_of_others(&mut self) -> Result<i64, StoreError>;
 
     /// Writes a row under seal, without its seal, and answers its number.
@@ -238,19 +281,19 @@ pub(crate) trait Transaction: View {
     /// Deletes a row under seal.
     fn delete(&mut self, table: Table, number: i64) -> Result<(), StoreError>;
 
-    /// Makes the chain of a new database; where there is one, it stays.
-    fn create_chain(&mut self, end: &ChainEnd) -> Result<(), StoreError>;
+    /// Makes the chain of this server; where there is one, it stays.
+    fn create_chain(&mut self, new: &NewChain) -> Result<(), StoreError>;
 
-    /// Writes the end of the chain.
+    /// Writes the end of this server's chain.
     fn put_chain_end(&mut self, end: &ChainEnd) -> Result<(), StoreError>;
 
     /// Writes the floors.
     fn put_floors(&mut self, floors: &Floors) -> Result<(), StoreError>;
 
-    /// Writes acts.
+    /// Writes acts of this server's chain.
     fn insert_acts(&mut self, acts: &[ActRow]) -> Result<(), StoreError>;
 
-    /// Writes rows of the ledger, in their order. Each TID of a meter is above its last one.
+    /// Writes rows of the ledger of this server's chain, in their order. Each TID of a meter is above its last one.
     fn insert_tokens(&mut self, rows: &mut dyn Iterator<Item = NewRow<'_>>) -> Result<(), StoreError>;
 
     /// Writes sums in the place of those that are there.
@@ -282,8 +325,15 @@ pub(crate) trait Transaction: View {
     /// Takes a failed look back.
     fn delete_failure(&mut self, number: i64) -> Result<(), StoreError>;
 
-    /// Writes a sign of life.
+    /// Writes a sign of life of this server.
     fn put_sign_of_life(&mut self, sign: &SignOfLife) -> Result<(), StoreError>;
+
+    /// Writes what this server says of itself.
+    fn put_server(&mut self, state: &ServerState) -> Result<(), StoreError>;
+
+    /// Takes the lease of a job for this server, for so long by the clock of the database, or
+    /// prolongs it. False while another server has it.
+    fn take_lease(&mut self, job: Job, for_ms: i64) -> Result<bool, StoreError>;
 
     /// Writes a checkpoint, and forgets those up to a number.
     fn insert_checkpoint(&mut self, number: i64, text: &str, forget_until: i64) -> Result<(), StoreError>;

@@ -145,7 +145,7 @@ impl Table {
                 "version",
                 "seal_key",
             ],
-            Self::SealIndex => &["digest", "position", "version", "seal_key"],
+            Self::SealIndex => &["digest", "position", "other_positions", "version", "seal_key"],
         }
     }
 }

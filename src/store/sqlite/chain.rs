@@ -4,20 +4,20 @@
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::column::foreign;
-use crate::audit::{Act, ActRow, ChainEnd, ChainId, Hash, Head, SaltSource};
+use crate::audit::{Act, ActRow, ChainEnd, ChainId, ChainNumber, Hash, Head, SaltSource};
 use crate::id::ApprovalId;
 use crate::ledger::Floors;
 use crate::store::StoreError;
-use crate::store::engine::Chain;
+use crate::store::engine::{Chain, NewChain};
 use crate::sts::attributes::BaseDate;
 use crate::sts::tid::Tid;
 
 /// Makes the chain of a new database.
-pub(super) fn create(connection: &Connection, end: &ChainEnd) -> Result<(), StoreError> {
+pub(super) fn create(connection: &Connection, new: &NewChain) -> Result<(), StoreError> {
     connection.execute(
         "INSERT INTO chain (one, id, salt_source, position, hash, at_ms, requests_from_ms)
          VALUES (1, ?1, ?2, 0, ?3, 0, 0) ON CONFLICT DO NOTHING",
-        (end.head.chain.0, end.salts.0, end.head.hash.0),
+        (new.id.0, new.salts.0, Hash::START.0),
     )?;
     Ok(())
 }
@@ -31,7 +31,8 @@ pub(super) fn read(connection: &Connection) -> Result<Chain, StoreError> {
                 position: position(row, 2, "chain.position")?,
                 hash: Hash(row.get(3)?),
             };
-            Ok((ChainEnd { head, salts: SaltSource(row.get(1)?), at_ms: row.get(4)? }, row.get(5)?))
+            let salts = SaltSource(row.get(1)?);
+            Ok((ChainEnd { number: ChainNumber::FIRST, head, salts, at_ms: row.get(4)? }, row.get(5)?))
         })?;
     let mut floors = Floors::default();
     floors.requests_from_ms = requests_from_ms;

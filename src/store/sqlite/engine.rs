@@ -6,15 +6,16 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::failure::{Stage, store_error};
-use super::{Sqlite, Writer, chain, heartbeat, ledger, rows, usage};
-use crate::audit::{Act, ActRow, ChainEnd, Hash};
+use super::{Sqlite, Writer, chain, heartbeat, ledger, rows, server, usage};
+use crate::audit::{Act, ActRow, ChainEnd, ChainNumber, Hash};
 use crate::clock::SignOfLife;
 use crate::id::{ApprovalId, ClientId, ConfigurationId};
 use crate::ledger::{Floors, LastTids, RowFields, Sequence, TokenFilter};
-use crate::store::StoreError;
 use crate::store::engine::{
-    Chain, DaySum, FoundRow, NewRow, NumberedSeal, Row, RowPage, Select, Table, Transaction, Value, View,
+    Chain, DaySum, FoundRow, NewChain, NewRow, NumberedSeal, Row, RowPage, Select, Table, Transaction, Value,
+    View,
 };
+use crate::store::{Job, Server, ServerState, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
@@ -69,12 +70,21 @@ impl<W: Send + 'static> View for Sqlite<W> {
         chain::read(self)
     }
 
-    fn acts(&mut self, after: u64, most: usize) -> Result<Vec<ActRow>, StoreError> {
-        chain::acts(self, after, most)
+    fn chains(&mut self) -> Result<Vec<ChainEnd>, StoreError> {
+        Ok(vec![chain::read(self)?.end])
     }
 
-    fn has_act_after(&mut self, position: u64, kinds: &[&str]) -> Result<bool, StoreError> {
-        chain::has_act_after(self, position, kinds)
+    fn acts(&mut self, chain: ChainNumber, after: u64, most: usize) -> Result<Vec<ActRow>, StoreError> {
+        if chain == ChainNumber::FIRST { chain::acts(self, after, most) } else { Ok(Vec::new()) }
+    }
+
+    fn has_act_after(
+        &mut self,
+        chain: ChainNumber,
+        position: u64,
+        kinds: &[&str],
+    ) -> Result<bool, StoreError> {
+        Ok(chain == ChainNumber::FIRST && chain::has_act_after(self, position, kinds)?)
     }
 
     fn has_act(&mut self, kind: &str, details: &str) -> Result<bool, StoreError> {
@@ -85,12 +95,17 @@ impl<W: Send + 'static> View for Sqlite<W> {
         chain::act_of_approval(self, approval)
     }
 
-    fn record_hash(&mut self, position: u64) -> Result<Option<Hash>, StoreError> {
-        chain::hash_at(self, position)
+    fn record_hash(&mut self, chain: ChainNumber, position: u64) -> Result<Option<Hash>, StoreError> {
+        if chain == ChainNumber::FIRST { chain::hash_at(self, position) } else { Ok(None) }
     }
 
-    fn tokens_after(&mut self, position: u64, most: usize) -> Result<Vec<RowFields>, StoreError> {
-        ledger::after(self, position, most)
+    fn tokens_after(
+        &mut self,
+        chain: ChainNumber,
+        position: u64,
+        most: usize,
+    ) -> Result<Vec<RowFields>, StoreError> {
+        if chain == ChainNumber::FIRST { ledger::after(self, position, most) } else { Ok(Vec::new()) }
     }
 
     fn token(&mut self, sequence: Sequence) -> Result<Option<RowFields>, StoreError> {
@@ -121,11 +136,16 @@ impl<W: Send + 'static> View for Sqlite<W> {
 
     fn list_tokens(
         &mut self,
+        chain: ChainNumber,
         filter: &TokenFilter,
-        after: Option<Sequence>,
+        after: u64,
         size: u32,
     ) -> Result<RowPage, StoreError> {
-        ledger::list(self, filter, after, size)
+        if chain == ChainNumber::FIRST {
+            ledger::list(self, filter, after, size)
+        } else {
+            Ok(RowPage::default())
+        }
     }
 
     fn last_tids(&mut self, meters: &[(MeterPan, BaseDate)]) -> Result<Vec<LastTids>, StoreError> {
@@ -161,6 +181,14 @@ impl<W: Send + 'static> View for Sqlite<W> {
         heartbeat::last(self)
     }
 
+    fn servers(&mut self) -> Result<Vec<Server>, StoreError> {
+        Ok(vec![server::read(self)?])
+    }
+
+    fn now_ms(&mut self) -> Result<Option<i64>, StoreError> {
+        Ok(None)
+    }
+
     fn last_checkpoint(&mut self) -> Result<Option<String>, StoreError> {
         chain::last_checkpoint(self)
     }
@@ -169,6 +197,8 @@ impl<W: Send + 'static> View for Sqlite<W> {
 impl Transaction for Sqlite<Writer> {
     // The lock keeps other servers out: this is for what a person changes by hand.
     const BELIEVED: Duration = Duration::from_secs(1);
+
+    const SEVERAL: bool = false;
 
     fn begin(&mut self) -> Result<(), StoreError> {
         (self.writer.tokens_written, self.writer.tokens_at_savepoint) = (0, 0);
@@ -226,6 +256,11 @@ impl Transaction for Sqlite<Writer> {
         self.statement("RELEASE command", Stage::Before)
     }
 
+    fn lock_rows(&mut self) -> Result<(), StoreError> {
+        // Whoever began a transaction that writes keeps all others out.
+        Ok(())
+    }
+
     fn writes_of_others(&mut self) -> Result<i64, StoreError> {
         Ok(self.prepare_cached("PRAGMA data_version")?.query_row((), |row| row.get(0))?)
     }
@@ -251,8 +286,8 @@ impl Transaction for Sqlite<Writer> {
         rows::delete(self, table, number)
     }
 
-    fn create_chain(&mut self, end: &ChainEnd) -> Result<(), StoreError> {
-        chain::create(self, end)
+    fn create_chain(&mut self, new: &NewChain) -> Result<(), StoreError> {
+        chain::create(self, new)
     }
 
     fn put_chain_end(&mut self, end: &ChainEnd) -> Result<(), StoreError> {
@@ -306,6 +341,14 @@ impl Transaction for Sqlite<Writer> {
 
     fn put_sign_of_life(&mut self, sign: &SignOfLife) -> Result<(), StoreError> {
         heartbeat::write(self, sign)
+    }
+
+    fn put_server(&mut self, state: &ServerState) -> Result<(), StoreError> {
+        server::write(self, state)
+    }
+
+    fn take_lease(&mut self, _job: Job, _for_ms: i64) -> Result<bool, StoreError> {
+        Ok(true)
     }
 
     fn insert_checkpoint(&mut self, number: i64, text: &str, forget_until: i64) -> Result<(), StoreError> {

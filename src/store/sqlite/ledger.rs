@@ -10,9 +10,9 @@ use super::column::foreign;
 use super::failure::{Stage, store_error};
 use super::runs::{each_row_of, rows_of_tid};
 use super::{Sqlite, Writer};
-use crate::audit::{Hash, TokenKind};
+use crate::audit::{ChainNumber, Hash, TokenKind};
 use crate::id::{ClientId, ConfigurationId};
-use crate::ledger::{ContentFields, RowFields, Sequence, TokenFilter};
+use crate::ledger::{ContentFields, LAST_POSITION, RowFields, Sequence, TokenFilter};
 use crate::store::StoreError;
 use crate::store::engine::{FoundRow, NewRow, RowPage};
 use crate::sts::attributes::BaseDate;
@@ -41,8 +41,9 @@ pub(super) fn after(
     position: u64,
     most: usize,
 ) -> Result<Vec<RowFields>, StoreError> {
-    let mut statement =
-        connection.prepare_cached(&format!("{SELECT} WHERE t.sequence > ?1 ORDER BY t.sequence LIMIT ?2"))?;
+    let mut statement = connection.prepare_cached(&format!(
+        "{SELECT} WHERE t.sequence > ?1 AND t.sequence <= {LAST_POSITION} ORDER BY t.sequence LIMIT ?2"
+    ))?;
     let rows = statement.query_map((number(position)?, limit(most)), read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -149,14 +150,21 @@ pub(super) fn key_changes(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Rows that fit a filter, after a row, in the order of the ledger.
+/// The number of the last row; 0 where there is none.
+fn last_of(connection: &Connection) -> Result<i64, StoreError> {
+    Ok(connection
+        .prepare_cached("SELECT coalesce(max(sequence), 0) FROM issued_tokens WHERE sequence <= ?1")?
+        .query_row([number(LAST_POSITION)?], |row| row.get(0))?)
+}
+
+/// Rows that fit a filter, after a position, in the order of the ledger.
 pub(super) fn list<W>(
     reading: &Sqlite<W>,
     filter: &TokenFilter,
-    after: Option<Sequence>,
+    after: u64,
     size: u32,
 ) -> Result<RowPage, StoreError> {
-    let mut from = after.map_or(0, Sequence::value);
+    let mut from = number(after)?;
     if let Some(from_ms) = filter.from_ms {
         from = from.max(before_time(reading, from_ms)?);
     }
@@ -180,7 +188,7 @@ fn list_of_meter<W>(
     each_row_of(reading, meter, from, |sequence| {
         // Full, and one more to come: only then there is a next page.
         if page.rows.len() >= size as usize {
-            page.next = page.rows.last().and_then(|row: &RowFields| Sequence::new(row.sequence));
+            page.next = page.rows.last().and_then(|row: &RowFields| u64::try_from(row.sequence).ok());
             return Ok(false);
         }
         let found = with_conditions(&mut statement, filter, &[(":pan", &pan), (":from", &sequence.value())])?;
@@ -202,9 +210,7 @@ fn list_of_all<W>(
     ))?;
     let Found { rows, last: last_found, count } =
         with_conditions(&mut statement, filter, &[(":from", &from), (":size", &size)])?;
-    let last: i64 = reading
-        .prepare_cached("SELECT coalesce(max(sequence), 0) FROM issued_tokens")?
-        .query_row([], |row| row.get(0))?;
+    let last = last_of(reading)?;
     let seen = match last_found {
         Some(sequence) if count >= size as usize => sequence,
         _ => from.saturating_add(LOOK),
@@ -214,7 +220,7 @@ fn list_of_all<W>(
         Some(until_ms) => seen > before_time(reading, until_ms.saturating_add(2 * DISORDER_MS))?,
         None => false,
     };
-    let next = if seen >= last || past { None } else { Sequence::new(seen) };
+    let next = if seen >= last || past { None } else { u64::try_from(seen).ok() };
     Ok(RowPage { rows, next })
 }
 
@@ -281,12 +287,7 @@ fn before_time(connection: &Connection, time_ms: i64) -> Result<i64, StoreError>
     let mut statement = connection.prepare_cached(
         "SELECT sequence, issued_ms FROM issued_tokens WHERE sequence >= ?1 ORDER BY sequence LIMIT 1",
     )?;
-    let (mut low, mut high): (i64, i64) = (
-        0,
-        connection
-            .prepare_cached("SELECT coalesce(max(sequence), 0) FROM issued_tokens")?
-            .query_row([], |row| row.get(0))?,
-    );
+    let (mut low, mut high) = (0, last_of(connection)?);
     // All rows up to `low` are earlier; the first row behind `high` is not.
     while low < high {
         let middle = low + (high - low) / 2;
@@ -350,8 +351,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<RowFields> {
     let configuration = |column| -> rusqlite::Result<_> {
         Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(ConfigurationId::from_bytes))
     };
+    let sequence = row.get(0)?;
+    if Sequence::new(sequence).is_none_or(|sequence| sequence.chain() != ChainNumber::FIRST) {
+        return Err(foreign("issued_tokens.sequence"));
+    }
     Ok(RowFields {
-        sequence: row.get(0)?,
+        sequence,
         client: ClientId::from_bytes(row.get(1)?),
         credential: row.get(2)?,
         request_id: Uuid::from_bytes(row.get(3)?),

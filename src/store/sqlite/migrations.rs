@@ -37,6 +37,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "acts of approvals",
         sql: include_str!("migrations/0012_acts_of_approvals.sql"),
     },
+    Migration { version: 13, name: "servers", sql: include_str!("migrations/0013_servers.sql") },
 ];
 
 /// Applies what is missing, each step in a transaction of its own.

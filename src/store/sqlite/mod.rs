@@ -22,6 +22,7 @@ mod migrations;
 mod newest;
 mod rows;
 mod runs;
+mod server;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -53,6 +54,8 @@ pub(super) use file::examine;
 pub(crate) struct SqliteSettings {
     /// The database file. Its folder must exist; the file, its `-wal` and `-shm` are made there.
     pub(crate) path: PathBuf,
+    /// The name of the server that opens it.
+    pub(crate) server: String,
     /// How many commands may wait for the committer.
     pub(crate) queue: usize,
     /// How many rows share a transaction, more or less: bounds what one waits for.
@@ -69,7 +72,15 @@ pub(crate) struct SqliteSettings {
 impl SqliteSettings {
     /// The usual settings for a database at this path.
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), queue: 4_096, batch: 2_048, readers: 2, alarm_pace: 5, merge_from: 131_072 }
+        Self {
+            path: path.into(),
+            server: "server".to_owned(),
+            queue: 4_096,
+            batch: 2_048,
+            readers: 2,
+            alarm_pace: 5,
+            merge_from: 131_072,
+        }
     }
 }
 
@@ -195,10 +206,11 @@ impl Locked {
     /// # Errors
     /// [`OpenError`].
     pub(crate) fn open(self) -> Result<Parts<SqliteEngine>, OpenError> {
-        let Self { settings: SqliteSettings { path, readers, merge_from, .. }, lock } = self;
+        let Self { settings: SqliteSettings { path, server, readers, merge_from, .. }, lock } = self;
         let mut connection = connection::open_writer(&path)?;
         migrations::migrate(&mut connection)?;
         let claim = Claim::take(&connection, lock.identity())?;
+        server::name(&connection, &server)?;
         let log = Log::start(connection::open_copier(&path)?);
         let log = log.map_err(|error| OpenError::Threads { error })?;
         let writer = Writer {

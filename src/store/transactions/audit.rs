@@ -1,7 +1,9 @@
-//! The records of the chain, checkpoints, and what a start must know of the past.
+//! The records of the chains, checkpoints, and what a start must know of the past.
 
-use crate::audit::{Entry, Head, Line, Record};
+use super::merge::{OfChain, merge};
+use crate::audit::{ChainEnd, ChainId, Entry, Hash, Head, Line, RESTORE_ACCEPTED, Record};
 use crate::clock::{Moment, SignOfLife};
+use crate::ledger::Cursor;
 use crate::store::engine::{Transaction, View};
 use crate::store::reading::Reading;
 use crate::store::writing::Writing;
@@ -11,33 +13,72 @@ use crate::store::{Past, Records, StoreError};
 /// database's writers cannot reach.
 const CHECKPOINTS_KEPT: i64 = 8_640;
 
-/// Records after a position, in the order of the chain.
+/// Records of all chains from where a cursor stands.
 pub(in crate::store) fn records<V: View>(
     reading: &mut Reading<V>,
-    after: u64,
+    after: &Cursor,
     most: usize,
     openings: bool,
 ) -> Result<Records, StoreError> {
-    let end = reading.view.chain()?.end;
+    let mut of_chains = Vec::new();
+    for end in reading.view.chains()? {
+        let items = of_chain(reading, &end, after.position(end.number), most, openings)?;
+        of_chains.push(OfChain { chain: end.number, items, next: None });
+    }
+    let page = merge(after, of_chains, most);
+    Ok(Records { lines: page.items, next: page.next, more: page.more })
+}
+
+/// The records of a chain after a position, in its order: one more than `most`, where there is one.
+fn of_chain<V: View>(
+    reading: &mut Reading<V>,
+    end: &ChainEnd,
+    after: u64,
+    most: usize,
+    openings: bool,
+) -> Result<Vec<Line>, StoreError> {
     let wanted = most.saturating_add(1);
     let mut lines = Vec::new();
-    for row in reading.view.tokens_after(after, wanted)? {
-        let line = row.line(&end, openings);
+    for row in reading.view.tokens_after(end.number, after, wanted)? {
+        let line = row.line(end, openings);
         lines.push(line.map_err(|foreign| StoreError::Corrupt { reason: foreign.to_string() })?);
     }
-    for row in reading.view.acts(after, wanted)? {
+    for row in reading.view.acts(end.number, after, wanted)? {
         let record = Record { position: row.position, at_ms: row.at_ms, entry: Entry::Act(row.act) };
         lines.push(Line { chain: end.head.chain, record, hash: row.hash, opening: None });
     }
     // Both halves are in order and start at the same place: the first of both together are the
     // first of the chain.
     lines.sort_by_key(|line| line.record.position);
-    let more = lines.len() > most;
-    lines.truncate(most);
-    Ok(Records { lines, more })
+    lines.truncate(wanted);
+    Ok(lines)
 }
 
-/// How far the chain has come.
+/// How far all chains have come.
+pub(in crate::store) fn heads<V: View>(reading: &mut Reading<V>) -> Result<Vec<Head>, StoreError> {
+    Ok(reading.view.chains()?.into_iter().map(|end| end.head).collect())
+}
+
+/// The hash of a record of the chain of this name.
+pub(in crate::store) fn record_hash<V: View>(
+    reading: &mut Reading<V>,
+    chain: ChainId,
+    position: u64,
+) -> Result<Option<Hash>, StoreError> {
+    let chain = reading.view.chains()?.into_iter().find(|end| end.head.chain == chain);
+    chain.map_or(Ok(None), |end| reading.view.record_hash(end.number, position))
+}
+
+/// Whether this server accepted a restored database after a position of its chain.
+pub(in crate::store) fn restore_accepted_after<V: View>(
+    reading: &mut Reading<V>,
+    position: u64,
+) -> Result<bool, StoreError> {
+    let chain = reading.view.chain()?.end.number;
+    reading.view.has_act_after(chain, position, &[RESTORE_ACCEPTED])
+}
+
+/// How far the chain of this server has come.
 pub(in crate::store) fn head<V: View>(reading: &mut Reading<V>) -> Result<Head, StoreError> {
     Ok(reading.view.chain()?.end.head)
 }
@@ -57,7 +98,7 @@ pub(in crate::store) fn keep_checkpoint<T: Transaction>(
 pub(in crate::store) fn past<V: View>(reading: &mut Reading<V>) -> Result<Past, StoreError> {
     let sign_of_life = match reading.view.sign_of_life()? {
         Some(sign) => Some(sign),
-        // In a database in which no server has lived yet it is the last record of the chain.
+        // Where this server has not lived yet it is the last record of its chain.
         None => {
             let end = reading.view.chain()?.end;
             let moment = Moment { wall_ms: end.at_ms, uptime: None };

@@ -5,6 +5,7 @@ pub(super) mod audit;
 pub(super) mod clients;
 pub(super) mod configurations;
 pub(super) mod key_changes;
+mod merge;
 pub(super) mod public_keys;
 pub(super) mod queries;
 pub(super) mod tids;

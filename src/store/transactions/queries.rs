@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 use super::clients;
+use super::merge::{OfChain, merge};
 use crate::id::{ClientId, ConfigurationId};
-use crate::ledger::{RowFields, Sequence, TokenFilter, TokenPage, TokenRow};
+use crate::ledger::{Cursor, RowFields, Sequence, TokenFilter, TokenPage, TokenRow};
 use crate::store::StoreError;
 use crate::store::engine::View;
 use crate::store::reading::Reading;
@@ -55,10 +56,16 @@ pub(in crate::store) fn key_changes<V: View>(
 pub(in crate::store) fn list<V: View>(
     reading: &mut Reading<V>,
     filter: &TokenFilter,
-    after: Option<Sequence>,
+    after: &Cursor,
     size: u32,
 ) -> Result<TokenPage, StoreError> {
-    let page = reading.view.list_tokens(filter, after, size)?;
+    let mut of_chains = Vec::new();
+    for end in reading.view.chains()? {
+        let chain = end.number;
+        let page = reading.view.list_tokens(chain, filter, after.position(chain), size)?;
+        of_chains.push(OfChain { chain, items: page.rows, next: page.next });
+    }
+    let page = merge(after, of_chains, size as usize);
     let read = |fields: RowFields| {
         let sequence = fields.sequence;
         // A row that somebody else wrote must not hide the others.
@@ -68,7 +75,8 @@ pub(in crate::store) fn list<V: View>(
             )
             .ok()
     };
-    Ok(TokenPage { rows: page.rows.into_iter().filter_map(read).collect(), next: page.next })
+    let next = page.more.then_some(page.next);
+    Ok(TokenPage { rows: page.items.into_iter().filter_map(read).collect(), next })
 }
 
 pub(super) fn row(fields: RowFields) -> Result<TokenRow, StoreError> {

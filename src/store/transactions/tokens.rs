@@ -85,7 +85,8 @@ impl<'a> Loaded<'a> {
         orders: &[&'a NewToken],
         now: Instant,
     ) -> Result<Self, StoreError> {
-        writing.authority.refresh(now);
+        let writes = writing.view.writes_of_others()?;
+        writing.authority.refresh(now, writes);
         let in_time = |order: &&&NewToken| order.deadline.is_none_or(|deadline| deadline > now);
         let failed_holders = load_holders(writing, orders.iter().filter(in_time).copied())?;
         let failed_configurations = load_configurations(writing, orders.iter().filter(in_time).copied())?;

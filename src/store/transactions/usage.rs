@@ -17,16 +17,17 @@ pub(in crate::store) fn correct<T: Transaction>(
     mut counted: CountedDay,
     now_ms: i64,
 ) -> Result<Vec<SumMismatch>, StoreError> {
-    let mut after = counted.after();
+    // Before the rows: from here on no server records one.
+    let kept = writing.view.sums_of_day(counted.day())?;
+    let mut after = counted.after().clone();
     loop {
-        let page = queries::list(writing, &counted.filter(), after, PAGE_SIZE_MAX)?;
+        let page = queries::list(writing, &counted.filter(), &after, PAGE_SIZE_MAX)?;
         counted.add(&page.rows);
         match page.next {
-            Some(next) => after = Some(next),
+            Some(next) => after = next,
             None => break,
         }
     }
-    let kept = writing.view.sums_of_day(counted.day())?;
     let wanted = kept.iter().map(|sum| Value::from(sum.client)).collect();
     let rows = writing.view.rows(&Select::all(Table::Clients).with_any("number", wanted))?;
     let ids: HashMap<i64, ClientId> =

@@ -38,7 +38,7 @@ impl<F: Factory> Scene<F> {
 
     /// The kinds of the last records of the chain.
     pub(in crate::store) async fn last_kinds(&self, count: usize) -> Vec<String> {
-        let lines = self.store.records(0, 10_000, false).await.unwrap().lines;
+        let lines = self.store.records(Cursor::default(), 10_000, false).await.unwrap().lines;
         let kinds = lines.into_iter().filter_map(|line| match line.record.entry {
             crate::audit::Entry::Act(act) => Some(act.kind),
             crate::audit::Entry::Token(_) => None,
@@ -193,7 +193,7 @@ pub(in crate::store) async fn lists_are_of_those_that_wait_or_of_all<F: Factory>
 pub(in crate::store) async fn the_record_holds_the_hash_and_not_the_content<F: Factory>() {
     let scene = Scene::<F>::new().await;
     scene.ask(b"a request that names a meter").await;
-    let lines = scene.store.records(0, 10_000, false).await.unwrap().lines;
+    let lines = scene.store.records(Cursor::default(), 10_000, false).await.unwrap().lines;
     let text = format!("{lines:?}");
     assert!(text.contains(&hex::encode([4; 32])), "{text}");
     for secret in ["names a meter", "lower something", &hex::encode("names a meter")] {

@@ -8,18 +8,19 @@ use crate::audit::{Entry, Verification};
 /// Verifies the whole chain against the head and answers the kinds of its records.
 async fn verified<E: Engine>(store: &Database<E>) -> Vec<String> {
     let mut verification = Verification::new(None);
-    let (mut after, mut kinds) = (0, Vec::new());
+    let (mut after, mut last, mut kinds) = (Cursor::default(), 0, Vec::new());
     loop {
         // Small pages, so that their seams are tried too.
         let page = store.records(after, 3, true).await.unwrap();
         for line in &page.lines {
             verification.feed(line);
-            after = line.record.position;
+            last = line.record.position;
             kinds.push(match &line.record.entry {
                 Entry::Token(_) => "token".to_owned(),
                 Entry::Act(act) => act.kind.clone(),
             });
         }
+        after = page.next;
         if !page.more {
             break;
         }
@@ -27,8 +28,8 @@ async fn verified<E: Engine>(store: &Database<E>) -> Vec<String> {
     let outcome = verification.finish();
     assert!(outcome.is_sound(), "{:?}", outcome.faults);
     let head = store.chain_head().await.unwrap();
-    assert_eq!(head.position, after);
-    assert_eq!(store.record_hash(after).await, Ok(Some(head.hash)));
+    assert_eq!(head.position, last);
+    assert_eq!(store.record_hash(head.chain, last).await, Ok(Some(head.hash)));
     kinds
 }
 
@@ -177,13 +178,13 @@ pub(in crate::store) async fn rows_are_listed_by_filter_and_page<F: Factory>() {
         scene.store.record_token(new).await.unwrap();
     }
     let listed = async |filter: TokenFilter| {
-        let (mut rows, mut after) = (Vec::new(), None);
+        let (mut rows, mut after) = (Vec::new(), Cursor::default());
         loop {
             let page = scene.store.list_issued_tokens(filter.clone(), after, 4).await.unwrap();
             rows.extend(page.rows);
-            after = page.next;
-            if after.is_none() {
-                return rows;
+            match page.next {
+                Some(next) => after = next,
+                None => return rows,
             }
         }
     };

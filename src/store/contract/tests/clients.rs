@@ -142,7 +142,7 @@ pub(in crate::store) async fn every_change_is_on_record_with_its_actor<F: Factor
     }
     let change = CredentialChange::Expires(Some(NOW_MS + 1));
     store.change_credential("key-1", change, by_chief).await.unwrap();
-    let records = store.records(0, 100, false).await.unwrap();
+    let records = store.records(Cursor::default(), 100, false).await.unwrap();
     let acts: Vec<(String, bool)> = records
         .lines
         .iter()

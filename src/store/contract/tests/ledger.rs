@@ -339,6 +339,6 @@ pub(in crate::store) async fn a_last_tid_is_lowered_to_the_last_token_and_no_fur
     let scene = scene.reopen();
     let next = scene.store.record_token(scene.credit(2, meter(0), 4_000)).await.unwrap();
     assert_eq!(tid_of(next.row()), 5_001, "no TID is given twice");
-    let lines = scene.store.records(0, 1_000, false).await.unwrap().lines;
+    let lines = scene.store.records(Cursor::default(), 1_000, false).await.unwrap().lines;
     assert_eq!(lines.iter().filter(|line| format!("{line:?}").contains("meter.lowered")).count(), 2);
 }

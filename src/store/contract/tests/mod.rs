@@ -12,6 +12,7 @@ pub(in crate::store) mod ledger;
 pub(in crate::store) mod model;
 pub(in crate::store) mod public_keys;
 pub(in crate::store) mod seals;
+pub(in crate::store) mod servers;
 pub(in crate::store) mod usage;
 pub(in crate::store) mod verifications;
 
@@ -34,15 +35,15 @@ use crate::configuration::{
 };
 use crate::id::{ApprovalId, ClientId, ConfigurationId, PublicKeyId};
 use crate::ledger::{
-    AcceptedRestore, Content, LowerRefused, NewToken, Recorded, Refused, RowContent, Seed, TokenFilter,
-    TokenRow,
+    AcceptedRestore, Content, Cursor, LowerRefused, NewToken, Recorded, Refused, RowContent, Seed,
+    TokenFilter, TokenRow,
 };
 use crate::store::database::Database;
 use crate::store::engine::Engine;
 use crate::store::{
     ApprovalStore as _, AuditStore as _, ClientStore as _, ConfigurationError, ConfigurationStore as _,
     KeyChangeStore as _, LedgerError, LedgerStore as _, Listing, Outcome, PageRequest, PublicKeyStore as _,
-    SealReport, SoftwareSealer, StoreError,
+    SealReport, ServerStore as _, SoftwareSealer, StoreError,
 };
 use crate::sts::amount::UnitAmount;
 use crate::sts::attributes::{
@@ -162,6 +163,33 @@ macro_rules! contract_suite {
 }
 
 pub(in crate::store) use contract_suite;
+
+/// The same for several servers on one database.
+macro_rules! several_servers_suite {
+    ($factory:ty) => {
+        $crate::store::contract::tests::contract_suite! { @tests $factory;
+            servers {
+                every_server_has_a_chain_and_keeps_it,
+                one_request_at_two_servers_gives_one_token,
+                the_tids_of_a_meter_rise_through_two_servers,
+                a_daily_limit_is_exact_through_two_servers,
+                what_one_server_disables_the_other_refuses_at_once,
+                a_listing_misses_and_repeats_nothing_while_two_servers_write,
+                an_export_misses_and_repeats_nothing_while_two_servers_write,
+                seals_hold_while_two_servers_change_rows,
+                an_accepted_restore_raises_the_floors_of_all,
+            }
+        }
+    };
+}
+
+pub(in crate::store) use several_servers_suite;
+
+/// A factory of a database that several servers have open at once.
+pub(in crate::store) trait SeveralServers: Factory {
+    /// Opens the store as another server. [`Factory::open`] opens it as the first.
+    fn open_as(&self, name: &str) -> Database<Self::Engine>;
+}
 
 /// 2026-01-01 00:00 UTC.
 pub(in crate::store) const NOW_MS: i64 = 1_767_225_600_000;
@@ -319,13 +347,13 @@ pub(in crate::store) fn tid_of(row: &TokenRow) -> u32 {
 
 /// How many rows the ledger has.
 pub(in crate::store) async fn rows<E: Engine>(store: &Database<E>) -> usize {
-    let (mut count, mut after) = (0, None);
+    let (mut count, mut after) = (0, Cursor::default());
     loop {
         let page = store.list_issued_tokens(TokenFilter::default(), after, 1_000).await.unwrap();
         count += page.rows.len();
-        after = page.next;
-        if after.is_none() {
-            return count;
+        match page.next {
+            Some(next) => after = next,
+            None => return count,
         }
     }
 }

@@ -192,7 +192,7 @@ async fn play<F: Factory>(acts: Vec<Act>) {
     }
     assert_eq!(rows(&scene.store).await, model.requests.len());
     let mut verification = Verification::new(None);
-    let records = scene.store.records(0, 10_000, true).await.unwrap();
+    let records = scene.store.records(Cursor::default(), 10_000, true).await.unwrap();
     records.lines.iter().for_each(|line| verification.feed(line));
     assert!(verification.finish().is_sound());
     assert_eq!(

@@ -54,7 +54,7 @@ pub(in crate::store) fn met(recorded: Result<Recorded, LedgerError>) -> LimitMet
 }
 
 pub(in crate::store) async fn alarms<E: Engine>(store: &Database<E>) -> usize {
-    let records = store.records(0, 1_000, false).await.unwrap();
+    let records = store.records(Cursor::default(), 1_000, false).await.unwrap();
     records.lines.iter().filter(|line| format!("{line:?}").contains("limit.alarm")).count()
 }
 

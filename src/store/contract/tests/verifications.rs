@@ -37,7 +37,7 @@ pub(in crate::store) async fn so_many_looks_at_a_meter_in_an_hour<F: Factory>() 
     assert!(matches!(scene.store.attempt_verification(soon).await, Ok(Attempted::Limited { .. })));
     let later = NewAttempt { now_ms: NOW_MS + 3_600_000, ..new };
     assert!(matches!(scene.store.attempt_verification(later).await, Ok(Attempted::Granted(_))));
-    let lines = scene.store.records(0, 1_000, false).await.unwrap().lines;
+    let lines = scene.store.records(Cursor::default(), 1_000, false).await.unwrap().lines;
     let told = lines.iter().filter(|line| format!("{line:?}").contains("verification.attempted"));
     assert_eq!(told.count() as u32, FAILURES_PER_METER_AND_HOUR + 3);
 }

@@ -39,7 +39,7 @@ async fn tampering_in_the_database_is_found_at_its_place() {
     ] {
         scene.store.write(move |c| Ok(c.view.execute_batch(sql)?)).await.unwrap();
         let mut verification = Verification::new(None);
-        for line in scene.store.records(0, 100, true).await.unwrap().lines {
+        for line in scene.store.records(Cursor::default(), 100, true).await.unwrap().lines {
             verification.feed(&line);
         }
         let faults: Vec<String> =

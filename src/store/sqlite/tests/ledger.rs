@@ -194,11 +194,20 @@ async fn rows_of_another_hand_are_left_out_and_told_and_nothing_stands_still() {
             assert!(next.sequence.value() > sequence);
             let report = scene.store.verify_seals().await.unwrap();
             assert_eq!(report.forged, [format!("issued_tokens {sequence}")]);
-            let listed = scene.store.list_issued_tokens(TokenFilter::default(), None, 1).await.unwrap();
+            let listed =
+                scene.store.list_issued_tokens(TokenFilter::default(), Cursor::default(), 1).await.unwrap();
             assert_eq!(listed.rows, std::slice::from_ref(&first));
-            let page = scene.store.list_issued_tokens(TokenFilter::default(), listed.next, 1).await.unwrap();
+            let page = scene
+                .store
+                .list_issued_tokens(TokenFilter::default(), listed.next.unwrap_or_default(), 1)
+                .await
+                .unwrap();
             assert!(page.rows.is_empty(), "somebody else's: {page:?}");
-            let page = scene.store.list_issued_tokens(TokenFilter::default(), page.next, 1).await.unwrap();
+            let page = scene
+                .store
+                .list_issued_tokens(TokenFilter::default(), page.next.unwrap_or_default(), 1)
+                .await
+                .unwrap();
             assert_eq!(page.rows, [next]);
         }
     }

@@ -15,7 +15,7 @@ async fn tokens(scene: &Scene, count: u8) -> Vec<TokenRow> {
 
 async fn of_meter(scene: &Scene, index: usize, size: u32) -> Vec<TokenRow> {
     let filter = TokenFilter { meter: Some(meter(index)), ..TokenFilter::default() };
-    let (mut rows, mut after) = (Vec::new(), None);
+    let (mut rows, mut after) = (Vec::new(), Cursor::default());
     loop {
         let page = scene.store.list_issued_tokens(filter.clone(), after, size).await.unwrap();
         assert!(page.rows.len() <= size as usize);
@@ -24,9 +24,9 @@ async fn of_meter(scene: &Scene, index: usize, size: u32) -> Vec<TokenRow> {
             "a page of a meter is full or the last"
         );
         rows.extend(page.rows);
-        after = page.next;
-        if after.is_none() {
-            return rows;
+        match page.next {
+            Some(next) => after = next,
+            None => return rows,
         }
     }
 }

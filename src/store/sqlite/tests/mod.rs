@@ -28,7 +28,7 @@ use crate::clock::SignOfLife;
 use crate::configuration::{Begun, Configuration, NewConfiguration, Warning};
 use crate::id::{ClientId, ConfigurationId, PublicKeyId};
 use crate::ledger::{
-    CountedDay, LowerRefused, NewToken, Recorded, Refused, RowContent, Seed, TokenFilter, TokenRow,
+    CountedDay, Cursor, LowerRefused, NewToken, Recorded, Refused, RowContent, Seed, TokenFilter, TokenRow,
 };
 use crate::store::contract::tests::{self as suite, *};
 use crate::store::engine::Table;

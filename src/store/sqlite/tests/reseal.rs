@@ -16,7 +16,7 @@ async fn another_row_seal_key_takes_rows_with_seals_alone() {
         details: BTreeMap::from([("new", "n".to_owned())]),
         now_ms: NOW_MS,
     };
-    let database = DatabaseSettings::new(DatabaseUrl::Sqlite(settings.path.clone()));
+    let database = DatabaseSettings::new(DatabaseUrl::Sqlite(settings.path.clone()), "server");
     let reseal = |old, new| Resealing::begin(&database).unwrap().reseal(key(old), key(new), &act);
     assert!(matches!(reseal(90, 91), Err(OpenError::Forged { .. })), "the old key is another");
     reseal(1, 91).unwrap();
@@ -25,7 +25,7 @@ async fn another_row_seal_key_takes_rows_with_seals_alone() {
     let (store, sealed) = SqliteStore::open_and_seal(&settings, key(91)).unwrap();
     assert_eq!(sealed, 0);
     assert!(store.verify_seals().await.unwrap().is_sound());
-    let records = store.records(0, 1_000, false).await.unwrap();
+    let records = store.records(Cursor::default(), 1_000, false).await.unwrap();
     let acts = records.lines.iter().filter(|line| line.to_json().contains("row_seal_key.rotated")).count();
     assert_eq!(acts, 1);
     drop(store);

@@ -149,7 +149,7 @@ async fn a_database_without_seals_needs_an_administrators_word() {
     let (store, sealed) = SqliteStore::open_and_seal(&settings, sealer()).unwrap();
     assert_eq!(sealed, 2);
     assert_eq!(store.verify_seals().await.unwrap(), SealReport::default());
-    let records = store.records(0, 100, false).await.unwrap();
+    let records = store.records(Cursor::default(), 100, false).await.unwrap();
     assert!(records.lines.iter().any(|line| format!("{line:?}").contains("rows.sealed")));
 }
 

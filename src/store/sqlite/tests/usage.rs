@@ -34,7 +34,7 @@ async fn sums_that_another_hand_lowered_are_raised_to_what_the_ledger_says() {
         assert_eq!(scene.store.correct_usage(CountedDay::of(NOW_MS), NOW_MS).await, Ok(vec![]));
         let passed = scene.store.record_tokens(rest.to_vec()).await.iter().filter(|one| one.is_ok()).count();
         assert_eq!(passed, if forgery.contains("heat") { 0 } else { 3 }, "{forgery}");
-        let records = scene.store.records(0, 1_000, false).await.unwrap().lines;
+        let records = scene.store.records(Cursor::default(), 1_000, false).await.unwrap().lines;
         let raised = records.iter().filter(|line| format!("{line:?}").contains("usage.raised"));
         assert_eq!(raised.count(), 1);
     }
