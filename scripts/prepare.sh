@@ -26,6 +26,7 @@ if [ "${1:-}" = test ]; then
     need setpriv util-linux
     need ps procps
     need git git
+    need curl curl
     need shellcheck shellcheck
 fi
 if ! command -v cargo >/dev/null 2>&1; then

@@ -42,6 +42,8 @@ pub mod acts;
 
 pub mod api;
 
+pub mod http;
+
 pub mod server;
 
 pub mod bench;

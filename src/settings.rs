@@ -4,6 +4,7 @@
 //! underscores between the parts). Every fault is reported, not the first alone. Paths that are not
 //! absolute count from the folder of the file.
 
+mod http;
 mod wire;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
 use rustix::system::uname;
 use toml::{Table, Value};
 
+pub use self::http::{HttpSettings, NoOrigin, Origins};
 pub use wire::{ClientAuth, ListenerSettings, TlsSettings, WireSettings};
 
 use crate::hsm::{HsmSettings, TokenSelector};
@@ -30,6 +32,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// What one listener and one connection bear.
     pub wire: WireSettings,
+    /// HTTP with JSON.
+    pub http: HttpSettings,
     /// Where metrics are read, if anywhere.
     pub metrics: Option<SocketAddr>,
     /// The PKCS#11 module and token.
@@ -288,12 +292,13 @@ impl<'a> Reader<'a> {
         // All sections are read before the first `?`, so that all their faults are found.
         let (server, hsm, store, vending, access, log) =
             (self.server(), self.hsm(), self.store(), self.vending(), self.access(), self.log());
-        let (wire, metrics) = (self.wire(), self.metrics());
+        let (wire, http, metrics) = (self.wire(), self.http(), self.metrics());
         let (hsm, store) = (hsm?, store?);
         let DatabaseUrl::Sqlite(database) = &store.url;
         Some(Settings {
             server: server?,
             wire: wire?,
+            http: http?,
             metrics: metrics?,
             // Where the server may write, as it may not beside its settings.
             hsm: HsmSettings { refused_pin_file: beside(database, ".refused-pin"), ..hsm },

@@ -88,6 +88,21 @@ fn the_api_is_what_clients_were_promised() {
     );
 }
 
+/// The description of the paths of HTTP, in the same way: a golden copy, so that a change is seen.
+#[test]
+fn the_paths_are_what_clients_were_promised() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api/openapi.json");
+    let now = vendkey::http::openapi().unwrap();
+    if std::env::var_os("VENDKEY_ACCEPT_API").is_some() {
+        fs::write(&golden, &now).unwrap();
+    }
+    let promised = fs::read_to_string(&golden).unwrap();
+    assert!(
+        promised == now,
+        "the description of the paths is another: run `make accept-api`, and look at the change"
+    );
+}
+
 fn is_case(name: &str, first: fn(&char) -> bool, others: fn(char) -> bool) -> bool {
     name.starts_with(|letter| first(&letter)) && name.chars().all(others)
 }

@@ -100,6 +100,7 @@ reasons! {
     SelftestFailed = "SELFTEST_FAILED", "This server failed a known-answer test and issues nothing until an administrator has looked; another server may serve.";
     DeadlinePassed = "DEADLINE_PASSED", "The call's deadline passed: before anything was recorded where `issued` is `no`, on the way where it is `maybe`.";
     MethodUnknown = "METHOD_UNKNOWN", "There is no such method, or not at this address: administration may have a listener of its own.";
+    JsonMalformed = "JSON_MALFORMED", "What was sent is no message of this method in protobuf's JSON mapping; BadRequest says where and why.";
     MessageMalformed = "MESSAGE_MALFORMED", "What was sent is no message of this method: a wrong frame, compression that does not unpack, no protobuf, or an early end.";
     MessageTooLarge = "MESSAGE_TOO_LARGE", "A request or an answer has more than `wire.message_bytes` when unpacked: ask for less at once.";
     MetadataTooLarge = "METADATA_TOO_LARGE", "The call's headers have more than `wire.header_bytes`.";

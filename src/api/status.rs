@@ -21,6 +21,7 @@ pub(super) fn code(reason: Reason) -> Code {
     match reason {
         Reason::CredentialMissing | Reason::CredentialRefused => Code::Unauthenticated,
         Reason::InvalidFields
+        | Reason::JsonMalformed
         | Reason::EnvelopeMalformed
         | Reason::EnvelopeInvalid
         | Reason::ConfigurationInvalid

@@ -21,12 +21,14 @@ use super::{
     activity::{Activity, CallGuard},
     body::{RequestBody, Rest, busy, read_away},
     compression,
-    protocol::{Foreign, header_bytes},
+    protocol::{Foreign, header_bytes, is_grpc},
 };
 use crate::{
     access::{PeerCertificate, may_change, methods},
     acts::{Issued, Reason, Refusal},
-    api, metrics,
+    api,
+    http::{Json, JsonCall, Look},
+    metrics,
     settings::WireSettings,
 };
 
@@ -72,6 +74,8 @@ pub(super) struct Calls<S> {
     pub(super) peer: TcpConnectInfo,
     pub(super) certificate: Option<PeerCertificate>,
     pub(super) wire: WireSettings,
+    /// None: gRPC alone is spoken.
+    pub(super) json: Option<Json>,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Calls<S>
@@ -79,25 +83,38 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    type Response = Response<Answer>;
+    type Response = Response<Spoken>;
     type Error = Infallible;
     type Future = Answering<Self::Response>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let path = request.uri().path();
+        let json = match self.json.as_ref().filter(|_| !is_grpc(request.headers())) {
+            None => None,
+            Some(face) => match face.look(&request) {
+                Look::NotOurs => None,
+                Look::Call(json) => Some(json),
+                Look::Answer(answer) => {
+                    let mut call = Call::begin(request.uri().path(), self.activity.begin());
+                    call.reason = Some(format!("HTTP_{}", answer.status().as_u16()));
+                    return answered(call, request, answer, None);
+                }
+            },
+        };
+        let path = json.as_ref().map_or(request.uri().path(), JsonCall::path);
         let mut call = Call::begin(path, self.activity.begin());
-        if let Some(foreign) = Foreign::of(&request) {
+        if let Some(foreign) = Foreign::of(&request).filter(|_| json.is_none()) {
             call.reason = Some(foreign.label().to_owned());
             let answer = foreign.answer(request.method());
-            return answered(call, request, answer);
+            return answered(call, request, answer, None);
         }
         let size = header_bytes(request.headers());
         if size > self.wire.header_bytes as usize {
-            return answered(call, request, headers_too_large(size, self.wire.header_bytes).into_http());
+            let refused = headers_too_large(size, self.wire.header_bytes).into_http();
+            return answered(call, request, refused, json);
         }
         if !path.starts_with(HEALTH) {
             let Ok(permit) = self.capacity.calls.clone().try_acquire_owned() else {
-                return answered(call, request, busy().into_http());
+                return answered(call, request, busy().into_http(), json);
             };
             call.permit = Some(permit);
         }
@@ -110,6 +127,9 @@ where
         let rest = Arc::new(Rest::default());
         let mut request =
             request.map(|body| Body::new(RequestBody::new(body, until, receiving, rest.clone())));
+        if let Some(json) = &json {
+            request = json.request(request);
+        }
         compression::choose(request.headers_mut());
         request.extensions_mut().insert(self.peer.clone());
         if let Some(certificate) = &self.certificate {
@@ -138,17 +158,30 @@ where
             if let Some(rest) = rest.take().filter(|_| answer.headers().contains_key("grpc-status")) {
                 read_away(rest).await;
             }
-            Ok(call.answer(answer))
+            Ok(spoken(json, call.answer(answer)).await)
         })
     }
 }
 
 /// An answer in the service's place.
-fn answered(call: Call, request: Request<Incoming>, answer: Response<Body>) -> Answering<Response<Answer>> {
+fn answered(
+    call: Call,
+    request: Request<Incoming>,
+    answer: Response<Body>,
+    json: Option<JsonCall>,
+) -> Answering<Response<Spoken>> {
     Box::pin(async move {
         read_away(request.into_body()).await;
-        Ok(call.answer(answer))
+        Ok(spoken(json, call.answer(answer)).await)
     })
+}
+
+/// The answer as the request was spoken.
+async fn spoken(json: Option<JsonCall>, answer: Response<Answer>) -> Response<Spoken> {
+    match json {
+        None => answer.map(Spoken::Grpc),
+        Some(json) => json.answer(answer).await.map(Spoken::Json),
+    }
 }
 
 /// A call from its headers to the last byte of its answer. Whatever way it ends, it is counted and
@@ -228,6 +261,41 @@ impl http_body::Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+/// The body of an answer, as the request was spoken.
+pub(super) enum Spoken {
+    Grpc(Answer),
+    Json(Body),
+}
+
+impl http_body::Body for Spoken {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.get_mut() {
+            Self::Grpc(answer) => Pin::new(answer).poll_frame(context),
+            Self::Json(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Grpc(answer) => answer.is_end_stream(),
+            Self::Json(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Grpc(answer) => answer.size_hint(),
+            Self::Json(body) => body.size_hint(),
+        }
     }
 }
 

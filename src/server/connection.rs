@@ -38,6 +38,7 @@ use super::{
 use crate::{
     access::{CertificateUnreadable, PeerCertificate},
     clock::Clock,
+    http::Json,
     settings::WireSettings,
 };
 
@@ -109,6 +110,8 @@ pub(super) struct Connection<S> {
     pub(super) clock: Arc<dyn Clock>,
     /// Says when the server ends.
     pub(super) stage: watch::Receiver<Stage>,
+    /// None: gRPC alone is spoken.
+    pub(super) json: Option<Json>,
 }
 
 impl<S> Connection<S>
@@ -170,18 +173,20 @@ where
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { wire, capacity, service, clock, mut stage, .. } = self;
+        let Self { wire, capacity, service, clock, mut stage, json, .. } = self;
         let activity = Arc::new(Activity::new());
         let expires_ms = certificate.as_ref().map(|certificate| certificate.expires_ms);
-        let calls = Calls { inner: service, capacity, activity: activity.clone(), peer, certificate, wire };
+        let keep_alive = json.is_some();
+        let calls =
+            Calls { inner: service, capacity, activity: activity.clone(), peer, certificate, wire, json };
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        // Only to be told that it is not spoken here.
+        // For JSON; gRPC is only told that it needs HTTP/2.
         builder
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(wire.opening)
             .max_buf_size(HTTP_1_BUFFER.max(wire.header_bytes as usize))
-            .keep_alive(false);
+            .keep_alive(keep_alive);
         builder
             .http2()
             .timer(TokioTimer::new())

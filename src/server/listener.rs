@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    http::Json,
     metrics,
     settings::{ListenerSettings, WireSettings},
 };
@@ -77,7 +78,7 @@ impl Listener {
     }
 
     /// Serves until the server ends, then lets the running calls end.
-    pub(super) async fn serve<S>(self, service: S, mut stage: watch::Receiver<Stage>)
+    pub(super) async fn serve<S>(self, service: S, json: Option<Json>, mut stage: watch::Receiver<Stage>)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
@@ -118,6 +119,7 @@ impl Listener {
                 service: service.clone(),
                 clock: self.clock.clone(),
                 stage: stage.clone(),
+                json: json.clone(),
             };
             connections.spawn(async move {
                 let _counted = (permit, metrics::Connection::opened(name));

@@ -66,18 +66,22 @@ impl Listeners {
         authentication: &AuthenticationLayer,
         stages: &watch::Receiver<Stage>,
     ) -> Result<(), ServeError> {
+        let json = parts.json()?;
         let main = parts.tokens(Parts::common(health.clone(), &parts.wire)?);
         let main = match self.administration {
             None => parts.administration(main),
             Some(listener) => {
                 let routes = parts.administration(Parts::common(health, &parts.wire)?);
                 let service = authentication.layer(routes.prepare());
-                tasks.spawn_until_end("administration listener", listener.serve(service, stages.clone()));
+                tasks.spawn_until_end(
+                    "administration listener",
+                    listener.serve(service, json.clone(), stages.clone()),
+                );
                 main
             }
         };
         let service = authentication.layer(main.prepare());
-        tasks.spawn_until_end("main listener", self.main.serve(service, stages.clone()));
+        tasks.spawn_until_end("main listener", self.main.serve(service, json, stages.clone()));
         Ok(())
     }
 }

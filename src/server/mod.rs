@@ -121,7 +121,7 @@ async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<()
     let listeners = Listeners::bind(&settings, &assembly.clock).await?;
     let authentication = AuthenticationLayer::new(assembly.admission.clone());
     let services = Arc::new(Services::new(assembly.acts.clone(), settings.wire.stream_idle));
-    let parts = Parts { services, wire: settings.wire };
+    let parts = Parts { services, wire: settings.wire, http: settings.http.clone() };
 
     let mut beside = Tasks::default();
     let health = assembly.start(&mut beside, &stages).await;

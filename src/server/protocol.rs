@@ -3,7 +3,7 @@
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{ALLOW, CONTENT_TYPE},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE},
 };
 use tonic::body::Body;
 
@@ -47,7 +47,7 @@ impl Foreign {
         let (status, line) = match self {
             Self::Version => (
                 StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-                "this is a gRPC server, which speaks HTTP/2: use a gRPC client such as grpcurl\n",
+                "gRPC speaks HTTP/2: use a gRPC client such as grpcurl, or JSON at the paths of /openapi.json\n",
             ),
             Self::Method => {
                 (StatusCode::METHOD_NOT_ALLOWED, "this is a gRPC server: its methods take POST alone\n")
@@ -63,6 +63,10 @@ impl Foreign {
         *answer.status_mut() = status;
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        if self == Self::Version {
+            // Nothing else will come that is spoken here.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if self == Self::Method {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));
         }

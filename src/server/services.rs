@@ -18,13 +18,15 @@ use crate::{
             token_service_server::TokenServiceServer,
         },
     },
-    settings::WireSettings,
+    http::Json,
+    settings::{HttpSettings, WireSettings},
 };
 
 /// What the services are made of.
 pub(super) struct Parts {
     pub(super) services: Arc<Services>,
     pub(super) wire: WireSettings,
+    pub(super) http: HttpSettings,
 }
 
 /// A service that takes and gives messages of the size that the settings allow, packed or not. What
@@ -50,6 +52,13 @@ impl Parts {
         Ok(Routes::new(limited!(wire, HealthServer::new(health)))
             .add_service(limited!(wire, v1))
             .add_service(limited!(wire, v1alpha)))
+    }
+
+    /// The same methods over HTTP with JSON, if the settings say so.
+    pub(super) fn json(&self) -> Result<Option<Json>, ServeError> {
+        let HttpSettings { enabled, origins } = self.http.clone();
+        let made = enabled.then(|| Json::new(origins, self.wire.message_bytes)).transpose();
+        made.map_err(|error| ServeError::Stopped(error.to_string()))
     }
 
     /// What tills call.

@@ -30,6 +30,7 @@ async fn python_uploads_and_issues() {
         .args(["--descriptor_set_in", &descriptors, "--python_out", &stubs, "--grpc_python_out", &stubs])
         .arg("--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin")
         .args(files)
+        .args(["google/api/annotations.proto", "google/api/http.proto"])
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

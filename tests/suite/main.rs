@@ -20,6 +20,7 @@ mod fuzzing;
 mod harness;
 mod healing;
 mod history;
+mod http;
 mod issuing;
 mod ledger;
 mod limits;
