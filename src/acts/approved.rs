@@ -23,11 +23,15 @@ use crate::{
     audit::{self, Actor, NewAct},
     crash,
     id::ApprovalId,
-    store::StoreError,
+    store::{Job, Leases, StoreError},
 };
 
 /// The pause before an act is done again, which doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked for acts that another server has left.
+const LOOK: Duration = Duration::from_secs(30);
+/// How long an act may be another server's to do.
+const OF_ANOTHER_MS: i64 = 60_000;
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -88,17 +92,23 @@ fn made_by(act: &audit::Act) -> String {
 
 impl Acts {
     /// Does what is approved and did not end, again and again until nothing is left, and waits for
-    /// more. Never returns.
-    pub async fn finish_approved(&self) {
+    /// more. One server does it for all; the others leave to it what failed with them for now. Never
+    /// returns.
+    pub async fn finish_approved(&self, leases: &Leases) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let left = self.resume().await.unwrap_or_else(|error| {
-                tracing::error!(%error, "approved acts that did not end cannot be done again");
-                1
-            });
+            let left = if leases.holds(Job::ApprovedActs).await {
+                self.resume().await.unwrap_or_else(|error| {
+                    tracing::error!(%error, "approved acts that did not end cannot be done again");
+                    1
+                })
+            } else {
+                0
+            };
             if left == 0 {
                 pause = FIRST_PAUSE;
-                self.deferred.changed.notified().await;
+                // What another server has left comes without a word.
+                let _ = tokio::time::timeout(LOOK, self.deferred.changed.notified()).await;
             } else {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -114,7 +124,13 @@ impl Acts {
     /// What the store says.
     pub async fn resume(&self) -> Result<usize, StoreError> {
         let mut left = 0;
+        let several = self.store.chain_heads().await?.len() > 1;
         for granted in self.store.granted_approvals().await? {
+            // The server at which the last vote was cast does the act, unless it vanishes.
+            if several && self.clock.now_ms().saturating_sub(granted.updated_ms) < OF_ANOTHER_MS {
+                left += 1;
+                continue;
+            }
             let ended = self.finish(&granted).await.unwrap_or_else(|error| {
                 tracing::error!(approval = %granted.id, %error, "an approved act cannot be ended");
                 Some(granted)

@@ -77,6 +77,9 @@ impl From<StoreError> for Refusal {
                     "the database is not this server's any more; its log says why",
                 );
             }
+            StoreError::LostCommits { .. } => {
+                return Self::new(Reason::LedgerBehindCheckpoint, error.to_string());
+            }
             StoreError::Forged { .. } => {
                 // Which row is for the log alone.
                 tracing::error!(%error, "the store");
@@ -236,7 +239,9 @@ fn stopped(stop: &Stop) -> Reason {
     match stop {
         Stop::BehindCheckpoint { .. } => Reason::LedgerBehindCheckpoint,
         Stop::RowsChanged => Reason::SealBroken,
-        Stop::ClockJumped { .. } | Stop::ClockFarFromLastSign { .. } => Reason::ClockInDoubt,
+        Stop::ClockJumped { .. } | Stop::ClockFarFromLastSign { .. } | Stop::ClockOffDatabase { .. } => {
+            Reason::ClockInDoubt
+        }
     }
 }
 

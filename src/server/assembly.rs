@@ -13,6 +13,7 @@ use super::{
     health::{self, HealthService},
     inventory,
     tasks::Tasks,
+    trust::Trust,
     usage,
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     hsm::Hsm,
     selftest::{self, Latch},
     settings::Settings,
-    store::Store,
+    store::{Job, Leases, Store},
     vending::{IssueGuard, Vending},
 };
 
@@ -34,10 +35,12 @@ pub(super) struct Assembly {
     hsm: Hsm,
     store: Arc<dyn Store>,
     guard: Arc<IssueGuard>,
+    leases: Arc<Leases>,
     latch: Latch,
     vending: Arc<Vending>,
     refusals: Arc<Refusals>,
     checkpoints: Checkpoints,
+    trust: Trust,
 }
 
 impl Assembly {
@@ -52,13 +55,17 @@ impl Assembly {
         // Before anything is written: what the last server left tells whether clock and database
         // are believed.
         let past = store.past().await.map_err(checkpoints::CheckpointFailure::from)?;
-        let (stop, number) = checkpoints::examine(&hsm, store.as_ref(), &settings.store, &past).await?;
-        let guard = Arc::new(IssueGuard::new(clock.clone(), past.sign_of_life, stop));
+        let examined = checkpoints::examine(&hsm, store.as_ref(), &settings.store, &past).await?;
+        let guard = Arc::new(IssueGuard::new(clock.clone(), past.sign_of_life, examined.stop.clone()));
+        let leases = Arc::new(Leases::new(store.clone(), clock.clone()));
         let key = Arc::new(hsm.clone());
-        let mut checkpoints =
-            Checkpoints::new(key, store.clone(), guard.clone(), settings.store.clone(), number).await?;
-        checkpoints.look_at_seals().await;
-        checkpoints.look_at_clock().await;
+        let (of_store, leased) = (settings.store.clone(), leases.clone());
+        let checkpoints =
+            Checkpoints::new(key, store.clone(), guard.clone(), leased, of_store, examined).await?;
+        let mut trust = Trust::new(store.clone(), guard.clone(), leases.clone());
+        trust.look_at_seals().await;
+        trust.look_at_database().await;
+        trust.look_at_clock().await;
         let latch = self_tested(&hsm).await;
         if let Err(error) = inventory::report(&hsm, store.as_ref()).await {
             tracing::warn!(%error, "the HSM's objects could not be compared with the store's");
@@ -79,25 +86,41 @@ impl Assembly {
             settings.access,
             settings.vending.uploads_per_minute,
         ));
-        if let Err(error) = acts.resume().await {
+        if leases.holds(Job::ApprovedActs).await
+            && let Err(error) = acts.resume().await
+        {
             tracing::error!(%error, "approved acts that may not have ended cannot be done again");
         }
-        Ok(Self { clock, acts, admission, hsm, store, guard, latch, vending, refusals, checkpoints })
+        Ok(Self {
+            clock,
+            acts,
+            admission,
+            hsm,
+            store,
+            guard,
+            leases,
+            latch,
+            vending,
+            refusals,
+            checkpoints,
+            trust,
+        })
     }
 
     /// Starts what runs beside the calls. Answers what tells the server's health, once it was
     /// looked at.
     pub(super) async fn start(self, tasks: &mut Tasks, stages: &watch::Receiver<Stage>) -> HealthService {
-        let Self { acts, hsm, store, guard, latch, vending, refusals, checkpoints, .. } = self;
+        let Self { acts, hsm, store, guard, leases, latch, vending, refusals, checkpoints, trust, .. } = self;
         let (reporter, reported) = watch::channel(ServingStatus::NotServing);
         let (ready, told) = oneshot::channel();
         let watched =
             health::Watched { hsm: hsm.health(), store: store.clone(), guard: guard.clone(), latch };
         tasks.spawn_until_end("health", watched.report(reporter, stages.clone(), ready));
-        tasks.spawn("approved acts", async move { acts.finish_approved().await });
-        tasks.spawn("destruction of keys", destruction::watch(vending));
-        tasks.spawn("comparison of sums", usage::watch(store, guard));
-        tasks.spawn_until_end("checkpoints", checkpoints.run(refusals, stages.clone()));
+        let leased = leases.clone();
+        tasks.spawn("approved acts", async move { acts.finish_approved(&leased).await });
+        tasks.spawn("destruction of keys", destruction::watch(vending, leases.clone()));
+        tasks.spawn("comparison of sums", usage::watch(store, guard, leases));
+        tasks.spawn_until_end("checkpoints", checkpoints.run(trust, refusals, stages.clone()));
         // A server that is reached says what it is.
         let _ = told.await;
         HealthService::new(reported)

@@ -22,6 +22,7 @@ mod protocol;
 mod services;
 mod tasks;
 mod tls;
+mod trust;
 mod usage;
 
 use std::{io, net::SocketAddr, sync::Arc};

@@ -9,7 +9,7 @@ use crate::{
     audit::{Actor, NewAct},
     ledger::{CountedDay, Cursor, SumMismatch},
     metrics,
-    store::{PAGE_SIZE_MAX, Store, StoreError},
+    store::{Job, Leases, PAGE_SIZE_MAX, Store, StoreError},
     vending::IssueGuard,
 };
 
@@ -17,12 +17,15 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(600);
 
 /// Compares until the task is ended.
-pub(super) async fn watch(store: Arc<dyn Store>, guard: Arc<IssueGuard>) {
+pub(super) async fn watch(store: Arc<dyn Store>, guard: Arc<IssueGuard>, leases: Arc<Leases>) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = Vec::new();
     loop {
         looks.tick().await;
+        if !leases.holds(Job::Sums).await {
+            continue;
+        }
         let found = match compare(store.as_ref(), guard.now_ms()).await {
             Ok(found) => found,
             Err(error) => {

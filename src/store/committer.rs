@@ -364,7 +364,7 @@ impl<T: Transaction> Writer<T> {
         if any_orders {
             crash::point("ledger-before-commit");
         }
-        self.writing.view.commit()?;
+        self.writing.commit()?;
         if any_orders {
             crash::point("ledger-after-commit");
         }

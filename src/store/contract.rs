@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    ClientError, ConfigurationError, Job, KeyChangePairError, LedgerError, LowerError, Page, PageRequest,
-    Past, Records, SealReport, Server, ServerState, StoreError,
+    ClientError, ConfigurationError, Job, KeyChangePairError, LedgerError, LostCommits, LowerError, Page,
+    PageRequest, Past, Records, SealReport, Server, ServerState, StoreError,
 };
 use crate::access::approval::{Approval, ApprovalRequested, ApprovalStep, NewApproval, Vote};
 use crate::access::client::{
@@ -520,6 +520,10 @@ pub trait AuditStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn restore_accepted_after(&self, position: u64) -> Result<bool, StoreError>;
+
+    /// What the database has forgotten of this server's chain since this server runs, unless that was
+    /// accepted. Until then no new token is recorded.
+    fn lost_commits(&self) -> Option<LostCommits>;
 
     /// Checks the seal of every row that decides, and that none was taken out or put back.
     ///

@@ -23,10 +23,10 @@ use super::seals::Seals;
 use super::transactions::{
     approvals, audit, clients, configurations, key_changes, public_keys, queries, tids, usage, verifications,
 };
-use super::writing::Writing;
+use super::writing::{Lost, Writing};
 use super::{
-    ClientError, ConfigurationError, Job, KeyChangePairError, LedgerError, LowerError, OpenError, Page,
-    PageRequest, Past, Records, SealReport, Sealer, Server, ServerState, StoreError,
+    ClientError, ConfigurationError, Job, KeyChangePairError, LedgerError, LostCommits, LowerError,
+    OpenError, Page, PageRequest, Past, Records, SealReport, Sealer, Server, ServerState, StoreError,
 };
 use crate::access::approval::{Approval, ApprovalRequested, ApprovalStep, NewApproval, Vote, expire};
 use crate::access::client::{
@@ -79,6 +79,7 @@ pub(crate) struct Database<E: Engine> {
     // In the order in which they must end: the connection that writes is the last to close.
     readers: Readers<E::View>,
     pub(super) committer: Committer<E::Transaction>,
+    lost: Lost,
     pub(super) _lock: E::Lock,
 }
 
@@ -113,9 +114,10 @@ impl<E: Engine> Database<E> {
         let sealed = sealed.ok_or(OpenError::Unsealed)?;
         let readings = views.into_iter().map(|view| Reading::new(view, Arc::clone(&seals))).collect();
         let threads = |error| OpenError::Threads { error };
+        let lost = writing.lost.clone();
         let readers = Readers::start(readings, work.queue).map_err(threads)?;
         let committer = Committer::start(writing, work.queue, work.batch).map_err(threads)?;
-        Ok((Self { readers, committer, _lock: lock }, sealed))
+        Ok((Self { readers, committer, lost, _lock: lock }, sealed))
     }
 
     /// How busy the committer was since the store was opened.
@@ -180,7 +182,12 @@ fn seal_rows<T: Transaction>(writing: &mut Writing<T>) -> Result<u64, StoreError
 #[async_trait]
 impl<E: Engine> HealthStore for Database<E> {
     async fn probe(&self, sign: SignOfLife) -> Result<(), StoreError> {
-        self.write(move |c| c.view.put_sign_of_life(&sign)).await
+        self.write(move |c| {
+            // A server to which nobody comes notices too that the database has lost commits.
+            c.chain()?;
+            c.view.put_sign_of_life(&sign)
+        })
+        .await
     }
 }
 
@@ -505,6 +512,10 @@ impl<E: Engine> AuditStore for Database<E> {
 
     async fn restore_accepted_after(&self, position: u64) -> Result<bool, StoreError> {
         self.read(move |c| audit::restore_accepted_after(c, position)).await
+    }
+
+    fn lost_commits(&self) -> Option<LostCommits> {
+        self.lost.found()
     }
 
     async fn verify_seals(&self) -> Result<SealReport, StoreError> {

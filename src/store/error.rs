@@ -67,6 +67,13 @@ pub enum StoreError {
         /// For the log: what happened and what to do.
         reason: String,
     },
+    /// The database has forgotten records that this server has written. No token is recorded until an
+    /// administrator accepts that.
+    #[error("the database has lost commits: {reason}")]
+    LostCommits {
+        /// For the log: which.
+        reason: String,
+    },
     /// A row that decides does not bear the seal of this server: somebody else has changed it,
     /// taken it out or put it back.
     #[error("a row that decides was changed by somebody else: {row}")]
@@ -100,6 +107,7 @@ impl StoreError {
             | StoreError::DeadlinePassed
             | StoreError::Corrupt { .. }
             | StoreError::TakenOver { .. }
+            | StoreError::LostCommits { .. }
             | StoreError::Forged { .. }
             | StoreError::NoSeal { .. }
             | StoreError::Defect { .. } => Outcome::NotDone,
@@ -130,6 +138,7 @@ impl StoreError {
             StoreError::Busy
             | StoreError::DeadlinePassed
             | StoreError::Corrupt { .. }
+            | StoreError::LostCommits { .. }
             | StoreError::Forged { .. }
             | StoreError::NoSeal { .. }
             | StoreError::Defect { .. } => false,

@@ -24,6 +24,7 @@ mod contract;
 mod database;
 mod engine;
 mod error;
+mod lease;
 #[cfg(test)]
 pub(crate) mod memory;
 mod open;
@@ -48,12 +49,13 @@ pub use contract::{
 pub use error::{
     ClientError, ConfigurationError, KeyChangePairError, LedgerError, LowerError, Outcome, StoreError,
 };
+pub use lease::{LEASE, Leases};
 pub use open::{
     DatabaseSettings, DatabaseUrl, Resealing, UnknownDatabase, all_configurations, copy, examine, open,
     open_and_seal,
 };
 pub use open_error::OpenError;
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
-pub use record::{Past, Records};
+pub use record::{LostCommits, Past, Records};
 pub use seals::{NoSeal, SealReport, Sealer, SoftwareSealer};
 pub use server::{Job, Server, ServerState};

@@ -1,5 +1,7 @@
 //! The chain as the store keeps it, and how far it has come.
 
+use std::fmt;
+
 use crate::audit::Line;
 use crate::clock::SignOfLife;
 use crate::ledger::Cursor;
@@ -11,6 +13,23 @@ pub struct Past {
     pub sign_of_life: Option<SignOfLife>,
     /// The text of the last checkpoint that this database knows.
     pub checkpoint: Option<String>,
+}
+
+/// What the database has forgotten of this server's chain, as after a failover to a copy that was
+/// behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostCommits {
+    /// The position of the last record that this server has written.
+    pub written: u64,
+    /// That of the last one that the database had then.
+    pub found: u64,
+}
+
+impl fmt::Display for LostCommits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { written, found } = self;
+        write!(f, "this server has written records up to {written}, and the database had them up to {found}")
+    }
 }
 
 /// A page of the chains.

@@ -2,14 +2,15 @@
 //! under seal have changed.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::StoreError;
 use super::authority::Authority;
 use super::engine::{Chain, Row, Select, Table, Transaction, Value};
 use super::reading::Reading;
 use super::seals::CheckedRow;
 use super::usual::UsualDays;
-use crate::audit::{ActRow, ChainEnd, Entry, NewAct};
+use super::{LostCommits, StoreError};
+use crate::audit::{ActRow, ChainEnd, Entry, Head, NewAct};
 use crate::ledger::{Floors, LAST_POSITION, Sequence};
 
 /// More records than come between two checkpoints.
@@ -23,6 +24,9 @@ pub(crate) struct Writing<T> {
     pub(super) authority: Authority,
     pub(super) usual_days: UsualDays,
     pub(super) seal_index: SealIndex,
+    /// The head of the chain as this server has last seen it committed.
+    known: Option<Head>,
+    pub(super) lost: Lost,
     /// Which multiple of a client's usual tokens of a day raises an alarm.
     pub(super) alarm_pace: u32,
 }
@@ -36,6 +40,23 @@ pub(super) struct State {
     appended: bool,
     /// Whether rows under seal were written or deleted.
     changed_rows: bool,
+    /// Whether what the database has lost is accepted.
+    accepts_lost: bool,
+}
+
+/// What the database has forgotten, known to the committer and to whoever asks. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lost(Arc<Mutex<Option<LostCommits>>>);
+
+impl Lost {
+    /// What it has forgotten, unless that was accepted.
+    pub(super) fn found(&self) -> Option<LostCommits> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, lost: Option<LostCommits>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = lost;
+    }
 }
 
 /// What the committer knows of the seal index.
@@ -70,6 +91,8 @@ impl<T: Transaction> Writing<T> {
             authority: Authority::new(T::BELIEVED),
             usual_days: UsualDays::default(),
             seal_index: SealIndex::default(),
+            known: None,
+            lost: Lost::default(),
             alarm_pace,
         }
     }
@@ -87,6 +110,18 @@ impl<T: Transaction> Writing<T> {
             Some(chain) => self.view.put_chain_end(&chain.end),
             None => Ok(()),
         }
+    }
+
+    /// Makes it durable.
+    pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+        self.view.commit()?;
+        if let Some(chain) = self.state.chain {
+            self.known = Some(chain.end.head);
+        }
+        if self.state.accepts_lost {
+            self.lost.note(None);
+        }
+        Ok(())
     }
 
     /// Takes the transaction back.
@@ -115,7 +150,7 @@ impl<T: Transaction> Writing<T> {
         let done = self.begin().and_then(|()| {
             let found = work(self)?;
             self.finish()?;
-            self.view.commit()?;
+            self.commit()?;
             Ok(found)
         });
         if done.is_err() {
@@ -130,6 +165,7 @@ impl<T: Transaction> Writing<T> {
             return Ok(chain);
         }
         let mut chain = self.view.chain()?;
+        self.compare(chain.end.head);
         // Numbers go on behind that of a row that somebody else wrote, which would be in the way.
         let foreign = self.view.foreign_tokens().into_iter().filter_map(Sequence::new);
         let ours = foreign.filter(|sequence| sequence.chain() == chain.end.number);
@@ -140,6 +176,27 @@ impl<T: Transaction> Writing<T> {
         }
         self.state.chain = Some(chain);
         Ok(chain)
+    }
+
+    /// Notes what the database has forgotten since this server has last seen it. Nobody else writes
+    /// this chain.
+    fn compare(&mut self, found: Head) {
+        let Some(known) = self.known else { return };
+        if found.position > known.position || found == known {
+            return;
+        }
+        let before = self.lost.found().map_or(0, |lost| lost.written);
+        let lost = LostCommits { written: known.position.max(before), found: found.position };
+        tracing::error!(%lost, "the database has lost commits");
+        self.lost.note(Some(lost));
+        self.known = None;
+    }
+
+    /// Accepts what the database has forgotten, once the transaction is committed. Answers the
+    /// position up to which that may be.
+    pub(super) fn accept_lost(&mut self) -> u64 {
+        self.state.accepts_lost = true;
+        self.lost.found().map_or(0, |lost| lost.written)
     }
 
     /// Notes that records were appended up to this end; their rows are written by the caller.

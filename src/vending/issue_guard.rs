@@ -15,6 +15,9 @@ use crate::clock::{Clock, SignOfLife};
 /// big jumps.
 const MEASURED_MS: i64 = 3_600_000;
 
+/// How far the clock may be off from the database's.
+const OFF_DATABASE_MS: i64 = 30_000;
+
 /// Stops issuing while the clock or the database is in doubt.
 pub struct IssueGuard {
     clock: Arc<dyn Clock>,
@@ -24,6 +27,7 @@ pub struct IssueGuard {
 struct State {
     believed: Believed,
     clock: Option<Stop>,
+    database_clock: Option<Stop>,
     database: Option<Stop>,
     rows_changed: bool,
 }
@@ -41,7 +45,8 @@ impl IssueGuard {
             }
             _ => (now, None),
         };
-        Self { clock, state: Mutex::new(State { believed, clock: stop, database, rows_changed: false }) }
+        let state = State { believed, clock: stop, database_clock: None, database, rows_changed: false };
+        Self { clock, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -65,7 +70,7 @@ impl IssueGuard {
         {
             state.clock = Some(Stop::ClockJumped { by_ms });
         }
-        match state.database.as_ref().or(state.clock.as_ref()) {
+        match state.database.as_ref().or(state.clock.as_ref()).or(state.database_clock.as_ref()) {
             Some(stop) => Err(stop.clone()),
             None if state.rows_changed => Err(Stop::RowsChanged),
             None => Ok(now.wall_ms),
@@ -114,6 +119,22 @@ impl IssueGuard {
             None => SignOfLife { moment: self.clock.moment(), in_doubt: false },
             Some(_) => SignOfLife { moment: state.believed.moment, in_doubt: true },
         }
+    }
+
+    /// Notes how far the clock is ahead of the database's, or behind it, in milliseconds. Issuing
+    /// stops while that is much, and goes on when it is not.
+    pub fn database_clock(&self, ahead_ms: i64) {
+        let mut state = self.state();
+        if ahead_ms.saturating_abs() <= OFF_DATABASE_MS {
+            state.database_clock = None;
+        } else if state.database_clock.is_none() {
+            state.database_clock = Some(Stop::ClockOffDatabase { by_ms: ahead_ms });
+        }
+    }
+
+    /// Doubts the database, until it is accepted.
+    pub fn doubt_database(&self, stop: Stop) {
+        self.state().database.get_or_insert(stop);
     }
 
     /// Believes the database as it is now.
@@ -345,6 +366,27 @@ mod tests {
         clock.step(-HOUR, 0);
         assert_eq!(look(&second), Some(Proof::Agrees));
         assert!(!second.sign_of_life().in_doubt);
+    }
+
+    #[test]
+    fn a_clock_far_from_the_databases_stops_until_both_agree() {
+        let (_, guard) = guard(None);
+        for (ahead_ms, passes) in
+            [(30_000, true), (-30_000, true), (30_001, false), (-30_001, false), (0, true)]
+        {
+            guard.database_clock(ahead_ms);
+            assert_eq!(guard.pass().is_ok(), passes, "{ahead_ms}");
+        }
+        guard.database_clock(60_000);
+        guard.database_clock(60_700);
+        assert_eq!(
+            guard.pass(),
+            Err(Stop::ClockOffDatabase { by_ms: 60_000 }),
+            "it is one stop and told once"
+        );
+        guard.accept_clock();
+        assert!(guard.pass().is_err(), "the database's clock is nobody's to overrule");
+        assert!(!guard.sign_of_life().in_doubt);
     }
 
     #[test]

@@ -23,15 +23,24 @@ pub enum Stop {
         /// How far past it, or before it, in milliseconds.
         by_ms: i64,
     },
-    /// The database does not hold what the checkpoint beside it says.
+    /// The clock is far from that of the database, which all servers share.
     #[error(
-        "the database lacks records of the last checkpoint: {reason}; an administrator must accept the restore \
+        "the clock is {} s off from the database's; issuing goes on when both agree again: let time servers keep \
+         them", .by_ms / 1000
+    )]
+    ClockOffDatabase {
+        /// How far ahead of it, or behind it, in milliseconds.
+        by_ms: i64,
+    },
+    /// The database does not hold what a checkpoint says, or what this server has written.
+    #[error(
+        "the database lacks records that were written: {reason}; an administrator must accept the restore \
          (vendkey ledger accept-restore)"
     )]
     BehindCheckpoint {
         /// What is missing.
         reason: String,
-        /// The position that the checkpoint names.
+        /// The position in this server's chain up to which records may be lacking.
         position: u64,
     },
     /// Rows that decide were taken out of the database, or put back as they once were.
@@ -46,13 +55,15 @@ impl Stop {
     /// A word for metrics.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::ClockJumped { .. } | Self::ClockFarFromLastSign { .. } => "clock",
+            Self::ClockJumped { .. } | Self::ClockFarFromLastSign { .. } | Self::ClockOffDatabase { .. } => {
+                "clock"
+            }
             Self::BehindCheckpoint { .. } => "checkpoint",
             Self::RowsChanged => "seals",
         }
     }
 
-    /// Whether the clock is the reason.
+    /// Whether the clock is the reason, and a server that starts again must know of it.
     pub fn is_of_the_clock(&self) -> bool {
         matches!(self, Self::ClockJumped { .. } | Self::ClockFarFromLastSign { .. })
     }

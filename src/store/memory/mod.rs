@@ -52,6 +52,10 @@ struct Shared {
     clock_ms: Mutex<Option<i64>>,
 }
 
+/// What a database held once.
+#[derive(Debug)]
+pub(crate) struct Copied(Tables);
+
 /// A database in memory. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory(Arc<Shared>);
@@ -93,6 +97,28 @@ impl Memory {
     /// A connection, for tests of what stands on it.
     pub(super) fn connection(&self) -> Connection {
         self.connection_of(self.server(ALONE))
+    }
+
+    /// What the database holds now, for [`Memory::set_back`].
+    pub(crate) fn copy(&self) -> Copied {
+        Copied(self.tables().clone())
+    }
+
+    /// Puts back what the database held, as a failover to a copy that is behind does.
+    pub(crate) fn set_back(&self, copy: &Copied) {
+        *self.tables_mut() = copy.0.clone();
+    }
+
+    /// Takes the last records of a chain out.
+    pub(crate) fn truncate(&self, chain: ChainNumber, last: u64) {
+        let mut tables = self.tables_mut();
+        let hash = tables.hash_at(chain, last).unwrap_or(Hash::START);
+        tables.acts.retain(|(of, position), _| *of != chain || *position <= last);
+        let behind = Sequence::of(chain, last + 1).value()..=Sequence::of(chain, LAST_POSITION).value();
+        tables.tokens.retain(|sequence, _| !behind.contains(sequence));
+        if let Some(end) = tables.chains.get_mut(&chain) {
+            (end.head.position, end.head.hash) = (last, hash);
+        }
     }
 
     /// Sets the clock of the database.
@@ -242,6 +268,11 @@ impl Tables {
         rows.take(if behind > last { 0 } else { usize::MAX })
     }
 
+    fn hash_at(&self, chain: ChainNumber, position: u64) -> Option<Hash> {
+        let token = self.tokens.get(&Sequence::of(chain, position).value());
+        token.map(|(_, row)| row.hash).or_else(|| self.acts.get(&(chain, position)).map(|act| act.hash))
+    }
+
     fn rows_of_ledger(&self) -> impl DoubleEndedIterator<Item = &RowFields> {
         self.tokens.values().map(|(_, row)| row)
     }
@@ -252,9 +283,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::store::ServerStore as _;
+    use crate::audit::{Actor, Verification};
+    use crate::ledger::{AcceptedRestore, Cursor, Recorded};
     use crate::store::contract::tests::{
-        Factory, SeveralServers, contract_suite, sealer, several_servers_suite,
+        Factory, NOW_MS, Scene, SeveralServers, contract_suite, meter, sealer, several_servers_suite,
+    };
+    use crate::store::{
+        AuditStore as _, HealthStore as _, LedgerError, LedgerStore as _, LostCommits, ServerStore as _,
     };
 
     impl Factory for Memory {
@@ -277,6 +312,59 @@ mod tests {
         use super::*;
 
         several_servers_suite!(Memory);
+
+        #[tokio::test]
+        async fn what_the_database_forgets_while_servers_run_stops_those_whose_records_it_was() {
+            let scene = Scene::<Memory>::new().await;
+            let two = SeveralServers::open_as(&scene.factory, "two");
+            let credit = |request| scene.credit(request, meter(0), 100);
+            let first = scene.store.record_token(credit(1)).await.unwrap();
+            let other = two.record_token(credit(2)).await.unwrap();
+            let copy = scene.factory.copy();
+            scene
+                .store
+                .record_tokens(vec![credit(3), credit(4)])
+                .await
+                .into_iter()
+                .for_each(|new| drop(new.unwrap()));
+            assert_eq!(scene.store.lost_commits(), None);
+            scene.factory.set_back(&copy);
+            // Whoever comes first notices: the sign of life of a server to which nobody comes.
+            let moment = crate::clock::Moment { wall_ms: NOW_MS, uptime: None };
+            scene.store.probe(SignOfLife { moment, in_doubt: false }).await.unwrap();
+            let lost = LostCommits { written: 7, found: 5 };
+            assert_eq!(scene.store.lost_commits(), Some(lost));
+            for request in [3, 9] {
+                let refused = scene.store.record_token(credit(request)).await;
+                assert!(
+                    matches!(refused, Err(LedgerError::Store(StoreError::LostCommits { .. }))),
+                    "{refused:?}"
+                );
+            }
+            let again = scene.store.record_token(credit(1)).await;
+            assert_eq!(again, Ok(Recorded::Replay(first.row().clone())), "what is there is answered");
+            // The other one has lost nothing.
+            assert_eq!(two.record_token(credit(2)).await, Ok(Recorded::Replay(other.row().clone())));
+            assert_eq!(two.lost_commits(), None);
+            let accepted = AcceptedRestore {
+                actor: Actor::Local,
+                floors: Vec::new(),
+                requests_from_ms: NOW_MS,
+                lost_from: 0,
+                details: BTreeMap::new(),
+                now_ms: NOW_MS,
+            };
+            scene.store.accept_restore(accepted).await.unwrap();
+            assert_eq!(scene.store.lost_commits(), None);
+            let next = scene.store.record_token(credit(9)).await.unwrap();
+            assert!(next.row().sequence.position() > 100_000_007, "{next:?}");
+            let mut verification = Verification::new(None);
+            let records = scene.store.records(Cursor::default(), 1_000, true).await.unwrap();
+            records.lines.iter().for_each(|line| verification.feed(line));
+            let outcome = verification.finish();
+            assert!(outcome.is_sound(), "{:?}", outcome.faults);
+            assert_eq!(outcome.lost.len(), 1, "the gap is told");
+        }
 
         #[tokio::test]
         async fn a_lease_is_one_servers_until_it_ends_by_the_databases_clock() {

@@ -65,10 +65,7 @@ impl View for Connection {
     }
 
     fn record_hash(&mut self, chain: ChainNumber, position: u64) -> Result<Option<Hash>, StoreError> {
-        self.read(|tables| {
-            let token = tables.tokens.get(&Sequence::of(chain, position).value());
-            token.map(|(_, row)| row.hash).or_else(|| tables.acts.get(&(chain, position)).map(|act| act.hash))
-        })
+        self.read(|tables| tables.hash_at(chain, position))
     }
 
     fn tokens_after(

@@ -106,6 +106,7 @@ pub(in crate::store) fn accept_restore<T: Transaction>(
         floors.into_iter().for_each(|(base_date, tid)| known.raise_tid(base_date, tid));
         known.requests_from_ms = known.requests_from_ms.max(requests_from_ms);
     })?;
+    let lost_from = lost_from.max(writing.accept_lost());
     writing.skip_positions(lost_from)?;
     approvals::end_pending(writing, |approval| forget(approval, now_ms))?;
     writing.append_act(&NewAct { kind: RESTORE_ACCEPTED, actor, details, now_ms })

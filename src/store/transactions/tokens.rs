@@ -38,6 +38,8 @@ pub(in crate::store) fn record<T: Transaction>(
     now: Instant,
 ) -> Result<Vec<Recording>, StoreError> {
     let chain = writing.chain()?;
+    // Which TIDs were given is not known any more; what is on record is answered all the same.
+    let lost = writing.lost.found();
     let loaded = Loaded::load(writing, orders, now)?;
     let (days, clients) = days(writing, &loaded)?;
 
@@ -46,6 +48,9 @@ pub(in crate::store) fn record<T: Transaction>(
     let mut decisions = Vec::with_capacity(orders.len());
     for (order, of_order) in orders.iter().zip(&loaded.of_orders) {
         decisions.push(of_order.as_ref().map_err(Clone::clone).and_then(|of_order| {
+            if let Some(lost) = lost.filter(|_| of_order.earlier.is_none()) {
+                return Err(StoreError::LostCommits { reason: lost.to_string() }.into());
+            }
             let decision = of_order.decide(&mut batch, order)?;
             if matches!(decision, Decision::New(_)) {
                 numbers.push(of_order.numbers());
