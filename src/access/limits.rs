@@ -191,6 +191,11 @@ impl Limits {
         &self.0.amounts
     }
 
+    /// Whether what was given before is counted against them.
+    pub fn are_counted(&self) -> bool {
+        !self.0.amounts.is_empty() || self.0.tokens_per_day.is_some()
+    }
+
     /// The limits on credit of this kind.
     pub fn of(&self, kind: TokenKind) -> AmountLimits {
         self.0.amounts.get(&kind).copied().unwrap_or_default()

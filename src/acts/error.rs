@@ -64,7 +64,7 @@ impl From<StoreError> for Refusal {
                 return Self::new(Reason::DeadlinePassed, "the deadline passed before anything was recorded");
             }
             StoreError::Full { .. } => Self::new(Reason::StoreUnavailable, "the store's disk is full"),
-            StoreError::Unavailable { .. } | StoreError::Closed { .. } => {
+            StoreError::Unavailable { .. } | StoreError::Conflict { .. } | StoreError::Closed { .. } => {
                 Self::new(Reason::StoreUnavailable, "the store cannot be written or read")
             }
             StoreError::NoSeal { .. } => {

@@ -7,6 +7,7 @@
 //! own: a refusal takes back only itself. A failure of the database as a whole, or a panic, takes
 //! back all, and everybody is told.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,9 @@ use super::{LedgerError, Outcome, StoreError};
 use crate::crash;
 use crate::ledger::{NewToken, Recorded};
 use crate::metrics;
+
+/// How often a transaction is run where another server is in its way each time.
+const TRIES: usize = 10;
 
 /// What a command answers: its result or a refusal of its own type, or a failure of the store.
 type Answer<T, R> = Result<Result<T, R>, StoreError>;
@@ -74,7 +78,8 @@ impl<T: Transaction> Committer<T> {
         Ok(Self { queue: Some(sender), thread: Some(thread), statistics })
     }
 
-    /// Runs a command and answers when it is durable.
+    /// Runs a command and answers when it is durable. It runs again where another server was in its
+    /// way.
     ///
     /// The place in the queue is taken when this is called, not when it is awaited first: commands
     /// submitted one after another run in that order. A command for whose answer nobody waits any
@@ -86,10 +91,10 @@ impl<T: Transaction> Committer<T> {
     where
         A: Send + 'static,
         R: Send + 'static,
-        F: FnOnce(&mut Writing<T>) -> Answer<A, R> + Send + 'static,
+        F: FnOnce(&mut Writing<T>) -> Answer<A, R> + Clone + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let queued = self.queue(Command::Act(Box::new(Task { work: Some(work), found: None, reply })));
+        let queued = self.queue(Command::Act(Box::new(Task { work, found: None, reply })));
         async move {
             queued?;
             answer.await.unwrap_or(Err(StoreError::Closed { outcome: Outcome::Unknown }))
@@ -165,14 +170,14 @@ struct Orders {
 trait Act<T>: Send {
     /// Whether nobody waits for its answer any more.
     fn is_abandoned(&self) -> bool;
-    /// Runs it and keeps the answer. `Ok(true)`: keep what it wrote; `Ok(false)`: take it back.
+    /// Runs it, again where it was taken back, and keeps the answer. `Ok(true)`: keep what it wrote; `Ok(false)`: take it back.
     fn run(&mut self, writing: &mut Writing<T>) -> Result<bool, StoreError>;
     /// Tells the caller what it found, or the failure that befell the whole transaction.
     fn answer(self: Box<Self>, failure: Option<&StoreError>);
 }
 
 struct Task<A, R, F> {
-    work: Option<F>,
+    work: F,
     found: Option<Answer<A, R>>,
     reply: oneshot::Sender<Answer<A, R>>,
 }
@@ -181,15 +186,14 @@ impl<T, A, R, F> Act<T> for Task<A, R, F>
 where
     A: Send,
     R: Send,
-    F: FnOnce(&mut Writing<T>) -> Answer<A, R> + Send,
+    F: FnOnce(&mut Writing<T>) -> Answer<A, R> + Clone + Send,
 {
     fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
 
     fn run(&mut self, writing: &mut Writing<T>) -> Result<bool, StoreError> {
-        let Some(work) = self.work.take() else { return Ok(false) };
-        let found = work(writing);
+        let found = self.work.clone()(writing);
         let keep = match &found {
             Ok(Ok(_)) => true,
             Err(error) if error.spoils_transaction() => return Err(error.clone()),
@@ -252,6 +256,13 @@ struct Failure {
     of_orders: bool,
 }
 
+impl Failure {
+    /// Whether the same may be done when it is tried again at once.
+    fn is_conflict(&self) -> bool {
+        matches!(self.error, StoreError::Conflict { .. })
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self { error, of_orders: false }
@@ -271,7 +282,17 @@ impl<T: Transaction> Writer<T> {
     fn run(mut self) {
         let mut done = Vec::with_capacity(self.batch);
         while let Some(first) = self.next.take().or_else(|| self.queue.recv().ok()) {
-            let failure = self.transact(first, &mut done).err();
+            let mut commands = VecDeque::from([first]);
+            let mut failure = self.transact(&mut commands, &mut done).err();
+            for _ in 1..TRIES {
+                if !failure.as_ref().is_some_and(Failure::is_conflict) {
+                    break;
+                }
+                self.writing.roll_back();
+                commands = done.drain(..).chain(commands).collect();
+                failure = self.transact(&mut commands, &mut done).err();
+            }
+            done.extend(commands);
             self.settle(&mut done, failure);
         }
     }
@@ -305,8 +326,18 @@ impl<T: Transaction> Writer<T> {
         orders.found = Vec::with_capacity(orders.orders.len());
         for order in &orders.orders {
             let one = [order];
-            let recorded = self
-                .guarded(|writing| writing.transact(|writing| tokens::record(writing, &one, Instant::now())));
+            let mut record = || {
+                self.guarded(|writing| {
+                    writing.transact(|writing| tokens::record(writing, &one, Instant::now()))
+                })
+            };
+            let mut recorded = record();
+            for _ in 1..TRIES {
+                if !matches!(recorded, Err(StoreError::Conflict { .. })) {
+                    break;
+                }
+                recorded = record();
+            }
             let recorded = recorded.unwrap_or_else(|error| {
                 self.writing.roll_back();
                 vec![Err(error.into())]
@@ -316,10 +347,14 @@ impl<T: Transaction> Writer<T> {
         orders.answer(None);
     }
 
-    /// Runs what waits in one transaction and commits it. `done` gets every command that ends with
-    /// it.
-    fn transact(&mut self, first: Command<T>, done: &mut Vec<Command<T>>) -> Result<(), Failure> {
-        let mut next = Some(first);
+    /// Runs these commands and what else waits in one transaction, and commits it. `done` gets every
+    /// command that was begun and ends with it.
+    fn transact(
+        &mut self,
+        commands: &mut VecDeque<Command<T>>,
+        done: &mut Vec<Command<T>>,
+    ) -> Result<(), Failure> {
+        let mut next = commands.pop_front();
         let mut weight = 0;
         let (mut decided, mut any_orders) = (0, false);
         while let Some(command) = next {
@@ -354,7 +389,10 @@ impl<T: Transaction> Writer<T> {
                     None => {}
                 }
             }
-            next = if weight < self.batch { self.queue.try_recv().ok() } else { None };
+            next = commands.pop_front();
+            if next.is_none() && weight < self.batch {
+                next = self.next.take().or_else(|| self.queue.try_recv().ok());
+            }
         }
         if done.is_empty() {
             return Ok(());
@@ -447,7 +485,7 @@ mod tests {
         writing.view.insert_acts(&[ActRow { position, at_ms: 0, act, hash: Hash::START }])
     }
 
-    fn insert(position: u64) -> impl FnOnce(&mut Writing<Connection>) -> Answer<(), ()> + Send {
+    fn insert(position: u64) -> impl FnOnce(&mut Writing<Connection>) -> Answer<(), ()> + Clone + Send {
         move |writing| write(writing, position).map(Ok)
     }
 

@@ -130,7 +130,7 @@ impl<E: Engine> Database<E> {
     pub(super) async fn write<A, F>(&self, work: F) -> Result<A, StoreError>
     where
         A: Send + 'static,
-        F: FnOnce(&mut Writing<E::Transaction>) -> Result<A, StoreError> + Send + 'static,
+        F: FnOnce(&mut Writing<E::Transaction>) -> Result<A, StoreError> + Clone + Send + 'static,
     {
         let answer = self.committer.submit::<A, Infallible, _>(|writing| work(writing).map(Ok)).await?;
         match answer {
@@ -145,7 +145,7 @@ impl<E: Engine> Database<E> {
         A: Send + 'static,
         R: Send + 'static,
         X: From<R> + From<StoreError>,
-        F: FnOnce(&mut Writing<E::Transaction>) -> Result<Result<A, R>, StoreError> + Send + 'static,
+        F: FnOnce(&mut Writing<E::Transaction>) -> Result<Result<A, R>, StoreError> + Clone + Send + 'static,
     {
         Ok(self.committer.submit(work).await??)
     }

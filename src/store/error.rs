@@ -40,6 +40,13 @@ pub enum StoreError {
         /// What became of the act.
         outcome: Outcome,
     },
+    /// Another server wrote the same at the same time. Nothing was done; the store tries again by
+    /// itself, so that a caller sees this only where it was in vain for long.
+    #[error("another server was in the way: {reason}")]
+    Conflict {
+        /// For the log: what the database said.
+        reason: String,
+    },
     /// The store is shutting down, or its thread is gone.
     #[error("the store is closed")]
     Closed {
@@ -105,6 +112,7 @@ impl StoreError {
             | StoreError::Closed { outcome } => *outcome,
             StoreError::Busy
             | StoreError::DeadlinePassed
+            | StoreError::Conflict { .. }
             | StoreError::Corrupt { .. }
             | StoreError::TakenOver { .. }
             | StoreError::LostCommits { .. }
@@ -121,6 +129,7 @@ impl StoreError {
             StoreError::Busy
                 | StoreError::Full { .. }
                 | StoreError::Unavailable { .. }
+                | StoreError::Conflict { .. }
                 | StoreError::NoSeal { .. }
                 | StoreError::Closed { .. }
         )
@@ -132,6 +141,7 @@ impl StoreError {
         match self {
             StoreError::Full { .. }
             | StoreError::Unavailable { .. }
+            | StoreError::Conflict { .. }
             | StoreError::Damaged { .. }
             | StoreError::TakenOver { .. }
             | StoreError::Closed { .. } => true,

@@ -180,7 +180,7 @@ pub(crate) trait View: Send + 'static {
     fn last_tids(&mut self, meters: &[(MeterPan, BaseDate)]) -> Result<Vec<LastTids>, StoreError>;
 
     /// The sums of clients, by their numbers, on the days from the first to the last. Within a
-    /// transaction nobody else changes those of the last day until its end.
+    /// transaction nobody else changes those of clients that are locked, until its end.
     fn sums(&mut self, clients: &[i64], first: i64, last: i64) -> Result<Vec<DaySum>, StoreError>;
 
     /// The times of failed looks into foreign tokens at a meter after an instant, the newest first,
@@ -259,6 +259,14 @@ pub(crate) trait Transaction: View {
     /// end of the transaction: what is loaded from here on stays so. Asked for before anything is
     /// loaded, and again at any time.
     fn lock_rows(&mut self) -> Result<(), StoreError>;
+
+    /// Keeps others from giving to clients, by their numbers, until the end of the transaction. Asked
+    /// for before what is known of meters. An engine whose transactions come one after another has
+    /// nothing to do.
+    fn lock_sums(&mut self, clients: &[i64]) -> Result<(), StoreError> {
+        let _ = clients;
+        Ok(())
+    }
 
     /// A number that is another one when somebody other than this connection has written rows under
     /// seal. It stays so until the end of the transaction.

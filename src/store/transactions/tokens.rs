@@ -130,10 +130,24 @@ impl<'a> Loaded<'a> {
             })
         };
         let mut loaded = Self { of_orders: orders.iter().map(of_order).collect() };
-        loaded.load_earlier(writing)?;
-        loaded.load_last_tids(writing)?;
         loaded.load_pairs(writing)?;
+        // What is loaded is kept from other servers until the end, and all servers take it in this
+        // order. Requests come last: the same one at another server has met this one at its meter,
+        // and finds its row.
+        loaded.lock_sums(writing)?;
+        loaded.load_last_tids(writing)?;
+        loaded.load_earlier(writing)?;
         Ok(loaded)
+    }
+
+    /// Keeps other servers from giving to those clients that have limits.
+    fn lock_sums<T: Transaction>(&self, writing: &mut Writing<T>) -> Result<(), StoreError> {
+        let limited = |of_order: &&OfOrder<'a>| of_order.holder.holder.client.limits.are_counted();
+        let mut clients: Vec<i64> =
+            self.of_orders.iter().flatten().filter(limited).map(|of_order| of_order.holder.client).collect();
+        clients.sort_unstable();
+        clients.dedup();
+        if clients.is_empty() { Ok(()) } else { writing.view.lock_sums(&clients) }
     }
 
     fn load_earlier<T: Transaction>(&mut self, writing: &mut Writing<T>) -> Result<(), StoreError> {
