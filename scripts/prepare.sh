@@ -24,6 +24,7 @@ if [ "${1:-}" = test ]; then
     need grpc_python_plugin protobuf-compiler-grpc
     need protoc protobuf-compiler
     need setpriv util-linux
+    need /usr/lib/postgresql/15/bin/postgres postgresql-15
     need ps procps
     need git git
     need curl curl

@@ -5,6 +5,7 @@
 //! absolute count from the folder of the file.
 
 mod http;
+mod store;
 mod wire;
 
 use std::{
@@ -20,10 +21,10 @@ use rustix::system::uname;
 use toml::{Table, Value};
 
 pub use self::http::{HttpSettings, NoOrigin, Origins};
+pub use self::store::StoreSettings;
 pub use wire::{ClientAuth, ListenerSettings, TlsSettings, WireSettings};
 
 use crate::hsm::{HsmSettings, TokenSelector};
-use crate::store::DatabaseUrl;
 
 /// All settings of a server.
 #[derive(Debug, Clone)]
@@ -62,22 +63,6 @@ pub struct ServerSettings {
     /// How long it goes on serving after it was told to stop, while health says NOT_SERVING
     /// already.
     pub drain: Duration,
-}
-
-/// Which database, and where checkpoints are kept.
-#[derive(Debug, Clone)]
-pub struct StoreSettings {
-    /// The database.
-    pub url: DatabaseUrl,
-    /// How many requests may wait for the ledger.
-    pub queue: usize,
-    /// Where the last checkpoint of the chain is kept, apart from the database.
-    pub checkpoint_file: PathBuf,
-    /// A checkpoint is made when so much time has passed since the last one, in seconds, and there
-    /// is anything new.
-    pub checkpoint_seconds: u32,
-    /// Or when there are this number of records since the last one.
-    pub checkpoint_records: u32,
 }
 
 /// The policy of issuing.
@@ -294,14 +279,12 @@ impl<'a> Reader<'a> {
             (self.server(), self.hsm(), self.store(), self.vending(), self.access(), self.log());
         let (wire, http, metrics) = (self.wire(), self.http(), self.metrics());
         let (hsm, store) = (hsm?, store?);
-        let DatabaseUrl::Sqlite(database) = &store.url;
         Some(Settings {
             server: server?,
             wire: wire?,
             http: http?,
             metrics: metrics?,
-            // Where the server may write, as it may not beside its settings.
-            hsm: HsmSettings { refused_pin_file: beside(database, ".refused-pin"), ..hsm },
+            hsm: HsmSettings { refused_pin_file: store.refused_pin_file(), ..hsm },
             store,
             vending: vending?,
             access: access?,
@@ -380,43 +363,6 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn store(&mut self) -> Option<StoreSettings> {
-        let url = self.database();
-        let queue = self.within("store.queue", 4_096, 1..=1_000_000);
-        let checkpoint_file = self.text("store.checkpoint_file").map(|file| self.path(&file));
-        let checkpoint_seconds = self.within("store.checkpoint_seconds", 10, 1..=3_600);
-        let checkpoint_records = self.within("store.checkpoint_records", 100_000, 1..=10_000_000);
-        let url = url?;
-        let DatabaseUrl::Sqlite(path) = &url;
-        Some(StoreSettings {
-            checkpoint_file: checkpoint_file.unwrap_or_else(|| beside(path, ".checkpoint")),
-            url,
-            queue: queue? as usize,
-            checkpoint_seconds: checkpoint_seconds?,
-            checkpoint_records: checkpoint_records?,
-        })
-    }
-
-    /// The database: `store.url`, or `store.path` for the file of an SQLite one.
-    fn database(&mut self) -> Option<DatabaseUrl> {
-        if !self.values.contains_key("store.url") {
-            let path = self.required("store.path", "vendkey.db (or store.url)")?;
-            return Some(DatabaseUrl::Sqlite(self.path(&path)));
-        }
-        if self.values.contains_key("store.path") {
-            self.text("store.path");
-            self.fault("store.path", "cannot stand beside store.url: name the database once");
-        }
-        let text = self.text("store.url")?;
-        match text.parse() {
-            Ok(DatabaseUrl::Sqlite(path)) => Some(DatabaseUrl::Sqlite(self.path(&path.to_string_lossy()))),
-            Err(error) => {
-                self.fault("store.url", format!("{text:?} is {error}"));
-                None
-            }
-        }
-    }
-
     fn vending(&mut self) -> Option<VendingSettings> {
         let horizon_minutes = self.within("vending.horizon_minutes", 1440, 1..=525_600);
         let dkga02 = self.choice("vending.dkga02", &["allow", "deny"]);
@@ -481,16 +427,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The file whose name is that of the database and this.
-fn beside(database: &Path, ending: &str) -> PathBuf {
-    let mut file = database.as_os_str().to_owned();
-    file.push(ending);
-    file.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::DatabaseUrl;
 
     const GOOD: &str = "[hsm]\nmodule = '/proc/self/exe'\ntoken_label = 'vendkey'\npin_file = '/proc/self/status'\n\
                         [store]\npath = 'vendkey.db'\n";

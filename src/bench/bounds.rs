@@ -160,8 +160,7 @@ pub(super) fn disk(settings: &Settings, window: Duration) -> std::io::Result<Mea
 
 /// A file beside the server's database.
 fn beside(settings: &Settings, name: &str) -> PathBuf {
-    let DatabaseUrl::Sqlite(path) = &settings.store.url;
-    path.with_extension(name)
+    settings.store.url.path().unwrap_or(&settings.store.checkpoint_file).with_extension(name)
 }
 
 fn syncs(path: &Path, window: Duration) -> std::io::Result<Measured> {

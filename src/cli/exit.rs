@@ -89,7 +89,9 @@ impl From<&HsmError> for Exit {
 impl From<&OpenError> for Exit {
     fn from(error: &OpenError) -> Self {
         match error {
-            OpenError::InUse { .. } => Self::Later,
+            OpenError::InUse { .. } | OpenError::NameInUse { .. } => Self::Later,
+            OpenError::Unreachable { .. } => Self::Unavailable,
+            OpenError::Chain(error) if error.is_transient() => Self::Unavailable,
             OpenError::Unsealed | OpenError::Forged { .. } | OpenError::Chain(_) => Self::No,
             OpenError::Threads { .. } | OpenError::Randomness(_) => Self::System,
             // Where it lies, what lies there, who may read it.

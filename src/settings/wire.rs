@@ -160,7 +160,7 @@ impl Reader<'_> {
     }
 
     /// The path of a file that can be read.
-    fn readable(&mut self, name: &str) -> Option<PathBuf> {
+    pub(super) fn readable(&mut self, name: &str) -> Option<PathBuf> {
         let file = self.text(name).map(|text| self.path(&text))?;
         if let Err(error) = fs::File::open(&file) {
             self.fault(name, format!("{} cannot be read: {error}", file.display()));

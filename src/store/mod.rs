@@ -2,7 +2,7 @@
 //! issued tokens.
 //!
 //! The contract is a trait for each aggregate, all of them together [`Store`], free of any
-//! database. An engine (`sqlite`) keeps rows and decides nothing: what follows from them is decided
+//! database. An engine (`sqlite`, `postgres`) keeps rows and decides nothing: what follows from them is decided
 //! in `access`, `configuration` and `ledger`, and put together in `transactions`, for every engine
 //! the same. A call goes:
 //!
@@ -30,6 +30,7 @@ pub(crate) mod memory;
 mod open;
 mod open_error;
 mod page;
+mod postgres;
 mod readers;
 mod reading;
 mod record;
@@ -56,6 +57,7 @@ pub use open::{
 };
 pub use open_error::OpenError;
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
+pub use postgres::{AddressError, PostgresqlAddress};
 pub use record::{LostCommits, Past, Records};
 pub use seals::{NoSeal, SealReport, Sealer, SoftwareSealer};
 pub use server::{Job, Server, ServerState};

@@ -171,6 +171,41 @@ pub enum OpenError {
         /// Whether some are missing, or are as they once were.
         taken_out_or_put_back: bool,
     },
+    /// The server of the database does not answer.
+    #[error("the database {database} cannot be reached: {reason}")]
+    Unreachable {
+        /// The database, without secrets.
+        database: String,
+        /// What came in the place of an answer.
+        reason: String,
+    },
+    /// The server of the database refuses, or is none that keeps what it has said to be kept.
+    #[error("the database {database} cannot be used: {reason}")]
+    Refused {
+        /// The database, without secrets.
+        database: String,
+        /// What it said, or what is wrong with it.
+        reason: String,
+    },
+    /// A process runs with the name of this server.
+    #[error(
+        "a server with the name {name:?} has the database already: each has a name of its own in server.name"
+    )]
+    NameInUse {
+        /// The name.
+        name: String,
+    },
+    /// There is no schema of ours or an older one, and whoever looks may not bring it up.
+    #[error(
+        "the database has not the tables of this version: run `vendkey setup`, as their owner \
+         (docs/operations.md, least rights)"
+    )]
+    NoSchema,
+    /// The database is copied by its own means.
+    #[error(
+        "a PostgreSQL database is backed up by its own means: `pg_basebackup` and its write-ahead log          (docs/operations.md says how, and what a restore means)"
+    )]
+    OwnBackup,
     /// The chain or the seals of the database cannot be begun.
     #[error(transparent)]
     Chain(#[from] StoreError),

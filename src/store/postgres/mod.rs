@@ -1,0 +1,215 @@
+//! The engine on a PostgreSQL database, which several servers may share.
+//!
+//! [`Postgres`] is a connection; `engine` says how it keeps the contract of engines. What is
+//! PostgreSQL's own: `address` reads its URL; `connection` makes connections again and gives every
+//! statement a deadline; `transaction` begins with the lock that is needed; `server` takes the name
+//! of a server for one process; `migrations` bring the schema up.
+
+mod address;
+mod chain;
+mod column;
+mod connection;
+mod engine;
+mod failure;
+mod ledger;
+mod locks;
+mod meters;
+mod migrations;
+mod rows;
+mod server;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod transaction;
+mod usage;
+
+use std::sync::Arc;
+use std::thread;
+
+pub use address::{AddressError, PostgresqlAddress};
+
+use self::connection::{Connection, Purpose};
+use self::server::Claim;
+use self::transaction::{ReadOnly, Writer};
+use super::database::{Database, Parts, Work};
+use super::engine::Engine;
+use super::reading::Reading;
+use super::seals::Seals;
+use super::transactions::configurations;
+use super::{OpenError, Sealer, StoreError};
+use crate::audit::ChainNumber;
+use crate::configuration::Configuration;
+
+/// How the store works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PostgresSettings {
+    /// The database.
+    pub(crate) address: PostgresqlAddress,
+    /// The name of this server.
+    pub(crate) server: String,
+    /// How many commands may wait for the committer.
+    pub(crate) queue: usize,
+    /// How many rows share a transaction, more or less: bounds what one waits for.
+    pub(crate) batch: usize,
+    /// How many threads serve queries.
+    pub(crate) readers: usize,
+    /// Which multiple of a client's usual tokens of a day raises an alarm.
+    pub(crate) alarm_pace: u32,
+}
+
+impl PostgresSettings {
+    /// The usual settings for a database and the name of a server.
+    pub(crate) fn new(address: PostgresqlAddress, server: impl Into<String>) -> Self {
+        Self { address, server: server.into(), queue: 4_096, batch: 2_048, readers: 2, alarm_pace: 5 }
+    }
+}
+
+/// A connection. `W` says what it does: [`Writer`], or [`ReadOnly`].
+#[derive(Debug)]
+pub(crate) struct Postgres<W> {
+    connection: Connection,
+    /// The number of this server, and of its chain.
+    server: ChainNumber,
+    role: W,
+    /// Rows of the ledger that were behind the end of the chain when the database was opened.
+    foreign: Arc<[i64]>,
+    /// Whether a snapshot was begun, and not ended.
+    in_snapshot: bool,
+}
+
+/// The engine.
+#[derive(Debug)]
+pub(crate) struct PostgresEngine;
+
+impl Engine for PostgresEngine {
+    type View = Postgres<ReadOnly>;
+    type Transaction = Postgres<Writer>;
+    /// The connection that writes holds the lock.
+    type Lock = ();
+}
+
+/// The store over it.
+pub(crate) type PostgresStore = Database<PostgresEngine>;
+
+impl PostgresStore {
+    /// Opens the database and brings its schema up. Blocking.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the name of a server that runs is refused with [`OpenError::NameInUse`].
+    pub(crate) fn open(settings: &PostgresSettings, sealer: Arc<dyn Sealer>) -> Result<Self, OpenError> {
+        Self::open_with(settings, sealer, false).map(|(store, _)| store)
+    }
+
+    /// The same, and seals rows that decide as they are.
+    ///
+    /// # Errors
+    /// As for [`PostgresStore::open`].
+    pub(crate) fn open_and_seal(
+        settings: &PostgresSettings,
+        sealer: Arc<dyn Sealer>,
+    ) -> Result<(Self, u64), OpenError> {
+        Self::open_with(settings, sealer, true)
+    }
+
+    fn open_with(
+        settings: &PostgresSettings,
+        sealer: Arc<dyn Sealer>,
+        seal_rows: bool,
+    ) -> Result<(Self, u64), OpenError> {
+        let PostgresSettings { queue, batch, alarm_pace, .. } = *settings;
+        apart(|| Self::start(open(settings)?, sealer, Work { queue, batch, alarm_pace, seal_rows }))
+    }
+}
+
+/// Runs it on a thread of its own: a connection waits by a runtime of its own, which cannot be
+/// started on a thread that drives another.
+pub(super) fn apart<T: Send>(work: impl FnOnce() -> Result<T, OpenError> + Send) -> Result<T, OpenError> {
+    let panicked = || StoreError::Defect { reason: "opening the database panicked".into() };
+    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| Err(panicked().into()))
+}
+
+/// Opens the database as a server, bringing its schema up.
+pub(super) fn open(settings: &PostgresSettings) -> Result<Parts<PostgresEngine>, OpenError> {
+    let address = Arc::new(settings.address.clone());
+    let mut connection = connect(&address, Purpose::Write)?;
+    migrations::migrate(&mut connection)?;
+    let claim = Claim::take(&mut connection, &settings.server)?;
+    let server = claim.server();
+    let foreign: Arc<[i64]> = foreign(&mut connection, server)?.into();
+    let views = (0..settings.readers.max(1)).map(|_| {
+        let connection = connect(&address, Purpose::Read)?;
+        let role = ReadOnly::default();
+        Ok(Postgres { connection, server, role, foreign: Arc::clone(&foreign), in_snapshot: false })
+    });
+    let views = views.collect::<Result<_, OpenError>>()?;
+    let role = Writer::new(claim);
+    let transaction = Postgres { connection, server, role, foreign, in_snapshot: false };
+    Ok(Parts { transaction, views, lock: () })
+}
+
+fn connect(address: &Arc<PostgresqlAddress>, purpose: Purpose) -> Result<Connection, OpenError> {
+    let mut connection = Connection::new(address, purpose)?;
+    connection.connect().map_err(|failure| failure.at_start(address))?;
+    Ok(connection)
+}
+
+/// The rows of a server's chain that are behind its end.
+fn foreign(connection: &mut Connection, server: ChainNumber) -> Result<Vec<i64>, StoreError> {
+    let chains = chain::all(connection)?;
+    let end = chains.into_iter().find(|end| end.number == server);
+    let position = end.map_or(0, |end| end.head.position);
+    ledger::foreign_rows(connection, server, position)
+}
+
+/// A database that no server has.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Writes to it.
+    pub(crate) transaction: Postgres<Writer>,
+}
+
+impl Held {
+    /// Takes the names of all servers of the database.
+    ///
+    /// # Errors
+    /// [`OpenError::NameInUse`] for one that runs.
+    pub(crate) fn acquire(settings: &PostgresSettings) -> Result<Self, OpenError> {
+        apart(|| {
+            let mut transaction = open(settings)?.transaction;
+            server::lock_all(&mut transaction.connection)?;
+            Ok(Self { transaction })
+        })
+    }
+}
+
+/// All configurations of a database, beside the servers that have it open. Reads alone. Blocking.
+///
+/// # Errors
+/// [`OpenError`]; a row that does not bear its seal.
+pub(super) fn all_configurations(
+    address: &PostgresqlAddress,
+    sealer: Arc<dyn Sealer>,
+) -> Result<Vec<Configuration>, OpenError> {
+    apart(|| {
+        let connection = connect(&Arc::new(address.clone()), Purpose::Read)?;
+        let view = Postgres {
+            connection,
+            server: ChainNumber::FIRST,
+            role: ReadOnly::default(),
+            foreign: Arc::default(),
+            in_snapshot: false,
+        };
+        Ok(configurations::all(&mut Reading::new(view, Arc::new(Seals::new(sealer))))?)
+    })
+}
+
+/// Looks whether the database can be used and has our schema, changing nothing.
+///
+/// # Errors
+/// What opening it would say; [`OpenError::NoSchema`] where a set-up has to come first.
+pub(super) fn examine(address: &PostgresqlAddress) -> Result<(), OpenError> {
+    apart(|| {
+        let mut connection = connect(&Arc::new(address.clone()), Purpose::Read)?;
+        if migrations::examine(&mut connection)? { Ok(()) } else { Err(OpenError::NoSchema) }
+    })
+}

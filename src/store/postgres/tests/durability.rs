@@ -1,0 +1,134 @@
+//! A database that goes away, comes back, or was taken by somebody else.
+
+use std::collections::HashSet;
+
+use super::*;
+
+/// Tokens, each for itself, until all are on record: what may be lost is asked for again under the
+/// same id.
+async fn record_all(store: &PostgresStore, orders: &[NewToken]) -> Vec<TokenRow> {
+    let mut rows = Vec::new();
+    for order in orders {
+        loop {
+            match store.record_token(order.clone()).await {
+                Ok(recorded) => break rows.push(recorded.row().clone()),
+                Err(LedgerError::Store(error)) => assert!(error.is_transient(), "{error}"),
+                Err(refused) => panic!("{refused}"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    rows
+}
+
+fn orders<F: Factory>(scene: &Scene<F>, count: u128) -> Vec<NewToken> {
+    let order = |number: u128| NewToken {
+        request_id: Uuid::from_u128(number),
+        ..scene.credit(1, meter((number % 3) as usize), 100)
+    };
+    (1..=count).map(order).collect()
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_is_made_again_and_nothing_is_lost_or_doubled() {
+    let scene = Scene::<Own>::new().await;
+    let all = orders(&scene, 60);
+    let mut rows = record_all(&scene.store, &all[..20]).await;
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'vendkey'";
+    assert_eq!(scene.factory.0.sql(cut), "3");
+    // Nobody notices: neither who writes nor who reads.
+    assert!(scene.store.record_token(all[0].clone()).await.is_ok());
+    assert!(scene.store.client(scene.client).await.unwrap().is_some());
+    for chunk in all[20..].chunks(10) {
+        scene.factory.0.sql(cut);
+        rows.extend(record_all(&scene.store, chunk).await);
+    }
+    let sequences: HashSet<_> = rows.iter().map(|row| row.sequence).collect();
+    assert_eq!((sequences.len(), suite::rows(&scene.store).await), (60, 60));
+    assert!(scene.store.verify_seals().await.unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn a_database_that_is_killed_under_load_loses_and_doubles_nothing() {
+    let factory = Crashing::default();
+    let scene = {
+        let store = factory.open();
+        let client = client(&store, CREDENTIAL).await;
+        let configuration = imported(&store, 1).await.id;
+        Scene { store, factory, client, configuration }
+    };
+    let all = orders(&scene, 300);
+    let (rows, ()) = tokio::join!(record_all(&scene.store, &all), async {
+        for _ in 0..3 {
+            tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+            let cluster = Arc::clone(&scene.factory.0);
+            let restart = move || {
+                let mut cluster = cluster.lock().unwrap();
+                cluster.kill();
+                cluster.run();
+            };
+            tokio::task::spawn_blocking(restart).await.unwrap();
+        }
+    });
+    let tids: HashSet<_> = rows.iter().map(|row| (row.content.meter(), tid_of(row))).collect();
+    assert_eq!((tids.len(), suite::rows(&scene.store).await), (300, 300));
+    // What was answered is what is there, also for a server that starts anew.
+    let scene = scene.reopen();
+    for (order, row) in all.iter().zip(&rows).step_by(17) {
+        let again = scene.store.record_token(order.clone()).await.unwrap();
+        assert_eq!(again, Recorded::Replay(row.clone()));
+    }
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_everybody_is_told_so_at_once() {
+    let factory = Crashing::default();
+    let store = factory.open();
+    let client = client(&store, CREDENTIAL).await;
+    factory.0.lock().unwrap().kill();
+    let refused = store.record_act(act()).await.unwrap_err();
+    assert!(refused.is_transient() && refused.outcome() == Outcome::NotDone, "{refused:?}");
+    assert!(store.client(client).await.unwrap_err().is_transient());
+    factory.0.lock().unwrap().run();
+    // For a moment it is not asked again.
+    while store.record_act(act()).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    while store.client(client).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_process_whose_name_was_taken_writes_no_more() {
+    let scene = Scene::<Own>::new().await;
+    scene.factory.0.sql("UPDATE vendkey.servers SET claim = decode(repeat('07', 16), 'hex')");
+    let refused = scene.store.record_token(scene.credit(1, meter(0), 100)).await;
+    assert!(matches!(refused, Err(LedgerError::Store(StoreError::TakenOver { .. }))), "{refused:?}");
+    assert!(matches!(scene.store.record_act(act()).await, Err(StoreError::TakenOver { .. })));
+}
+
+fn act() -> NewAct {
+    NewAct { kind: "test", actor: Actor::Local, details: std::collections::BTreeMap::new(), now_ms: NOW_MS }
+}
+
+/// A database in a cluster of its own, which may be killed.
+#[derive(Clone)]
+struct Crashing(Arc<std::sync::Mutex<postgresql::Cluster>>);
+
+impl Default for Crashing {
+    fn default() -> Self {
+        Self(Arc::new(std::sync::Mutex::new(postgresql::Cluster::start())))
+    }
+}
+
+impl Factory for Crashing {
+    type Engine = PostgresEngine;
+
+    fn open(&self) -> PostgresStore {
+        let url = self.0.lock().unwrap().url("postgres");
+        let settings = PostgresSettings::new(url.parse().unwrap(), "one");
+        PostgresStore::open(&settings, sealer()).unwrap()
+    }
+}

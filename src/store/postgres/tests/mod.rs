@@ -1,0 +1,58 @@
+//! What PostgreSQL does beside the contract.
+
+use uuid::Uuid;
+
+use super::*;
+use crate::audit::{Actor, NewAct};
+use crate::configuration::Begun;
+use crate::ledger::{NewToken, Recorded, TokenRow};
+use crate::store::contract::tests::{self as suite, *};
+use crate::store::{
+    AuditStore as _, ClientStore as _, ConfigurationStore as _, LedgerError, LedgerStore as _, Outcome,
+};
+
+mod durability;
+mod opening;
+mod statements;
+
+#[path = "../../../../tests/suite/harness/postgresql.rs"]
+mod postgresql;
+
+use postgresql::TestDatabase;
+
+/// A database of its own.
+#[derive(Debug)]
+struct Own(TestDatabase);
+
+impl Default for Own {
+    fn default() -> Self {
+        Self(TestDatabase::new())
+    }
+}
+
+impl Own {
+    fn settings(&self, server: &str) -> PostgresSettings {
+        PostgresSettings::new(self.0.url().parse().unwrap(), server)
+    }
+}
+
+impl Factory for Own {
+    type Engine = PostgresEngine;
+
+    fn open(&self) -> PostgresStore {
+        self.open_as("one")
+    }
+}
+
+impl SeveralServers for Own {
+    fn open_as(&self, name: &str) -> PostgresStore {
+        PostgresStore::open(&self.settings(name), sealer()).unwrap()
+    }
+}
+
+mod contract {
+    use super::*;
+
+    suite::contract_suite!(Own);
+    suite::several_servers_suite!(Own);
+}

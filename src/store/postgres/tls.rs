@@ -1,0 +1,58 @@
+//! TLS to the database: the authorities that are believed, and this server's own certificate.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::address::PostgresqlAddress;
+
+/// What speaks TLS with the database of an address. Its files are read anew each time, so that
+/// certificates may be renewed while the server runs.
+///
+/// # Errors
+/// Which file cannot be used, and why.
+pub(super) fn connector(address: &PostgresqlAddress) -> Result<MakeRustlsConnect, String> {
+    let roots = roots(address.tls_ca_file.as_deref())?;
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots);
+    let config = match &address.tls_certificate {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = certificates("store.tls_certificate_file", certificate)?;
+            let key_of = || format!("store.tls_key_file {}", key.display());
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key_of()))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| format!("{}: {error}", key_of()))?
+        }
+    };
+    Ok(MakeRustlsConnect::new(config))
+}
+
+fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let authorities = match file {
+        Some(file) => certificates("store.tls_ca_file", file)?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    let (known, _) = roots.add_parsable_certificates(authorities);
+    if known == 0 {
+        return Err("this system knows no authority that could vouch for the database: name yours in \
+                    store.tls_ca_file"
+            .to_owned());
+    }
+    Ok(roots)
+}
+
+fn certificates(setting: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let read = read.map_err(|error| format!("{setting} {}: {error}", file.display()))?;
+    if read.is_empty() {
+        return Err(format!("{setting} {}: no certificate is in it", file.display()));
+    }
+    Ok(read)
+}
