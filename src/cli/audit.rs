@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead as _, BufReader, BufWriter, Write as _},
+    io::{self, BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -13,6 +13,7 @@ use super::{
     connection::Connection,
     output::{self, Failure},
     token_batch::progress,
+    whole_file::{self, WholeFile},
 };
 use crate::{
     api::v1::{
@@ -88,11 +89,13 @@ impl Export {
         let state = state.map_err(&refused)?.into_inner();
         // Before the records: what it names is among them.
         let checkpoint = client.get_checkpoint(GetCheckpointRequest {}).await.map_err(&refused)?.into_inner();
-        write(self.checkpoint.as_deref(), "--checkpoint", &checkpoint.text)?;
-        write(self.audit_key.as_deref(), "--audit-key", &checkpoint.audit_key_pem)?;
+        if let Some(file) = self.checkpoint.as_deref().filter(|_| checkpoint.text.is_empty()) {
+            let text = "there is no checkpoint yet; try again in some seconds";
+            return Err(Failure::text(format!("--checkpoint {}: {text}", file.display())));
+        }
 
-        let failure = |error: io::Error| Failure::file("file", &self.file, &error);
-        let mut out = BufWriter::new(File::create(&self.file).map_err(failure)?);
+        let failure = |error: io::Error| Failure::created("file", &self.file, &error);
+        let mut out = WholeFile::begin(&self.file, 0o666).map_err(failure)?;
         let bar = progress(state.records.max(state.position), "records");
         let (mut request, mut count) =
             (ListEventsRequest { page_size: 1_000, meters: self.meters, ..Default::default() }, 0_u64);
@@ -110,25 +113,19 @@ impl Export {
                 break;
             }
         }
-        out.into_inner()
-            .map_err(io::IntoInnerError::into_error)
-            .and_then(|file| file.sync_all())
-            .map_err(failure)?;
+        // In this order, since an earlier checkpoint fits later records, and not the other way.
+        out.finish().map_err(failure)?;
+        put(self.checkpoint.as_deref(), "--checkpoint", &checkpoint.text)?;
+        put(self.audit_key.as_deref(), "--audit-key", &checkpoint.audit_key_pem)?;
         bar.finish();
         output::print_text(format!("{count} records; audit key {}", checkpoint.audit_key_fingerprint))?;
         Ok(())
     }
 }
 
-fn write(file: Option<&Path>, option: &str, text: &str) -> Result<(), Failure> {
-    match file {
-        None => Ok(()),
-        Some(file) if text.is_empty() => Err(Failure::text(format!(
-            "{option} {}: there is no checkpoint yet; try again in some seconds",
-            file.display()
-        ))),
-        Some(file) => fs::write(file, text).map_err(|error| Failure::file(option, file, &error)),
-    }
+fn put(file: Option<&Path>, option: &str, text: &str) -> Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    whole_file::put(file, 0o666, text).map_err(|error| Failure::created(option, file, &error))
 }
 
 impl Verify {
@@ -184,8 +181,7 @@ fn signed(checkpoint: &Path, key: &Path) -> Result<SignedCheckpoint, Failure> {
     let text =
         fs::read_to_string(checkpoint).map_err(|error| Failure::file("--checkpoint", checkpoint, &error))?;
     let key_bytes = fs::read(key).map_err(|error| Failure::file("--audit-key", key, &error))?;
-    let public = PublicKey::parse(&key_bytes)
-        .map_err(|error| Failure::text(format!("--audit-key {}: {error}", key.display())))?;
+    let public = PublicKey::parse(&key_bytes).map_err(|error| Failure::data("--audit-key", key, error))?;
     let signed = SignedCheckpoint::parse(&text)
         .and_then(|signed| signed.verify(public.spki_der()).map(|()| signed))
         .map_err(|error| Failure::text(format!("--checkpoint {}: {error}", checkpoint.display())))?;

@@ -1,11 +1,14 @@
 //! `vendkey backup`.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use clap::Args;
 
-use super::output::{self, Failure};
-use crate::{custody::checkpoint_file, settings::Settings, store};
+use super::{
+    output::{self, Failure},
+    whole_file,
+};
+use crate::{crash, custody::checkpoint_file, settings::Settings, store};
 
 #[derive(Args)]
 #[command(after_help = "Example: vendkey backup --settings vendkey.toml --out /backup/2026-11-22
@@ -31,10 +34,29 @@ impl Arguments {
         let kept = checkpoint_file::read(&settings.store.checkpoint_file).map_err(|error| {
             Failure::file("store.checkpoint_file", &settings.store.checkpoint_file, &error)
         })?;
-        store::copy(&settings.store.url, &database).map_err(Failure::database)?;
+        // One from before is neither overwritten nor mixed with this one.
+        if let Some(there) = [&database, &checkpoint].into_iter().find(|file| file.symlink_metadata().is_ok())
+        {
+            let text = "it is there already, and nothing was copied: name another folder";
+            return Err(Failure::created(
+                "--out",
+                there,
+                &io::Error::new(io::ErrorKind::AlreadyExists, text),
+            ));
+        }
+        let copied = whole_file::made(&database, |beside| {
+            store::copy(&settings.store.url, beside).map_err(Fault::Open)?;
+            crash::point("backup-before-name");
+            Ok(())
+        });
+        copied.map_err(|fault| match fault {
+            Fault::Open(error) => Failure::database(error),
+            Fault::System(error) => Failure::created("--out", &database, &error),
+        })?;
         let checkpoint = match kept {
             Some(text) => {
-                checkpoint_file::write(&checkpoint, &text).map_err(failure)?;
+                whole_file::put(&checkpoint, 0o600, &text)
+                    .map_err(|error| Failure::created("--out", &checkpoint, &error))?;
                 checkpoint.display().to_string()
             }
             None => "none yet".to_owned(),
@@ -44,5 +66,17 @@ impl Arguments {
             output::fields([("database", database.display().to_string()), ("checkpoint", checkpoint)])
         ))?;
         Ok(())
+    }
+}
+
+/// Why there is no copy.
+enum Fault {
+    Open(store::OpenError),
+    System(io::Error),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{
     connection::Connection,
     output::{self, Failure},
+    whole_file,
 };
 use crate::{
     bench::{self, Plan, Report},
@@ -63,7 +64,8 @@ impl Arguments {
         let report = runtime.block_on(self.measure(settings))?;
         let json = serde_json::to_string_pretty(&report).map_err(|error| Failure::text(error.to_string()))?;
         if let Some(file) = &self.report {
-            std::fs::write(file, &json).map_err(|error| Failure::created("--report", file, &error))?;
+            whole_file::put(file, 0o666, &json)
+                .map_err(|error| Failure::created("--report", file, &error))?;
         }
         if self.connection.json {
             output::print_text(json)?;

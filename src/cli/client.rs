@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     connection::Connection,
     credential::{self, Holder},
+    interruption,
     output::{self, Failure},
     rights::{RightsArguments, limits_text, rights_text},
     secret_file::SecretFile,
@@ -166,6 +167,11 @@ impl Create {
             Some(secret) => secret.request_id,
             None => self.request_id.unwrap_or_else(Uuid::now_v7),
         };
+        let _interrupted = secret.is_none().then(|| {
+            interruption::tell(format!(
+                "the client may be made\nrequest id: {request_id}\nthe same command with --request-id {request_id} makes no second one"
+            ))
+        });
         let request = CreateClientRequest {
             request_id: request_id.to_string(),
             display_name: self.display_name,

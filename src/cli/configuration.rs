@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{self, IsTerminal as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -14,8 +13,10 @@ use super::{
     configuration_shown::{described, state},
     connection::Connection,
     destruction,
+    exit::Exit,
     output::{self, Failure},
     stdout,
+    whole_file::WholeFile,
 };
 use crate::{
     api::v1::{
@@ -135,32 +136,33 @@ impl Encrypt {
         let server_key = read("--server-key", &self.server_key)?;
         let signing_key = read("--signing-key", &self.signing_key)?;
         let server_key = PublicKey::parse(&server_key)
-            .map_err(|error| Failure::text(format!("--server-key {}: {error}", self.server_key.display())))?;
+            .map_err(|error| Failure::data("--server-key", &self.server_key, error))?;
         confirm(&server_key.fingerprint().to_string(), self.fingerprint.as_deref())?;
-        let signing_key = std::str::from_utf8(&signing_key).unwrap_or_default();
-        let signing_key = AdministratorKey::from_pem(signing_key).map_err(|error| {
-            Failure::text(format!("--signing-key {}: {error}", self.signing_key.display()))
-        })?;
+        let signing_key = AdministratorKey::read(&signing_key)
+            .map_err(|error| Failure::data("--signing-key", &self.signing_key, error))?;
         let now = SystemClock.now_ms().div_euclid(1000);
         let sealed = encrypt(&yaml, &server_key, &signing_key, now, &mut rsa::rand_core::OsRng)
             .map_err(|error| faulty(&self.file, error))?;
-        fs::create_dir_all(&self.out).map_err(|error| Failure::file("--out", &self.out, &error))?;
+        fs::create_dir_all(&self.out).map_err(|error| Failure::created("--out", &self.out, &error))?;
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
         let mut told = Vec::new();
+        let mut written = Vec::new();
         for (extension, text) in [("data", &sealed.data), ("digest", &sealed.digest), ("key", &sealed.key)] {
             let file = self.out.join(format!("{stem}.{extension}"));
-            private(&file, text).map_err(|error| Failure::file("--out", &file, &error))?;
+            let failure = |error: io::Error| Failure::created("--out", &file, &error);
+            // Nobody else reads it: the digest tells a guessed vending key from a wrong one.
+            let mut out = WholeFile::begin(&file, 0o600).map_err(failure)?;
+            out.write_all(text.as_bytes()).map_err(failure)?;
             told.push(format!("wrote {}", file.display()));
+            written.push((file, out));
+        }
+        // Together, since none is of any use with the others of another run.
+        for (file, out) in written {
+            out.finish().map_err(|error| Failure::created("--out", &file, &error))?;
         }
         told.extend(sealed.draft.warnings.iter().map(|warning| format!("warning: {warning}")));
         output::print_text(told.join("\n"))
     }
-}
-
-/// Writes a file that others cannot read: the digest tells a guessed vending key from a wrong one.
-fn private(file: &Path, text: &str) -> io::Result<()> {
-    let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
-    out.write_all(text.as_bytes())
 }
 
 /// Every fault of the text, a line each.
@@ -171,7 +173,7 @@ fn faulty(file: &Path, error: EncryptError) -> Failure {
             text.push_str(&format!("\n  {fault}"));
         }
     }
-    Failure::text(text)
+    Failure::exit(Exit::Data, text)
 }
 
 /// Checks the server key's fingerprint against the one given, or asks a person.
@@ -218,10 +220,8 @@ impl Upload {
         if faults.is_empty() {
             return Ok(texts);
         }
-        Err(Failure::text(format!(
-            "these are not the blobs of an upload; nothing was sent{}",
-            faults.concat()
-        )))
+        let text = format!("these are not the blobs of an upload; nothing was sent{}", faults.concat());
+        Err(Failure::exit(Exit::Data, text))
     }
 
     async fn run(self) -> Result<(), Failure> {

@@ -10,7 +10,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 
-use super::output::{self, Failure};
+use super::{
+    output::{self, Failure},
+    whole_file,
+};
 use crate::{
     conformance::{
         HsmKeys, Vector,
@@ -63,7 +66,7 @@ impl Arguments {
         let report = check(settings.hsm, files)?;
         let mut text = described(&report);
         for (file, form) in forms {
-            fs::write(file, form.render(&report))
+            whole_file::put(file, 0o666, form.render(&report))
                 .map_err(|error| Failure::created("--report", file, &error))?;
             text.push_str(&format!("report: {}\n", file.display()));
         }

@@ -91,6 +91,7 @@ impl From<&OpenError> for Exit {
         match error {
             OpenError::InUse { .. } | OpenError::NameInUse { .. } => Self::Later,
             OpenError::Unreachable { .. } => Self::Unavailable,
+            OpenError::Copy { .. } => Self::NotCreated,
             OpenError::Chain(error) if error.is_transient() => Self::Unavailable,
             OpenError::Unsealed | OpenError::Forged { .. } | OpenError::Chain(_) => Self::No,
             OpenError::Threads { .. } | OpenError::Randomness(_) => Self::System,

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{
     connection::Connection,
+    interruption,
     output::{self, Failure},
     stdout,
     token::grouped,
@@ -104,14 +105,18 @@ impl Issue {
             transfer_sgc: self.transfer_sgc,
         };
         let mut client = TokenServiceClient::new(self.connection.open().await?);
+        let again = format!(
+            "request id: {request_id}\nthe same command with --request-id {request_id} shows it; without, it issues another one"
+        );
+        let interrupted = interruption::tell(format!("the set may be issued\n{again}"));
         let reply = client.issue_key_change(request).await.map_err(|status| {
             // Without the id the caller could not ask for a set that may exist.
             stdout::note(format!("request id: {request_id}"));
             Failure::refused(json)(status)
         })?;
-        output::show(json, reply.get_ref(), described).map_err(|failure| failure.again(|| {
-            format!("the set is issued\nrequest id: {request_id}\nthe same command with --request-id {request_id} shows it; without, it issues another one")
-        }))
+        let shown = output::show(json, reply.get_ref(), described);
+        drop(interrupted);
+        shown.map_err(|failure| failure.again(|| format!("the set is issued\n{again}")))
     }
 }
 

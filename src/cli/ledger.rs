@@ -1,7 +1,6 @@
 //! `vendkey ledger`.
 
 use std::{
-    fs::File,
     io::{self, BufWriter, Write},
     path::PathBuf,
 };
@@ -12,6 +11,7 @@ use super::{
     connection::Connection,
     ledger_seed::Seed,
     output::{self, Failure},
+    whole_file::WholeFile,
 };
 use crate::{
     api::v1::{
@@ -175,28 +175,47 @@ impl LowerTid {
 }
 
 /// Where rows are written, in either form.
-enum Rows {
-    Csv(Box<csv::Writer<Box<dyn Write>>>),
-    Jsonl(BufWriter<Box<dyn Write>>),
+enum Rows<W: Write> {
+    Csv(Box<csv::Writer<W>>),
+    Jsonl(BufWriter<W>),
+}
+
+impl<W: Write> Rows<W> {
+    fn begin(format: Format, out: W) -> io::Result<Self> {
+        Ok(match format {
+            Format::Csv => {
+                let mut out = table::writer(out, b',');
+                out.write_record(COLUMNS)?;
+                Self::Csv(Box::new(out))
+            }
+            Format::Jsonl => Self::Jsonl(BufWriter::new(out)),
+        })
+    }
+
+    fn finish(self) -> io::Result<W> {
+        match self {
+            Self::Csv(out) => out.into_inner().map_err(|error| error.error().kind().into()),
+            Self::Jsonl(out) => out.into_inner().map_err(io::IntoInnerError::into_error),
+        }
+    }
 }
 
 impl Export {
     async fn run(self) -> Result<(), Failure> {
-        let failure = |error: &io::Error| match &self.out {
-            Some(file) => Failure::file("--out", file, error),
-            None => Failure::not_shown(io::Error::new(error.kind(), error.to_string())),
-        };
-        let out: Box<dyn Write> = match &self.out {
-            Some(file) => Box::new(File::create(file).map_err(|error| failure(&error))?),
-            None => Box::new(io::stdout().lock()),
-        };
-        let mut out = match self.format {
-            Format::Csv => Rows::Csv(Box::new(table::writer(out, b','))),
-            Format::Jsonl => Rows::Jsonl(BufWriter::new(out)),
-        };
-        if let Rows::Csv(out) = &mut out {
-            out.write_record(COLUMNS).map_err(|error| failure(&error.into()))?;
+        match &self.out {
+            Some(file) => {
+                let failure = |error: io::Error| Failure::created("--out", file, &error);
+                let out = WholeFile::begin(file, 0o666).map_err(failure)?;
+                let out = self.written(out, failure).await?;
+                out.finish().map_err(failure)
+            }
+            None => self.written(io::stdout().lock(), Failure::not_shown).await.map(drop),
         }
+    }
+
+    /// Writes the rows that are asked for.
+    async fn written<W: Write>(&self, out: W, failure: impl Fn(io::Error) -> Failure) -> Result<W, Failure> {
+        let mut out = Rows::begin(self.format, out).map_err(&failure)?;
         let mut client = TokenServiceClient::new(self.connection.open().await?);
         let time = |time: Option<jiff::Timestamp>| {
             time.map(|time| prost_types::Timestamp {
@@ -223,14 +242,10 @@ impl Export {
                     Rows::Csv(out) => out.write_record(row(token)).map_err(io::Error::from),
                     Rows::Jsonl(out) => writeln!(out, "{}", output::json_line(token)?),
                 }
-                .map_err(|error| failure(&error))?;
+                .map_err(&failure)?;
             }
             if page.next_page_token.is_empty() {
-                let flushed = match &mut out {
-                    Rows::Csv(out) => out.flush(),
-                    Rows::Jsonl(out) => out.flush(),
-                };
-                return flushed.map_err(|error| failure(&error));
+                return out.finish().map_err(&failure);
             }
             request.page_token = page.next_page_token;
         }

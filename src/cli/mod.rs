@@ -15,6 +15,7 @@ mod credential;
 mod csv;
 mod destruction;
 mod exit;
+mod interruption;
 mod inventory;
 mod key_change;
 mod ledger;
@@ -33,6 +34,7 @@ mod setup;
 mod stdout;
 mod token;
 mod token_batch;
+mod whole_file;
 
 use std::process::ExitCode;
 

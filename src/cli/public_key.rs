@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{
     connection::Connection,
+    exit::Exit,
     output::{self, Failure},
     stdout,
 };
@@ -99,13 +100,14 @@ fn read(file: &Path) -> Result<(envelope::PublicKey, Holder), Failure> {
     let bytes = Zeroizing::new(fs::read(file).map_err(|error| Failure::file("file", file, &error))?);
     let name = file.display();
     envelope::PublicKey::read(&bytes).map_err(|error| {
-        Failure::text(match error {
+        let text = match error {
             PublicKeyError::PrivateKey(form) => format!(
                 "{name} is a private key ({form}) and WAS NOT SENT. Give the public key of the pair \
                  (openssl pkey -in {name} -pubout). If this file ever went over a network, replace the pair"
             ),
             other => format!("{name}: {other}; nothing was sent"),
-        })
+        };
+        Failure::exit(Exit::Data, text)
     })
 }
 

@@ -51,11 +51,15 @@ impl Command {
                 RotationError::Open(error) => Failure::database(error),
                 other => Failure::text(other.to_string()),
             })?;
-            output::print_text(output::fields([
-                ("destroyed", key(&rotated.old)),
-                ("in its place", key(&rotated.new)),
-            ]))?;
-            Ok(())
+            let text =
+                output::fields([("destroyed", key(&rotated.old)), ("in its place", key(&rotated.new))]);
+            output::print_text(&text).map_err(|failure| {
+                failure.again(|| {
+                    format!(
+                        "the key is exchanged; the same command again would exchange it once more\n{text}"
+                    )
+                })
+            })
         })
     }
 }

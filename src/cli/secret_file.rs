@@ -14,7 +14,10 @@ use std::{
 
 use uuid::Uuid;
 
-use super::output::Failure;
+use super::{
+    interruption::{self, Guard},
+    output::Failure,
+};
 use crate::access::Credential;
 
 /// A credential that the server does not know yet, or may not know.
@@ -24,6 +27,7 @@ pub(super) struct SecretFile {
     pub(super) request_id: Uuid,
     file: PathBuf,
     unfinished: PathBuf,
+    _interrupted: Guard,
 }
 
 impl SecretFile {
@@ -34,6 +38,7 @@ impl SecretFile {
     pub(super) fn begin(option: &str, file: &Path, request_id: Option<Uuid>) -> Result<Self, Failure> {
         let failure = |error: &io::Error| Failure::created(option, file, error);
         let unfinished = unfinished(file);
+        let interrupted = interruption::tell("the same command again goes on".to_owned());
         let left = match fs::read_to_string(&unfinished) {
             Ok(text) => Some(text.trim().parse::<Uuid>().ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -51,7 +56,13 @@ impl SecretFile {
             Ok(text) if text.trim().is_empty() => fs::remove_file(file).map_err(|error| failure(&error))?,
             Ok(text) => {
                 let credential = text.parse().map_err(|error| Failure::data(option, file, error))?;
-                return Ok(Self { credential, request_id, file: file.to_owned(), unfinished });
+                return Ok(Self {
+                    credential,
+                    request_id,
+                    file: file.to_owned(),
+                    unfinished,
+                    _interrupted: interrupted,
+                });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failure(&error)),
@@ -63,7 +74,7 @@ impl SecretFile {
             let _ = fs::remove_file(&unfinished);
             return Err(failure(&error));
         }
-        Ok(Self { credential, request_id, file: file.to_owned(), unfinished })
+        Ok(Self { credential, request_id, file: file.to_owned(), unfinished, _interrupted: interrupted })
     }
 
     /// Whether a command that made a credential in this file was cut off.

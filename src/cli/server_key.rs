@@ -1,12 +1,13 @@
 //! `vendkey server-key`.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::{
     connection::Connection,
     output::{self, Failure},
+    whole_file,
 };
 use crate::api::v1::{GetServerKeyRequest, configuration_service_client::ConfigurationServiceClient};
 
@@ -27,7 +28,8 @@ impl Arguments {
         let key =
             client.get_server_key(GetServerKeyRequest {}).await.map_err(Failure::refused(json))?.into_inner();
         if let Some(file) = &self.out {
-            fs::write(file, &key.public_key_pem).map_err(|error| Failure::created("--out", file, &error))?;
+            whole_file::put(file, 0o666, &key.public_key_pem)
+                .map_err(|error| Failure::created("--out", file, &error))?;
         }
         output::show(json, &key, |key| {
             format!(

@@ -23,21 +23,36 @@ use super::configuration::ConfigurationDraft;
 use super::fault::FieldFault;
 use super::opening;
 use super::public_key::{PublicKey, PublicKeyError};
+use super::recognise::{Content, recognise, text};
 use super::signature;
 
 /// Why something is not a private key to sign with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AdministratorKeyError {
-    /// A PEM of an encrypted key.
-    #[error("the private key is encrypted: decrypt it first (openssl pkey)")]
-    Encrypted,
-    /// A PEM of a public key.
-    #[error("this is a public key; the private one signs")]
-    PublicKey,
-    /// Neither PKCS#8 nor PKCS#1 in PEM, or its numbers do not fit together, or it has more than
-    /// 4096 bits.
-    #[error("not an RSA private key in PEM (PKCS#8 or PKCS#1) of at most 4096 bits")]
-    Unreadable,
+    /// No bytes, or blanks only.
+    #[error("the file is empty")]
+    Empty,
+    /// An encrypted key: its form.
+    #[error("this is an encrypted private key ({0}): decrypt a copy first (openssl pkey -in FILE -out COPY)")]
+    Encrypted(&'static str),
+    /// A key in a form that is not read: which.
+    #[error(
+        "this is a private key ({0}); what signs is RSA as PKCS#8 or PKCS#1, in PEM or DER, not encrypted: \
+         convert a copy (openssl pkey, openssl pkcs12 -nocerts -nodes, ssh-keygen -p -m pkcs8)"
+    )]
+    OtherForm(&'static str),
+    /// PKCS#8 or PKCS#1, but of no use.
+    #[error(
+        "this is a private key ({0}) that cannot sign: it is damaged, not of RSA, has more than 4096 bits, \
+         or is neither in PEM nor in DER"
+    )]
+    Unreadable(&'static str),
+    /// A public key, or something that holds one: a phrase with its article.
+    #[error("this is {0}; the private key signs")]
+    PublicKey(String),
+    /// Something else: a phrase with its article.
+    #[error("this is {0}, not a private key in PEM or DER")]
+    Other(String),
     /// Its public half cannot be registered.
     #[error(transparent)]
     Unusable(#[from] PublicKeyError),
@@ -50,20 +65,13 @@ pub struct AdministratorKey {
 }
 
 impl AdministratorKey {
-    /// Reads a PEM of PKCS#8 or PKCS#1, not encrypted. The caller wipes `pem`.
+    /// Reads PKCS#8 or PKCS#1 in PEM or DER, not encrypted; other blocks may stand around a PEM. The
+    /// caller wipes `input`.
     ///
     /// # Errors
-    /// See [`AdministratorKeyError`].
-    pub fn from_pem(pem: &str) -> Result<AdministratorKey, AdministratorKeyError> {
-        if pem.contains("ENCRYPTED") {
-            return Err(AdministratorKeyError::Encrypted);
-        }
-        if pem.contains("PUBLIC KEY-----") {
-            return Err(AdministratorKeyError::PublicKey);
-        }
-        let private = RsaPrivateKey::from_pkcs8_pem(pem)
-            .or_else(|_| RsaPrivateKey::from_pkcs1_pem(pem))
-            .map_err(|_| AdministratorKeyError::Unreadable)?;
+    /// Whatever it is instead, see [`AdministratorKeyError`].
+    pub fn read(input: &[u8]) -> Result<AdministratorKey, AdministratorKeyError> {
+        let private = rsa_key(input).ok_or_else(|| instead(input))?;
         let public = PublicKey::of(&private)?;
         Ok(AdministratorKey { private, public })
     }
@@ -71,6 +79,34 @@ impl AdministratorKey {
     /// The public half, to be registered at the server.
     pub fn public_key(&self) -> &PublicKey {
         &self.public
+    }
+}
+
+fn rsa_key(input: &[u8]) -> Option<RsaPrivateKey> {
+    let der = RsaPrivateKey::from_pkcs8_der(input).or_else(|_| RsaPrivateKey::from_pkcs1_der(input));
+    if let Ok(key) = der {
+        return Some(key);
+    }
+    let text = Zeroizing::new(text(input)?);
+    ["PRIVATE KEY", "RSA PRIVATE KEY"].into_iter().find_map(|label| {
+        let [begin, end] = ["BEGIN", "END"].map(|word| format!("-----{word} {label}-----"));
+        let block = &text[text.find(&begin)?..];
+        let block = &block[..block.find(&end)? + end.len()];
+        RsaPrivateKey::from_pkcs8_pem(block).or_else(|_| RsaPrivateKey::from_pkcs1_pem(block)).ok()
+    })
+}
+
+/// What stands in place of a private key.
+fn instead(input: &[u8]) -> AdministratorKeyError {
+    match recognise(input) {
+        Content::Empty => AdministratorKeyError::Empty,
+        Content::PrivateKey(form) if form.ends_with("encrypted") => AdministratorKeyError::Encrypted(form),
+        Content::PrivateKey(form @ ("PKCS#8" | "PKCS#1")) => AdministratorKeyError::Unreadable(form),
+        Content::PrivateKey(form) => AdministratorKeyError::OtherForm(form),
+        known @ (Content::RsaPublicKey { .. } | Content::OtherPublicKey(..) | Content::SeveralKeys(_)) => {
+            AdministratorKeyError::PublicKey(known.phrase())
+        }
+        other => AdministratorKeyError::Other(other.phrase()),
     }
 }
 
@@ -189,7 +225,8 @@ mod tests {
         issuer_identification_no: 600727\n";
 
     fn administrator() -> AdministratorKey {
-        AdministratorKey::from_pem(&test_keys::administrator().to_pkcs8_pem(LineEnding::LF).unwrap()).unwrap()
+        let pem = test_keys::administrator().to_pkcs8_pem(LineEnding::LF).unwrap();
+        AdministratorKey::read(pem.as_bytes()).unwrap()
     }
 
     #[test]
@@ -223,20 +260,56 @@ mod tests {
     }
 
     #[test]
-    fn private_keys_in_either_form() {
+    fn private_keys_in_the_forms_that_tools_write() {
         let private = test_keys::administrator();
         let pkcs1 = private.to_pkcs1_pem(LineEnding::CRLF).unwrap();
-        let key = AdministratorKey::from_pem(&pkcs1).unwrap();
-        assert_eq!(key.public_key(), administrator().public_key());
+        let pkcs8 = private.to_pkcs8_pem(LineEnding::LF).unwrap();
         let public = private.to_public_key().to_public_key_pem(LineEnding::LF).unwrap();
-        for (pem, error) in [
-            (public.as_str(), AdministratorKeyError::PublicKey),
-            ("-----BEGIN ENCRYPTED PRIVATE KEY-----\n", AdministratorKeyError::Encrypted),
-            ("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", AdministratorKeyError::Encrypted),
-            ("", AdministratorKeyError::Unreadable),
+        let utf16: Vec<u8> =
+            format!("\u{feff}{}", *pkcs1).encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for form in [
+            pkcs1.as_bytes(),
+            pkcs8.as_bytes(),
+            private.to_pkcs1_der().unwrap().as_bytes(),
+            private.to_pkcs8_der().unwrap().as_bytes(),
+            format!("{public}{}", *pkcs8).as_bytes(),
+            format!("Bag Attributes\n    friendlyName: me\n{}{public}", *pkcs8).as_bytes(),
+            format!("\u{feff}{}", *pkcs8).as_bytes(),
+            &utf16,
         ] {
-            assert_eq!(AdministratorKey::from_pem(pem).err(), Some(error));
+            let key = AdministratorKey::read(form).unwrap();
+            assert_eq!(key.public_key(), administrator().public_key());
+            assert_eq!(format!("{key:?}"), format!("AdministratorKey({:?})", key.public_key()));
         }
-        assert_eq!(format!("{key:?}"), format!("AdministratorKey({:?})", key.public_key()));
+    }
+
+    #[test]
+    fn whatever_stands_in_its_place_is_told() {
+        let private = test_keys::administrator();
+        let public = private.to_public_key().to_public_key_pem(LineEnding::LF).unwrap();
+        let pkcs8 = private.to_pkcs8_pem(LineEnding::LF).unwrap();
+        let hex = hex::encode(private.to_pkcs8_der().unwrap().as_bytes());
+        let cut = &pkcs8[..pkcs8.len() / 2];
+        for (input, told) in [
+            (public.as_str(), "this is a public key; the private key signs"),
+            (
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFh5 me",
+                "this is a public key (SSH key of another kind);",
+            ),
+            ("-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "encrypted private key (PKCS#8, encrypted): decrypt"),
+            ("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", "private key (PKCS#1, encrypted)"),
+            ("-----BEGIN EC PRIVATE KEY-----\n", "private key (EC); what signs is RSA"),
+            ("-----BEGIN OPENSSH PRIVATE KEY-----\n", "private key (OpenSSH); what signs"),
+            ("PuTTY-User-Key-File-3: ssh-rsa\n", "private key (PuTTY .ppk); what signs"),
+            (cut, "private key (PKCS#8) that cannot sign"),
+            (&hex, "private key (PKCS#8) that cannot sign"),
+            (TEXT, "this is the configuration in clear, not a private key"),
+            ("hello", "this is a text of no known form, not a private key"),
+            (" \n", "the file is empty"),
+        ] {
+            let error = AdministratorKey::read(input.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(told), "{told}: {error}");
+            assert!(!error.contains(&pkcs8[40..60]), "{error}");
+        }
     }
 }

@@ -147,7 +147,7 @@ fn slips_that_only_the_signature_catches() {
 #[test]
 fn openssl_opens_what_we_encrypt() {
     let administrator =
-        AdministratorKey::from_pem(&test_keys::administrator().to_pkcs8_pem(LineEnding::LF).unwrap())
+        AdministratorKey::read(test_keys::administrator().to_pkcs8_pem(LineEnding::LF).unwrap().as_bytes())
             .unwrap();
     let server = test_keys::public(test_keys::server());
     let made = encrypt(TEXT.as_bytes(), &server, &administrator, NOW, &mut OsRng).unwrap();

@@ -122,6 +122,14 @@ pub enum OpenError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// A copy of it cannot be made or written.
+    #[error("the copy {}: {error}", .path.display())]
+    Copy {
+        /// The copy.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// The file system cannot share memory between connections (a network one, perhaps).
     #[error("the file system of {} does not allow a write-ahead log", .path.display())]
     NoWriteAheadLog {

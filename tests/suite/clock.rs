@@ -42,7 +42,7 @@ fn database(home: &Home) -> Connection {
 }
 
 /// How many acts of a kind are on record.
-fn acts(home: &Home, kind: &str) -> i64 {
+pub fn acts(home: &Home, kind: &str) -> i64 {
     let count = "SELECT count(*) FROM acts WHERE kind = ?1";
     database(home).query_row(count, [kind], |row| row.get(0)).unwrap()
 }

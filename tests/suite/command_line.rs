@@ -170,6 +170,18 @@ fn the_whole_way_with_our_own_commands() {
     };
     let swapped = encrypt(&"0".repeat(64));
     assert!(!swapped.status.success() && !home.path("out").exists());
+    // Whatever stands in place of the signing key is told by what it is.
+    for (file, told) in
+        [("public.pem", "a public key; the private key signs"), ("c.yaml", "the configuration in clear")]
+    {
+        let mut encrypt = vec!["configuration", "encrypt", "c.yaml", "--server-key", "server.pem"];
+        encrypt.extend(["--fingerprint", fingerprint, "--signing-key", file, "--out", "out"]);
+        let refused = home.command(&encrypt).current_dir(home.path("")).output().unwrap();
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(65), "{said}");
+        assert!(said.contains(&format!("--signing-key {file}: this is {told}")), "{said}");
+        assert!(!home.path("out").exists() && !said.contains("abababab"), "{said}");
+    }
     let encrypted = encrypt(fingerprint);
     assert!(encrypted.status.success(), "{}", String::from_utf8_lossy(&encrypted.stderr));
     let (data, digest, key) = (files("c.data"), files("c.digest"), files("c.key"));

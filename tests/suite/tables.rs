@@ -13,7 +13,10 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use vendkey::api::v1::{IssueTokenRequest, IssuedToken, ListIssuedTokensRequest};
 
-use crate::harness::{Api, DKGA04, Home, Server, ten_kwh};
+use crate::{
+    clock::{self, HOUR_MS, Played},
+    harness::{Api, DKGA04, Home, Server, ten_kwh},
+};
 
 const METERS: [&str; 3] = ["47500150231", "11111111115", "00000000000"];
 /// Nothing listens there.
@@ -248,6 +251,40 @@ async fn a_mended_file_goes_on_and_nothing_is_doubled_or_lost() {
     assert!(last.status.success(), "{}", said(&last));
     assert_eq!(records(&home.path("out.csv"), b','), written);
     assert_eq!(all(&mut api).await.len(), 43);
+}
+
+#[tokio::test]
+async fn orders_that_are_older_than_the_retention_are_not_issued_again() {
+    let home = Home::new();
+    home.write_settings("[vending]\nrequest_retention_days = 1\n");
+    let played = Played::new(&home);
+    let server = played.start(&home, &[]);
+    let configuration = server.api(&home).await.configuration(DKGA04).await.name;
+    let line = |line, amount| order(&configuration, line, amount) + "\n";
+    let text = format!("{HEADER}{}{}", line(0, "10"), line(1, "20"));
+    fs::write(home.path("in.csv"), &text).unwrap();
+    let first = batch(&home, &server.endpoint, &[]);
+    assert!(first.status.success(), "{}", said(&first));
+    let issued = tokens(&records(&home.path("out.csv"), b','));
+
+    // Two days later the file is mended, and the output written anew.
+    played.set(&format!("{} synchronised", 48 * HOUR_MS));
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while clock::acts(&home, "clock.believed") == 0 {
+        assert!(Instant::now() < give_up, "the clock is not believed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    fs::write(home.path("in.csv"), text.replacen(HEADER, &format!("{HEADER}{}", line(2, "30")), 1)).unwrap();
+    let again = batch(&home, &server.endpoint, &[]);
+    assert_eq!(again.status.code(), Some(2), "{}", said(&again));
+    let written = records(&home.path("out.csv"), b',');
+    let place = written[0].iter().position(|name| name == "reason").unwrap();
+    let reasons: Vec<&str> = written[1..].iter().map(|record| &record[place]).collect();
+    assert_eq!(reasons, ["", "REQUEST_ID_TOO_OLD", "REQUEST_ID_TOO_OLD", "NOT_IN_INPUT", "NOT_IN_INPUT"]);
+    // None is lost and none is doubled.
+    let now = tokens(&written);
+    assert!(now.is_superset(&issued) && now.len() == 3, "{now:?}");
+    assert_eq!(all(&mut server.api(&home).await).await.len(), 3);
 }
 
 #[tokio::test]

@@ -2,24 +2,27 @@
 //! time.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags};
+use rustix::fs::FlockOperation;
 use zeroize::Zeroizing;
 
 use super::sealed::{Header, Lock, SealedError, Sealer};
+use crate::cli::whole_file;
 
 /// The state is about a kilobyte.
 const MOST_BYTES: u64 = 1 << 20;
+/// Nobody else reads it.
+const MODE: u32 = 0o600;
 
 /// Makes a new file, which must not exist.
 pub(super) fn create(path: &Path, lock: &Lock, text: &[u8]) -> Result<(), SealedError> {
     let sealed = Sealer::of(Header::new(lock)?, lock)?.seal(text)?;
-    put(path, &sealed, RenameFlags::NOREPLACE).map_err(|error| match error.kind() {
+    whole_file::create(path, MODE, sealed).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => SealedError::Exists,
         _ => SealedError::Io(error),
     })
@@ -71,28 +74,8 @@ impl StateFile {
 impl OpenFile {
     /// Replaces the text: whole or not at all, also in a crash.
     pub(super) fn write(&self, text: &[u8]) -> Result<(), SealedError> {
-        Ok(put(&self.path, &self.sealer.seal(text)?, RenameFlags::empty())?)
+        Ok(whole_file::put(&self.path, MODE, self.sealer.seal(text)?)?)
     }
-}
-
-/// Writes a file beside the one that is meant, mode 600, makes it durable, and gives it the name.
-fn put(path: &Path, bytes: &[u8], how: RenameFlags) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let beside = folder.join(name);
-    let _ = fs::remove_file(&beside);
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        rustix::fs::renameat_with(CWD, &beside, CWD, path, how)?;
-        File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }
 
 #[cfg(test)]

@@ -118,9 +118,10 @@ impl New {
         let lock = self.key.lock(true)?;
         file::create(&self.state, &lock, &text_of(&meter)?)
             .map_err(|error| Failure::text(format!("{}: {error}", self.state.display())))?;
-        output::print_text(described(&meter))?;
-        output::print_text(format!("wrote {}, mode 600, encrypted", self.state.display()))?;
-        Ok(())
+        let state = self.state.display();
+        output::print_text(format!("{}\nwrote {state}, mode 600, encrypted", described(&meter))).map_err(
+            |failure| failure.again(|| format!("wrote {state}; vendkey meter show {state} shows it")),
+        )
     }
 
     /// Attributes and vending key.
@@ -130,11 +131,8 @@ impl New {
             let text = SecretBytes::absorb(text).map_err(|error| Failure::text(error.to_string()))?;
             let upload = envelope::read(text, now).map_err(|faults| {
                 let faults: Vec<String> = faults.iter().map(|fault| format!("\n  {fault}")).collect();
-                Failure::text(format!(
-                    "--configuration {}: not a valid configuration{}",
-                    file.display(),
-                    faults.concat()
-                ))
+                let text = format!("not a valid configuration{}", faults.concat());
+                Failure::data("--configuration", file, text)
             })?;
             return Ok((upload.draft.attributes, Zeroizing::new(upload.vending_key.bytes().to_vec())));
         }
@@ -148,10 +146,7 @@ impl New {
             .map(Zeroizing::new)
             .map_err(|error| Failure::file("--vending-key-file", file, &error))?;
         let key = hex::decode(text.trim_ascii()).map(Zeroizing::new).map_err(|_| {
-            Failure::text(format!(
-                "--vending-key-file {}: it holds something else than hex digits",
-                file.display()
-            ))
+            Failure::data("--vending-key-file", file, "it holds something else than hex digits")
         })?;
         let attributes = Attributes {
             iin: *iin,

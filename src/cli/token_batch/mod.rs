@@ -24,6 +24,7 @@ use super::{
     connection::Connection,
     csv::{self, Reading},
     exit::Exit,
+    interruption,
     output::{Failure, print_text},
 };
 use crate::{
@@ -82,6 +83,7 @@ impl Arguments {
         };
         let checked = order::check(&table, Amounts { mark, round_up: self.round_up })
             .map_err(|faults| csv::refused(&self.input, faults, "nothing was issued"))?;
+        let _interrupted = interruption::tell("the same command again goes on, without a double".to_owned());
         let batch = Batch::open(&self.input, &self.output)?;
         let header = &checked.orders.header;
         let unread = |error: io::Error| Failure::created("output", &self.output, &error);

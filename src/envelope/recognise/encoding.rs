@@ -4,7 +4,7 @@
 const LEAST_HEX: usize = 32;
 
 /// The text in UTF-8 or UTF-16, without a byte order mark; `None` for what is no text.
-pub(super) fn text(bytes: &[u8]) -> Option<String> {
+pub(in crate::envelope) fn text(bytes: &[u8]) -> Option<String> {
     if let Some(text) = utf16(bytes) {
         return Some(text);
     }

@@ -16,6 +16,8 @@ mod encoding;
 mod spelling;
 mod textual;
 
+pub(super) use encoding::text;
+
 use super::blob::{self, Base64Fault};
 
 /// How often something may be wrapped: base64 of quoted-printable of UTF-16 of PEM is four.
@@ -140,7 +142,7 @@ fn layer(bytes: &[u8], left: usize) -> Layer {
     if let Some(content) = binary::recognise(bytes) {
         return Layer::Found(content);
     }
-    let (Some(text), Some(left)) = (encoding::text(bytes), left.checked_sub(1)) else {
+    let (Some(text), Some(left)) = (text(bytes), left.checked_sub(1)) else {
         return Layer::Plain(bytes.to_owned());
     };
     if text.trim().is_empty() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
@@ -107,9 +107,9 @@ pub(super) fn open_copier(path: &Path) -> Result<Connection, OpenError> {
 /// exist. Blocking.
 ///
 /// # Errors
-/// What the system or SQLite says; half a copy is left then.
+/// [`OpenError::Copy`], half a copy is left then; what the database's own file says.
 pub(in crate::store) fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
-    let io = |error| OpenError::Io { path: to.to_owned(), error };
+    let io = |error| OpenError::Copy { path: to.to_owned(), error };
     // By a name whose log is that of another name, the copy would lack what lies in the log.
     // Dropped behind the connection, as it must be.
     let file = DatabaseFile::look(from)?;
@@ -119,7 +119,14 @@ pub(in crate::store) fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(from, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+    connection.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(|error| {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
+                io(std::io::Error::other(error))
+            }
+            _ => error.into(),
+        }
+    })?;
     File::open(to).and_then(|file| file.sync_all()).map_err(io)?;
     File::open(file::folder_of(to)).and_then(|folder| folder.sync_all()).map_err(io)
 }
