@@ -18,6 +18,8 @@ pub mod hsm;
 
 pub mod envelope;
 
+pub mod pem_file;
+
 pub mod id;
 
 pub mod audit;
@@ -45,6 +47,8 @@ pub mod api;
 pub mod http;
 
 pub mod server;
+
+pub mod connection;
 
 pub mod bench;
 

@@ -5,7 +5,6 @@ mod approval;
 mod attributes;
 mod audit;
 mod authentication;
-mod bearer;
 mod client;
 mod configuration;
 mod content;
@@ -26,7 +25,6 @@ mod transport;
 mod verification;
 
 pub use authentication::AuthenticationLayer;
-pub use bearer::{Authorized, Bearer};
 pub(crate) use deadline::timeout;
 pub use rights::{limits_shown, rights_shown};
 pub use services::Services;

@@ -15,13 +15,16 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::{BenchError, Plan, meters::Meters};
-use crate::api::{
-    Authorized,
-    health::{HealthCheckRequest, health_client::HealthClient},
-    v1::{
-        BatchIssueTokensRequest, IssueTokenRequest, TokenResult, UnitCredit, issue_token_request::Content,
-        token_result, token_service_client::TokenServiceClient, unit_credit::Amount,
+use crate::{
+    api::{
+        health::{HealthCheckRequest, health_client::HealthClient},
+        v1::{
+            BatchIssueTokensRequest, IssueTokenRequest, TokenResult, UnitCredit,
+            issue_token_request::Content, token_result, token_service_client::TokenServiceClient,
+            unit_credit::Amount,
+        },
     },
+    connection::Authorized,
 };
 
 /// How long calls took.

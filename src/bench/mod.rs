@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use load::Latency;
 
-use crate::{api::Authorized, settings::Settings};
+use crate::{connection::Authorized, settings::Settings};
 
 /// What is measured, and over which connections.
 pub struct Plan {

@@ -1,19 +1,25 @@
 //! The way to the server: address, certificate authority, and what the caller proves himself with.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
-use tokio_rustls::rustls::{self, AlertDescription, PeerIncompatible, crypto::ring};
 use tonic::{
     metadata::{Ascii, MetadataValue},
     service::interceptor::InterceptedService,
-    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
-use zeroize::Zeroizing;
 
-use super::{exit::Exit, output::Failure};
-use crate::access::Credential;
-use crate::api::{Authorized, Bearer};
+use super::{
+    exit::Exit,
+    output::{Failure, chain},
+};
+use crate::{
+    access::Credential,
+    connection::{Address, Authorized, Bearer, NotConnected, OwnCertificate, Trust},
+    pem_file::{PemFault, certificates, fits, private_key},
+};
 
 /// Options of every command that calls the server.
 #[derive(Args)]
@@ -55,58 +61,48 @@ impl Connection {
     pub(super) async fn open(&self) -> Result<Authorized, Failure> {
         let bearer = self.bearer()?;
         let shown = &self.endpoint;
-        let mut endpoint = Endpoint::from_shared(shown.clone())
-            .map_err(|_| {
-                Failure::usage(format!("--endpoint {shown}: expected http://HOST:PORT or https://HOST:PORT"))
-            })?
-            .connect_timeout(Duration::from_secs(10));
-        if !shown.starts_with("https://") && !is_loopback(endpoint.uri()) {
+        let address =
+            Address::parse(shown).map_err(|error| Failure::usage(format!("--endpoint {shown}: {error}")))?;
+        if !address.is_tls() && !address.is_loopback() {
             return Err(Failure::usage(format!(
                 "--endpoint {shown}: the credential is sent in plain text to this machine only; use https://"
             )));
         }
-        if shown.starts_with("https://") {
-            offer_tls_1_3_alone();
-            let mut tls = ClientTlsConfig::new().with_enabled_roots();
-            if let Some(file) = &self.ca {
-                let pem = fs::read(file).map_err(|error| Failure::file("--ca", file, &error))?;
-                tls = tls.ca_certificate(Certificate::from_pem(pem));
-            }
-            if let Some(identity) = self.identity()? {
-                tls = tls.identity(identity);
-            }
-            endpoint = endpoint.tls_config(tls).map_err(|error| {
-                Failure::exit(
-                    Exit::Data,
-                    format!("--ca, --client-certificate or --client-key: {}", chain(&error)),
-                )
-            })?;
-        } else if self.client_certificate.is_some() {
+        if !address.is_tls() && self.client_certificate.is_some() {
             return Err(Failure::usage("--client-certificate needs an endpoint with https://".to_owned()));
         }
-        let channel = endpoint.connect().await.map_err(|error| {
-            if lacks_tls_1_3(&error) {
-                return Failure::exit(Exit::Unavailable, format!(
-                    "no connection to {shown}: the other side does not speak TLS 1.3; is --endpoint the address of `vendkey serve`?"
-                ));
-            }
-            Failure::exit(Exit::Unavailable, format!(
-                "no connection to {shown}: {}; is `vendkey serve` running, and is --endpoint its address?",
-                chain(&error)
-            ))
+        let trust = if address.is_tls() { self.trust()? } else { Trust::no_tls() };
+        let calls = address.connect(trust).await.map_err(|error| match error {
+            NotConnected::Known(known) => Failure::exit(Exit::from(&known.fault), known.to_string()),
+            NotConnected::Transport(error) => Failure::exit(
+                Exit::Unavailable,
+                format!(
+                    "no connection to {shown}: {}; is `vendkey serve` running, and is --endpoint its address?",
+                    chain(&error)
+                ),
+            ),
         })?;
-        Ok(InterceptedService::new(channel, bearer))
+        Ok(InterceptedService::new(calls, bearer))
     }
 
-    fn identity(&self) -> Result<Option<Identity>, Failure> {
-        let (Some(certificate), Some(key)) = (&self.client_certificate, &self.client_key) else {
+    fn trust(&self) -> Result<Trust, Failure> {
+        let ca = match &self.ca {
+            Some(file) => Some((file.clone(), certificates(file).map_err(pem("--ca", file))?)),
+            None => None,
+        };
+        Trust::new(ca, self.own_certificate()?).map_err(|error| {
+            Failure::exit(Exit::Data, format!("--client-certificate, --client-key: {error}"))
+        })
+    }
+
+    fn own_certificate(&self) -> Result<Option<OwnCertificate>, Failure> {
+        let (Some(file), Some(key_file)) = (&self.client_certificate, &self.client_key) else {
             return Ok(None);
         };
-        let read = |name, file| fs::read(file).map_err(|error| Failure::file(name, file, &error));
-        Ok(Some(Identity::from_pem(
-            read("--client-certificate", certificate)?,
-            Zeroizing::new(read("--client-key", key)?),
-        )))
+        let chain = certificates(file).map_err(pem("--client-certificate", file))?;
+        let key = private_key(key_file).map_err(pem("--client-key", key_file))?;
+        fits(&chain, &key).map_err(|fault| Failure::data("--client-key", key_file, fault))?;
+        Ok(Some(OwnCertificate { file: file.clone(), chain, key }))
     }
 
     fn bearer(&self) -> Result<Bearer, Failure> {
@@ -131,52 +127,10 @@ impl Connection {
     }
 }
 
-/// tonic offers every version that the process's provider has cipher suites for, and lets nobody
-/// choose otherwise. The first call of the process decides; nothing else here sets a provider.
-fn offer_tls_1_3_alone() {
-    let mut provider = ring::default_provider();
-    provider.cipher_suites.retain(|suite| suite.tls13().is_some());
-    let _ = provider.install_default();
-}
-
-/// Whether a connection failed because the server wants an older TLS.
-fn lacks_tls_1_3(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        // An io::Error does not name what it holds as its source.
-        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = match held {
-            Some(held) => held.downcast_ref::<rustls::Error>(),
-            None => error.downcast_ref::<rustls::Error>(),
-        };
-        if let Some(tls) = tls {
-            return matches!(
-                tls,
-                rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
-                    | rustls::Error::PeerIncompatible(
-                        PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-                            | PeerIncompatible::ServerDoesNotSupportTls12Or13
-                    )
-            );
-        }
-        next = error.source();
+/// What is wrong with the file of an option.
+fn pem<'a>(option: &'a str, file: &'a Path) -> impl Fn(PemFault) -> Failure + 'a {
+    move |fault| match fault {
+        PemFault::Unreadable(error) => Failure::file(option, file, &error),
+        fault => Failure::data(option, file, fault),
     }
-    false
-}
-
-/// Whether the address is this machine's own.
-fn is_loopback(uri: &http::Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -12,13 +12,13 @@ use super::{
 };
 use crate::{
     access::Credential,
-    api::Authorized,
     api::v1::{
         self, CreateCredentialRequest, DisableCredentialRequest, EnableCredentialRequest, HeldSecret,
         ListCredentialsRequest, ListCredentialsResponse, SetCredentialExpiryRequest,
         client_service_client::ClientServiceClient, create_credential_request::Proof,
     },
     clock::{Clock as _, SystemClock},
+    connection::Authorized,
 };
 
 #[derive(Subcommand)]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use tonic::Code;
 
 use crate::{
+    connection::Fault,
     hsm::{HsmError, PinRefusal},
     server::ServeError,
     store::OpenError,
@@ -63,6 +64,20 @@ impl From<Code> for Exit {
     }
 }
 
+impl From<&Fault> for Exit {
+    fn from(fault: &Fault) -> Self {
+        match fault {
+            Fault::NoTls | Fault::SpeaksTls => Self::Usage,
+            Fault::CertificateWanted
+            | Fault::OwnOutOfTime { .. }
+            | Fault::OwnUnknownAuthority { .. }
+            | Fault::OwnRefused { .. } => Self::NotAllowed,
+            // There is no server there that can be believed, for now.
+            _ => Self::Unavailable,
+        }
+    }
+}
+
 impl From<&HsmError> for Exit {
     fn from(error: &HsmError) -> Self {
         match error {
@@ -104,7 +119,7 @@ impl From<&OpenError> for Exit {
 impl From<&ServeError> for Exit {
     fn from(error: &ServeError) -> Self {
         match error {
-            ServeError::Settings(_) | ServeError::Tls(_) => Self::Settings,
+            ServeError::Settings(_) | ServeError::Root | ServeError::Tls(_) => Self::Settings,
             ServeError::Hsm(error) => error.into(),
             ServeError::Store(error) => error.into(),
             ServeError::Chain(_) => Self::No,

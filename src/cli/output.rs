@@ -2,6 +2,7 @@
 //! next step.
 
 use std::{
+    error::Error,
     fmt::{self, Write as _},
     io,
     path::Path,
@@ -12,10 +13,13 @@ use std::{
 use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use tonic::Status;
-use tonic_types::StatusExt as _;
+use tonic_types::{ErrorInfo, StatusExt as _};
 
 use super::{exit::Exit, stdout};
-use crate::{acts::Reason, api::DESCRIPTORS, hsm::HsmError, settings::SettingsError, store::OpenError};
+use crate::{
+    acts::Reason, api::DESCRIPTORS, connection::NoConnection, hsm::HsmError, settings::SettingsError,
+    store::OpenError,
+};
 
 /// Why a command failed.
 pub(super) enum Failure {
@@ -124,10 +128,41 @@ impl Failure {
                     (false, None) => as_text(&status),
                 };
                 stdout::note(text);
-                if waiting.is_some() { Exit::Later } else { Exit::from(status.code()) }.into()
+                if waiting.is_some() { Exit::Later } else { exit_of(&status) }.into()
             }
         }
     }
+}
+
+fn exit_of(status: &Status) -> Exit {
+    let is_plain = |info: &ErrorInfo| info.reason == Reason::TlsRequired.text();
+    match no_connection(status) {
+        Some(known) => Exit::from(&known.fault),
+        None if broken(status).is_some() => Exit::Unavailable,
+        None if status.get_error_details().error_info().is_some_and(is_plain) => Exit::Usage,
+        None => Exit::from(status.code()),
+    }
+}
+
+/// Why there is no connection, if that is why a call failed.
+fn no_connection(status: &Status) -> Option<&NoConnection> {
+    status.source()?.downcast_ref()
+}
+
+/// What the transport says, if a call has no answer.
+fn broken(status: &Status) -> Option<&tonic::transport::Error> {
+    status.source()?.downcast_ref()
+}
+
+/// An error with its causes.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// What to do next, if the act waits for other persons.
@@ -142,6 +177,12 @@ fn waiting(status: &Status) -> Option<String> {
 }
 
 fn as_text(status: &Status) -> String {
+    if let Some(known) = no_connection(status) {
+        return format!("error: {known}");
+    }
+    if let Some(error) = broken(status) {
+        return format!("error: no answer: {}; is `vendkey serve` running still?", chain(error));
+    }
     let mut text = format!("error: {}", status.message());
     let details = status.get_error_details();
     let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();

@@ -41,10 +41,12 @@ impl Arguments {
             stdout::note(format!("warning: {warning}"));
         }
         let file = self.settings.display();
-        if report.faults.is_empty() {
+        let Some(first) = report.faults.first() else {
             return output::print_text(format!("{file} can be used; the PIN itself was not tried"));
-        }
-        let text = format!("{file} cannot be used:\n  {}", report.faults.join("\n  "));
-        Err(Failure::exit(Exit::Settings, text))
+        };
+        // What `serve` would end with: it comes upon them in this order.
+        let exit = Exit::from(&first.error);
+        let faults: String = report.faults.iter().map(|fault| format!("\n  {fault}")).collect();
+        Err(Failure::exit(exit, format!("{file} cannot be used:{faults}")))
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     hsm,
     id::ClientId,
+    server,
     settings::Settings,
     store::{self, ClientError, DatabaseSettings, Listing, PageRequest, Store, StoreError},
 };
@@ -62,6 +63,10 @@ impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = Settings::load(&self.settings).map_err(Failure::settings)?;
         let administrators = self.administrators()?;
+        // The certificate may come later: `serve` refuses what cannot be used.
+        for finding in server::tls_findings(&settings) {
+            stdout::note(format!("warning: {finding}"));
+        }
         stdout::note("making keys in the HSM: RSA-4096 takes some seconds");
         let report = hsm::setup(&settings.hsm, hsm::KeySizes::default()).map_err(Failure::hsm)?;
         let hsm = hsm::Hsm::start(settings.hsm.clone()).map_err(Failure::hsm)?;

@@ -43,7 +43,7 @@ use crate::{
     store::{self, DatabaseSettings, Store},
 };
 
-pub use check::{Report, check};
+pub use check::{Finding, Report, check, tls_findings};
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -58,13 +58,16 @@ pub enum ServeError {
     #[error("the chain cannot be examined: {0}")]
     Chain(String),
     /// The settings name what cannot be used.
-    #[error("the settings cannot be used:\n  {}", .0.join("\n  "))]
-    Settings(Vec<String>),
+    #[error("the settings cannot be used:{}", lines(.0))]
+    Settings(Vec<Finding>),
+    /// Root runs it.
+    #[error("refusing to run as root: use another user, or set it to true (in a container)")]
+    Root,
     /// The certificate or its key cannot be used.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
     /// The address cannot be bound.
-    #[error("cannot listen on {0}: {1}")]
+    #[error("cannot listen on {}: {}{}", .0, .1, next_step(.1))]
     Bind(SocketAddr, io::Error),
     /// A task ended that should not while the server runs: a fault of ours.
     #[error("{0}, so the server stopped; its log says more")]
@@ -72,6 +75,21 @@ pub enum ServeError {
     /// The runtime, a signal handler or the transport failed.
     #[error("the server stopped: {0}")]
     Stopped(String),
+}
+
+fn lines(findings: &[Finding]) -> String {
+    findings.iter().map(|finding| format!("\n  {finding}")).collect()
+}
+
+fn next_step(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program has this port, or this server runs already (`ss -ltnp` says which)"
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are for root: take another",
+        _ => "",
+    }
 }
 
 impl From<checkpoints::CheckpointFailure> for ServeError {

@@ -5,18 +5,19 @@
 //! open go on with what they began with.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
+use jiff::Timestamp;
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        self, RootCertStore, ServerConfig,
+        self, CertificateError, RootCertStore, ServerConfig,
         crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+        pki_types::{CertificateDer, PrivateKeyDer},
         server::{
             NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier,
         },
@@ -25,40 +26,30 @@ use tokio_rustls::{
 };
 
 use crate::{
-    access::{CertificateUnreadable, PeerCertificate},
     clock::Clock,
+    envelope::{Content, Holder},
     metrics,
+    pem_file::{
+        CertificateFacts, PairFault, PemFault, Unbelieved, certificates, fits, private_key, unbelieved,
+    },
     settings::{ClientAuth, TlsSettings},
 };
 
-/// Why files cannot be used.
+/// Why files cannot be used: the setting, the file, and what is wrong.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TlsFailure {
-    #[error("{}: {error}", file.display())]
-    File { file: PathBuf, error: io::Error },
-    #[error("{}: {error}", file.display())]
-    Pem { file: PathBuf, error: rustls::pki_types::pem::Error },
-    #[error("{} holds no certificate", .0.display())]
-    Empty(PathBuf),
-    #[error("{}: {error}", file.display())]
-    Unreadable { file: PathBuf, error: CertificateUnreadable },
-    #[error("{} has expired", .0.display())]
-    Expired(PathBuf),
-    #[error("the private key does not fit the certificate: they are of two pairs")]
-    OtherKey,
-    #[error("certificate and key: {0}")]
-    Refused(rustls::Error),
-    #[error("the authorities of clients: {0}")]
-    Authorities(#[from] VerifierBuilderError),
-}
-
-impl From<rustls::Error> for TlsFailure {
-    fn from(error: rustls::Error) -> Self {
-        match error {
-            rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch) => Self::OtherKey,
-            other => Self::Refused(other),
-        }
-    }
+    #[error("{setting}: {}: {fault}", file.display())]
+    File { setting: &'static str, file: PathBuf, fault: PemFault },
+    #[error("certificate_file and key_file: {} is a private key, and {} a certificate: the two are swapped", certificate.display(), key.display())]
+    Swapped { certificate: PathBuf, key: PathBuf },
+    #[error("key_file: {}: {fault}", file.display())]
+    Pair { file: PathBuf, fault: PairFault },
+    #[error("certificate_file: {}: {reason}", file.display())]
+    Unbelieved { file: PathBuf, reason: Unbelieved },
+    #[error("client_ca_file: {}: {error}", file.display())]
+    Authorities { file: PathBuf, error: VerifierBuilderError },
+    #[error("certificate_file and key_file: {0}")]
+    Refused(#[from] rustls::Error),
 }
 
 /// The certificate of one listener, as it is now.
@@ -77,7 +68,9 @@ type Stamp = (u64, u64, u64, i64, i64);
 /// What the files hold.
 pub(super) struct Loaded {
     config: Arc<ServerConfig>,
-    expires_ms: i64,
+    /// The server's own certificate.
+    own: CertificateDer<'static>,
+    facts: CertificateFacts,
 }
 
 impl Tls {
@@ -88,12 +81,8 @@ impl Tls {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TlsFailure> {
         let seen = stamps(&settings);
-        let loaded = load(&settings)?;
-        if loaded.expires_ms <= clock.now_ms() {
-            // The other listener may be in order, so the server starts.
-            tracing::error!(listener, "the certificate has expired: no client will believe it");
-        }
-        metrics::certificate_expiry(listener, loaded.expires_ms / 1_000);
+        let loaded = load(&settings).map_err(first)?;
+        metrics::certificate_expiry(listener, loaded.facts.ends.as_second());
         Ok(Self { listener, settings, clock, current: RwLock::new(loaded.config), seen: Mutex::new(seen) })
     }
 
@@ -113,18 +102,20 @@ impl Tls {
         }
         *seen = stamps;
         let listener = self.listener;
-        let loaded = load(&self.settings).and_then(|loaded| {
-            let expired = loaded.expires_ms <= self.clock.now_ms();
-            if expired {
-                Err(TlsFailure::Expired(self.settings.certificate_file.clone()))
-            } else {
-                Ok(loaded)
+        let now = Timestamp::from_millisecond(self.clock.now_ms()).unwrap_or_default();
+        let loaded = load(&self.settings).map_err(first).and_then(|loaded| {
+            // One that begins soon is better than one that ends: it is taken.
+            match loaded.unbelieved(now).into_iter().find(|reason| !matches!(reason, Unbelieved::NotYet(_))) {
+                None => Ok(loaded),
+                Some(reason) => {
+                    Err(TlsFailure::Unbelieved { file: self.settings.certificate_file.clone(), reason })
+                }
             }
         });
         match loaded {
             Ok(loaded) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded.config;
-                metrics::certificate_expiry(listener, loaded.expires_ms / 1_000);
+                metrics::certificate_expiry(listener, loaded.facts.ends.as_second());
                 tracing::info!(listener, "new connections get the certificate of the files as they are now");
             }
             Err(error) => {
@@ -144,20 +135,48 @@ fn stamps(settings: &TlsSettings) -> Vec<Option<Stamp>> {
     files.into_iter().flatten().map(stamp).collect()
 }
 
-pub(super) fn load(settings: &TlsSettings) -> Result<Loaded, TlsFailure> {
-    let chain = certificates(&settings.certificate_file)?;
-    let file = settings.certificate_file.clone();
-    let own = match chain.first() {
-        Some(own) => {
-            PeerCertificate::from_der(own).map_err(|error| TlsFailure::Unreadable { file, error })?
-        }
-        None => return Err(TlsFailure::Empty(file)),
+/// Reads the files, or says all that is wrong with them.
+pub(super) fn load(settings: &TlsSettings) -> Result<Loaded, Vec<TlsFailure>> {
+    let TlsSettings { certificate_file, key_file, client_auth } = settings;
+    let (chain, key) = (certificates(certificate_file), private_key(key_file));
+    let is_key = matches!(&chain, Err(PemFault::NoCertificate(Content::PrivateKey(_))));
+    let is_certificate =
+        matches!(&key, Err(PemFault::NoPrivateKey(content)) if content.holder() == Some(Holder::Certificate));
+    if is_key && is_certificate {
+        return Err(vec![TlsFailure::Swapped {
+            certificate: certificate_file.clone(),
+            key: key_file.clone(),
+        }]);
+    }
+    let (mut failures, verifier) = match client_verifier(client_auth) {
+        Ok(verifier) => (Vec::new(), verifier),
+        Err(failure) => (vec![failure], None),
     };
-    let key = PrivateKeyDer::from_pem_slice(&read(&settings.key_file)?)
-        .map_err(|error| TlsFailure::Pem { file: settings.key_file.clone(), error })?;
+    let mut read = |setting, file: &PathBuf, fault| {
+        failures.push(TlsFailure::File { setting, file: file.clone(), fault });
+    };
+    let chain = chain.map_err(|fault| read("certificate_file", certificate_file, fault)).ok();
+    let key = key.map_err(|fault| read("key_file", key_file, fault)).ok();
+    let (Some(chain), Some(key)) = (chain, key) else { return Err(failures) };
+    if let Err(fault) = fits(&chain, &key) {
+        failures.push(TlsFailure::Pair { file: key_file.clone(), fault });
+    }
+    if !failures.is_empty() {
+        return Err(failures);
+    }
+    configured(chain, key, verifier).map_err(|error| vec![error.into()])
+}
+
+fn configured(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<Loaded, rustls::Error> {
+    let own = chain.first().cloned().ok_or(rustls::Error::NoCertificatesPresented)?;
+    let facts = CertificateFacts::from_der(&own).map_err(|_| CertificateError::BadEncoding)?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13])?;
-    let builder = match client_verifier(&settings.client_auth)? {
+    let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
@@ -168,32 +187,43 @@ pub(super) fn load(settings: &TlsSettings) -> Result<Loaded, TlsFailure> {
     // now.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Loaded { config: Arc::new(config), expires_ms: own.expires_ms })
+    Ok(Loaded { config: Arc::new(config), own, facts })
+}
+
+impl Loaded {
+    /// Why no client believes the certificate now.
+    pub(super) fn unbelieved(&self, now: Timestamp) -> Vec<Unbelieved> {
+        unbelieved(&self.own, &self.facts, now)
+    }
+
+    /// Whether it holds the name or address of a machine.
+    pub(super) fn has_name(&self) -> bool {
+        !self.facts.names.is_empty()
+    }
+}
+
+/// For whoever tells one alone.
+fn first(failures: Vec<TlsFailure>) -> TlsFailure {
+    let none = || rustls::Error::General("the files cannot be used".to_owned()).into();
+    failures.into_iter().next().unwrap_or_else(none)
 }
 
 fn client_verifier(client_auth: &ClientAuth) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsFailure> {
     let Some(file) = client_auth.ca_file() else { return Ok(None) };
+    let found = certificates(file).map_err(|fault| TlsFailure::File {
+        setting: "client_ca_file",
+        file: file.clone(),
+        fault,
+    })?;
     let mut roots = RootCertStore::empty();
-    for authority in certificates(file)? {
+    for authority in found {
         roots.add(authority)?;
-    }
-    if roots.is_empty() {
-        return Err(TlsFailure::Empty(file.clone()));
     }
     let provider = Arc::new(ring::default_provider());
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     if matches!(client_auth, ClientAuth::Optional(_)) {
         builder = builder.allow_unauthenticated();
     }
-    Ok(Some(builder.build()?))
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFailure> {
-    CertificateDer::pem_slice_iter(&read(file)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| TlsFailure::Pem { file: file.to_owned(), error })
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, TlsFailure> {
-    fs::read(file).map_err(|error| TlsFailure::File { file: file.to_owned(), error })
+    let built = builder.build();
+    built.map(Some).map_err(|error| TlsFailure::Authorities { file: file.clone(), error })
 }

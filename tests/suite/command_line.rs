@@ -262,7 +262,7 @@ fn the_check_finds_what_serve_would_find_and_says_it_in_words() {
         "cannot listen on",
         "nowhere",
         "ends with a blank",
-        "store: ",
+        "store.path: ",
         "certificate",
         "may read the private key",
     ] {

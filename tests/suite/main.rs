@@ -8,6 +8,7 @@ mod approvals;
 mod approved;
 mod batches;
 mod busy;
+mod certificates;
 mod clock;
 mod command_line;
 mod conformance;

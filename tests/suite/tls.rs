@@ -136,18 +136,6 @@ fn our_own_client_speaks_nothing_older() {
 }
 
 #[tokio::test]
-async fn an_expired_server_is_not_believed() {
-    let home = Home::new();
-    let authority = Authority::new(&home, "authority");
-    authority.sign(&home, "server", &Validity::Expired);
-    home.write_settings("[server.tls]\ncertificate_file = 'server.pem'\nkey_file = 'server.key'\n");
-    let server = Server::start(&home);
-    let refused = reach(&server.endpoint, &authority.certificate(), None).await.unwrap_err();
-    assert!(refused.contains("Expired"), "{refused}");
-    logged(&home, "the certificate has expired");
-}
-
-#[tokio::test]
 async fn clients_must_prove_themselves_where_that_is_required() {
     let home = Home::new();
     let clients = Authority::new(&home, "clients");

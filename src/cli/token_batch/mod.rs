@@ -151,7 +151,7 @@ impl Arguments {
     #[expect(clippy::too_many_arguments, reason = "the parts of one run")]
     async fn issue(
         &self,
-        client: TokenServiceClient<crate::api::Authorized>,
+        client: TokenServiceClient<crate::connection::Authorized>,
         checked: &Checked,
         table: &Table,
         batch: &Batch,

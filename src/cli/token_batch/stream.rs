@@ -8,10 +8,10 @@ use tonic::Code;
 
 use super::output::Answer;
 use crate::{
-    api::Authorized,
     api::v1::{
         IssueTokenRequest, Refusal, TokenResult, token_result, token_service_client::TokenServiceClient,
     },
+    connection::Authorized,
     table::Row,
 };
 

@@ -89,6 +89,19 @@ impl Holder {
 }
 
 impl Content {
+    /// What the public key stood in, if it is one.
+    pub fn holder(&self) -> Option<Holder> {
+        match self {
+            Self::RsaPublicKey { holder, .. } | Self::OtherPublicKey(_, holder) => Some(*holder),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a private key that a passphrase keeps shut.
+    pub fn is_encrypted_key(&self) -> bool {
+        matches!(self, Self::PrivateKey(form) if form.ends_with("encrypted"))
+    }
+
     /// What it is, as a phrase: `a certificate request`, `a private key (OpenSSH)`.
     pub fn phrase(&self) -> String {
         match self {

@@ -12,10 +12,11 @@ pub struct Authority {
     name: String,
 }
 
-/// From long ago, and until long hence, long ago too, or soon.
+/// From long ago, and until long hence, long ago too, or soon; or from long hence.
 pub enum Validity {
     Good,
     Expired,
+    NotYet,
     Seconds(u32),
 }
 
@@ -54,19 +55,26 @@ impl Authority {
 
     /// Makes a key and a certificate for `localhost`, with a URI that bears the name.
     pub fn sign(&self, home: &Home, name: &str, validity: &Validity) -> Identity {
-        let (key, request) = (self.text(&format!("{name}.key")), self.text(&format!("{name}.csr")));
         let names = format!("subjectAltName=DNS:localhost,URI:urn:vendkey-test:{name}");
+        self.sign_as(home, name, validity, &[&names])
+    }
+
+    /// The same with these extensions.
+    pub fn sign_as(&self, home: &Home, name: &str, validity: &Validity, extensions: &[&str]) -> Identity {
+        let (key, request) = (self.text(&format!("{name}.key")), self.text(&format!("{name}.csr")));
         let subject = format!("/CN={name}");
-        let made = ["req", "-subj", &subject, "-addext", &names, "-keyout", &key, "-out", &request];
-        openssl(&[&made[..], &CURVE[..]].concat(), b"");
+        let made = ["req", "-subj", &subject, "-keyout", &key, "-out", &request];
+        let added: Vec<&str> = extensions.iter().flat_map(|extension| ["-addext", *extension]).collect();
+        openssl(&[&made[..], &added[..], &CURVE[..]].concat(), b"");
         let end = match validity {
-            Validity::Good => "20491231000000Z".to_owned(),
+            Validity::Good | Validity::NotYet => "20491231000000Z".to_owned(),
             Validity::Expired => "20200201000000Z".to_owned(),
             Validity::Seconds(left) => {
                 let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs((*left).into());
                 end.strftime("%Y%m%d%H%M%SZ").to_string()
             }
         };
+        let begin = if matches!(validity, Validity::NotYet) { "20481231000000Z" } else { "20200101000000Z" };
         let certificate = self.text(&format!("{name}.pem"));
         let (config, own, own_key) = (self.text("config"), self.text("certificate"), self.text("key"));
         openssl(
@@ -85,7 +93,7 @@ impl Authority {
                 "-out",
                 &certificate,
                 "-startdate",
-                "20200101000000Z",
+                begin,
                 "-enddate",
                 &end,
             ],

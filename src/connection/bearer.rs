@@ -1,14 +1,10 @@
-//! The credential of a call as our own client sends it; `authentication` reads it.
+//! The credential of a call as our own commands send it.
 
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
-    service::{Interceptor, interceptor::InterceptedService},
-    transport::Channel,
+    service::Interceptor,
 };
-
-/// A channel that sends the credential, if there is one, with every call.
-pub type Authorized = InterceptedService<Channel, Bearer>;
 
 /// Adds the `authorization` header, if there is a credential.
 #[derive(Clone, Default)]
