@@ -29,6 +29,7 @@ mod limits;
 mod meter;
 mod one_server;
 mod outputs;
+mod platform;
 mod protocol;
 mod rotating;
 mod selftest;

@@ -62,7 +62,7 @@ fn s_client(endpoint: &str, options: &[&str]) -> (bool, String) {
 }
 
 /// A server with certificate `server` of a new authority, and `more` in its section `[server.tls]`.
-fn served(home: &Home, more: &str) -> (Server, Authority) {
+pub fn served(home: &Home, more: &str) -> (Server, Authority) {
     let authority = Authority::new(home, "authority");
     authority.sign(home, "server", &Validity::Good);
     home.write_settings(&format!(
