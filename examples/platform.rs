@@ -27,7 +27,8 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 use vendkey::api::v1::{
     BatchIssueTokensRequest, IssueTokenRequest, IssuedToken, TokenResult, UnitCredit,
-    issue_token_request::Content, token_result, token_service_client::TokenServiceClient, unit_credit::Amount,
+    issue_token_request::Content, token_result, token_service_client::TokenServiceClient,
+    unit_credit::Amount,
 };
 
 /// How long a call may take. The server gets to know it and does not begin what it cannot end.

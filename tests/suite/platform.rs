@@ -131,7 +131,10 @@ async fn what_a_broken_connection_lost_is_asked_for_again() {
         let endpoint = server.endpoint.replace("127.0.0.1", "localhost");
         let endpoint = tonic::transport::Endpoint::from_shared(endpoint).unwrap().tls_config(tls).unwrap();
         let channel = endpoint.connect().await.unwrap();
-        Api { tokens: Api::over(channel.clone(), &home.till()).tokens, ..Api::over(channel, &home.credential()) }
+        Api {
+            tokens: Api::over(channel.clone(), &home.till()).tokens,
+            ..Api::over(channel, &home.credential())
+        }
     };
     let configuration = direct.configuration(DKGA04).await.name;
     let endpoint = format!("https://localhost:{proxied}");

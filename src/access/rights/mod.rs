@@ -3,189 +3,21 @@
 //! The text of [`Rights`] in the database is JSON that names everything: a field more or less is
 //! refused.
 
+mod group;
+mod named;
+mod token_kind;
+
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use group::Group;
+pub use named::UnknownName;
+pub use token_kind::TokenKind;
+
 use crate::id::ConfigurationId;
 use crate::sts::attributes::SupplyGroupCode;
-use crate::sts::token::{Management, Payload, Service};
-
-/// A text that names nothing of its kind.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is not the name of {1}")]
-pub struct UnknownName(String, &'static str);
-
-/// Declares an enum whose variants have names, the same in the database and on the command line.
-macro_rules! named {
-    ($(#[$doc:meta])* $type:ident, $what:literal { $($(#[$about:meta])* $variant:ident = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(into = "&'static str", try_from = "String")]
-        pub enum $type {
-            $($(#[$about])* $variant,)*
-        }
-
-        impl $type {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The name.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = UnknownName;
-
-            fn from_str(text: &str) -> Result<Self, UnknownName> {
-                let found = Self::ALL.iter().find(|known| known.as_str() == text);
-                found.copied().ok_or_else(|| UnknownName(text.to_owned(), $what))
-            }
-        }
-
-        impl From<$type> for &'static str {
-            fn from(named: $type) -> Self {
-                named.as_str()
-            }
-        }
-
-        impl TryFrom<String> for $type {
-            type Error = UnknownName;
-
-            fn try_from(text: String) -> Result<Self, UnknownName> {
-                text.parse()
-            }
-        }
-    };
-}
-
-named! {
-    /// A group of methods that are permitted together.
-    Group, "a group of methods" {
-        /// Issue credits and meter tests.
-        Vend = "vend",
-        /// Issue management tokens: class 2 without key changes.
-        Manage = "manage",
-        /// Issue key-change sets.
-        ChangeKeys = "change_keys",
-        /// Ask what a token that was issued here is.
-        Verify = "verify",
-        /// Look into tokens that were not issued here.
-        VerifyForeign = "verify_foreign",
-        /// Read the ledger's rows of all clients; one's own need no permission of their own.
-        ReadLedger = "read_ledger",
-        /// Upload, enable, disable and destroy configurations; allow key changes between them.
-        Configurations = "configurations",
-        /// Register, enable and disable the keys that sign uploads.
-        PublicKeys = "public_keys",
-        /// Create and change clients, their rights and their credentials.
-        Clients = "clients",
-        /// Decide about the ledger: seed meters, accept the clock or a restored database.
-        Ledger = "ledger",
-        /// Read the audit chain.
-        Audit = "audit",
-    }
-}
-
-impl Group {
-    /// Whether it makes its holder an administrator.
-    pub fn is_administrative(self) -> bool {
-        matches!(self, Self::Configurations | Self::PublicKeys | Self::Clients | Self::Ledger)
-    }
-
-    /// Whether it makes tokens that are worth money or carry keys.
-    pub fn is_vending(self) -> bool {
-        matches!(self, Self::Vend | Self::Manage | Self::ChangeKeys)
-    }
-}
-
-named! {
-    /// A kind of token, by what a request asks for.
-    TokenKind, "a kind of token" {
-        /// Units of electricity.
-        ElectricityCredit = "electricity_credit",
-        /// Units of water.
-        WaterCredit = "water_credit",
-        /// Units of gas.
-        GasCredit = "gas_credit",
-        /// Units of time.
-        TimeCredit = "time_credit",
-        /// Currency for electricity.
-        ElectricityCurrencyCredit = "electricity_currency_credit",
-        /// Currency for water.
-        WaterCurrencyCredit = "water_currency_credit",
-        /// Currency for gas.
-        GasCurrencyCredit = "gas_currency_credit",
-        /// Currency for time.
-        TimeCurrencyCredit = "time_currency_credit",
-        /// Class 1.
-        MeterTest = "meter_test",
-        /// Set the largest load.
-        MaximumPowerLimit = "maximum_power_limit",
-        /// Clear a credit register.
-        ClearCredit = "clear_credit",
-        /// Set the tariff rate.
-        TariffRate = "tariff_rate",
-        /// Clear a tamper condition.
-        ClearTamper = "clear_tamper",
-        /// Set the largest difference between phases.
-        MaximumPhasePowerUnbalance = "maximum_phase_power_unbalance",
-        /// Set the water meter's factor.
-        WaterMeterFactor = "water_meter_factor",
-        /// The extended functions of STS 202-5.
-        Extended = "extended",
-    }
-}
-
-impl TokenKind {
-    /// The kind of a token of class 0 or 2.
-    pub fn of(payload: &Payload) -> Self {
-        match payload {
-            Payload::Credit { service, .. } => match service {
-                Service::Electricity => Self::ElectricityCredit,
-                Service::Water => Self::WaterCredit,
-                Service::Gas => Self::GasCredit,
-                Service::Time => Self::TimeCredit,
-            },
-            Payload::Currency { service, .. } => match service {
-                Service::Electricity => Self::ElectricityCurrencyCredit,
-                Service::Water => Self::WaterCurrencyCredit,
-                Service::Gas => Self::GasCurrencyCredit,
-                Service::Time => Self::TimeCurrencyCredit,
-            },
-            Payload::Management(management) => match management {
-                Management::MaximumPowerLimit(_) => Self::MaximumPowerLimit,
-                Management::ClearCredit(_) => Self::ClearCredit,
-                Management::TariffRate(_) => Self::TariffRate,
-                Management::ClearTamper => Self::ClearTamper,
-                Management::MaximumPhasePowerUnbalance(_) => Self::MaximumPhasePowerUnbalance,
-                Management::WaterMeterFactor(_) => Self::WaterMeterFactor,
-                Management::Extended(_) => Self::Extended,
-            },
-        }
-    }
-
-    /// Whether it transfers credit, which amounts limit.
-    pub fn is_credit(self) -> bool {
-        self < Self::MeterTest
-    }
-
-    /// What one must be permitted to do to issue it.
-    pub fn group(self) -> Group {
-        if self <= Self::MeterTest { Group::Vend } else { Group::Manage }
-    }
-}
 
 /// Which configurations the rights are about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -495,18 +327,5 @@ mod tests {
         assert!(some(group("123456"), Kinds::All).raises(&old));
         assert!(Rights::till().raises(&old) && !old.raises(&Rights::till()));
         assert!(Rights::administrator().raises(&Rights::auditor()));
-    }
-
-    #[test]
-    fn kinds_know_their_groups() {
-        for kind in TokenKind::ALL {
-            assert_eq!(kind.as_str().parse(), Ok(*kind));
-            assert_eq!(
-                kind.is_credit(),
-                kind.as_str().ends_with("_credit") && *kind != TokenKind::ClearCredit
-            );
-        }
-        assert_eq!(TokenKind::MeterTest.group(), Group::Vend);
-        assert_eq!(TokenKind::MaximumPowerLimit.group(), Group::Manage);
     }
 }
