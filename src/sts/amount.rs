@@ -3,6 +3,21 @@
 //! value(e, m) = m * 10^e + 16384 * (1 + 10 + ... + 10^(e-1)). An amount between two codes goes to
 //! the one above, in the customer's favour; for a negative currency amount that is the smaller
 //! magnitude.
+//!
+//! ```
+//! use vendkey::sts::amount::{AmountError, CurrencyAmount, Rounding, UnitAmount};
+//!
+//! // Tenths of a kWh, exact up to 1638.3 kWh.
+//! assert_eq!(UnitAmount::parse("25.5", Rounding::Refuse)?.units(), 255);
+//! // A finer amount is refused, or rounded up if that is asked for.
+//! assert_eq!(UnitAmount::parse("25.55", Rounding::Refuse), Err(AmountError::TooFine { places: 1 }));
+//! assert_eq!(UnitAmount::parse("25.55", Rounding::Up)?.units(), 256);
+//! // Above 1638.3 kWh the codes are 1 kWh apart: the amount is the one above.
+//! assert_eq!(UnitAmount::parse("2000.1", Rounding::Refuse)?.units(), 20_004);
+//! // Hundred thousandths of the currency; debts are negative.
+//! assert_eq!(CurrencyAmount::parse("-0.05", Rounding::Refuse)?.units(), -5_000);
+//! # Ok::<(), AmountError>(())
+//! ```
 
 /// Values of the mantissa, 14 bits.
 const MANTISSAS: u128 = 1 << 14;

@@ -1,4 +1,19 @@
 //! Meter numbers (STS facts §1): IIN, DRN and MeterPAN, each checked down to its check digits.
+//!
+//! ```
+//! use vendkey::sts::meter::{Drn, Iin, MeterError, MeterPan};
+//!
+//! let issuer: Iin = "600727".parse()?;
+//! // A DRN gets its issuer; a MeterPAN has it.
+//! let meter = MeterPan::parse("47500150231", issuer)?;
+//! assert_eq!(meter.as_str(), "600727475001502312");
+//! assert_eq!(MeterPan::parse("600727475001502312", issuer)?, meter);
+//! assert_eq!(meter.drn().manufacturer_code(), 47);
+//! // A typing error shows in the check digit.
+//! let mistyped = "47500150213".parse::<Drn>();
+//! assert_eq!(mistyped, Err(MeterError::DrnCheckDigit { expected: 5, found: 3 }));
+//! # Ok::<(), MeterError>(())
+//! ```
 
 use std::str::FromStr;
 

@@ -62,6 +62,41 @@ impl fmt::Debug for OwnedDecoderKey {
 
 /// Does a derivation with a vending key in the clear, most significant byte first.
 ///
+/// ```
+/// use vendkey::sts::{
+///     attributes::{Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry},
+///     derivation::Derivation,
+///     software::derive,
+/// };
+///
+/// let mut attributes = Attributes {
+///     iin: "600727".parse()?,
+///     sgc: "123456".parse()?,
+///     ti: "01".parse()?,
+///     krn: 1.try_into()?,
+///     kt: 2.try_into()?,
+///     ken: KeyExpiry(255),
+///     ea: EncryptionAlgorithm::Ea07,
+///     dkga: Dkga::Dkga02,
+///     base_date: BaseDate::Y1993,
+/// };
+/// let meter = "600727000000000009".parse()?;
+///
+/// // DKGA02, from a DES key of 8 bytes.
+/// let key = derive(&Derivation::new(&attributes, &meter)?, &[0xAB; 8])?;
+/// assert_eq!(hex::encode(key.borrow().as_bytes()), "e653341f9d5bf36f");
+///
+/// // DKGA04, from a key of 20 bytes; EA11 takes a decoder key of 128 bits.
+/// attributes.dkga = Dkga::Dkga04;
+/// attributes.ea = EncryptionAlgorithm::Ea11;
+/// (attributes.sgc, attributes.krn) = ("123457".parse()?, 4.try_into()?);
+/// attributes.base_date = BaseDate::Y2014;
+/// let vending_key = hex::decode("abababababababab949494949494949401234567")?;
+/// let key = derive(&Derivation::new(&attributes, &meter)?, &vending_key)?;
+/// assert_eq!(hex::encode(key.borrow().as_bytes()), "daa892189d08e738dfded73924c87f32");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`VendingKeyLength`].
 pub fn derive(derivation: &Derivation, vending_key: &[u8]) -> Result<OwnedDecoderKey, VendingKeyLength> {

@@ -39,6 +39,18 @@ fn difference(digits: usize) -> String {
 impl Token {
     /// Reads a token as people type it, see [`typed::digits`].
     ///
+    /// ```
+    /// use vendkey::sts::token::{Token, TypedTokenError};
+    ///
+    /// let token = Token::typed("Token: 7063-0503-4700-2872-6114")?;
+    /// assert_eq!(token.to_string(), "70630503470028726114");
+    /// // Letters are never guessed at, and the error says which and where.
+    /// let refused = Token::typed("7O63 0503 4700 2872 6114").unwrap_err();
+    /// assert!(refused.to_string().contains("the letter O"));
+    /// assert_eq!(Token::typed("7063 0503 4700"), Err(TypedTokenError::Count(12)));
+    /// # Ok::<(), TypedTokenError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`TypedTokenError`].
     pub fn typed(text: &str) -> Result<Self, TypedTokenError> {
