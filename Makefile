@@ -13,8 +13,12 @@ run:
 test: lint doc
 	cargo test --locked
 
+# Texts and sources; lists of vectors and people's inputs are not ours to spell.
+SPELLED := *.md Cargo.toml Makefile .ci deploy docs examples benches proto scripts softhsm src tests/*.rs tests/suite tests/hsm_scenarios tests/foreign
+
 lint: prepare
 	shellcheck -x scripts/*.sh softhsm/*.sh .ci/run
+	codespell $(SPELLED)
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 

@@ -29,6 +29,7 @@ if [ "${1:-}" = test ]; then
     need git git
     need curl curl
     need shellcheck shellcheck
+    need codespell codespell
 fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "Rust is missing: install it with rustup, then run this again" >&2
