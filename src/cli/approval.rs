@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Named},
     output::{self, Failure},
 };
 use crate::api::v1::{
@@ -18,6 +18,9 @@ pub(super) enum Command {
     /// Show one, with the whole request that will be done
     Show(Named),
     /// Vote for an act; the last vote that it needs does it
+    #[command(after_help = "Example: vendkey approval approve approvals/019ab3c4-...
+
+It prints the act, and approves exactly what it printed: if it was changed meanwhile, the server refuses.")]
     Approve(Named),
     /// Vote against an act, which ends it; whoever asked for it takes it back so
     Reject(Named),
@@ -29,17 +32,6 @@ pub(super) struct List {
     /// Those that ended too
     #[arg(long)]
     all: bool,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Args)]
-#[command(after_help = "Example: vendkey approval approve approvals/019ab3c4-...
-
-`approve` prints the act, and approves exactly what it printed: if it was changed meanwhile, the server refuses.")]
-pub(super) struct Named {
-    /// approvals/{uuid}
-    name: String,
     #[command(flatten)]
     connection: Connection,
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use uuid::Uuid;
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Named},
     credential::{self, Holder},
     interruption,
     output::{self, Failure},
@@ -85,14 +85,6 @@ pub(super) struct Create {
     /// A UUID that makes it safe to repeat the command; a new one if not given
     #[arg(long, value_name = "UUID")]
     request_id: Option<Uuid>,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Args)]
-pub(super) struct Named {
-    /// clients/{uuid}
-    name: String,
     #[command(flatten)]
     connection: Connection,
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     configuration_shown::{described, state},
-    connection::Connection,
+    connection::{Connection, Named},
     destruction,
     exit::Exit,
     output::{self, Failure},
@@ -45,7 +45,10 @@ pub(super) enum Command {
     /// Have the key of a disabled configuration destroyed, after a delay
     Destroy(destruction::Destroy),
     /// Take a scheduled destruction back
-    Restore(destruction::Restore),
+    #[command(after_help = "Example: vendkey configuration restore configurations/01a2...
+
+The configuration is disabled then; enable it if it is to issue again.")]
+    Restore(Named),
 }
 
 #[derive(Args)]
@@ -89,14 +92,6 @@ pub(super) struct Upload {
     connection: Connection,
 }
 
-#[derive(Args)]
-pub(super) struct Named {
-    /// configurations/{uuid}
-    name: String,
-    #[command(flatten)]
-    connection: Connection,
-}
-
 impl Command {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
@@ -116,7 +111,7 @@ impl Command {
                 output::show(connection.json, reply.get_ref(), described)
             }),
             Self::Destroy(destroy) => super::calling(destroy.run()),
-            Self::Restore(restore) => super::calling(restore.run()),
+            Self::Restore(named) => super::calling(destruction::restore(named)),
             Self::Disable(Named { name, connection }) => super::calling(async move {
                 let mut client = ConfigurationServiceClient::new(connection.open().await?);
                 let reply = client.disable_configuration(DisableConfigurationRequest { name }).await;

@@ -56,6 +56,15 @@ pub(super) struct Connection {
     pub(super) json: bool,
 }
 
+/// Options of every command about one thing that the server holds.
+#[derive(Args)]
+pub(super) struct Named {
+    /// Its name as `list` prints it: COLLECTION/{id}, such as clients/{uuid}
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) connection: Connection,
+}
+
 impl Connection {
     /// Connects and prepares the credential.
     pub(super) async fn open(&self) -> Result<Authorized, Failure> {

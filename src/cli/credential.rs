@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use prost_types::Timestamp;
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Named},
     output::{self, Failure},
     secret_file::{SecretFile, write},
 };
@@ -82,14 +82,6 @@ struct End {
 pub(super) struct List {
     /// clients/{uuid}
     client: String,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Args)]
-pub(super) struct Named {
-    /// credentials/{key id}
-    name: String,
     #[command(flatten)]
     connection: Connection,
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     configuration_shown::described,
-    connection::Connection,
+    connection::{Connection, Named},
     output::{self, Failure},
     stdout,
 };
@@ -27,17 +27,6 @@ pub(super) struct Destroy {
     /// Its key check value, or its display name where it has none; asked for if not given
     #[arg(long, value_name = "KCV")]
     confirm: Option<String>,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Args)]
-#[command(after_help = "Example: vendkey configuration restore configurations/01a2...
-
-The configuration is disabled then; enable it if it is to issue again.")]
-pub(super) struct Restore {
-    /// configurations/{uuid}
-    name: String,
     #[command(flatten)]
     connection: Connection,
 }
@@ -63,13 +52,12 @@ impl Destroy {
     }
 }
 
-impl Restore {
-    pub(super) async fn run(self) -> Result<(), Failure> {
-        let Self { name, connection } = self;
-        let mut client = ConfigurationServiceClient::new(connection.open().await?);
-        let reply = client.restore_configuration(RestoreConfigurationRequest { name }).await;
-        output::show(connection.json, reply.map_err(Failure::refused(connection.json))?.get_ref(), described)
-    }
+/// Takes a scheduled destruction back.
+pub(super) async fn restore(named: Named) -> Result<(), Failure> {
+    let Named { name, connection } = named;
+    let mut client = ConfigurationServiceClient::new(connection.open().await?);
+    let reply = client.restore_configuration(RestoreConfigurationRequest { name }).await;
+    output::show(connection.json, reply.map_err(Failure::refused(connection.json))?.get_ref(), described)
 }
 
 /// Whoever destroys a key must name it by something that they did not copy together with the

@@ -25,23 +25,17 @@ use crate::{
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Whether anything is issued now, and why not
-    State(Plain),
+    State(Connection),
     /// Write the ledger's rows as CSV or JSON lines
     Export(Box<Export>),
     /// Raise the last token identifiers of meters that another system served
     Seed(Seed),
     /// Believe the server's clock after a jump or a long pause
-    AcceptClock(Plain),
+    AcceptClock(Connection),
     /// Go on with a database that was restored from a backup
-    AcceptRestore(Plain),
+    AcceptRestore(Connection),
     /// Lower the last token identifier of a meter that was seeded too high
     LowerTid(LowerTid),
-}
-
-#[derive(Args)]
-pub(super) struct Plain {
-    #[command(flatten)]
-    connection: Connection,
 }
 
 #[derive(Args)]
@@ -125,17 +119,17 @@ const COLUMNS: [&str; 13] = [
 impl Command {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
-            Self::State(Plain { connection }) => {
+            Self::State(connection) => {
                 let mut client = LedgerServiceClient::new(connection.open().await?);
                 let state = client.get_ledger_state(GetLedgerStateRequest {}).await;
                 shown(&connection, state)
             }
-            Self::AcceptClock(Plain { connection }) => {
+            Self::AcceptClock(connection) => {
                 let mut client = LedgerServiceClient::new(connection.open().await?);
                 let state = client.accept_clock(AcceptClockRequest {}).await;
                 shown(&connection, state)
             }
-            Self::AcceptRestore(Plain { connection }) => {
+            Self::AcceptRestore(connection) => {
                 let mut client = LedgerServiceClient::new(connection.open().await?);
                 let state = client.accept_restore(AcceptRestoreRequest {}).await;
                 shown(&connection, state)

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Named},
     exit::Exit,
     output::{self, Failure},
     stdout,
@@ -45,14 +45,6 @@ pub(super) struct Register {
     /// What to call it; the file's name if not given
     #[arg(long)]
     name: Option<String>,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Args)]
-pub(super) struct Named {
-    /// publicKeys/{uuid}
-    name: String,
     #[command(flatten)]
     connection: Connection,
 }

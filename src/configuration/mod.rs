@@ -310,17 +310,7 @@ mod tests {
 
     /// An upload that can be served.
     pub(super) fn upload() -> NewConfiguration {
-        let attributes = Attributes {
-            iin: "600727".parse().unwrap(),
-            sgc: "000123".parse().unwrap(),
-            ti: TariffIndex::try_from(7).unwrap(),
-            krn: KeyRevision::try_from(1).unwrap(),
-            kt: KeyType::Dutk,
-            ken: KeyExpiry(255),
-            ea: EncryptionAlgorithm::Ea07,
-            dkga: Dkga::Dkga04,
-            base_date: BaseDate::Y2014,
-        };
+        let attributes = Attributes::example();
         NewConfiguration {
             id: ConfigurationId::generate(),
             fingerprint: [1; 32],

@@ -228,17 +228,7 @@ mod tests {
     const DES: KeyFacts = KeyFacts { bytes: 8, odd_parity: true };
 
     fn good() -> Attributes {
-        Attributes {
-            iin: "600727".parse().unwrap(),
-            sgc: "123456".parse().unwrap(),
-            ti: "01".parse().unwrap(),
-            krn: "1".parse().unwrap(),
-            kt: KeyType::Dutk,
-            ken: KeyExpiry(255),
-            ea: EncryptionAlgorithm::Ea07,
-            dkga: Dkga::Dkga04,
-            base_date: BaseDate::Y2014,
-        }
+        Attributes::example()
     }
 
     #[test]

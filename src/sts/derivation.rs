@@ -291,17 +291,7 @@ mod tests {
     use super::*;
 
     fn attributes(dkga: Dkga, ea: EncryptionAlgorithm, kt: u8) -> Attributes {
-        Attributes {
-            iin: "600727".parse().unwrap(),
-            sgc: "123456".parse().unwrap(),
-            ti: "01".parse().unwrap(),
-            krn: "1".parse().unwrap(),
-            kt: kt.try_into().unwrap(),
-            ken: super::super::attributes::KeyExpiry(255),
-            ea,
-            dkga,
-            base_date: BaseDate::Y2014,
-        }
+        Attributes { kt: kt.try_into().unwrap(), ea, dkga, ..Attributes::example() }
     }
 
     #[test]

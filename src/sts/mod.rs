@@ -24,6 +24,8 @@ pub mod typed;
 pub mod virtual_meter;
 
 #[cfg(test)]
+mod example;
+#[cfg(test)]
 mod peer_defects;
 #[cfg(test)]
 mod properties;

@@ -11,17 +11,7 @@ use super::tid::Tid;
 use super::token::{Content, CreditRegister, Management, Payload, Rnd, Service};
 
 fn attributes(dkga: Dkga, ea: EncryptionAlgorithm) -> Attributes {
-    Attributes {
-        iin: "600727".parse().unwrap(),
-        sgc: "123457".parse().unwrap(),
-        ti: "01".parse().unwrap(),
-        krn: "1".parse().unwrap(),
-        kt: KeyType::Dutk,
-        ken: KeyExpiry(255),
-        ea,
-        dkga,
-        base_date: BaseDate::Y1993,
-    }
+    Attributes { ea, dkga, base_date: BaseDate::Y1993, ..Attributes::example() }
 }
 
 fn meter() -> MeterPan {

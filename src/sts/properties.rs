@@ -172,17 +172,7 @@ proptest! {
 }
 
 fn fixed_attributes() -> Attributes {
-    Attributes {
-        iin: "600727".parse().unwrap(),
-        sgc: "201457".parse().unwrap(),
-        ti: "01".parse().unwrap(),
-        krn: "1".parse().unwrap(),
-        kt: KeyType::Dutk,
-        ken: KeyExpiry(255),
-        ea: EncryptionAlgorithm::Ea07,
-        dkga: Dkga::Dkga04,
-        base_date: BaseDate::Y1993,
-    }
+    Attributes { base_date: BaseDate::Y1993, ..Attributes::example() }
 }
 
 fn new_meter(attributes: &Attributes) -> VirtualMeter {

@@ -163,15 +163,12 @@ mod tests {
         sgc: &str,
     ) -> Derivation {
         let attributes = Attributes {
-            iin: "600727".parse().unwrap(),
             sgc: sgc.parse().unwrap(),
-            ti: "01".parse().unwrap(),
             krn: krn.try_into().unwrap(),
-            kt: 2.try_into().unwrap(),
-            ken: KeyExpiry(255),
             ea,
             dkga,
             base_date,
+            ..Attributes::example()
         };
         Derivation::new(&attributes, &"600727000000000009".parse().unwrap()).unwrap()
     }

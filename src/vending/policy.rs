@@ -150,17 +150,7 @@ mod tests {
     }
 
     fn attributes(dkga: Dkga, kt: KeyType, base_date: BaseDate) -> Attributes {
-        Attributes {
-            iin: "600727".parse().unwrap(),
-            sgc: "123456".parse().unwrap(),
-            ti: "01".parse().unwrap(),
-            krn: "1".parse().unwrap(),
-            kt,
-            ken: KeyExpiry(255),
-            ea: EncryptionAlgorithm::Ea07,
-            dkga,
-            base_date,
-        }
+        Attributes { kt, dkga, base_date, ..Attributes::example() }
     }
 
     /// 2026-11-21T12:00:00Z.

@@ -14,17 +14,7 @@ const METER: &str = "600727000000000009";
 const MANUFACTURED: u32 = 1_000_000;
 
 fn attributes(ea: EncryptionAlgorithm) -> Attributes {
-    Attributes {
-        iin: "600727".parse().unwrap(),
-        sgc: "201457".parse().unwrap(),
-        ti: "01".parse().unwrap(),
-        krn: "1".parse().unwrap(),
-        kt: KeyType::Dutk,
-        ken: KeyExpiry(255),
-        ea,
-        dkga: Dkga::Dkga04,
-        base_date: BaseDate::Y2014,
-    }
+    Attributes { ea, ..Attributes::example() }
 }
 
 fn decoder_key(attributes: &Attributes, meter: &str) -> OwnedDecoderKey {

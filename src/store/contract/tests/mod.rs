@@ -270,15 +270,9 @@ pub(in crate::store) async fn client<E: Engine>(store: &Database<E>, key_id: &st
 
 pub(in crate::store) fn attributes() -> Attributes {
     Attributes {
-        iin: "600727".parse().unwrap(),
         sgc: "000123".parse().unwrap(),
         ti: TariffIndex::try_from(7).unwrap(),
-        krn: KeyRevision::try_from(1).unwrap(),
-        kt: KeyType::Dutk,
-        ken: KeyExpiry(255),
-        ea: EncryptionAlgorithm::Ea07,
-        dkga: Dkga::Dkga04,
-        base_date: BaseDate::Y2014,
+        ..Attributes::example()
     }
 }
 

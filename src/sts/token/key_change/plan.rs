@@ -129,17 +129,7 @@ mod tests {
     const NOW: i64 = 1_775_001_600;
 
     fn attributes(ea: EncryptionAlgorithm) -> Attributes {
-        Attributes {
-            iin: "600727".parse().unwrap(),
-            sgc: "201457".parse().unwrap(),
-            ti: "01".parse().unwrap(),
-            krn: "1".parse().unwrap(),
-            kt: KeyType::Dutk,
-            ken: KeyExpiry(255),
-            ea,
-            dkga: Dkga::Dkga04,
-            base_date: BaseDate::Y2014,
-        }
+        Attributes { ea, ..Attributes::example() }
     }
 
     #[test]
