@@ -39,7 +39,7 @@ pub struct TokenQuery {
 
 /// A token that was issued before.
 #[derive(Debug)]
-pub struct TokenEntry {
+pub struct IssuedEntry {
     /// What the ledger holds of it.
     pub row: TokenRow,
     /// Its configuration, if it has one.
@@ -50,9 +50,9 @@ pub struct TokenEntry {
 
 /// A page of tokens. It may hold fewer than asked for, and none, and still have a next one.
 #[derive(Debug)]
-pub struct TokenEntries {
+pub struct IssuedEntries {
     /// In the order of each chain; those of several by their times, as far as they are known.
-    pub entries: Vec<TokenEntry>,
+    pub entries: Vec<IssuedEntry>,
     /// Where the next page begins.
     pub next: Option<Cursor>,
 }
@@ -71,7 +71,7 @@ impl Acts {
     ///
     /// # Errors
     /// TOKEN_NOT_FOUND, for another client's token too; what the HSM and the store say.
-    pub async fn issued_token(&self, caller: &Caller, name: TokenName) -> Result<TokenEntry, Refusal> {
+    pub async fn issued_token(&self, caller: &Caller, name: TokenName) -> Result<IssuedEntry, Refusal> {
         let row = match name {
             TokenName::Sequence(sequence) => self.store.issued_token(sequence).await?,
             TokenName::Request(id) => self.store.issued_token_of_request(caller.client, id).await?,
@@ -95,7 +95,7 @@ impl Acts {
         &self,
         caller: &Caller,
         query: TokenQuery,
-    ) -> Result<TokenEntries, Refusal> {
+    ) -> Result<IssuedEntries, Refusal> {
         let TokenQuery { mut filter, after, size, digits } = query;
         if !caller.rights.may(Group::ReadLedger) || digits {
             if filter.client.is_some_and(|client| client != caller.client) {
@@ -116,7 +116,7 @@ impl Acts {
             }
         }
         let digits = if digits { Digits::Possible } else { Digits::None };
-        Ok(TokenEntries { entries: self.entries(rows, digits).await?, next: page.next })
+        Ok(IssuedEntries { entries: self.entries(rows, digits).await?, next: page.next })
     }
 
     /// Whether a caller may see a row: its own always; those of others if it may read the ledger,
@@ -136,7 +136,7 @@ impl Acts {
     }
 
     /// Rows with what belongs to them.
-    async fn entries(&self, rows: Vec<TokenRow>, digits: Digits) -> Result<Vec<TokenEntry>, Refusal> {
+    async fn entries(&self, rows: Vec<TokenRow>, digits: Digits) -> Result<Vec<IssuedEntry>, Refusal> {
         let mut entries = Vec::with_capacity(rows.len());
         let mut encrypted = if digits != Digits::None {
             let under_key = |row: &&TokenRow| matches!(row.content, RowContent::Sequenced { .. });
@@ -161,7 +161,7 @@ impl Acts {
                 RowContent::Fixed { block, .. } => block.unencrypted(),
                 RowContent::Sequenced { .. } | RowContent::KeyChange { .. } => None,
             };
-            entries.push(TokenEntry { row, known, token });
+            entries.push(IssuedEntry { row, known, token });
         }
         Ok(entries)
     }

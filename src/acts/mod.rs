@@ -46,7 +46,7 @@ pub use audit::{EventsAfter, LastCheckpoint};
 pub use authenticator::{AccessError, Authenticator};
 pub use capabilities::{Capabilities, Capability};
 pub use configurations::UploadAnswer;
-pub use issued_tokens::{TokenEntries, TokenEntry, TokenName, TokenQuery};
+pub use issued_tokens::{IssuedEntries, IssuedEntry, TokenName, TokenQuery};
 pub use ledger::LedgerState;
 pub use orders::{
     AcceptRestore, AllowKeyChange, CreateClient, CreateCredential, EnableClient, EnableConfiguration,

@@ -6,7 +6,7 @@ use super::{
     v1::{self, get_issued_token_request::By},
 };
 use crate::{
-    acts::{Reason, Refusal, TokenEntry, TokenName, TokenQuery},
+    acts::{IssuedEntry, Reason, Refusal, TokenName, TokenQuery},
     ledger::{Cursor, RowContent, Sequence, TokenFilter, TokenRow},
     sts::token::{Content, Payload},
 };
@@ -95,8 +95,8 @@ pub(super) fn from_row(row: &TokenRow) -> v1::IssuedToken {
 }
 
 /// An entry of the ledger as the API shows it.
-pub(super) fn shown(entry: &TokenEntry) -> Result<v1::IssuedToken, Refusal> {
-    let TokenEntry { row, known, token } = entry;
+pub(super) fn shown(entry: &IssuedEntry) -> Result<v1::IssuedToken, Refusal> {
+    let IssuedEntry { row, known, token } = entry;
     let known = known.as_ref();
     let mut shown = v1::IssuedToken {
         token: token.as_ref().map(ToString::to_string).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    record::{Act, ChainId, Entry, Hash, KeyChangeBits, Record, TokenEntry, TokenKind},
+    record::{Act, ChainId, Entry, Hash, KeyChangeBits, Record, RowKind, TokenEntry},
     subject::{Salt, Subject},
 };
 
@@ -182,8 +182,7 @@ fn token_entry(wire: TokenWire) -> Result<TokenEntry, LineError> {
         client: bytes(&wire.client, "client")?,
         credential: wire.credential,
         request_id: bytes(&wire.request_id, "request_id")?,
-        kind: TokenKind::try_from(i64::from(wire.kind))
-            .map_err(|error| LineError(format!("kind: {error}")))?,
+        kind: RowKind::try_from(i64::from(wire.kind)).map_err(|error| LineError(format!("kind: {error}")))?,
         configuration: wire.configuration.map(|text| bytes(&text, "configuration")).transpose()?,
         base_date: wire.base_date,
         tid: wire.tid,
@@ -225,7 +224,7 @@ mod tests {
             client: [1; 16],
             credential: "till".into(),
             request_id: [2; 16],
-            kind: TokenKind::KeyChange,
+            kind: RowKind::KeyChange,
             configuration: Some([3; 16]),
             base_date: Some(2014),
             tid: Some(9),

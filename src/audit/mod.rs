@@ -21,8 +21,8 @@ pub use checkpoint::{Checkpoint, CheckpointError, Head, SignedCheckpoint};
 pub use end::ChainEnd;
 pub use line::{Line, LineError};
 pub use record::{
-    Act, ChainId, ChainNumber, Entry, Hash, KeyChangeBits, RESTORE_ACCEPTED, Record, TokenEntry, TokenKind,
-    UnknownTokenKind,
+    Act, ChainId, ChainNumber, Entry, Hash, KeyChangeBits, RESTORE_ACCEPTED, Record, RowKind, TokenEntry,
+    UnknownRowKind,
 };
 pub(crate) use subject::commitment;
 pub use subject::{Salt, SaltSource, Subject};

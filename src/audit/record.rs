@@ -92,7 +92,7 @@ pub enum Entry {
 
 /// Which kind of row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenKind {
+pub enum RowKind {
     /// Credit or management: it has a TID.
     Sequenced = 1,
     /// Class 1.
@@ -101,21 +101,21 @@ pub enum TokenKind {
     KeyChange = 3,
 }
 
-impl TryFrom<i64> for TokenKind {
-    type Error = UnknownTokenKind;
+impl TryFrom<i64> for RowKind {
+    type Error = UnknownRowKind;
 
-    fn try_from(code: i64) -> Result<Self, UnknownTokenKind> {
+    fn try_from(code: i64) -> Result<Self, UnknownRowKind> {
         [Self::Sequenced, Self::Fixed, Self::KeyChange]
             .into_iter()
             .find(|kind| *kind as i64 == code)
-            .ok_or(UnknownTokenKind)
+            .ok_or(UnknownRowKind)
     }
 }
 
 /// A number that is the code of no kind of row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a kind is 1, 2 or 3")]
-pub struct UnknownTokenKind;
+pub struct UnknownRowKind;
 
 /// What a key-change row has beyond the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ pub struct TokenEntry {
     /// The caller's name of the request.
     pub request_id: [u8; 16],
     /// Which kind of row.
-    pub kind: TokenKind,
+    pub kind: RowKind,
     /// The configuration, where one was named.
     pub configuration: Option<[u8; 16]>,
     /// Year of the base date from which `tid` counts.
@@ -272,7 +272,7 @@ mod tests {
             client: [1; 16],
             credential: "till-1".into(),
             request_id: [2; 16],
-            kind: TokenKind::Sequenced,
+            kind: RowKind::Sequenced,
             configuration: Some([3; 16]),
             base_date: Some(2014),
             tid: Some(100),
@@ -300,7 +300,7 @@ mod tests {
             change(|t| t.client[0] ^= 1),
             change(|t| t.credential.push('x')),
             change(|t| t.request_id[15] ^= 1),
-            change(|t| t.kind = TokenKind::KeyChange),
+            change(|t| t.kind = RowKind::KeyChange),
             change(|t| t.configuration = None),
             change(|t| t.base_date = Some(1993)),
             change(|t| t.tid = Some(101)),

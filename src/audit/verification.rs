@@ -245,7 +245,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::audit::{Act, Head, Record, SaltSource, Subject, TokenEntry, TokenKind};
+    use crate::audit::{Act, Head, Record, RowKind, SaltSource, Subject, TokenEntry};
 
     const CHAIN: ChainId = ChainId([1; 16]);
 
@@ -276,7 +276,7 @@ mod tests {
             client: [1; 16],
             credential: "till".into(),
             request_id: [3; 16],
-            kind: TokenKind::Sequenced,
+            kind: RowKind::Sequenced,
             configuration: Some([4; 16]),
             base_date: Some(2014),
             tid: Some(7),

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::blob::{self, Base64Fault};
 use super::public_key::PublicKey;
-use super::recognise::{Content, recognise};
+use super::recognise::{Recognised, recognise};
 
 /// Bytes of an AES block and of the IV.
 const BLOCK: usize = 16;
@@ -241,12 +241,12 @@ pub fn text_of(blob: Blob, file: &[u8]) -> Result<String, BlobFault> {
 /// The bytes of a blob, whatever spelling its text has.
 fn bytes(text: &[u8]) -> Result<Vec<u8>, BlobReason> {
     match recognise(text) {
-        Content::Bytes(bytes) => Ok(bytes),
-        Content::Empty => Err(Base64Fault::Empty.into()),
-        Content::Text(fault) => Err(fault.into()),
-        Content::Configuration => Err(BlobReason::InClear),
-        Content::Salted => Err(BlobReason::Salted),
-        Content::PrivateKey(form) => Err(BlobReason::PrivateKey(form)),
+        Recognised::Bytes(bytes) => Ok(bytes),
+        Recognised::Empty => Err(Base64Fault::Empty.into()),
+        Recognised::Text(fault) => Err(fault.into()),
+        Recognised::Configuration => Err(BlobReason::InClear),
+        Recognised::Salted => Err(BlobReason::Salted),
+        Recognised::PrivateKey(form) => Err(BlobReason::PrivateKey(form)),
         known => Err(BlobReason::Other(known.phrase())),
     }
 }

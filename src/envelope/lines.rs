@@ -19,12 +19,12 @@ pub(super) struct Line {
     /// The line without its break.
     pub(super) span: Range<usize>,
     /// What it holds.
-    pub(super) content: Content,
+    pub(super) content: LineContent,
 }
 
 /// What a line holds; all ranges count bytes from the start of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum LineContent {
     /// Nothing, a comment, or `---` and `...` where they may be.
     Nothing,
     /// A field and its value.
@@ -42,9 +42,9 @@ pub(super) struct Pair {
     pub(super) rest: Range<usize>,
 }
 
-/// Whether a first document or a second one is being read.
+/// Which document of the text a line is in.
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum Document {
     BeforeFirst,
     InDocument,
     Ended,
@@ -53,37 +53,37 @@ enum Place {
 
 /// Reads all lines of `text`, which is UTF-8 (a byte order mark at its start is skipped).
 pub(super) fn read(text: &[u8]) -> Vec<Line> {
-    let mut place = Place::BeforeFirst;
+    let mut document = Document::BeforeFirst;
     let mut indentation = None;
     let mut lines = Vec::new();
     for (index, span) in spans(text).into_iter().enumerate() {
         let line = &text[span.clone()];
-        let content = match (marker(line), place) {
-            (Some(Marker::Start), Place::BeforeFirst) => {
-                place = Place::InDocument;
-                Content::Nothing
+        let content = match (marker(line), document) {
+            (Some(Marker::Start), Document::BeforeFirst) => {
+                document = Document::InDocument;
+                LineContent::Nothing
             }
-            (Some(Marker::End), Place::InDocument | Place::BeforeFirst | Place::Ended) => {
-                place = Place::Ended;
-                Content::Nothing
+            (Some(Marker::End), Document::InDocument | Document::BeforeFirst | Document::Ended) => {
+                document = Document::Ended;
+                LineContent::Nothing
             }
-            _ if is_nothing(line) => Content::Nothing,
-            (_, Place::Ended) | (Some(Marker::Start), Place::InDocument) => {
-                place = Place::Beyond;
-                Content::Fault { field: None, fault: FormFault::SecondDocument }
+            _ if is_nothing(line) => LineContent::Nothing,
+            (_, Document::Ended) | (Some(Marker::Start), Document::InDocument) => {
+                document = Document::Beyond;
+                LineContent::Fault { field: None, fault: FormFault::SecondDocument }
             }
             // One fault tells of a second document; its fields are nobody's.
-            (_, Place::Beyond) => Content::Nothing,
-            (_, Place::BeforeFirst | Place::InDocument) => {
-                place = Place::InDocument;
+            (_, Document::Beyond) => LineContent::Nothing,
+            (_, Document::BeforeFirst | Document::InDocument) => {
+                document = Document::InDocument;
                 match pair(line, &mut indentation) {
-                    Ok(Pair { field, value, rest }) => Content::Pair(Pair {
+                    Ok(Pair { field, value, rest }) => LineContent::Pair(Pair {
                         field: shift(field, &span),
                         value: shift(value, &span),
                         rest: shift(rest, &span),
                     }),
                     Err((field, fault)) => {
-                        Content::Fault { field: field.map(|field| shift(field, &span)), fault }
+                        LineContent::Fault { field: field.map(|field| shift(field, &span)), fault }
                     }
                 }
             }
@@ -91,11 +91,11 @@ pub(super) fn read(text: &[u8]) -> Vec<Line> {
         let content = match strange_character(line) {
             Some(fault) => {
                 let field = match content {
-                    Content::Pair(pair) => Some(pair.field),
-                    Content::Fault { field, .. } => field,
-                    Content::Nothing => None,
+                    LineContent::Pair(pair) => Some(pair.field),
+                    LineContent::Fault { field, .. } => field,
+                    LineContent::Nothing => None,
                 };
-                Content::Fault { field, fault }
+                LineContent::Fault { field, fault }
             }
             None => content,
         };
@@ -173,7 +173,7 @@ fn pair(line: &[u8], indentation: &mut Option<usize>) -> Result<Pair, Faulty> {
     Ok(Pair { field, value, rest: rest..line.len() })
 }
 
-/// The field's name and the place after its colon.
+/// The field's name and what follows its colon.
 fn field(line: &[u8], start: usize) -> Result<(Range<usize>, usize), Faulty> {
     let first = line.get(start).copied().unwrap_or(b' ');
     let next_is_blank = matches!(line.get(start + 1), None | Some(b' '));
@@ -288,9 +288,9 @@ mod tests {
         let mut lines = read(text.as_bytes());
         assert_eq!(lines.len(), 1, "{text:?}");
         match lines.remove(0).content {
-            Content::Pair(pair) => Ok((&text[pair.field], &text[pair.value])),
-            Content::Fault { fault, .. } => Err(fault),
-            Content::Nothing => Ok(("", "")),
+            LineContent::Pair(pair) => Ok((&text[pair.field], &text[pair.value])),
+            LineContent::Fault { fault, .. } => Err(fault),
+            LineContent::Nothing => Ok(("", "")),
         }
     }
 
@@ -371,7 +371,7 @@ mod tests {
         let lines = read(text.as_bytes()).into_iter();
         lines
             .filter_map(|line| match line.content {
-                Content::Fault { fault, .. } => Some((line.number, fault)),
+                LineContent::Fault { fault, .. } => Some((line.number, fault)),
                 _ => None,
             })
             .collect()
@@ -415,7 +415,7 @@ mod tests {
             ("a: # c", " # c"),
         ] {
             let lines = read(text.as_bytes());
-            let Content::Pair(pair) = &lines[0].content else { panic!("{text:?}") };
+            let LineContent::Pair(pair) = &lines[0].content else { panic!("{text:?}") };
             assert_eq!(&text[pair.rest.clone()], expected, "{text:?}");
         }
     }

@@ -57,5 +57,5 @@ pub use fault::{FieldFault, FieldReason, FormFault, TextFault};
 pub use legacy::{Blob, BlobFault, BlobHint, BlobReason, Blobs, LegacyEnvelope, parse, text_of};
 pub use opening::{Invalid, Upload, Verified, read};
 pub use public_key::{Fingerprint, FingerprintError, PublicKey, PublicKeyError, PublicKeyWarning};
-pub use recognise::{Content, Holder, recognise};
+pub use recognise::{Holder, Recognised, recognise};
 pub use vending_key::VendingKeyBytes;

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::blob::{self, Base64Fault};
-use super::recognise::{Content, Holder, recognise};
+use super::recognise::{Holder, Recognised, recognise};
 use super::signature;
 
 /// The fewest bits of a modulus.
@@ -148,18 +148,18 @@ impl PublicKey {
     /// Whatever it is instead, see [`PublicKeyError`].
     pub fn read(input: &[u8]) -> Result<(PublicKey, Holder), PublicKeyError> {
         match recognise(input) {
-            Content::RsaPublicKey { modulus, exponent, holder } => {
+            Recognised::RsaPublicKey { modulus, exponent, holder } => {
                 Ok((Self::from_components(&modulus, &exponent)?, holder))
             }
-            Content::Empty => Err(PublicKeyError::Empty),
-            Content::PrivateKey(form) => Err(PublicKeyError::PrivateKey(form)),
-            Content::OtherPublicKey(algorithm, _) => Err(PublicKeyError::NotRsa(algorithm)),
-            Content::SeveralKeys(count) => Err(PublicKeyError::Several(count)),
-            Content::Configuration => Err(PublicKeyError::Other("a configuration in clear")),
-            Content::Salted => Err(PublicKeyError::Other("a file that openssl encrypted with a password")),
-            Content::Other(phrase) => Err(PublicKeyError::Other(phrase)),
-            Content::Bytes(_) => Err(PublicKeyError::Unreadable),
-            Content::Text(fault) => Err(fault.into()),
+            Recognised::Empty => Err(PublicKeyError::Empty),
+            Recognised::PrivateKey(form) => Err(PublicKeyError::PrivateKey(form)),
+            Recognised::OtherPublicKey(algorithm, _) => Err(PublicKeyError::NotRsa(algorithm)),
+            Recognised::SeveralKeys(count) => Err(PublicKeyError::Several(count)),
+            Recognised::Configuration => Err(PublicKeyError::Other("a configuration in clear")),
+            Recognised::Salted => Err(PublicKeyError::Other("a file that openssl encrypted with a password")),
+            Recognised::Other(phrase) => Err(PublicKeyError::Other(phrase)),
+            Recognised::Bytes(_) => Err(PublicKeyError::Unreadable),
+            Recognised::Text(fault) => Err(fault.into()),
         }
     }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::fault::{FieldFault, FieldReason, MAX_FAULTS, TextFault, WHOLE_TEXT, quotable_name};
 use super::field::Field;
-use super::lines::{self, Content, Line, Pair};
+use super::lines::{self, Line, LineContent, Pair};
 use super::{vending_key, yaml};
 
 /// The most that a text may have, in bytes (upload formats §4).
@@ -56,8 +56,8 @@ pub(super) fn read(text: &[u8]) -> Result<Fields, FieldFault> {
             break;
         }
         match &line.content {
-            Content::Nothing => {}
-            Content::Fault { field, fault } => {
+            LineContent::Nothing => {}
+            LineContent::Fault { field, fault } => {
                 let name = field.clone().map_or(Some(WHOLE_TEXT), |field| name_of(&text[field]));
                 fields.faults.push(FieldFault::new(
                     name.unwrap_or(WHOLE_TEXT),
@@ -65,13 +65,13 @@ pub(super) fn read(text: &[u8]) -> Result<Fields, FieldFault> {
                     (*fault).into(),
                 ));
             }
-            Content::Pair(pair) => match accept(text, line, pair, &mut fields) {
+            LineContent::Pair(pair) => match accept(text, line, pair, &mut fields) {
                 Ok(field) => masked.keep(text, line, pair, field),
                 Err(fault) => fields.faults.push(fault),
             },
         }
     }
-    if lines.iter().all(|line| line.content == Content::Nothing) {
+    if lines.iter().all(|line| line.content == LineContent::Nothing) {
         return Err(FieldFault::whole(TextFault::NoFields));
     }
     masked.parse_into(text, &mut fields.entries).map_err(FieldFault::whole)?;
@@ -252,7 +252,7 @@ mod tests {
         let mut masked = Masked::new(text.as_bytes());
         let mut fields = Fields { entries: Vec::new(), vending_key: None, faults: Vec::new() };
         for line in &lines::read(text.as_bytes()) {
-            if let Content::Pair(pair) = &line.content
+            if let LineContent::Pair(pair) = &line.content
                 && let Ok(field) = accept(text.as_bytes(), line, pair, &mut fields)
             {
                 masked.keep(text.as_bytes(), line, pair, field);

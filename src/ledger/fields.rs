@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{RowContent, Sequence, TokenRow};
 use crate::audit::{
-    ChainEnd, Entry, Hash, KeyChangeBits, Line, Record, Subject, TokenEntry, TokenKind, commitment,
+    ChainEnd, Entry, Hash, KeyChangeBits, Line, Record, RowKind, Subject, TokenEntry, commitment,
 };
 use crate::id::{ClientId, ConfigurationId};
 use crate::sts::attributes::BaseDate;
@@ -26,7 +26,7 @@ pub struct Foreign(pub &'static str);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentFields {
     /// Which kind of row.
-    pub kind: TokenKind,
+    pub kind: RowKind,
     /// The configuration whose key encrypts it.
     pub configuration: Option<ConfigurationId>,
     /// The 18 digits of the meter as a number.
@@ -123,7 +123,7 @@ impl TryFrom<ContentFields> for RowContent {
     fn try_from(fields: ContentFields) -> Result<Self, Foreign> {
         let meter = fields.pan.map(MeterPan::from_number).transpose().map_err(|_| Foreign("pan"))?;
         match (fields.kind, fields.configuration, meter) {
-            (TokenKind::Sequenced, Some(configuration), Some(meter)) => {
+            (RowKind::Sequenced, Some(configuration), Some(meter)) => {
                 let year = fields.base_date.ok_or(Foreign("base_date"))?;
                 let base_date = BaseDate::try_from(year).map_err(|_| Foreign("base_date"))?;
                 let tid = Tid::new(fields.tid.ok_or(Foreign("tid"))?).map_err(|_| Foreign("tid"))?;
@@ -137,14 +137,14 @@ impl TryFrom<ContentFields> for RowContent {
                 }
                 Ok(Self::Sequenced { configuration, meter, base_date, tid, rnd, block })
             }
-            (TokenKind::Fixed, configuration, meter) => {
+            (RowKind::Fixed, configuration, meter) => {
                 let block = fields.clear_block()?;
                 if block.class() != 1 {
                     return Err(Foreign("block"));
                 }
                 Ok(Self::Fixed { configuration, meter, block })
             }
-            (TokenKind::KeyChange, Some(configuration), Some(meter)) => Ok(Self::KeyChange {
+            (RowKind::KeyChange, Some(configuration), Some(meter)) => Ok(Self::KeyChange {
                 configuration,
                 meter,
                 target: fields.target.ok_or(Foreign("target"))?,

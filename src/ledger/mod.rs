@@ -38,7 +38,7 @@ pub use verification::{
 };
 
 use crate::access::limits::LimitMet;
-use crate::audit::TokenKind;
+use crate::audit::RowKind;
 use crate::configuration::ConfigurationState;
 use crate::id::{ClientId, ConfigurationId};
 use crate::sts::attributes::BaseDate;
@@ -199,11 +199,11 @@ pub enum RowContent {
 
 impl RowContent {
     /// Which kind of row it is.
-    pub fn kind(&self) -> TokenKind {
+    pub fn kind(&self) -> RowKind {
         match self {
-            RowContent::Sequenced { .. } => TokenKind::Sequenced,
-            RowContent::Fixed { .. } => TokenKind::Fixed,
-            RowContent::KeyChange { .. } => TokenKind::KeyChange,
+            RowContent::Sequenced { .. } => RowKind::Sequenced,
+            RowContent::Fixed { .. } => RowKind::Fixed,
+            RowContent::KeyChange { .. } => RowKind::KeyChange,
         }
     }
 

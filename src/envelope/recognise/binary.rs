@@ -4,7 +4,7 @@ use rsa::pkcs1::der::asn1::AnyRef;
 use rsa::pkcs1::der::{Decode, Reader, SliceReader, Tag, Tagged};
 
 use super::textual::{is_key, same_key, ssh_numbers};
-use super::{Content, Holder};
+use super::{Holder, Recognised};
 
 /// What a file begins with, and the private key that is in it.
 const PRIVATE: [(&[u8], &str); 9] = [
@@ -40,17 +40,17 @@ const ALGORITHMS: [(&[u8], &str); 7] = [
 ];
 
 /// What bytes show; `None` if nothing.
-pub(super) fn recognise(bytes: &[u8]) -> Option<Content> {
+pub(super) fn recognise(bytes: &[u8]) -> Option<Recognised> {
     if is_configuration(bytes) {
-        return Some(Content::Configuration);
+        return Some(Recognised::Configuration);
     }
     if bytes.starts_with(b"Salted__") {
-        return Some(Content::Salted);
+        return Some(Recognised::Salted);
     }
     if bytes.len() >= LEAST_STORE
         && let Some((_, form)) = PRIVATE.iter().find(|(magic, _)| bytes.starts_with(magic))
     {
-        return Some(Content::PrivateKey(form));
+        return Some(Recognised::PrivateKey(form));
     }
     if let Some(content) = ssh_numbers(bytes) {
         return Some(content);
@@ -66,7 +66,7 @@ fn is_configuration(bytes: &[u8]) -> bool {
 }
 
 /// What an element of DER that fills the bytes (line ends behind it do not matter) is by its shape.
-fn der(bytes: &[u8]) -> Option<Content> {
+fn der(bytes: &[u8]) -> Option<Recognised> {
     let mut reader = SliceReader::new(bytes).ok()?;
     let whole = AnyRef::decode(&mut reader).ok()?;
     let rest = usize::try_from(reader.remaining_len()).ok()?;
@@ -86,16 +86,16 @@ fn der(bytes: &[u8]) -> Option<Content> {
         [Tag::Sequence, Tag::OctetString] => {
             let oid = children(first)?.first()?.value();
             let is_encrypted = PASSWORD_BASED.iter().any(|prefix| oid.starts_with(prefix));
-            is_encrypted.then_some(Content::PrivateKey("PKCS#8, encrypted"))
+            is_encrypted.then_some(Recognised::PrivateKey("PKCS#8, encrypted"))
         }
-        [Tag::Integer, Tag::Sequence, Tag::OctetString, ..] => Some(Content::PrivateKey("PKCS#8")),
-        [Tag::Integer, Tag::OctetString, ..] if first == [1] => Some(Content::PrivateKey("EC")),
-        [Tag::Integer, Tag::Sequence, ..] if first == [3] => Some(Content::PrivateKey("PKCS#12")),
+        [Tag::Integer, Tag::Sequence, Tag::OctetString, ..] => Some(Recognised::PrivateKey("PKCS#8")),
+        [Tag::Integer, Tag::OctetString, ..] if first == [1] => Some(Recognised::PrivateKey("EC")),
+        [Tag::Integer, Tag::Sequence, ..] if first == [3] => Some(Recognised::PrivateKey("PKCS#12")),
         [Tag::Integer, rest @ ..] if rest.len() == 5 && all_integers(rest) => {
-            Some(Content::PrivateKey("DSA"))
+            Some(Recognised::PrivateKey("DSA"))
         }
         [Tag::Integer, rest @ ..] if rest.len() >= 8 && all_integers(&rest[..8]) => {
-            Some(Content::PrivateKey("PKCS#1"))
+            Some(Recognised::PrivateKey("PKCS#1"))
         }
         [Tag::ObjectIdentifier, ..] if first.starts_with(PKCS7) => Some(pkcs7(first, &parts)),
         [Tag::Sequence, Tag::Sequence, Tag::BitString] => signed(first),
@@ -117,14 +117,14 @@ fn children(content: &[u8]) -> Option<Vec<AnyRef<'_>>> {
 }
 
 /// RSAPublicKey (RFC 8017 A.1.1).
-fn rsa(der: &[u8], holder: Holder) -> Option<Content> {
+fn rsa(der: &[u8], holder: Holder) -> Option<Recognised> {
     let key = rsa::pkcs1::RsaPublicKey::from_der(der).ok()?;
     let (modulus, exponent) = (key.modulus.as_bytes().to_vec(), key.public_exponent.as_bytes().to_vec());
-    Some(Content::RsaPublicKey { modulus, exponent, holder })
+    Some(Recognised::RsaPublicKey { modulus, exponent, holder })
 }
 
 /// The parts of a SubjectPublicKeyInfo (RFC 5280 §4.1.2.7).
-fn subject_key(parts: &[AnyRef<'_>], holder: Holder) -> Option<Content> {
+fn subject_key(parts: &[AnyRef<'_>], holder: Holder) -> Option<Recognised> {
     let [algorithm, bits] = parts else { return None };
     let algorithm = children(algorithm.value())?;
     let oid = algorithm.first().filter(|oid| oid.tag() == Tag::ObjectIdentifier)?.value();
@@ -134,12 +134,12 @@ fn subject_key(parts: &[AnyRef<'_>], holder: Holder) -> Option<Content> {
     }
     let name =
         ALGORITHMS.iter().find(|(known, _)| *known == oid).map_or("another algorithm", |(_, name)| name);
-    Some(Content::OtherPublicKey(name, holder))
+    Some(Recognised::OtherPublicKey(name, holder))
 }
 
 /// What was signed: a certificate (RFC 5280) has its key as the last of its fixed parts, a request
 /// (RFC 2986) as the third.
-fn signed(content: &[u8]) -> Option<Content> {
+fn signed(content: &[u8]) -> Option<Recognised> {
     let parts = children(content)?;
     let tags: Vec<Tag> = parts.iter().map(Tagged::tag).collect();
     let (at, holder) = match tags.as_slice() {
@@ -150,13 +150,13 @@ fn signed(content: &[u8]) -> Option<Content> {
         }
         [version, Tag::Integer, ..] if version.is_context_specific() => (6, Holder::Certificate),
         [Tag::Integer, Tag::Sequence, ..] => (5, Holder::Certificate),
-        _ => return Some(Content::Other("a list of revoked certificates")),
+        _ => return Some(Recognised::Other("a list of revoked certificates")),
     };
     subject_key(&children(parts.get(at)?.value())?, holder)
 }
 
 /// The certificates of a SignedData (RFC 5652 §5.1), or something else of PKCS#7.
-fn pkcs7(oid: &[u8], parts: &[AnyRef<'_>]) -> Content {
+fn pkcs7(oid: &[u8], parts: &[AnyRef<'_>]) -> Recognised {
     let certificates = || {
         let signed = children(parts.get(1)?.value())?;
         let fields = children(signed.first()?.value())?;
@@ -173,24 +173,24 @@ fn pkcs7(oid: &[u8], parts: &[AnyRef<'_>]) -> Content {
     };
     match certificates().filter(|_| oid == SIGNED_DATA).as_deref() {
         Some([key]) => key.clone(),
-        Some([_, more @ ..]) => Content::SeveralKeys(more.len() + 1),
-        _ => Content::Other("a PKCS#7 message"),
+        Some([_, more @ ..]) => Recognised::SeveralKeys(more.len() + 1),
+        _ => Recognised::Other("a PKCS#7 message"),
     }
 }
 
-fn signed_key(content: &[u8]) -> Option<Content> {
+fn signed_key(content: &[u8]) -> Option<Recognised> {
     Some(match signed(content)? {
-        Content::RsaPublicKey { modulus, exponent, .. } => {
-            Content::RsaPublicKey { modulus, exponent, holder: Holder::Pkcs7 }
+        Recognised::RsaPublicKey { modulus, exponent, .. } => {
+            Recognised::RsaPublicKey { modulus, exponent, holder: Holder::Pkcs7 }
         }
-        Content::OtherPublicKey(name, _) => Content::OtherPublicKey(name, Holder::Pkcs7),
+        Recognised::OtherPublicKey(name, _) => Recognised::OtherPublicKey(name, Holder::Pkcs7),
         other => other,
     })
 }
 
 /// OpenPGP without armour: a key packet of version 4 to 6 that a user ID (or nothing) follows (RFC
 /// 9580 §4, §5.5).
-fn openpgp(bytes: &[u8]) -> Option<Content> {
+fn openpgp(bytes: &[u8]) -> Option<Recognised> {
     let (tag, length, header) = match *bytes {
         [tag @ (0x95 | 0x99), high, low, ..] => {
             (tag >> 2 & 0xF, usize::from(u16::from_be_bytes([high, low])), 3)
@@ -206,7 +206,7 @@ fn openpgp(bytes: &[u8]) -> Option<Content> {
         return None;
     }
     match tag {
-        5 => Some(Content::PrivateKey("OpenPGP")),
-        _ => Some(Content::Other("an OpenPGP public key")),
+        5 => Some(Recognised::PrivateKey("OpenPGP")),
+        _ => Some(Recognised::Other("an OpenPGP public key")),
     }
 }

@@ -27,7 +27,7 @@ const BEYOND_DOUBT: usize = 40;
 
 /// What something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub enum Recognised {
     /// Nothing, or blanks alone.
     Empty,
     /// A private key, or a file that holds one: its form.
@@ -88,7 +88,7 @@ impl Holder {
     }
 }
 
-impl Content {
+impl Recognised {
     /// What the public key stood in, if it is one.
     pub fn holder(&self) -> Option<Holder> {
         match self {
@@ -120,16 +120,16 @@ impl Content {
 }
 
 /// Says what something is, and takes off what is wrapped around it.
-pub fn recognise(bytes: &[u8]) -> Content {
+pub fn recognise(bytes: &[u8]) -> Recognised {
     if bytes.len() > 2 * blob::MAX_TEXT {
-        return Content::Text(Base64Fault::TooLong(bytes.len()));
+        return Recognised::Text(Base64Fault::TooLong(bytes.len()));
     }
     match layer(bytes, MOST_LAYERS) {
         Layer::Found(content) => content,
-        Layer::Plain(bytes) => Content::Bytes(bytes),
+        Layer::Plain(bytes) => Recognised::Bytes(bytes),
         Layer::Text(text) => match base64(&text) {
             Ok(bytes) => decoded(bytes, MOST_LAYERS),
-            Err(fault) => Content::Text(fault),
+            Err(fault) => Recognised::Text(fault),
         },
     }
 }
@@ -141,7 +141,7 @@ fn base64(text: &str) -> Result<Vec<u8>, Base64Fault> {
 /// What a look at one layer brings.
 enum Layer {
     /// Known.
-    Found(Content),
+    Found(Recognised),
     /// Bytes that show nothing.
     Plain(Vec<u8>),
     /// Text that is nothing but perhaps base64.
@@ -150,7 +150,7 @@ enum Layer {
 
 fn layer(bytes: &[u8], left: usize) -> Layer {
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Layer::Found(Content::Empty);
+        return Layer::Found(Recognised::Empty);
     }
     if let Some(content) = binary::recognise(bytes) {
         return Layer::Found(content);
@@ -159,7 +159,7 @@ fn layer(bytes: &[u8], left: usize) -> Layer {
         return Layer::Plain(bytes.to_owned());
     };
     if text.trim().is_empty() {
-        return Layer::Found(Content::Empty);
+        return Layer::Found(Recognised::Empty);
     }
     let is_changed = text.as_bytes() != bytes;
     if let Some(content) = is_changed.then(|| binary::recognise(text.as_bytes())).flatten() {
@@ -181,23 +181,23 @@ fn layer(bytes: &[u8], left: usize) -> Layer {
 }
 
 /// What decoded bytes are. They may be text once more, but short ones show that by chance.
-fn decoded(bytes: Vec<u8>, left: usize) -> Content {
+fn decoded(bytes: Vec<u8>, left: usize) -> Recognised {
     match layer(&bytes, left) {
-        Layer::Found(Content::Empty) => Content::Bytes(bytes),
+        Layer::Found(Recognised::Empty) => Recognised::Bytes(bytes),
         Layer::Found(content) => content,
-        Layer::Plain(_) => Content::Bytes(bytes),
+        Layer::Plain(_) => Recognised::Bytes(bytes),
         Layer::Text(text) => match (left.checked_sub(1), blob::decode(text.as_bytes())) {
             (Some(left), Ok(inner)) if text.trim().len() >= BEYOND_DOUBT => decoded(inner, left),
-            _ => Content::Bytes(bytes),
+            _ => Recognised::Bytes(bytes),
         },
     }
 }
 
 /// What stands in the armour of a block, whose body is base64 (or hex), or why it is not.
-fn body(text: &str, left: usize) -> Content {
+fn body(text: &str, left: usize) -> Recognised {
     match encoding::hex(text).map_or_else(|| base64(text), Ok) {
         Ok(bytes) => decoded(bytes, left),
-        Err(fault) => Content::Text(fault),
+        Err(fault) => Recognised::Text(fault),
     }
 }
 

@@ -160,10 +160,10 @@ fn dumped(bytes: &[u8], with_characters: bool) -> String {
     text
 }
 
-fn is_ours(content: &Content, expected: Holder) -> bool {
+fn is_ours(content: &Recognised, expected: Holder) -> bool {
     let ours = test_keys::public(test_keys::administrator());
-    let numbers = |content: &Content| match content {
-        Content::RsaPublicKey { modulus, exponent, holder } => {
+    let numbers = |content: &Recognised| match content {
+        Recognised::RsaPublicKey { modulus, exponent, holder } => {
             let key = super::super::PublicKey::from_components(modulus, exponent).unwrap();
             (key == ours, *holder)
         }
@@ -207,7 +207,7 @@ fn private_keys_in_every_form_and_spelling() {
     for (name, file) in files {
         for (spelling, bytes) in spellings(&file) {
             let content = recognise(&bytes);
-            assert!(matches!(content, Content::PrivateKey(_)), "{name}, {spelling}: {}", content.phrase());
+            assert!(matches!(content, Recognised::PrivateKey(_)), "{name}, {spelling}: {}", content.phrase());
         }
     }
     let phrase = |name: &str| recognise(&std::fs::read(folder.path().join(name)).unwrap()).phrase();
@@ -228,11 +228,11 @@ fn ssh_and_gpg_write_private_keys_too() {
     for (name, file) in made {
         let content = recognise(&file);
         match name.as_str() {
-            "rsa.pub" => assert!(matches!(content, Content::RsaPublicKey { .. }), "{content:?}"),
+            "rsa.pub" => assert!(matches!(content, Recognised::RsaPublicKey { .. }), "{content:?}"),
             name if name.ends_with(".pub") => {
-                assert!(matches!(content, Content::OtherPublicKey(..)), "{content:?}")
+                assert!(matches!(content, Recognised::OtherPublicKey(..)), "{content:?}")
             }
-            name => assert!(matches!(content, Content::PrivateKey(_)), "{name}: {content:?}"),
+            name => assert!(matches!(content, Recognised::PrivateKey(_)), "{name}: {content:?}"),
         }
     }
 }
@@ -343,7 +343,7 @@ fn other_things_are_told_by_what_they_are() {
         assert_eq!(recognise(text.as_bytes()).phrase(), expected, "{text}");
     }
     let utf16: Vec<u8> = "vending_key: 0123456789abcdef".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert_eq!(recognise(&utf16), Content::Configuration);
+    assert_eq!(recognise(&utf16), Recognised::Configuration);
 }
 
 /// `openssl dgst` without `-binary`, `sha256sum`: the bytes are those of the digest.
@@ -355,7 +355,7 @@ fn lines_of_digest_tools() {
         format!("{}  config.yaml\n", hex::encode(digest)),
         format!("{} *-\n", hex::encode(digest)),
     ] {
-        assert_eq!(recognise(line.as_bytes()), Content::Bytes(digest.to_vec()), "{line}");
+        assert_eq!(recognise(line.as_bytes()), Recognised::Bytes(digest.to_vec()), "{line}");
     }
 }
 
@@ -365,7 +365,7 @@ fn short_bytes_stay_as_they_are() {
     for bytes in
         [&b"0f1e2d3c4b5a6978"[..], b"abcdefghijklmnop", b"abcdefghijklmnop\n", b"\0", b" ", b"\n\n\n\n"]
     {
-        assert_eq!(recognise(blob::encode(bytes, 76).as_bytes()), Content::Bytes(bytes.to_vec()));
+        assert_eq!(recognise(blob::encode(bytes, 76).as_bytes()), Recognised::Bytes(bytes.to_vec()));
     }
 }
 
@@ -383,7 +383,7 @@ fn blanks_where_plus_signs_stood_are_read_or_told() {
     ] {
         let text = text.replace('+', " ");
         match recognise(text.as_bytes()) {
-            Content::Bytes(found) => assert_eq!(found, bytes, "{text:?}"),
+            Recognised::Bytes(found) => assert_eq!(found, bytes, "{text:?}"),
             other => panic!("{text:?}: {other:?}"),
         }
     }
@@ -397,11 +397,11 @@ fn blanks_where_plus_signs_stood_are_read_or_told() {
         .map(|group| String::from_utf8_lossy(group).into_owned())
         .collect();
     let expected = blob::decode(grouped.concat().as_bytes()).unwrap();
-    assert_eq!(recognise(grouped.join(" ").as_bytes()), Content::Bytes(expected));
+    assert_eq!(recognise(grouped.join(" ").as_bytes()), Recognised::Bytes(expected));
     // A blank was cut off at the end of a line, so that the width tells nothing.
     let cut = good.replacen('+', "", 1).replace('+', " ");
-    assert_eq!(recognise(cut.as_bytes()), Content::Text(Base64Fault::Blanks));
-    assert_eq!(recognise(b"QUJD RUZHS"), Content::Text(Base64Fault::Blanks));
+    assert_eq!(recognise(cut.as_bytes()), Recognised::Text(Base64Fault::Blanks));
+    assert_eq!(recognise(b"QUJD RUZHS"), Recognised::Text(Base64Fault::Blanks));
 }
 
 proptest! {
@@ -410,17 +410,17 @@ proptest! {
         // By chance alone it is text, or begins as something else does.
         prop_assume!(std::str::from_utf8(&bytes).is_err());
         for (spelling, text) in spellings(&bytes) {
-            prop_assert_eq!(recognise(&text), Content::Bytes(bytes.clone()), "{}", spelling);
+            prop_assert_eq!(recognise(&text), Recognised::Bytes(bytes.clone()), "{}", spelling);
         }
         // Of one line, only the length could tell.
         prop_assume!(bytes.len() > 114);
         let form = blob::encode(&bytes, 76).replace('+', " ");
         match recognise(form.as_bytes()) {
             // A blank in front of each line is a margin.
-            Content::Bytes(found) => {
+            Recognised::Bytes(found) => {
                 prop_assert!(found == bytes || form.lines().all(|line| line.starts_with(' ')));
             }
-            other => prop_assert!(matches!(other, Content::Text(_)), "{other:?}"),
+            other => prop_assert!(matches!(other, Recognised::Text(_)), "{other:?}"),
         }
     }
 

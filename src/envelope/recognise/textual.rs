@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::{Content, Holder, body};
+use super::{Holder, Recognised, body};
 
 /// The longest text that is read as JSON, in bytes.
 const MAX_JSON: usize = 64 * 1024;
 
 /// Signs of private keys, wherever they stand: looked for before anything is taken apart.
-pub(super) fn sign(text: &str) -> Option<Content> {
+pub(super) fn sign(text: &str) -> Option<Recognised> {
     const SIGNS: [(&str, &str); 5] = [
         ("PuTTY-User-Key-File-", "PuTTY .ppk"),
         ("SSH PRIVATE KEY FILE FORMAT", "SSH 1"),
@@ -17,13 +17,13 @@ pub(super) fn sign(text: &str) -> Option<Content> {
         ("PRIVATE KEY BLOCK", "OpenPGP"),
     ];
     if let Some((_, form)) = SIGNS.iter().find(|(sign, _)| text.contains(sign)) {
-        return Some(Content::PrivateKey(form));
+        return Some(Recognised::PrivateKey(form));
     }
-    Block::all(text).iter().find_map(Block::private).map(Content::PrivateKey)
+    Block::all(text).iter().find_map(Block::private).map(Recognised::PrivateKey)
 }
 
 /// What else a text shows.
-pub(super) fn recognise(text: &str, left: usize) -> Option<Content> {
+pub(super) fn recognise(text: &str, left: usize) -> Option<Recognised> {
     let blocks = Block::all(text);
     if !blocks.is_empty() {
         return Some(of_blocks(&blocks, left));
@@ -89,11 +89,11 @@ impl<'a> Block<'a> {
     }
 
     /// What stands in it, whatever its label says: certutil writes CERTIFICATE around anything.
-    fn content(&self, left: usize) -> Content {
+    fn content(&self, left: usize) -> Recognised {
         match self.label {
-            "PGP PUBLIC KEY BLOCK" => return Content::Other("an OpenPGP public key"),
-            "PGP MESSAGE" => return Content::Other("an OpenPGP message"),
-            "PGP SIGNATURE" | "PGP SIGNED MESSAGE" => return Content::Other("an OpenPGP signature"),
+            "PGP PUBLIC KEY BLOCK" => return Recognised::Other("an OpenPGP public key"),
+            "PGP MESSAGE" => return Recognised::Other("an OpenPGP message"),
+            "PGP SIGNATURE" | "PGP SIGNED MESSAGE" => return Recognised::Other("an OpenPGP signature"),
             _ => {}
         }
         // Lines such as `Comment: ...` (which may go on after a backslash) and the checksum of
@@ -107,8 +107,8 @@ impl<'a> Block<'a> {
         };
         let lines: Vec<&str> = self.body.lines().map(str::trim).filter(is_body).collect();
         match body(&lines.join("\n"), left) {
-            Content::Text(_) | Content::Empty | Content::Bytes(_) if !self.is_whole => {
-                Content::Other("the beginning of an armoured block without its end: it is cut short")
+            Recognised::Text(_) | Recognised::Empty | Recognised::Bytes(_) if !self.is_whole => {
+                Recognised::Other("the beginning of an armoured block without its end: it is cut short")
             }
             content => content,
         }
@@ -116,37 +116,40 @@ impl<'a> Block<'a> {
 }
 
 /// One key among the blocks, or what the first one is.
-fn of_blocks(blocks: &[Block<'_>], left: usize) -> Content {
-    let contents: Vec<Content> = blocks.iter().map(|block| block.content(left)).collect();
-    if let Some(private) = contents.iter().find(|content| matches!(content, Content::PrivateKey(_))) {
+fn of_blocks(blocks: &[Block<'_>], left: usize) -> Recognised {
+    let contents: Vec<Recognised> = blocks.iter().map(|block| block.content(left)).collect();
+    if let Some(private) = contents.iter().find(|content| matches!(content, Recognised::PrivateKey(_))) {
         return private.clone();
     }
-    let mut keys: Vec<&Content> = contents.iter().filter(|content| is_key(content)).collect();
+    let mut keys: Vec<&Recognised> = contents.iter().filter(|content| is_key(content)).collect();
     keys.dedup_by(|one, other| same_key(one, other));
     match (keys.as_slice(), contents.first()) {
         ([key], _) => (*key).clone(),
-        ([_, ..], _) => Content::SeveralKeys(keys.len()),
+        ([_, ..], _) => Recognised::SeveralKeys(keys.len()),
         ([], Some(first)) => first.clone(),
-        ([], None) => Content::Empty,
+        ([], None) => Recognised::Empty,
     }
 }
 
-pub(super) fn is_key(content: &Content) -> bool {
-    matches!(content, Content::RsaPublicKey { .. } | Content::OtherPublicKey(..) | Content::SeveralKeys(_))
+pub(super) fn is_key(content: &Recognised) -> bool {
+    matches!(
+        content,
+        Recognised::RsaPublicKey { .. } | Recognised::OtherPublicKey(..) | Recognised::SeveralKeys(_)
+    )
 }
 
-pub(super) fn same_key(one: &Content, other: &Content) -> bool {
+pub(super) fn same_key(one: &Recognised, other: &Recognised) -> bool {
     match (one, other) {
         (
-            Content::RsaPublicKey { modulus, exponent, .. },
-            Content::RsaPublicKey { modulus: theirs, exponent: other, .. },
+            Recognised::RsaPublicKey { modulus, exponent, .. },
+            Recognised::RsaPublicKey { modulus: theirs, exponent: other, .. },
         ) => modulus == theirs && exponent == other,
         _ => false,
     }
 }
 
 /// A JSON Web Key (RFC 7517), or a set of them.
-fn json(text: &str) -> Option<Content> {
+fn json(text: &str) -> Option<Recognised> {
     if text.len() > MAX_JSON {
         return None;
     }
@@ -161,64 +164,72 @@ fn json(text: &str) -> Option<Content> {
     };
     let has = |key: &Value, name: &str| key.get("kty").is_some() && key.get(name).is_some();
     if keys.iter().any(|key| ["d", "k", "p", "q"].iter().any(|name| has(key, name))) {
-        return Some(Content::PrivateKey("JWK"));
+        return Some(Recognised::PrivateKey("JWK"));
     }
-    let contents: Vec<Content> = keys.iter().filter(|key| has(key, "kty")).map(|key| jwk(key)).collect();
+    let contents: Vec<Recognised> = keys.iter().filter(|key| has(key, "kty")).map(|key| jwk(key)).collect();
     Some(match contents.as_slice() {
-        [] => Content::Other("a JSON text"),
+        [] => Recognised::Other("a JSON text"),
         [one] => one.clone(),
-        several => Content::SeveralKeys(several.len()),
+        several => Recognised::SeveralKeys(several.len()),
     })
 }
 
-fn jwk(key: &Value) -> Content {
+fn jwk(key: &Value) -> Recognised {
     let number = |name: &str| {
         let text = key.get(name).and_then(Value::as_str)?;
         super::blob::decode(text.as_bytes()).ok()
     };
     match (number("n"), number("e")) {
-        (Some(modulus), Some(exponent)) => Content::RsaPublicKey { modulus, exponent, holder: Holder::Key },
-        _ => Content::OtherPublicKey("JWK of another kind", Holder::Key),
+        (Some(modulus), Some(exponent)) => {
+            Recognised::RsaPublicKey { modulus, exponent, holder: Holder::Key }
+        }
+        _ => Recognised::OtherPublicKey("JWK of another kind", Holder::Key),
     }
 }
 
 /// `RSAKeyValue` of XML signatures and .NET, or something else in angle brackets.
-fn xml(text: &str) -> Content {
+fn xml(text: &str) -> Recognised {
     let value = |name: &str| {
         let (_, rest) = text.split_once(&format!("{name}>"))?;
         super::blob::decode(rest.split_once('<')?.0.as_bytes()).ok()
     };
     if ["<D>", "<P>", "<DP>"].iter().any(|tag| text.contains(tag)) && text.contains("Modulus>") {
-        return Content::PrivateKey("XML");
+        return Recognised::PrivateKey("XML");
     }
     match (value("Modulus"), value("Exponent")) {
-        (Some(modulus), Some(exponent)) => Content::RsaPublicKey { modulus, exponent, holder: Holder::Key },
-        _ if text.to_ascii_lowercase().contains("<html") => Content::Other("a web page"),
-        _ => Content::Other("an XML text"),
+        (Some(modulus), Some(exponent)) => {
+            Recognised::RsaPublicKey { modulus, exponent, holder: Holder::Key }
+        }
+        _ if text.to_ascii_lowercase().contains("<html") => Recognised::Other("a web page"),
+        _ => Recognised::Other("an XML text"),
     }
 }
 
 /// `ssh-rsa AAAA... comment`, perhaps with options in front.
-fn ssh(text: &str, left: usize) -> Option<Content> {
+fn ssh(text: &str, left: usize) -> Option<Recognised> {
     let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    let keys: Vec<Content> = lines
+    let keys: Vec<Recognised> = lines
         .filter_map(|line| {
             let mut words = line.split_whitespace();
             words.find(|word| {
                 word.starts_with("ssh-") || word.starts_with("ecdsa-sha2-") || word.starts_with("sk-")
             })?;
-            Some(words.next().map_or(Content::Other("an SSH key without its number"), |key| body(key, left)))
+            Some(
+                words
+                    .next()
+                    .map_or(Recognised::Other("an SSH key without its number"), |key| body(key, left)),
+            )
         })
         .collect();
     match keys.as_slice() {
         [] => None,
         [one] => Some(one.clone()),
-        several => Some(Content::SeveralKeys(several.len())),
+        several => Some(Recognised::SeveralKeys(several.len())),
     }
 }
 
 /// The numbers of an SSH public key (RFC 4253 §6.6).
-pub(super) fn ssh_numbers(bytes: &[u8]) -> Option<Content> {
+pub(super) fn ssh_numbers(bytes: &[u8]) -> Option<Recognised> {
     let mut rest = bytes;
     let mut field = || {
         let (length, behind) = rest.split_first_chunk::<4>()?;
@@ -230,10 +241,10 @@ pub(super) fn ssh_numbers(bytes: &[u8]) -> Option<Content> {
     match kind {
         b"ssh-rsa" => {
             let (exponent, modulus) = (field()?.to_vec(), field()?.to_vec());
-            Some(Content::RsaPublicKey { modulus, exponent, holder: Holder::Key })
+            Some(Recognised::RsaPublicKey { modulus, exponent, holder: Holder::Key })
         }
         kind if kind.starts_with(b"ssh-") || kind.starts_with(b"ecdsa-sha2-") || kind.starts_with(b"sk-") => {
-            Some(Content::OtherPublicKey("SSH key of another kind", Holder::Key))
+            Some(Recognised::OtherPublicKey("SSH key of another kind", Holder::Key))
         }
         _ => None,
     }

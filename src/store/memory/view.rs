@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{Connection, defect};
-use crate::audit::{Act, ActRow, ChainEnd, ChainNumber, Hash, TokenKind};
+use crate::audit::{Act, ActRow, ChainEnd, ChainNumber, Hash, RowKind};
 use crate::clock::SignOfLife;
 use crate::id::{ApprovalId, ConfigurationId};
 use crate::ledger::{LastTids, RowFields, Sequence, TokenFilter};
@@ -110,7 +110,7 @@ impl View for Connection {
         configuration: ConfigurationId,
         most: usize,
     ) -> Result<Vec<RowFields>, StoreError> {
-        let wanted = (TokenKind::KeyChange, Some(meter.number()), Some(configuration));
+        let wanted = (RowKind::KeyChange, Some(meter.number()), Some(configuration));
         self.read(|tables| {
             let same =
                 |row: &&RowFields| (row.content.kind, row.content.pan, row.content.configuration) == wanted;

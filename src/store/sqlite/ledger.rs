@@ -10,7 +10,7 @@ use super::column::foreign;
 use super::failure::{Stage, store_error};
 use super::runs::{each_row_of, rows_of_tid};
 use super::{Sqlite, Writer};
-use crate::audit::{ChainNumber, Hash, TokenKind};
+use crate::audit::{ChainNumber, Hash, RowKind};
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{ContentFields, LAST_POSITION, RowFields, Sequence, TokenFilter};
 use crate::store::StoreError;
@@ -135,7 +135,7 @@ pub(super) fn of_tid<W>(
 
 /// Served by the small index of key changes, and never by a walk over the ledger.
 pub(super) fn newest_key_changes() -> String {
-    let kind = TokenKind::KeyChange as i64;
+    let kind = RowKind::KeyChange as i64;
     format!("{SELECT} WHERE t.pan = ?1 AND t.kind = {kind} AND f.id = ?2 ORDER BY t.sequence DESC LIMIT ?3")
 }
 
@@ -363,7 +363,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<RowFields> {
         request_hash: row.get(4)?,
         issued_ms: row.get(5)?,
         content: ContentFields {
-            kind: TokenKind::try_from(row.get::<_, i64>(6)?).map_err(|_| foreign("issued_tokens.kind"))?,
+            kind: RowKind::try_from(row.get::<_, i64>(6)?).map_err(|_| foreign("issued_tokens.kind"))?,
             configuration: configuration(7)?,
             pan: row.get(8)?,
             base_date: row.get(9)?,
