@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_a_minute_each() {
+    fn a_limited_number_a_minute_each() {
         let attempts = Attempts::default();
         let (one, other) = (ClientId::generate(), ClientId::generate());
         let start = Instant::now();

@@ -304,9 +304,6 @@ pub enum ConfigurationRefusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sts::attributes::{
-        BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry, KeyRevision, KeyType, TariffIndex,
-    };
 
     /// An upload that can be served.
     pub(super) fn upload() -> NewConfiguration {

@@ -42,40 +42,40 @@ pub(super) struct Pair {
     pub(super) rest: Range<usize>,
 }
 
-/// Which document of the text a line is in.
+/// Which document of the text a line is in; the first one may have ended before it.
 #[derive(Clone, Copy, PartialEq)]
 enum Document {
-    BeforeFirst,
-    InDocument,
+    None,
+    First,
     Ended,
-    Beyond,
+    Second,
 }
 
 /// Reads all lines of `text`, which is UTF-8 (a byte order mark at its start is skipped).
 pub(super) fn read(text: &[u8]) -> Vec<Line> {
-    let mut document = Document::BeforeFirst;
+    let mut document = Document::None;
     let mut indentation = None;
     let mut lines = Vec::new();
     for (index, span) in spans(text).into_iter().enumerate() {
         let line = &text[span.clone()];
         let content = match (marker(line), document) {
-            (Some(Marker::Start), Document::BeforeFirst) => {
-                document = Document::InDocument;
+            (Some(Marker::Start), Document::None) => {
+                document = Document::First;
                 LineContent::Nothing
             }
-            (Some(Marker::End), Document::InDocument | Document::BeforeFirst | Document::Ended) => {
+            (Some(Marker::End), Document::First | Document::None | Document::Ended) => {
                 document = Document::Ended;
                 LineContent::Nothing
             }
             _ if is_nothing(line) => LineContent::Nothing,
-            (_, Document::Ended) | (Some(Marker::Start), Document::InDocument) => {
-                document = Document::Beyond;
+            (_, Document::Ended) | (Some(Marker::Start), Document::First) => {
+                document = Document::Second;
                 LineContent::Fault { field: None, fault: FormFault::SecondDocument }
             }
             // One fault tells of a second document; its fields are nobody's.
-            (_, Document::Beyond) => LineContent::Nothing,
-            (_, Document::BeforeFirst | Document::InDocument) => {
-                document = Document::InDocument;
+            (_, Document::Second) => LineContent::Nothing,
+            (_, Document::None | Document::First) => {
+                document = Document::First;
                 match pair(line, &mut indentation) {
                     Ok(Pair { field, value, rest }) => LineContent::Pair(Pair {
                         field: shift(field, &span),

@@ -2,7 +2,7 @@
 //! Those of 1, 2, 5, 6, 7 and 10 stand beside the code that avoids them.
 
 use super::amount::{CurrencyAmount, UnitAmount};
-use super::attributes::{Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry, KeyType};
+use super::attributes::{Attributes, BaseDate, Dkga, EncryptionAlgorithm};
 use super::cipher::{DecoderKey, decrypt_block, encrypt_block};
 use super::derivation::{Derivation, des_block};
 use super::meter::MeterPan;

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::amount::{CurrencyAmount, UnitAmount};
-use super::attributes::{Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry, KeyType};
+use super::attributes::{Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry};
 use super::cipher::DecoderKey;
 use super::derivation::Derivation;
 use super::meter::MeterPan;

@@ -153,7 +153,7 @@ mod tests {
     use ::cipher::BlockCipherDecrypt;
 
     use super::*;
-    use crate::sts::attributes::{Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry};
+    use crate::sts::attributes::{Attributes, BaseDate, Dkga, EncryptionAlgorithm};
 
     fn derivation(
         dkga: Dkga,

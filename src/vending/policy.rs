@@ -136,7 +136,6 @@ fn time_error(base: BaseDate, error: TidError) -> IssueError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sts::attributes::{EncryptionAlgorithm, KeyExpiry};
 
     fn policy(allow: bool) -> Policy {
         Policy(VendingSettings {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sts::amount::{CurrencyAmount, UnitAmount};
-use crate::sts::attributes::{BaseDate, Dkga};
+use crate::sts::attributes::BaseDate;
 use crate::sts::derivation::Derivation;
 use crate::sts::software::derive;
 use crate::sts::token::key_change::KeyChange;

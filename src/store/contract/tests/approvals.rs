@@ -63,7 +63,7 @@ pub(in crate::store) async fn the_same_act_waits_once_for_each_client<F: Factory
     assert_eq!(scene.store.verify_seals().await.unwrap(), SealReport::default());
 }
 
-pub(in crate::store) async fn so_many_wait_for_each_client<F: Factory>() {
+pub(in crate::store) async fn a_limited_number_waits_for_each_client<F: Factory>() {
     let scene = Scene::<F>::new().await;
     for request in 0..PENDING {
         scene.ask(&[request]).await;

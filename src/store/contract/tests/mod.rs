@@ -46,9 +46,7 @@ use crate::store::{
     SealReport, ServerStore as _, SoftwareSealer, StoreError,
 };
 use crate::sts::amount::UnitAmount;
-use crate::sts::attributes::{
-    Attributes, BaseDate, Dkga, EncryptionAlgorithm, KeyExpiry, KeyRevision, KeyType, TariffIndex,
-};
+use crate::sts::attributes::{Attributes, BaseDate, KeyExpiry, TariffIndex};
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::{Tid, TidWindow};
 use crate::sts::token::{Display, DisplayForm, Payload, Rnd, Service};
@@ -69,7 +67,7 @@ macro_rules! contract_suite {
         $crate::store::contract::tests::contract_suite! { @tests $factory;
             approvals {
                 the_same_act_waits_once_for_each_client,
-                so_many_wait_for_each_client,
+                a_limited_number_waits_for_each_client,
                 a_client_has_one_vote_and_may_turn_against_it,
                 a_step_is_taken_once_and_is_on_record,
                 an_act_is_found_by_its_approval,
@@ -126,7 +124,7 @@ macro_rules! contract_suite {
                 only_enabled_keys_open_uploads,
             }
             usage {
-                exactly_so_many_tokens_a_day_pass_whatever_comes_at_once,
+                exactly_the_limit_of_a_day_passes_whatever_comes_at_once,
                 a_restart_forgets_nothing_and_the_next_day_begins_anew,
                 what_a_token_transfers_is_limited_alone,
                 what_is_refused_or_taken_back_is_not_counted,
@@ -138,8 +136,8 @@ macro_rules! contract_suite {
                 what_the_store_wrote_bears_its_seals,
             }
             verifications {
-                so_many_looks_at_a_meter_in_an_hour,
-                so_many_looks_of_a_client_in_a_day,
+                looks_at_a_meter_are_limited_by_the_hour,
+                looks_of_a_client_are_limited_by_the_day,
             }
         }
 
@@ -246,15 +244,19 @@ pub(in crate::store) fn sealer() -> Arc<SoftwareSealer> {
 }
 
 pub(in crate::store) async fn client<E: Engine>(store: &Database<E>, key_id: &str) -> ClientId {
-    let id = ClientId::generate();
-    let new = NewClient {
-        id,
-        display_name: "a till".into(),
-        rights: Rights::till(),
-        limits: Limits::default(),
-        actor: Actor::Local,
-        now_ms: NOW_MS,
-    };
+    client_under(store, ClientId::generate(), key_id, Rights::till(), Limits::default()).await
+}
+
+/// A client with these rights and limits, and its credential.
+pub(in crate::store) async fn client_under<E: Engine>(
+    store: &Database<E>,
+    id: ClientId,
+    key_id: &str,
+    rights: Rights,
+    limits: Limits,
+) -> ClientId {
+    let display_name = "a till".into();
+    let new = NewClient { id, display_name, rights, limits, actor: Actor::Local, now_ms: NOW_MS };
     store.create_client(new).await.unwrap();
     let credential = NewCredential {
         key_id: key_id.into(),

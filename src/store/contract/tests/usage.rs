@@ -12,21 +12,8 @@ use crate::store::transactions::tokens::record;
 pub(in crate::store) async fn under<F: Factory>(limits: Limits) -> Scene<F> {
     let factory = F::default();
     let store = factory.open();
-    let id = ClientId::generate();
-    let may_do = [Group::Vend].into();
-    let rights = Rights::new(may_do, [].into(), Scope::All, Kinds::All).unwrap();
-    let new =
-        NewClient { id, display_name: "a till".into(), rights, limits, actor: Actor::Local, now_ms: NOW_MS };
-    store.create_client(new).await.unwrap();
-    let credential = NewCredential {
-        key_id: CREDENTIAL.into(),
-        client: id,
-        proof: Proof::Secret([7; 32]),
-        expires_ms: None,
-        actor: Actor::Local,
-        now_ms: NOW_MS,
-    };
-    store.create_credential(credential).await.unwrap();
+    let rights = Rights::new([Group::Vend].into(), [].into(), Scope::All, Kinds::All).unwrap();
+    let id = client_under(&store, ClientId::generate(), CREDENTIAL, rights, limits).await;
     let configuration = imported(&store, 1).await.id;
     Scene { store, factory, client: id, configuration }
 }
@@ -68,7 +55,7 @@ pub(in crate::store) fn credits<F: Factory>(scene: &Scene<F>, count: u16) -> Vec
     (1..=count).map(token).collect()
 }
 
-pub(in crate::store) async fn exactly_so_many_tokens_a_day_pass_whatever_comes_at_once<F: Factory>() {
+pub(in crate::store) async fn exactly_the_limit_of_a_day_passes_whatever_comes_at_once<F: Factory>() {
     let scene = under::<F>(tokens(40, None)).await;
     let mut waiting = credits(&scene, 100);
     let store = Arc::new(scene.store);

@@ -19,7 +19,7 @@ async fn attempts<F: Factory>(scene: &Scene<F>, meter_of: impl Fn(u32) -> MeterP
     unreachable!("limits end it");
 }
 
-pub(in crate::store) async fn so_many_looks_at_a_meter_in_an_hour<F: Factory>() {
+pub(in crate::store) async fn looks_at_a_meter_are_limited_by_the_hour<F: Factory>() {
     let scene = Scene::<F>::new().await;
     let new = NewAttempt { client: scene.client, meter: meter(0), now_ms: NOW_MS };
     let Attempted::Granted(attempt) = scene.store.attempt_verification(new).await.unwrap() else {
@@ -42,7 +42,7 @@ pub(in crate::store) async fn so_many_looks_at_a_meter_in_an_hour<F: Factory>() 
     assert_eq!(told.count() as u32, FAILURES_PER_METER_AND_HOUR + 3);
 }
 
-pub(in crate::store) async fn so_many_looks_of_a_client_in_a_day<F: Factory>() {
+pub(in crate::store) async fn looks_of_a_client_are_limited_by_the_day<F: Factory>() {
     let scene = Scene::<F>::new().await;
     // As many meters as leave the limit of each alone.
     let meter_of = |count: u32| {

@@ -32,24 +32,7 @@ async fn first_configuration(store: &SqliteStore) -> Configuration {
 async fn child() {
     let folder = std::env::var(FOLDER).unwrap();
     let store = store_in(Path::new(&folder));
-    let new = NewClient {
-        id: CLIENT,
-        display_name: "a till".into(),
-        rights: Rights::till(),
-        limits: Limits::default(),
-        actor: Actor::Local,
-        now_ms: NOW_MS,
-    };
-    store.create_client(new).await.unwrap();
-    let credential = NewCredential {
-        key_id: CREDENTIAL.into(),
-        client: CLIENT,
-        proof: Proof::Secret([7; 32]),
-        expires_ms: None,
-        actor: Actor::Local,
-        now_ms: NOW_MS,
-    };
-    store.create_credential(credential).await.unwrap();
+    client_under(&store, CLIENT, CREDENTIAL, Rights::till(), Limits::default()).await;
     let configuration = imported(&store, 1).await.id;
     let scene = scene(tempfile::tempdir().unwrap(), store, configuration);
     scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();

@@ -1,55 +1,12 @@
 //! Rows of the ledger that somebody else has written, and what the database itself refuses.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use super::*;
 
-fn refused(result: Result<Recorded, LedgerError>) -> Refused {
-    match result {
-        Err(LedgerError::Refused(refused)) => refused,
-        other => panic!("not refused: {other:?}"),
-    }
-}
-
 #[tokio::test]
-async fn a_credential_that_does_not_count_records_and_replays_nothing() {
+async fn the_database_itself_lowers_no_last_tid() {
     let scene = Scene::new().await;
-    scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
-    let stranger = NewToken { client: ClientId::generate(), ..scene.credit(2, meter(0), 100) };
-    assert_eq!(refused(scene.store.record_token(stranger).await), Refused::CredentialNotEnabled);
-    for (name, table) in [("credentials", Table::Credentials), ("clients", Table::Clients)] {
-        let set = async |enabled: u8| {
-            let sql = format!("UPDATE {name} SET enabled = {enabled}");
-            let changed = move |c: &mut Writing<Sqlite<Writer>>| {
-                c.view.execute_batch(&sql)?;
-                c.seal(table, 1)
-            };
-            scene.store.write(changed).await.unwrap();
-        };
-        set(0).await;
-        for request in [1, 2] {
-            let result = scene.store.record_token(scene.credit(request, meter(0), 100)).await;
-            assert_eq!(refused(result), Refused::CredentialNotEnabled);
-        }
-        set(1).await;
-    }
-    assert_eq!(rows(&scene.store).await, 1);
-}
-
-#[tokio::test]
-async fn seeding_only_raises() {
-    let scene = Scene::new().await;
-    let seed = async |minute| {
-        let seed = Seed { meter: meter(0), base_date: BaseDate::Y2014, tid: tid(minute) };
-        let raised = scene.store.seed_last_tids(vec![seed], Actor::Local, NOW_MS).await.unwrap();
-        (raised, scene.store.last_tid(meter(0), BaseDate::Y2014).await.unwrap())
-    };
-    assert_eq!(seed(500).await, (1, Some(tid(500))));
-    assert_eq!(seed(400).await, (0, Some(tid(500))));
-    let recorded = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
-    assert_eq!(tid_of(recorded.row()), 501);
-    assert_eq!(seed(501).await, (0, Some(tid(501))));
+    let seed = Seed { meter: meter(0), base_date: BaseDate::Y2014, tid: tid(500) };
+    assert_eq!(scene.store.seed_last_tids(vec![seed], Actor::Local, NOW_MS).await, Ok(1));
     for forgery in ["UPDATE meters SET last_tid = 1", "DELETE FROM meters"] {
         let result = scene.store.write(move |c| Ok(c.view.execute(forgery, [])?)).await;
         let Err(StoreError::Defect { reason }) = result else { panic!("{forgery} was done") };
@@ -90,37 +47,8 @@ async fn the_database_itself_refuses_a_second_row_of_a_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sixty_four_callers_of_one_meter_get_distinct_growing_tids() {
-    const CALLERS: usize = 64;
-    const EACH: usize = 5;
-    let scene = Arc::new(Scene::new().await);
-    let tasks: Vec<_> = (0..CALLERS)
-        .map(|caller| {
-            let scene = Arc::clone(&scene);
-            tokio::spawn(async move {
-                let mut found = Vec::new();
-                for turn in 0..EACH {
-                    let request_id = Uuid::from_u128((caller * EACH + turn) as u128);
-                    let new = NewToken { request_id, ..scene.credit(1, meter(0), 100) };
-                    let recorded = scene.store.record_token(new).await.unwrap();
-                    found.push((recorded.row().sequence, tid_of(recorded.row())));
-                }
-                found
-            })
-        })
-        .collect();
-    let mut all = Vec::new();
-    for task in tasks {
-        let found = task.await.unwrap();
-        assert!(found.is_sorted_by_key(|(_, tid)| *tid), "a caller sees the TIDs of a meter grow");
-        all.extend(found);
-    }
-    all.sort();
-    assert!(all.is_sorted_by_key(|(_, tid)| *tid), "TIDs grow in the order of commits");
-    let distinct: BTreeSet<_> = all.iter().map(|(_, tid)| *tid).collect();
-    assert_eq!(distinct.len(), CALLERS * EACH);
-    let statistics = scene.store.statistics();
-    assert!(statistics.transactions() < statistics.commands(), "callers share commits");
+async fn callers_on_several_threads_get_distinct_growing_tids() {
+    suite::ledger::callers_of_one_meter_get_distinct_growing_tids::<Folder>().await;
 }
 
 #[tokio::test]

@@ -20,16 +20,14 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::access::client::{ClientAct, ClientChange, NewClient, NewCredential, Proof};
+use crate::access::client::{ClientAct, ClientChange};
 use crate::access::limits::Limits;
 use crate::access::rights::Rights;
 use crate::audit::{Actor, NewAct};
 use crate::clock::SignOfLife;
 use crate::configuration::{Begun, Configuration, NewConfiguration, Warning};
 use crate::id::{ClientId, ConfigurationId, PublicKeyId};
-use crate::ledger::{
-    CountedDay, Cursor, LowerRefused, NewToken, Recorded, Refused, RowContent, Seed, TokenFilter, TokenRow,
-};
+use crate::ledger::{CountedDay, Cursor, LowerRefused, Recorded, RowContent, Seed, TokenFilter, TokenRow};
 use crate::store::contract::tests::{self as suite, *};
 use crate::store::engine::Table;
 use crate::store::transactions::tokens;
