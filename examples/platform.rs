@@ -106,6 +106,9 @@ impl Interceptor for Bearer {
 impl Platform {
     /// Connects. `https://` means TLS: the server's certificate must be of `authority` (PEM), or of
     /// one that this machine trusts.
+    ///
+    /// # Errors
+    /// A malformed argument, or no connection.
     pub async fn connect(
         endpoint: &str,
         credential: &str,
@@ -129,8 +132,11 @@ impl Platform {
         Ok(Self { tokens: TokenServiceClient::new(service) })
     }
 
-    /// Sells one token. An error after all attempts leaves open whether there is a token: the sale
-    /// stays open, and the same request is made again later.
+    /// Sells one token.
+    ///
+    /// # Errors
+    /// A refusal that stays one, or the last failure: then there may be a token, and the same
+    /// request is made again later.
     pub async fn vend(&mut self, sale: &IssueTokenRequest) -> Result<IssuedToken, Status> {
         let mut attempt = 1;
         loop {
@@ -143,6 +149,9 @@ impl Platform {
     }
 
     /// Sells up to 1,000 tokens with one call; the results are in the order of the sales.
+    ///
+    /// # Errors
+    /// As of [`Platform::vend`].
     pub async fn vend_batch(&mut self, sales: &[IssueTokenRequest]) -> Result<Vec<TokenResult>, Status> {
         let mut attempt = 1;
         let mut results = loop {
@@ -160,8 +169,10 @@ impl Platform {
     }
 
     /// Sells any number of tokens over a stream; `done` gets the results as they come, in the order
-    /// of the sales. After a broken stream, what was not answered is asked for again. An error leaves
-    /// the sales that `done` did not get open.
+    /// of the sales. After a broken stream, what was not answered is asked for again.
+    ///
+    /// # Errors
+    /// As of [`Platform::vend`], for the first sale that `done` did not get.
     pub async fn vend_stream(
         &mut self,
         sales: &[IssueTokenRequest],
@@ -172,30 +183,23 @@ impl Platform {
             let open: Vec<IssueTokenRequest> = sales[answered..].to_vec();
             // The time for a stream grows with its length.
             let time = CALL + Duration::from_millis(10) * open.len() as u32;
-            let mut broken = None;
-            match self.tokens.stream_tokens(within(tokio_stream::iter(open), time)).await {
-                Ok(answer) => {
-                    let mut results = answer.into_inner();
-                    while answered < sales.len() {
-                        match results.message().await {
-                            Ok(Some(mut result)) => {
-                                self.settle(&sales[answered], &mut result).await?;
-                                done(result);
-                                // It goes on: what breaks next is tried as often again.
-                                (answered, attempt) = (answered + 1, 1);
-                            }
-                            Ok(None) => broken = Some(Status::unavailable("the stream ended early")),
-                            Err(status) => broken = Some(status),
+            let broken = match self.tokens.stream_tokens(within(tokio_stream::iter(open), time)).await {
+                Err(status) => status,
+                Ok(mut answer) => loop {
+                    let Some(sale) = sales.get(answered) else { return Ok(()) };
+                    match answer.get_mut().message().await {
+                        Ok(Some(mut result)) => {
+                            self.settle(sale, &mut result).await?;
+                            done(result);
+                            // It goes on: what breaks next is tried as often again.
+                            (answered, attempt) = (answered + 1, 1);
                         }
-                        if broken.is_some() {
-                            break;
-                        }
+                        Ok(None) => break Status::unavailable("the stream ended early"),
+                        Err(status) => break status,
                     }
-                }
-                Err(status) => broken = Some(status),
-            }
-            let Some(status) = broken else { return Ok(()) };
-            pause(status, attempt).await?;
+                },
+            };
+            pause(broken, attempt).await?;
             attempt += 1;
         }
     }
