@@ -8,7 +8,7 @@ use super::chain::range;
 use super::column::{bytes, bytes_or_null, coded, coded_or_null, foreign, get, limit};
 use super::connection::Connection;
 use super::meters::{self, Highest};
-use crate::audit::{ChainNumber, Hash, TokenKind};
+use crate::audit::{ChainNumber, Hash, RowKind};
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{ContentFields, RowContent, RowFields, Sequence, TokenFilter};
 use crate::store::StoreError;
@@ -99,7 +99,7 @@ pub(super) fn key_changes(
     configuration: ConfigurationId,
     most: usize,
 ) -> Result<Vec<RowFields>, StoreError> {
-    let kind = TokenKind::KeyChange as i64;
+    let kind = RowKind::KeyChange as i64;
     let rest = format!(
         "WHERE t.pan = $1 AND t.kind = {kind} AND f.id = $2 ORDER BY t.issued_ms DESC, t.sequence DESC LIMIT $3"
     );
@@ -356,7 +356,7 @@ fn read(row: &Row) -> Result<RowFields, StoreError> {
         request_hash: bytes(row, 4, "issued_tokens.request_hash")?,
         issued_ms: get(row, 5, "issued_tokens.issued_ms")?,
         content: ContentFields {
-            kind: TokenKind::try_from(kind).map_err(|_| foreign("issued_tokens.kind"))?,
+            kind: RowKind::try_from(kind).map_err(|_| foreign("issued_tokens.kind"))?,
             configuration: configuration(7)?,
             pan: get(row, 8, "issued_tokens.pan")?,
             base_date: coded_or_null::<i16, u16>(row, 9, "issued_tokens.base_date")?,
