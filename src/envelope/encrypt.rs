@@ -23,7 +23,7 @@ use super::configuration::ConfigurationDraft;
 use super::fault::FieldFault;
 use super::opening;
 use super::public_key::{PublicKey, PublicKeyError};
-use super::recognise::{Content, recognise, text};
+use super::recognise::{Recognised, recognise, text};
 use super::signature;
 
 /// Why something is not a private key to sign with.
@@ -99,13 +99,13 @@ fn rsa_key(input: &[u8]) -> Option<RsaPrivateKey> {
 /// What stands in place of a private key.
 fn instead(input: &[u8]) -> AdministratorKeyError {
     match recognise(input) {
-        Content::Empty => AdministratorKeyError::Empty,
-        Content::PrivateKey(form) if form.ends_with("encrypted") => AdministratorKeyError::Encrypted(form),
-        Content::PrivateKey(form @ ("PKCS#8" | "PKCS#1")) => AdministratorKeyError::Unreadable(form),
-        Content::PrivateKey(form) => AdministratorKeyError::OtherForm(form),
-        known @ (Content::RsaPublicKey { .. } | Content::OtherPublicKey(..) | Content::SeveralKeys(_)) => {
-            AdministratorKeyError::PublicKey(known.phrase())
-        }
+        Recognised::Empty => AdministratorKeyError::Empty,
+        Recognised::PrivateKey(form) if form.ends_with("encrypted") => AdministratorKeyError::Encrypted(form),
+        Recognised::PrivateKey(form @ ("PKCS#8" | "PKCS#1")) => AdministratorKeyError::Unreadable(form),
+        Recognised::PrivateKey(form) => AdministratorKeyError::OtherForm(form),
+        known @ (Recognised::RsaPublicKey { .. }
+        | Recognised::OtherPublicKey(..)
+        | Recognised::SeveralKeys(_)) => AdministratorKeyError::PublicKey(known.phrase()),
         other => AdministratorKeyError::Other(other.phrase()),
     }
 }
