@@ -17,7 +17,7 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-use crate::envelope::{Content, Holder, recognise};
+use crate::envelope::{Holder, Recognised, recognise};
 
 /// Why a file cannot be used. Names neither the file nor a setting: whoever reads it knows them.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +27,10 @@ pub enum PemFault {
     Unreadable(#[from] io::Error),
     /// Something else stands in the place of a certificate.
     #[error("no certificate: it is {}", InPlaceOf::Certificate(.0))]
-    NoCertificate(Content),
+    NoCertificate(Recognised),
     /// Something else stands in the place of a private key, or one that nobody can open unasked.
     #[error("no private key that can be used: it is {}", InPlaceOf::PrivateKey(.0))]
-    NoPrivateKey(Content),
+    NoPrivateKey(Recognised),
     /// A block begins and does not end, or its base64 is none.
     #[error("its PEM is damaged ({0}): copy the whole file anew")]
     Damaged(&'static str),
@@ -55,7 +55,7 @@ pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, PemFaul
         if let Err(error) = Certificate::from_der(certificate) {
             // certutil writes CERTIFICATE around anything.
             return Err(match recognise(certificate) {
-                Content::Bytes(_) | Content::Text(_) => error.into(),
+                Recognised::Bytes(_) | Recognised::Text(_) => error.into(),
                 content if content.holder() == Some(Holder::Certificate) => error.into(),
                 content => PemFault::NoCertificate(content),
             });
@@ -88,8 +88,8 @@ fn damaged(error: &pem::Error) -> PemFault {
 
 /// What stands in the place of something else, and what to do.
 enum InPlaceOf<'a> {
-    Certificate(&'a Content),
-    PrivateKey(&'a Content),
+    Certificate(&'a Recognised),
+    PrivateKey(&'a Recognised),
 }
 
 impl fmt::Display for InPlaceOf<'_> {
@@ -97,8 +97,8 @@ impl fmt::Display for InPlaceOf<'_> {
         let (Self::Certificate(content) | Self::PrivateKey(content)) = self;
         let wants_key = matches!(self, Self::PrivateKey(_));
         match content {
-            Content::Empty => f.write_str("an empty file (was the disk full when it was written?)"),
-            Content::PrivateKey("PKCS#12") => {
+            Recognised::Empty => f.write_str("an empty file (was the disk full when it was written?)"),
+            Recognised::PrivateKey("PKCS#12") => {
                 let (options, file) = if wants_key { ("-nocerts -noenc", "key") } else { ("-nokeys", "pem") };
                 write!(
                     f,
@@ -112,12 +112,12 @@ impl fmt::Display for InPlaceOf<'_> {
                  `openssl pkey -in FILE -out NEW`",
                 content.phrase()
             ),
-            Content::PrivateKey(_) if wants_key => write!(
+            Recognised::PrivateKey(_) if wants_key => write!(
                 f,
                 "{} in another form than PEM: make PEM of it with `openssl pkey -in FILE -out NEW`",
                 content.phrase()
             ),
-            Content::PrivateKey(_) => {
+            Recognised::PrivateKey(_) => {
                 write!(f, "{}: the certificate belongs here, and the key beside it", content.phrase())
             }
             content => match content.holder() {

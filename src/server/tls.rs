@@ -27,7 +27,7 @@ use tokio_rustls::{
 
 use crate::{
     clock::Clock,
-    envelope::{Content, Holder},
+    envelope::{Holder, Recognised},
     metrics,
     pem_file::{
         CertificateFacts, PairFault, PemFault, Unbelieved, certificates, fits, private_key, unbelieved,
@@ -139,7 +139,7 @@ fn stamps(settings: &TlsSettings) -> Vec<Option<Stamp>> {
 pub(super) fn load(settings: &TlsSettings) -> Result<Loaded, Vec<TlsFailure>> {
     let TlsSettings { certificate_file, key_file, client_auth } = settings;
     let (chain, key) = (certificates(certificate_file), private_key(key_file));
-    let is_key = matches!(&chain, Err(PemFault::NoCertificate(Content::PrivateKey(_))));
+    let is_key = matches!(&chain, Err(PemFault::NoCertificate(Recognised::PrivateKey(_))));
     let is_certificate =
         matches!(&key, Err(PemFault::NoPrivateKey(content)) if content.holder() == Some(Holder::Certificate));
     if is_key && is_certificate {
