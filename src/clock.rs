@@ -1,5 +1,7 @@
 //! The time, passed in so that tests can play with it.
 
+#[cfg(test)]
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::{
     sync::{Arc, LazyLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -130,6 +132,60 @@ impl Clock for PlayedClock {
 
     fn is_synchronised(&self) -> bool {
         std::fs::read_to_string(&self.0).is_ok_and(|played| played.contains("synchronised"))
+    }
+}
+
+/// A clock of tests, of which everything is set by hand.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct SetClock {
+    wall_ms: AtomicI64,
+    monotonic_ms: AtomicI64,
+    synchronised: AtomicBool,
+}
+
+#[cfg(test)]
+impl SetClock {
+    /// At this time by the wall clock, on a machine that was started `uptime_ms` ago.
+    pub(crate) fn at(wall_ms: i64, uptime_ms: i64) -> Arc<Self> {
+        let clock = Self::default();
+        clock.step(wall_ms, uptime_ms);
+        Arc::new(clock)
+    }
+
+    /// Sets the wall clock.
+    pub(crate) fn set(&self, wall_ms: i64) {
+        self.wall_ms.store(wall_ms, Ordering::Relaxed);
+    }
+
+    /// Lets time pass, by each clock.
+    pub(crate) fn step(&self, wall_ms: i64, monotonic_ms: i64) {
+        self.wall_ms.fetch_add(wall_ms, Ordering::Relaxed);
+        self.monotonic_ms.fetch_add(monotonic_ms, Ordering::Relaxed);
+    }
+
+    /// Whether a time server keeps it from now on.
+    pub(crate) fn synchronise(&self, synchronised: bool) {
+        self.synchronised.store(synchronised, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Clock for SetClock {
+    fn now_ms(&self) -> i64 {
+        self.wall_ms.load(Ordering::Relaxed)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_ms.load(Ordering::Relaxed).unsigned_abs())
+    }
+
+    fn boot(&self) -> BootId {
+        BootId([1; 16])
+    }
+
+    fn is_synchronised(&self) -> bool {
+        self.synchronised.load(Ordering::Relaxed)
     }
 }
 

@@ -150,36 +150,13 @@ fn refused(credential: &KeyId, why: &str) -> AccessError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, Ordering};
-
     use super::*;
     use crate::access::client::{ClientAct, ClientChange, CredentialChange, NewClient, NewCredential};
     use crate::access::{limits::Limits, rights::Rights};
     use crate::audit::Actor;
-    use crate::clock::BootId;
+    use crate::clock::SetClock;
     use crate::id::ClientId;
     use crate::store::{SoftwareSealer, memory::Memory};
-
-    #[derive(Default)]
-    struct SetClock(AtomicI64);
-
-    impl Clock for SetClock {
-        fn now_ms(&self) -> i64 {
-            self.0.load(Ordering::Relaxed)
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::ZERO
-        }
-
-        fn boot(&self) -> BootId {
-            BootId::default()
-        }
-
-        fn is_synchronised(&self) -> bool {
-            false
-        }
-    }
 
     struct Scene {
         store: Arc<dyn Store>,
@@ -245,9 +222,9 @@ mod tests {
         scene.credential(secret.key_id(), Proof::Secret(secret.hash().0)).await;
         let header = format!("Bearer {}", *secret.expose());
         assert_eq!(scene.ask(Some(&header), None).await.unwrap(), scene.client);
-        scene.clock.0.store(1_000, Ordering::Relaxed);
+        scene.clock.set(1_000);
         assert!(matches!(scene.ask(Some(&header), None).await, Err(AccessError::Refused)));
-        scene.clock.0.store(999, Ordering::Relaxed);
+        scene.clock.set(999);
         let key_id = secret.key_id().as_str();
         for enabled in [false, true] {
             let change = CredentialChange::Enabled(enabled);
@@ -271,7 +248,7 @@ mod tests {
         assert_eq!(scene.ask(None, Some(&peer(2, &[]))).await.unwrap(), scene.client);
         // Whoever sends a credential is judged by it, whatever their certificate.
         assert!(matches!(scene.ask(Some("Bearer x"), Some(&known)).await, Err(AccessError::Missing)));
-        scene.clock.0.store(1_000, Ordering::Relaxed);
+        scene.clock.set(1_000);
         assert!(scene.ask(None, Some(&known)).await.is_err(), "it ended");
     }
 }

@@ -145,34 +145,11 @@ impl Refusals {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use super::*;
     use crate::audit::Entry;
-    use crate::clock::BootId;
+    use crate::clock::SetClock;
     use crate::ledger::Cursor;
     use crate::store::{SoftwareSealer, memory::Memory};
-
-    #[derive(Default)]
-    struct Played(AtomicU64);
-
-    impl Clock for Played {
-        fn now_ms(&self) -> i64 {
-            0
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::Relaxed))
-        }
-
-        fn boot(&self) -> BootId {
-            BootId::default()
-        }
-
-        fn is_synchronised(&self) -> bool {
-            false
-        }
-    }
 
     /// The counts of the refusals on record, in the order of the chain.
     async fn recorded(store: &dyn Store) -> Vec<String> {
@@ -189,10 +166,9 @@ mod tests {
     async fn the_first_of_a_kind_is_on_record_at_once_and_a_flood_costs_little() {
         let store: Arc<dyn Store> =
             Arc::new(Memory::default().open(Arc::new(SoftwareSealer([1; 32]))).unwrap());
-        let clock = Arc::new(Played::default());
+        let clock = SetClock::at(0, 100_000);
         let refusals = Refusals::new(store.clone(), clock.clone());
         for second in 0..20 {
-            clock.0.store(100 + second, Ordering::Relaxed);
             for _ in 0..1_000 {
                 refusals.note(None, "/x", "A");
             }
@@ -200,6 +176,7 @@ mod tests {
                 refusals.note(None, "/x", "B");
             }
             refusals.write_due().await.unwrap();
+            clock.step(0, 1_000);
         }
         assert_eq!(recorded(store.as_ref()).await, ["A 1000", "B 1", "A 10000"]);
         refusals.write_all().await.unwrap();

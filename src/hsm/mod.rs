@@ -35,6 +35,8 @@ mod session;
 mod session_key;
 mod settings;
 mod setup;
+#[cfg(test)]
+pub(crate) mod software;
 mod template;
 mod token;
 mod tokens;

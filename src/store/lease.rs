@@ -80,45 +80,21 @@ impl Leases {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, Ordering};
-
     use super::*;
-    use crate::clock::BootId;
+    use crate::clock::SetClock;
     use crate::store::SoftwareSealer;
     use crate::store::memory::Memory;
-
-    /// The clock of a server, in seconds.
-    #[derive(Default)]
-    struct Played(AtomicI64);
-
-    impl Clock for Played {
-        fn now_ms(&self) -> i64 {
-            self.0.load(Ordering::Relaxed) * 1_000
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::from_secs(self.0.load(Ordering::Relaxed).unsigned_abs())
-        }
-
-        fn boot(&self) -> BootId {
-            BootId([1; 16])
-        }
-
-        fn is_synchronised(&self) -> bool {
-            false
-        }
-    }
 
     /// Two servers, their clock, and that of their database.
     struct Two {
         memory: Memory,
-        clock: Arc<Played>,
+        clock: Arc<SetClock>,
         leases: [Leases; 2],
     }
 
     impl Two {
         fn new() -> Self {
-            let (memory, clock) = (Memory::default(), Arc::new(Played::default()));
+            let (memory, clock) = (Memory::default(), Arc::new(SetClock::default()));
             let leases = ["one", "two"].map(|name| {
                 let store = memory.open_as(name, Arc::new(SoftwareSealer([1; 32]))).unwrap();
                 Leases::new(Arc::new(store), clock.clone())
@@ -129,9 +105,9 @@ mod tests {
         }
 
         fn pass(&self, seconds: i64) {
-            let now = self.clock.0.fetch_add(seconds, Ordering::Relaxed) + seconds;
+            self.clock.step(seconds * 1_000, seconds * 1_000);
             // It need not agree with those of servers.
-            self.memory.set_clock(Some(1_795_298_400_000 + now * 1_000));
+            self.memory.set_clock(Some(1_795_298_400_000 + self.clock.now_ms()));
         }
     }
 

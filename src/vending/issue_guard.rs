@@ -155,57 +155,17 @@ impl IssueGuard {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::{BootId, Moment, Uptime};
-
-    /// A clock of which everything is set by hand.
-    #[derive(Default)]
-    struct Played {
-        wall_ms: AtomicI64,
-        monotonic_ms: AtomicI64,
-        synchronised: AtomicBool,
-    }
-
-    impl Played {
-        fn step(&self, wall_ms: i64, monotonic_ms: i64) {
-            self.wall_ms.fetch_add(wall_ms, Ordering::Relaxed);
-            self.monotonic_ms.fetch_add(monotonic_ms, Ordering::Relaxed);
-        }
-
-        fn synchronise(&self, synchronised: bool) {
-            self.synchronised.store(synchronised, Ordering::Relaxed);
-        }
-    }
-
-    impl Clock for Played {
-        fn now_ms(&self) -> i64 {
-            self.wall_ms.load(Ordering::Relaxed)
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::from_millis(self.monotonic_ms.load(Ordering::Relaxed).unsigned_abs())
-        }
-
-        fn boot(&self) -> BootId {
-            BootId([1; 16])
-        }
-
-        fn is_synchronised(&self) -> bool {
-            self.synchronised.load(Ordering::Relaxed)
-        }
-    }
+    use crate::clock::{BootId, Moment, SetClock, Uptime};
 
     const NOW: i64 = 1_795_298_400_000;
     const HOUR: i64 = 3_600_000;
     const DAY: i64 = 24 * HOUR;
 
-    fn played() -> Arc<Played> {
-        let clock = Arc::new(Played::default());
-        clock.step(NOW, 90 * DAY);
-        clock
+    fn played() -> Arc<SetClock> {
+        SetClock::at(NOW, 90 * DAY)
     }
 
     /// A sign of life of a server that ended so long ago by the wall clock, on a machine that was
@@ -215,7 +175,7 @@ mod tests {
         SignOfLife { moment: Moment { wall_ms: NOW - by_ms, uptime }, in_doubt: false }
     }
 
-    fn guard(last: Option<SignOfLife>) -> (Arc<Played>, IssueGuard) {
+    fn guard(last: Option<SignOfLife>) -> (Arc<SetClock>, IssueGuard) {
         let clock = played();
         (clock.clone(), IssueGuard::new(clock, last, None))
     }
@@ -392,7 +352,7 @@ mod tests {
     #[test]
     fn a_doubtful_database_is_accepted_apart_from_the_clock() {
         let stop = Stop::BehindCheckpoint { reason: "it is another database".into(), position: 1 };
-        let guard = IssueGuard::new(Arc::new(Played::default()), None, Some(stop.clone()));
+        let guard = IssueGuard::new(Arc::new(SetClock::default()), None, Some(stop.clone()));
         guard.accept_clock();
         assert_eq!(guard.pass(), Err(stop));
         guard.accept_database();

@@ -12,6 +12,8 @@ mod key_change;
 mod policy;
 mod restore;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::sync::Arc;
