@@ -18,8 +18,8 @@ pub(super) struct Arguments {
     #[arg(long, env = "VENDKEY_SETTINGS", value_name = "FILE")]
     settings: PathBuf,
     /// Look at all that the server needs, change nothing, and stop: the settings, the files of TLS,
-    /// the addresses, the module, the token, the PIN file (the PIN itself is not tried) and the
-    /// database
+    /// the module, the token, the PIN file (the PIN itself is not tried), the database, the clock and
+    /// the addresses. Ends with the code that `serve` would end with
     #[arg(long)]
     check: bool,
 }

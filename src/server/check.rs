@@ -8,11 +8,13 @@ use rustix::process::geteuid;
 
 use super::{ServeError, tls};
 use crate::{
-    clock,
+    clock::{self, SignOfLife},
+    custody::checkpoint_file,
     hsm::{self, HsmError, HsmSettings, TokenSelector},
     pem_file::Unbelieved,
     settings::{ListenerSettings, Settings, TlsSettings},
-    store,
+    store::{self, DatabaseUrl, Examined},
+    vending::IssueGuard,
 };
 
 /// Something that is to be mended, and the setting that names it.
@@ -30,6 +32,7 @@ impl fmt::Display for Finding {
         match error {
             ServeError::Hsm(error) => write!(f, "{setting}: {error}"),
             ServeError::Store(error) => write!(f, "{setting}: {error}"),
+            ServeError::Chain(text) => write!(f, "{setting}: {text}"),
             ServeError::Tls(text) => write!(f, "{setting}.{text}"),
             error => write!(f, "{setting}: {error}"),
         }
@@ -52,18 +55,57 @@ impl Report {
 }
 
 /// Looks at all that is named by the settings without the HSM's login, changing nothing: the user,
-/// the files of TLS, the module, the token, the PIN file (the PIN itself is not tried), the database
-/// and the addresses.
+/// the files of TLS, the module, the token, the PIN file (the PIN itself is not tried), the database,
+/// the clock, the checkpoint file and the addresses. Whoever needs the HSM's keys comes upon more.
 pub fn check(settings: &Settings) -> Report {
     let mut report = files(settings);
     for error in hsm::examine(&settings.hsm) {
         report.fault(setting_of(&error, &settings.hsm), error);
     }
-    if let Err(error) = store::examine(&settings.store.url) {
-        report.fault("store.path", error);
-    }
+    database(settings, &mut report);
     addresses(settings, &mut report);
     report
+}
+
+fn database(settings: &Settings, report: &mut Report) {
+    let url = &settings.store.url;
+    let setting = match url {
+        DatabaseUrl::Sqlite(_) => "store.path",
+        DatabaseUrl::Postgresql(_) => "store.url",
+    };
+    match store::examine(url) {
+        Ok(Examined::Found { sign_of_life }) => clock(sign_of_life, report),
+        Ok(Examined::Missing) => {
+            report.warnings.push(format!(
+                "{setting}: there is no database {url} yet; `serve` would make one in which nobody may do anything: \
+                 run `vendkey setup`, or correct the setting"
+            ));
+            clock(None, report);
+        }
+        Err(error) => report.fault(setting, error),
+    }
+    let file = &settings.store.checkpoint_file;
+    if let Err(error) = checkpoint_file::read(file) {
+        let text = format!("{}: {error}", file.display());
+        report.fault("store.checkpoint_file", ServeError::Chain(text));
+    }
+}
+
+/// Tells that a server would start and issue nothing, as its clock is in doubt.
+fn clock(sign_of_life: Option<SignOfLife>, report: &mut Report) {
+    let clock = clock::of_server();
+    let guard = IssueGuard::new(clock.clone(), sign_of_life, None);
+    match guard.pass() {
+        Err(stop) if guard.proved().is_none() => {
+            report.warnings.push(format!("clock: {stop}; until then `serve` issues nothing"));
+        }
+        Ok(_) if sign_of_life.is_none() && !clock.is_synchronised() => report.warnings.push(
+            "clock: no time server keeps it (`timedatectl`), and no server has run here that could tell whether it \
+             is right: look at it, since tokens bear its minutes"
+                .to_owned(),
+        ),
+        _ => {}
+    }
 }
 
 /// The setting that an error of the HSM is about.

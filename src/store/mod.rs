@@ -58,6 +58,6 @@ pub use open::{
 pub use open_error::OpenError;
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
 pub use postgres::{AddressError, PostgresqlAddress};
-pub use record::{LostCommits, Past, Records};
+pub use record::{Examined, LostCommits, Past, Records};
 pub use seals::{NoSeal, SealReport, Sealer, SoftwareSealer};
 pub use server::{Job, Server, ServerState};

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::postgres::{self, AddressError, PostgresSettings, PostgresStore, PostgresqlAddress};
 use super::sqlite::{self, SqliteSettings, SqliteStore};
-use super::{OpenError, Sealer, Store, reseal};
+use super::{Examined, OpenError, Sealer, Store, reseal};
 use crate::audit::NewAct;
 use crate::configuration::Configuration;
 
@@ -150,14 +150,17 @@ pub fn all_configurations(
     }
 }
 
-/// Looks whether a database of ours is there and can be written, changing nothing. Blocking.
+/// Looks whether a database of ours is there, can be written and is nobody's, changing nothing.
+/// Blocking.
 ///
 /// # Errors
-/// What [`open`] would say of the files.
-pub fn examine(url: &DatabaseUrl) -> Result<(), OpenError> {
+/// What [`open`] would say.
+pub fn examine(url: &DatabaseUrl) -> Result<Examined, OpenError> {
     match url {
         DatabaseUrl::Sqlite(path) => sqlite::examine(path),
-        DatabaseUrl::Postgresql(address) => postgres::examine(address),
+        DatabaseUrl::Postgresql(address) => {
+            postgres::examine(address).map(|()| Examined::Found { sign_of_life: None })
+        }
     }
 }
 

@@ -15,6 +15,18 @@ pub struct Past {
     pub checkpoint: Option<String>,
 }
 
+/// What a look at a database finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Examined {
+    /// There is none: opening it makes one.
+    Missing,
+    /// One of ours.
+    Found {
+        /// The last sign of life of its server; `None` where nobody knows without opening it.
+        sign_of_life: Option<SignOfLife>,
+    },
+}
+
 /// What the database has forgotten of this server's chain, as after a failover to a copy that was
 /// behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,6 +33,7 @@ mod platform;
 mod protocol;
 mod rotating;
 mod selftest;
+mod serve_check;
 mod slips;
 mod stopping;
 mod tables;

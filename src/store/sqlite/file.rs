@@ -70,21 +70,25 @@ pub(super) fn check_content(path: &Path, file: &File) -> Result<(), OpenError> {
     }
 }
 
-/// All of these, of a database that nobody of this process has open.
-pub(in crate::store) fn examine(path: &Path) -> Result<(), OpenError> {
-    check_kind(path)?;
-    check_folder(path)?;
-    access(path, Access::READ_OK | Access::WRITE_OK).map_err(|error| refused(path, error.into()))?;
-    let file = File::open(path).map_err(|error| OpenError::Io { path: path.to_owned(), error })?;
-    check_content(path, &file)
+/// Says whether the database and what lies beside it can be written.
+pub(super) fn check_access(path: &Path) -> Result<(), OpenError> {
+    for ending in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        let file = PathBuf::from(name);
+        if ending.is_empty() || file.exists() {
+            access(&file, Access::READ_OK | Access::WRITE_OK)
+                .map_err(|error| refused(&file, error.into()))?;
+        }
+    }
+    Ok(())
 }
 
-/// Whether the database has tables and not our mark. What cannot be read is for the writer to say.
-fn has_foreign_tables(path: &Path) -> bool {
+/// A connection that reads alone. Where there is no log, the file is read as one that does not
+/// change, since SQLite would make files beside it otherwise.
+pub(super) fn open_as_it_is(path: &Path) -> rusqlite::Result<Connection> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    // As a file that does not change, it is read without making files beside it; but then what is
-    // in its log is not seen.
     let (name, flags) = if Path::new(&log).exists() {
         (path.as_os_str().to_owned(), OpenFlags::empty())
     } else {
@@ -92,8 +96,13 @@ fn has_foreign_tables(path: &Path) -> bool {
         (format!("file:{plain}?immutable=1").into(), OpenFlags::SQLITE_OPEN_URI)
     };
     let flags = flags | OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(name, flags)
+}
+
+/// Whether the database has tables and not our mark. What cannot be read is for the writer to say.
+fn has_foreign_tables(path: &Path) -> bool {
     let ask = || -> rusqlite::Result<bool> {
-        let connection = Connection::open_with_flags(name, flags)?;
+        let connection = open_as_it_is(path)?;
         let id: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         Ok(id != APPLICATION_ID && tables > 0)

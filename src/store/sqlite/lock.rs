@@ -101,8 +101,18 @@ pub(crate) struct DatabaseLock(DatabaseFile);
 impl DatabaseLock {
     /// Locks a database, which must exist, or says who has it.
     pub(super) fn acquire(path: &Path) -> Result<Self, OpenError> {
+        Self::take(path, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// The same for a look, which may be taken by several at once. It is to be short: no server can
+    /// start meanwhile.
+    pub(super) fn share(path: &Path) -> Result<Self, OpenError> {
+        Self::take(path, FlockOperation::NonBlockingLockShared)
+    }
+
+    fn take(path: &Path, operation: FlockOperation) -> Result<Self, OpenError> {
         let database = DatabaseFile::open(path, OpenOptions::new().read(true).write(true))?;
-        match flock(&database.file, FlockOperation::NonBlockingLockExclusive) {
+        match flock(&database.file, operation) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let holder = holder(&database.identity);

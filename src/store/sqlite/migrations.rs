@@ -45,8 +45,22 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     apply(connection, MIGRATIONS)
 }
 
-fn apply(connection: &mut Connection, migrations: &[Migration]) -> Result<(), OpenError> {
-    recognise(connection)?;
+/// Whether nothing is missing. Changes nothing; refuses what [`migrate`] refuses.
+pub(super) fn are_all_there(connection: &Connection) -> Result<bool, OpenError> {
+    let tables: i64 = connection.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'schema_migrations'",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(tables > 0 && missing(connection, MIGRATIONS)?.is_empty())
+}
+
+/// The steps that the database has not made. Refuses one that another program has made, and other
+/// steps of the same number.
+fn missing<'a>(
+    connection: &Connection,
+    migrations: &'a [Migration],
+) -> Result<Vec<&'a Migration>, OpenError> {
     let known = migrations.last().map_or(0, |migration| migration.version);
     let found: u32 =
         connection
@@ -54,10 +68,9 @@ fn apply(connection: &mut Connection, migrations: &[Migration]) -> Result<(), Op
     if found > known {
         return Err(OpenError::NewerSchema { found, known });
     }
+    let mut missing = Vec::new();
     for migration in migrations {
-        let checksum: [u8; 32] = Sha256::digest(migration.sql.as_bytes()).into();
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let applied: Option<[u8; 32]> = transaction
+        let applied: Option<[u8; 32]> = connection
             .query_row(
                 "SELECT checksum FROM schema_migrations WHERE version = ?1",
                 [migration.version],
@@ -65,14 +78,26 @@ fn apply(connection: &mut Connection, migrations: &[Migration]) -> Result<(), Op
             )
             .optional()?;
         match applied {
-            Some(found) if found == checksum => continue,
+            Some(found) if found == checksum(migration) => {}
             Some(_) => return Err(OpenError::AlteredSchema { version: migration.version }),
-            None => {}
+            None => missing.push(migration),
         }
+    }
+    Ok(missing)
+}
+
+fn checksum(migration: &Migration) -> [u8; 32] {
+    Sha256::digest(migration.sql.as_bytes()).into()
+}
+
+fn apply(connection: &mut Connection, migrations: &[Migration]) -> Result<(), OpenError> {
+    recognise(connection)?;
+    for migration in missing(connection, migrations)? {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(migration.sql)?;
         transaction.execute(
             "INSERT INTO schema_migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
-            params![migration.version, migration.name, checksum],
+            params![migration.version, migration.name, checksum(migration)],
         )?;
         transaction.commit()?;
         tracing::info!(

@@ -10,6 +10,7 @@ mod claim;
 mod column;
 mod connection;
 mod engine;
+mod examine;
 mod failure;
 mod file;
 mod file_system;
@@ -47,7 +48,7 @@ use super::{OpenError, Sealer};
 use crate::configuration::Configuration;
 
 pub(super) use connection::copy;
-pub(super) use file::examine;
+pub(super) use examine::examine;
 
 /// How the store works.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -96,14 +96,17 @@ pub(in crate::store) fn keep_checkpoint<T: Transaction>(
 
 /// What a start must know of the past.
 pub(in crate::store) fn past<V: View>(reading: &mut Reading<V>) -> Result<Past, StoreError> {
-    let sign_of_life = match reading.view.sign_of_life()? {
-        Some(sign) => Some(sign),
-        // Where this server has not lived yet it is the last record of its chain.
-        None => {
-            let end = reading.view.chain()?.end;
-            let moment = Moment { wall_ms: end.at_ms, uptime: None };
-            (end.head.position > 0).then_some(SignOfLife { moment, in_doubt: false })
-        }
-    };
+    let sign_of_life = last_sign_of_life(&mut reading.view)?;
     Ok(Past { sign_of_life, checkpoint: reading.view.last_checkpoint()? })
+}
+
+/// The last sign of life of this server.
+pub(in crate::store) fn last_sign_of_life<V: View>(view: &mut V) -> Result<Option<SignOfLife>, StoreError> {
+    if let Some(sign) = view.sign_of_life()? {
+        return Ok(Some(sign));
+    }
+    // Where it has not lived yet it is the last record of its chain.
+    let end = view.chain()?.end;
+    let moment = Moment { wall_ms: end.at_ms, uptime: None };
+    Ok((end.head.position > 0).then_some(SignOfLife { moment, in_doubt: false }))
 }
