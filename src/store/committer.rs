@@ -79,7 +79,7 @@ impl<T: Transaction> Committer<T> {
     }
 
     /// Runs a command and answers when it is durable. It runs again where another server was in its
-    /// way.
+    /// way. It may write rows under seal, and whatever depends on their staying as they are.
     ///
     /// The place in the queue is taken when this is called, not when it is awaited first: commands
     /// submitted one after another run in that order. A command for whose answer nobody waits any
@@ -93,8 +93,35 @@ impl<T: Transaction> Committer<T> {
         R: Send + 'static,
         F: FnOnce(&mut Writing<T>) -> Answer<A, R> + Clone + Send + 'static,
     {
+        self.submit_as(Kind::Rows, work)
+    }
+
+    /// The same of a command that neither writes rows under seal nor reads them. It keeps no server
+    /// from recording tokens, and may come before orders that were submitted before it.
+    pub(super) fn submit_note<A, R, F>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = Answer<A, R>> + Send + use<T, A, R, F>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: FnOnce(&mut Writing<T>) -> Answer<A, R> + Clone + Send + 'static,
+    {
+        self.submit_as(Kind::Note, work)
+    }
+
+    fn submit_as<A, R, F>(
+        &self,
+        kind: Kind,
+        work: F,
+    ) -> impl Future<Output = Answer<A, R>> + Send + use<T, A, R, F>
+    where
+        A: Send + 'static,
+        R: Send + 'static,
+        F: FnOnce(&mut Writing<T>) -> Answer<A, R> + Clone + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let queued = self.queue(Command::Act(Box::new(Task { work, found: None, reply })));
+        let queued = self.queue(Command::Act(kind, Box::new(Task { work, found: None, reply })));
         async move {
             queued?;
             answer.await.unwrap_or(Err(StoreError::Closed { outcome: Outcome::Unknown }))
@@ -157,7 +184,16 @@ enum Command<T> {
     /// Tokens to record: values, so that they can be decided again.
     Orders(Orders),
     /// Anything else.
-    Act(Box<dyn Act<T>>),
+    Act(Kind, Box<dyn Act<T>>),
+}
+
+/// What a command does with rows under seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It may write them.
+    Rows,
+    /// Nothing.
+    Note,
 }
 
 struct Orders {
@@ -229,22 +265,27 @@ impl<T> Command<T> {
     fn is_abandoned(&self) -> bool {
         match self {
             Self::Orders(orders) => orders.reply.is_closed(),
-            Self::Act(act) => act.is_abandoned(),
+            Self::Act(_, act) => act.is_abandoned(),
         }
+    }
+
+    /// Whether it may write rows under seal.
+    fn writes_rows(&self) -> bool {
+        matches!(self, Self::Act(Kind::Rows, _))
     }
 
     /// How many rows it writes, roughly: what a transaction is bounded by.
     fn weight(&self) -> usize {
         match self {
             Self::Orders(orders) => orders.orders.len(),
-            Self::Act(_) => 1,
+            Self::Act(..) => 1,
         }
     }
 
     fn answer(self, failure: Option<&StoreError>) {
         match self {
             Self::Orders(orders) => orders.answer(failure),
-            Self::Act(act) => act.answer(failure),
+            Self::Act(_, act) => act.answer(failure),
         }
     }
 }
@@ -360,11 +401,9 @@ impl<T: Transaction> Writer<T> {
         while let Some(command) = next {
             if command.is_abandoned() {
                 command.answer(Some(&StoreError::DeadlinePassed));
-            } else if T::SEVERAL
-                && matches!((done.first(), &command), (Some(Command::Orders(_)), Command::Act(_)))
-            {
-                // It locks rows that decide, which the orders share with other servers: whoever
-                // raises a lock may wait for somebody who does the same.
+            } else if T::SEVERAL && command.writes_rows() && !done.first().is_none_or(Command::writes_rows) {
+                // It locks rows that decide, which the transaction shares with other servers so far:
+                // whoever raises a lock may wait for somebody who does the same.
                 self.next = Some(command);
                 break;
             } else {
@@ -377,16 +416,16 @@ impl<T: Transaction> Writer<T> {
                 weight += done.last().map_or(0, Command::weight);
                 match done.last() {
                     Some(Command::Orders(_)) => any_orders = true,
-                    Some(Command::Act(_)) => {
+                    Some(Command::Act(Kind::Rows, _)) => {
                         // What came before it is decided before it.
                         let before = done.len() - 1;
                         self.record(done.get_mut(decided..before).unwrap_or_default())?;
-                        if let Some(Command::Act(act)) = done.last_mut() {
-                            self.act(act.as_mut())?;
-                        }
                         decided = done.len();
                     }
-                    None => {}
+                    Some(Command::Act(Kind::Note, _)) | None => {}
+                }
+                if let Some(Command::Act(kind, act)) = done.last_mut() {
+                    self.act(*kind, act.as_mut())?;
                 }
             }
             next = commands.pop_front();
@@ -409,18 +448,18 @@ impl<T: Transaction> Writer<T> {
         Ok(())
     }
 
-    /// Records the orders of commands, all of which are such, as one batch.
+    /// Records those of commands that are orders as one batch.
     fn record(&mut self, commands: &mut [Command<T>]) -> Result<(), Failure> {
-        if commands.is_empty() {
-            return Ok(());
-        }
         let orders: Vec<&NewToken> = commands
             .iter()
             .flat_map(|command| match command {
                 Command::Orders(orders) => orders.orders.as_slice(),
-                Command::Act(_) => &[],
+                Command::Act(..) => &[],
             })
             .collect();
+        if orders.is_empty() {
+            return Ok(());
+        }
         let recorded = self.guarded(|writing| tokens::record(writing, &orders, Instant::now()));
         let mut recorded =
             recorded.map_err(|error| Failure { of_orders: !error.spoils_transaction(), error })?.into_iter();
@@ -432,9 +471,11 @@ impl<T: Transaction> Writer<T> {
         Ok(())
     }
 
-    fn act(&mut self, act: &mut dyn Act<T>) -> Result<(), StoreError> {
-        self.writing.view.lock_rows()?;
-        self.writing.check_seal_index();
+    fn act(&mut self, kind: Kind, act: &mut dyn Act<T>) -> Result<(), StoreError> {
+        if kind == Kind::Rows {
+            self.writing.view.lock_rows()?;
+            self.writing.check_seal_index();
+        }
         let state = self.writing.state();
         self.writing.view.savepoint()?;
         if !self.guarded(|writing| act.run(writing))? {

@@ -30,6 +30,7 @@ mod meter;
 mod one_server;
 mod outputs;
 mod platform;
+mod postgresql;
 mod protocol;
 mod rotating;
 mod selftest;

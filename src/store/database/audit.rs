@@ -16,7 +16,7 @@ use crate::store::{Job, LostCommits, Past, Records, SealReport, Server, ServerSt
 #[async_trait]
 impl<E: Engine> AuditStore for Database<E> {
     async fn record_act(&self, act: NewAct) -> Result<(), StoreError> {
-        self.write(move |c| c.append_act(&act)).await
+        self.note(move |c| c.append_act(&act)).await
     }
 
     async fn record_act_once(&self, act: NewAct) -> Result<(), StoreError> {
@@ -52,7 +52,7 @@ impl<E: Engine> AuditStore for Database<E> {
     }
 
     async fn keep_checkpoint(&self, number: u64, text: String) -> Result<(), StoreError> {
-        self.write(move |c| audit::keep_checkpoint(c, number, &text)).await
+        self.note(move |c| audit::keep_checkpoint(c, number, &text)).await
     }
 
     async fn past(&self) -> Result<Past, StoreError> {
@@ -63,7 +63,7 @@ impl<E: Engine> AuditStore for Database<E> {
 #[async_trait]
 impl<E: Engine> ServerStore for Database<E> {
     async fn put_server(&self, state: ServerState) -> Result<(), StoreError> {
-        self.write(move |c| c.view.put_server(&state)).await
+        self.note(move |c| c.view.put_server(&state)).await
     }
 
     async fn servers(&self) -> Result<Vec<Server>, StoreError> {
@@ -75,7 +75,7 @@ impl<E: Engine> ServerStore for Database<E> {
             return Ok(true);
         }
         let for_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        self.write(move |c| c.view.take_lease(job, for_ms)).await
+        self.note(move |c| c.view.take_lease(job, for_ms)).await
     }
 
     async fn database_now_ms(&self) -> Result<Option<i64>, StoreError> {

@@ -99,6 +99,6 @@ impl<E: Engine> VerificationStore for Database<E> {
     }
 
     async fn verification_succeeded(&self, attempt: Attempt) -> Result<(), StoreError> {
-        self.write(move |c| c.view.delete_failure(attempt.0)).await
+        self.note(move |c| c.view.delete_failure(attempt.0)).await
     }
 }

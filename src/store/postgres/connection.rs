@@ -29,8 +29,6 @@ const OLDEST_VERSION: i32 = 130_000;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(8);
 /// For how long a database that could not be reached is not tried again.
 const PAUSE: Duration = Duration::from_millis(500);
-/// What a statement may take beyond the database's own limit before the connection is given up.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// The parameters of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -43,17 +41,8 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// How long the database may take for one statement.
-    fn statement_timeout(self) -> Duration {
-        match self {
-            // Others wait for what it has locked.
-            Self::Write => Duration::from_secs(15),
-            Self::Read => Duration::from_secs(30),
-        }
-    }
-
     /// What the session is told first.
-    fn session(self) -> String {
+    fn session(self, within: Duration) -> String {
         let read_only = match self {
             Self::Write => "off",
             Self::Read => "on",
@@ -74,7 +63,7 @@ impl Purpose {
              SET jit = off;
              SELECT set_config('synchronous_commit', 'on', false)
              WHERE current_setting('synchronous_commit') <> 'remote_apply'",
-            self.statement_timeout().as_millis()
+            within.as_millis()
         )
     }
 }
@@ -125,6 +114,8 @@ impl From<NotConnected> for StoreError {
 pub(crate) struct Connection {
     address: Arc<PostgresqlAddress>,
     purpose: Purpose,
+    /// How long the database may take for one statement. A fifth later the connection is given up.
+    within: Duration,
     live: Option<Live>,
     /// There until the connection is dropped.
     runtime: Option<Runtime>,
@@ -160,11 +151,16 @@ impl Connection {
     ///
     /// # Errors
     /// [`OpenError::Threads`].
-    pub(super) fn new(address: &Arc<PostgresqlAddress>, purpose: Purpose) -> Result<Self, OpenError> {
+    pub(super) fn new(
+        address: &Arc<PostgresqlAddress>,
+        purpose: Purpose,
+        within: Duration,
+    ) -> Result<Self, OpenError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Self {
             address: Arc::clone(address),
             purpose,
+            within,
             live: None,
             runtime: Some(runtime.map_err(|error| OpenError::Threads { error })?),
             down: None,
@@ -199,7 +195,8 @@ impl Connection {
         {
             return Err(failure.clone());
         }
-        let made = in_time(&self.runtime, CONNECT_DEADLINE, connected(&self.address, self.purpose));
+        let made =
+            in_time(&self.runtime, CONNECT_DEADLINE, connected(&self.address, self.purpose, self.within));
         let late = || Err(NotConnected::Unreachable("it does not answer in time".to_owned()));
         let made = made.unwrap_or_else(late);
         match made {
@@ -326,7 +323,7 @@ impl Connection {
             let reason = "the connection to the database was lost".into();
             return Err(StoreError::Unavailable { reason, outcome: Outcome::NotDone });
         };
-        let deadline = self.purpose.statement_timeout() + GRACE;
+        let deadline = self.within + self.within / 5;
         let done = in_time(&self.runtime, deadline, work(live));
         match done {
             Some(Ok(found)) => Ok(found),
@@ -373,7 +370,11 @@ impl Live {
     }
 }
 
-async fn connected(address: &PostgresqlAddress, purpose: Purpose) -> Result<Live, NotConnected> {
+async fn connected(
+    address: &PostgresqlAddress,
+    purpose: Purpose,
+    within: Duration,
+) -> Result<Live, NotConnected> {
     let mut config: Config = address.config();
     if let Some(file) = &address.password_file {
         let password = std::fs::read_to_string(file).map_err(|error| {
@@ -391,7 +392,7 @@ async fn connected(address: &PostgresqlAddress, purpose: Purpose) -> Result<Live
         (client, tokio::spawn(async move { drop(connection.await) }))
     };
     let live = Live { client, task, prepared: HashMap::new() };
-    live.client.batch_execute(&purpose.session()).await.map_err(|error| NotConnected::of(&error))?;
+    live.client.batch_execute(&purpose.session(within)).await.map_err(|error| NotConnected::of(&error))?;
     fit(&live.client).await?;
     Ok(live)
 }

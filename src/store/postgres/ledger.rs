@@ -19,13 +19,15 @@ use crate::sts::tid::Tid;
 
 const COLUMNS: &str = "
     t.sequence, c.id, k.key_id, t.request_id, t.request_hash, t.issued_ms, t.kind, f.id,
-    t.pan, t.base_date, t.tid, t.rnd, t.class, t.block, g.id, t.roll_over, t.transfer_sgc, t.hash";
+    t.pan, t.base_date, t.tid, t.rnd, t.class, t.block, g.id, t.roll_over, t.transfer_sgc, t.hash,
+    h.number";
 
 const NAMED: &str = "
     JOIN clients c ON c.number = t.client
     JOIN credentials k ON k.number = t.credential
     LEFT JOIN configurations f ON f.number = t.configuration
-    LEFT JOIN configurations g ON g.number = t.target";
+    LEFT JOIN configurations g ON g.number = t.target
+    LEFT JOIN chains h ON h.number = t.sequence >> 44";
 
 /// How many rows a page looks at where no index helps: bounds what a rare filter costs a reader.
 const LOOK: i64 = 50_000;
@@ -78,7 +80,7 @@ pub(super) fn of_requests(
          JOIN issued_tokens t ON t.client = wanted.client::int AND t.request_id = wanted.request_id {NAMED}"
     );
     let found = connection.query(&sql, &[&clients, &ids])?;
-    let place = |row: &Row| coded::<i64, usize>(row, 18, "a place").map(|place| place.saturating_sub(1));
+    let place = |row: &Row| coded::<i64, usize>(row, 19, "a place").map(|place| place.saturating_sub(1));
     found.iter().map(|row| Ok((place(row)?, read(row)))).collect()
 }
 
@@ -347,6 +349,10 @@ fn read(row: &Row) -> Result<RowFields, StoreError> {
     let configuration = |place: usize| -> Result<_, StoreError> {
         Ok(bytes_or_null::<16>(row, place, "configurations.id")?.map(ConfigurationId::from_bytes))
     };
+    // A row of a chain that no server has written is somebody else's.
+    if get::<Option<i64>>(row, 18, "chains.number")?.is_none() {
+        return Err(foreign("issued_tokens.sequence"));
+    }
     let kind = i64::from(get::<i16>(row, 6, "issued_tokens.kind")?);
     Ok(RowFields {
         sequence: get(row, 0, "issued_tokens.sequence")?,

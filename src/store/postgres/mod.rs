@@ -25,6 +25,7 @@ mod usage;
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 pub use address::{AddressError, PostgresqlAddress};
 
@@ -40,6 +41,9 @@ use super::{OpenError, Sealer, StoreError};
 use crate::audit::ChainNumber;
 use crate::configuration::Configuration;
 
+/// How long the database may take for one statement: others wait for what it has locked.
+const WITHIN: Duration = Duration::from_secs(15);
+
 /// How the store works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PostgresSettings {
@@ -47,6 +51,8 @@ pub(crate) struct PostgresSettings {
     pub(crate) address: PostgresqlAddress,
     /// The name of this server.
     pub(crate) server: String,
+    /// How long the database may take for one statement.
+    pub(crate) within: Duration,
     /// How many commands may wait for the committer.
     pub(crate) queue: usize,
     /// How many rows share a transaction, more or less: bounds what one waits for.
@@ -60,7 +66,8 @@ pub(crate) struct PostgresSettings {
 impl PostgresSettings {
     /// The usual settings for a database and the name of a server.
     pub(crate) fn new(address: PostgresqlAddress, server: impl Into<String>) -> Self {
-        Self { address, server: server.into(), queue: 4_096, batch: 2_048, readers: 2, alarm_pace: 5 }
+        let server = server.into();
+        Self { address, server, within: WITHIN, queue: 4_096, batch: 2_048, readers: 2, alarm_pace: 5 }
     }
 }
 
@@ -131,13 +138,13 @@ pub(super) fn apart<T: Send>(work: impl FnOnce() -> Result<T, OpenError> + Send)
 /// Opens the database as a server, bringing its schema up.
 pub(super) fn open(settings: &PostgresSettings) -> Result<Parts<PostgresEngine>, OpenError> {
     let address = Arc::new(settings.address.clone());
-    let mut connection = connect(&address, Purpose::Write)?;
+    let mut connection = connect(&address, Purpose::Write, settings.within)?;
     migrations::migrate(&mut connection)?;
     let claim = Claim::take(&mut connection, &settings.server)?;
     let server = claim.server();
     let foreign: Arc<[i64]> = foreign(&mut connection, server)?.into();
     let views = (0..settings.readers.max(1)).map(|_| {
-        let connection = connect(&address, Purpose::Read)?;
+        let connection = connect(&address, Purpose::Read, settings.within)?;
         let role = ReadOnly::default();
         Ok(Postgres { connection, server, role, foreign: Arc::clone(&foreign), in_snapshot: false })
     });
@@ -147,8 +154,12 @@ pub(super) fn open(settings: &PostgresSettings) -> Result<Parts<PostgresEngine>,
     Ok(Parts { transaction, views, lock: () })
 }
 
-fn connect(address: &Arc<PostgresqlAddress>, purpose: Purpose) -> Result<Connection, OpenError> {
-    let mut connection = Connection::new(address, purpose)?;
+fn connect(
+    address: &Arc<PostgresqlAddress>,
+    purpose: Purpose,
+    within: Duration,
+) -> Result<Connection, OpenError> {
+    let mut connection = Connection::new(address, purpose, within)?;
     connection.connect().map_err(|failure| failure.at_start(address))?;
     Ok(connection)
 }
@@ -191,7 +202,7 @@ pub(super) fn all_configurations(
     sealer: Arc<dyn Sealer>,
 ) -> Result<Vec<Configuration>, OpenError> {
     apart(|| {
-        let connection = connect(&Arc::new(address.clone()), Purpose::Read)?;
+        let connection = connect(&Arc::new(address.clone()), Purpose::Read, WITHIN)?;
         let view = Postgres {
             connection,
             server: ChainNumber::FIRST,
@@ -209,7 +220,7 @@ pub(super) fn all_configurations(
 /// What opening it would say; [`OpenError::NoSchema`] where a set-up has to come first.
 pub(super) fn examine(address: &PostgresqlAddress) -> Result<(), OpenError> {
     apart(|| {
-        let mut connection = connect(&Arc::new(address.clone()), Purpose::Read)?;
+        let mut connection = connect(&Arc::new(address.clone()), Purpose::Read, WITHIN)?;
         if migrations::examine(&mut connection)? { Ok(()) } else { Err(OpenError::NoSchema) }
     })
 }

@@ -1,4 +1,4 @@
-//! TLS to the database: the authorities that are believed, and this server's own certificate.
+//! TLS 1.3 to the database: the authorities that are believed, and this server's own certificate.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::address::PostgresqlAddress;
@@ -18,7 +19,7 @@ use super::address::PostgresqlAddress;
 pub(super) fn connector(address: &PostgresqlAddress) -> Result<MakeRustlsConnect, String> {
     let roots = roots(address.tls_ca_file.as_deref())?;
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&[&TLS13])
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots);
     let config = match &address.tls_certificate {

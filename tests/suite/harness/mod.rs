@@ -4,6 +4,7 @@ mod certificates;
 mod health;
 mod openssl;
 mod pkcs11;
+mod postgresql;
 mod raw;
 mod server;
 
@@ -11,6 +12,7 @@ pub use certificates::{Authority, Validity};
 pub use health::Health;
 pub use openssl::{AES_IV, AES_KEY, Administrator, Blobs, base64, openssl};
 pub use pkcs11::{key_objects, pkcs11_tool};
+pub use postgresql::{Cluster, TestDatabase};
 pub use raw::{Answer, Raw, flagged, framed, grpc, post};
 pub use server::{Api, Home, Server, descriptions, issued, meter_test, reason, ten_kwh, violations};
 

@@ -4,6 +4,8 @@
 //! As root it runs as the user `postgres`, because PostgreSQL refuses root; otherwise as whoever runs
 //! the tests. It ends with the process of the tests, whatever ends that, and takes its folder along.
 
+#![allow(dead_code, unreachable_pub, reason = "used by tests of the library and of the program")]
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -40,14 +42,16 @@ fn run(command: &mut Command) {
 
 /// A cluster: one server of PostgreSQL.
 #[derive(Debug)]
-pub(crate) struct Cluster {
+pub struct Cluster {
     folder: PathBuf,
+    /// Which names its socket too.
+    port: u16,
     server: Option<Child>,
 }
 
 impl Cluster {
     /// Makes a cluster and starts its server, from a thread that lives as long as it.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("vendkey-postgresql-{}-{number}", std::process::id());
@@ -63,18 +67,18 @@ impl Cluster {
             .args(["--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C"])
             .args(["--no-sync", "--no-instructions", "--pgdata"])
             .arg(&data));
-        let mut cluster = Self { folder, server: None };
+        let mut cluster = Self { folder, port: 5_432, server: None };
         cluster.run();
         cluster
     }
 
     /// Starts the server again, and waits until it answers.
-    pub(crate) fn run(&mut self) {
+    pub fn run(&mut self) {
         self.run_with(&[]);
     }
 
     /// The same with more arguments.
-    pub(crate) fn run_with(&mut self, arguments: &[&str]) {
+    pub fn run_with(&mut self, arguments: &[&str]) {
         let since = Instant::now();
         self.server = Some(self.started(arguments));
         while !self.answers() {
@@ -113,17 +117,18 @@ impl Cluster {
     }
 
     fn answers(&self) -> bool {
-        let ready = program("pg_isready").arg("-q").arg("-h").arg(&self.folder).status();
+        let ready =
+            program("pg_isready").args(["-q", "-p", &self.port.to_string(), "-h"]).arg(&self.folder).status();
         ready.is_ok_and(|status| status.success())
     }
 
     /// What the server has said.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
     /// Ends the server and all its processes without warning.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let Some(mut server) = self.server.take() else { return };
         // Its processes find out by themselves.
         server.kill().unwrap();
@@ -132,20 +137,43 @@ impl Cluster {
         let _ = fs::remove_file(leftover);
     }
 
+    /// Makes it answer TLS on a port of this machine, by this certificate and key alone.
+    pub fn speak_tls(&mut self, certificate: &Path, key: &Path) -> u16 {
+        for (from, to) in [(certificate, "server.pem"), (key, "server.key")] {
+            let to = self.folder.join("data").join(to);
+            fs::copy(from, &to).unwrap();
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).unwrap();
+            if rustix::process::geteuid().is_root() {
+                run(Command::new("chown").arg("postgres:postgres").arg(&to));
+            }
+        }
+        let rules = "local all all trust\nhostssl all all all scram-sha-256\n";
+        fs::write(self.folder.join("data/pg_hba.conf"), rules).unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        self.kill();
+        self.port = free;
+        let port = format!("port={free}");
+        let files = ["ssl_cert_file=server.pem", "ssl_key_file=server.key"];
+        let tls = ["-c", "ssl=on", "-c", files[0], "-c", files[1], "-c", "listen_addresses=localhost"];
+        self.run_with(&[&tls[..], &["-c", &port]].concat());
+        free
+    }
+
     /// The URL of a database.
-    pub(crate) fn url(&self, database: &str) -> String {
-        format!("postgresql://postgres@/{database}?host={}", self.folder.display())
+    pub fn url(&self, database: &str) -> String {
+        format!("postgresql://postgres@/{database}?host={}&port={}", self.folder.display(), self.port)
     }
 
     /// Runs SQL in a database and answers what it prints.
-    pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
+    pub fn sql(&self, database: &str, sql: &str) -> String {
         self.try_sql(database, sql).unwrap_or_else(|refused| panic!("{sql}: {refused}"))
     }
 
     /// The same of SQL that may be refused, with what is said then.
-    pub(crate) fn try_sql(&self, database: &str, sql: &str) -> Result<String, String> {
+    pub fn try_sql(&self, database: &str, sql: &str) -> Result<String, String> {
         let mut psql = program("psql");
-        psql.args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-c", sql, "-h"]);
+        psql.args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-c", sql]);
+        psql.args(["-p", &self.port.to_string(), "-h"]);
         let output = psql.arg(&self.folder).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
@@ -181,11 +209,11 @@ fn shared() -> &'static Cluster {
 
 /// A database of its own in the cluster of this process.
 #[derive(Debug)]
-pub(crate) struct TestDatabase(String);
+pub struct TestDatabase(String);
 
 impl TestDatabase {
     /// Makes an empty one.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         shared().sql("postgres", &format!("CREATE DATABASE {name}"));
@@ -193,22 +221,27 @@ impl TestDatabase {
     }
 
     /// Its name.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.0
     }
 
     /// What is said of SQL that must be refused.
-    pub(crate) fn refused_sql(&self, sql: &str) -> String {
+    pub fn refused_sql(&self, sql: &str) -> String {
         shared().try_sql(&self.0, sql).expect_err("it was not refused")
     }
 
+    /// The socket of its cluster.
+    pub fn socket(&self) -> PathBuf {
+        shared().folder.join(format!(".s.PGSQL.{}", shared().port))
+    }
+
     /// Its URL.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         shared().url(&self.0)
     }
 
     /// Runs SQL in it and answers what it prints.
-    pub(crate) fn sql(&self, sql: &str) -> String {
+    pub fn sql(&self, sql: &str) -> String {
         shared().sql(&self.0, sql)
     }
 }

@@ -76,13 +76,20 @@ pub(in crate::store) async fn the_tids_of_a_meter_rise_through_two_servers<F: Se
 
 pub(in crate::store) async fn a_daily_limit_is_exact_through_two_servers<F: SeveralServers>() {
     let scene = under::<F>(tokens(40, None)).await;
-    let mut waiting = credits(&scene, 100);
+    // Each server has meters of its own, so that they meet at the client alone.
+    let of_servers = credits(&scene, 100)
+        .into_iter()
+        .enumerate()
+        .map(|(place, order)| NewToken { content: scene.credit(1, meter(place % 2), 100).content, ..order });
+    let (ones, others): (Vec<_>, Vec<_>) =
+        of_servers.enumerate().partition(|(place, _)| place.is_multiple_of(2));
     let stores = [Arc::new(second(&scene)), Arc::new(scene.store)];
     let mut running = tokio::task::JoinSet::new();
-    while !waiting.is_empty() {
-        let store = Arc::clone(&stores[waiting.len() % 2]);
-        let some = waiting.split_off(waiting.len().saturating_sub(3));
-        running.spawn(async move { store.record_tokens(some).await });
+    for (store, orders) in stores.into_iter().zip([ones, others]) {
+        for some in orders.chunks(3) {
+            let (store, some) = (Arc::clone(&store), some.iter().map(|(_, order)| order.clone()).collect());
+            running.spawn(async move { store.record_tokens(some).await });
+        }
     }
     let all: Vec<_> = running.join_all().await.into_iter().flatten().collect();
     let (passed, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);

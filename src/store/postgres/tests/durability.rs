@@ -1,6 +1,11 @@
 //! A database that goes away, comes back, or was taken by somebody else.
 
 use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::*;
 
@@ -15,7 +20,7 @@ async fn record_all(store: &PostgresStore, orders: &[NewToken]) -> Vec<TokenRow>
                 Err(LedgerError::Store(error)) => assert!(error.is_transient(), "{error}"),
                 Err(refused) => panic!("{refused}"),
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     rows
@@ -61,7 +66,7 @@ async fn a_database_that_is_killed_under_load_loses_and_doubles_nothing() {
     let all = orders(&scene, 300);
     let (rows, ()) = tokio::join!(record_all(&scene.store, &all), async {
         for _ in 0..3 {
-            tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
             let cluster = Arc::clone(&scene.factory.0);
             let restart = move || {
                 let mut cluster = cluster.lock().unwrap();
@@ -98,6 +103,95 @@ async fn while_the_database_is_away_everybody_is_told_so_at_once() {
     while store.client(client).await.is_err() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_hangs_is_given_up_in_time_and_its_locks_with_it() {
+    let scene = Scene::<Own>::new().await;
+    let relay = Relay::start(scene.factory.0.socket());
+    let url = format!("postgresql://postgres@127.0.0.1:{}/{}", relay.port, scene.factory.0.name());
+    let within = Duration::from_secs(1);
+    let settings = PostgresSettings { within, ..PostgresSettings::new(url.parse().unwrap(), "two") };
+    let two = PostgresStore::open(&settings, sealer()).unwrap();
+    let all = orders(&scene, 4);
+    two.record_token(all[0].clone()).await.unwrap();
+    relay.stall();
+    // The database still has the old connections, and the name of the server with one of them. Both
+    // who writes and who reads go on by new ones, which nobody notices but by the time.
+    let since = Instant::now();
+    for order in &all[1..] {
+        two.record_token(order.clone()).await.unwrap();
+    }
+    assert!(two.client(scene.client).await.unwrap().is_some());
+    assert!(since.elapsed() >= within, "nothing hung");
+    assert!(scene.store.record_token(all[3].clone()).await.is_ok(), "nothing is locked");
+    assert_eq!(rows(&scene.store).await, 4);
+}
+
+/// What stands between a server and its database, as a network does.
+struct Relay {
+    port: u16,
+    connections: Arc<AtomicUsize>,
+    /// Connections before this one pass nothing on any more, and do not end.
+    stalled: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    fn start(socket: std::path::PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let relay = Self {
+            port: listener.local_addr().unwrap().port(),
+            connections: Arc::default(),
+            stalled: Arc::default(),
+        };
+        let (connections, stalled) = (Arc::clone(&relay.connections), Arc::clone(&relay.stalled));
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, number) = (client.unwrap(), connections.fetch_add(1, Ordering::SeqCst));
+                let database = UnixStream::connect(&socket).unwrap();
+                let (from_client, from_database) =
+                    (client.try_clone().unwrap(), database.try_clone().unwrap());
+                let stalled = [Arc::clone(&stalled), Arc::clone(&stalled)];
+                let [one, other] = stalled.map(|stalled| move || stalled.load(Ordering::SeqCst) > number);
+                thread::spawn(move || pass_on(from_client, database, one));
+                thread::spawn(move || pass_on(from_database, client, other));
+            }
+        });
+        relay
+    }
+
+    fn stall(&self) {
+        self.stalled.store(self.connections.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+}
+
+fn pass_on(mut from: impl Read, mut to: impl Write, is_stalled: impl Fn() -> bool) {
+    let mut bytes = [0; 8_192];
+    loop {
+        let count = from.read(&mut bytes).unwrap_or(0);
+        while is_stalled() {
+            thread::park();
+        }
+        if count == 0 || to.write_all(&bytes[..count]).is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_of_a_chain_that_there_is_not_is_nobodys() {
+    let scene = Scene::<Own>::new().await;
+    let row = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
+    let forged = "INSERT INTO vendkey.issued_tokens
+                  SELECT (7::bigint << 44) + 1, issued_ms, pan, block, client, credential, configuration, target,
+                         tid + 1, base_date, kind, rnd, class, roll_over, transfer_sgc, gen_random_uuid(),
+                         request_hash, hash FROM vendkey.issued_tokens";
+    scene.factory.0.sql(forged);
+    let sequence = crate::ledger::Sequence::new((7 << 44) + 1).unwrap();
+    let refused = scene.store.issued_token(sequence).await;
+    assert!(matches!(refused, Err(StoreError::Corrupt { .. })), "{refused:?}");
+    assert_eq!(rows(&scene.store).await, 1);
+    assert!(scene.store.issued_token(row.row().sequence).await.unwrap().is_some());
 }
 
 #[tokio::test]
