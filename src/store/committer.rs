@@ -7,6 +7,8 @@
 //! own: a refusal takes back only itself. A failure of the database as a whole, or a panic, takes
 //! back all, and everybody is told.
 
+mod command;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,22 +19,17 @@ use std::time::Instant;
 use flume::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
 
+use self::command::{Act, Answer, Command, Kind, Orders, Recording, Task};
 use super::engine::Transaction;
 use super::transactions::tokens;
 use super::writing::Writing;
 use super::{LedgerError, Outcome, StoreError};
 use crate::crash;
-use crate::ledger::{NewToken, Recorded};
+use crate::ledger::NewToken;
 use crate::metrics;
 
 /// How often a transaction is run where another server is in its way each time.
 const TRIES: usize = 10;
-
-/// What a command answers: its result or a refusal of its own type, or a failure of the store.
-type Answer<T, R> = Result<Result<T, R>, StoreError>;
-
-/// What an order of a token comes to.
-type Recording = Result<Recorded, LedgerError>;
 
 /// How busy the committer was since it started.
 #[derive(Debug, Default)]
@@ -175,117 +172,6 @@ impl<T> Drop for Committer<T> {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
-        }
-    }
-}
-
-/// What waits for the committer.
-enum Command<T> {
-    /// Tokens to record: values, so that they can be decided again.
-    Orders(Orders),
-    /// Anything else.
-    Act(Kind, Box<dyn Act<T>>),
-}
-
-/// What a command does with rows under seal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// It may write them.
-    Rows,
-    /// Nothing.
-    Note,
-}
-
-struct Orders {
-    orders: Vec<NewToken>,
-    found: Vec<Recording>,
-    reply: oneshot::Sender<Vec<Recording>>,
-}
-
-/// A command of any result type.
-trait Act<T>: Send {
-    /// Whether nobody waits for its answer any more.
-    fn is_abandoned(&self) -> bool;
-    /// Runs it, again where it was taken back, and keeps the answer. `Ok(true)`: keep what it wrote; `Ok(false)`: take it back.
-    fn run(&mut self, writing: &mut Writing<T>) -> Result<bool, StoreError>;
-    /// Tells the caller what it found, or the failure that befell the whole transaction.
-    fn answer(self: Box<Self>, failure: Option<&StoreError>);
-}
-
-struct Task<A, R, F> {
-    work: F,
-    found: Option<Answer<A, R>>,
-    reply: oneshot::Sender<Answer<A, R>>,
-}
-
-impl<T, A, R, F> Act<T> for Task<A, R, F>
-where
-    A: Send,
-    R: Send,
-    F: FnOnce(&mut Writing<T>) -> Answer<A, R> + Clone + Send,
-{
-    fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
-    }
-
-    fn run(&mut self, writing: &mut Writing<T>) -> Result<bool, StoreError> {
-        let found = self.work.clone()(writing);
-        let keep = match &found {
-            Ok(Ok(_)) => true,
-            Err(error) if error.spoils_transaction() => return Err(error.clone()),
-            Ok(Err(_)) | Err(_) => false,
-        };
-        self.found = Some(found);
-        Ok(keep)
-    }
-
-    fn answer(self: Box<Self>, failure: Option<&StoreError>) {
-        let answer = match (failure, self.found) {
-            (Some(error), _) => Err(error.clone()),
-            (None, Some(found)) => found,
-            (None, None) => Err(StoreError::Closed { outcome: Outcome::NotDone }),
-        };
-        // Callers who went away repeat their call.
-        let _ = self.reply.send(answer);
-    }
-}
-
-impl Orders {
-    /// Tells the caller what it found, or the failure that befell the whole transaction.
-    fn answer(mut self, failure: Option<&StoreError>) {
-        if let Some(error) = failure {
-            self.found = vec![Err(error.clone().into()); self.orders.len()];
-        }
-        // Callers who went away find the tokens by repeating their request ids.
-        let _ = self.reply.send(self.found);
-    }
-}
-
-impl<T> Command<T> {
-    fn is_abandoned(&self) -> bool {
-        match self {
-            Self::Orders(orders) => orders.reply.is_closed(),
-            Self::Act(_, act) => act.is_abandoned(),
-        }
-    }
-
-    /// Whether it may write rows under seal.
-    fn writes_rows(&self) -> bool {
-        matches!(self, Self::Act(Kind::Rows, _))
-    }
-
-    /// How many rows it writes, roughly: what a transaction is bounded by.
-    fn weight(&self) -> usize {
-        match self {
-            Self::Orders(orders) => orders.orders.len(),
-            Self::Act(..) => 1,
-        }
-    }
-
-    fn answer(self, failure: Option<&StoreError>) {
-        match self {
-            Self::Orders(orders) => orders.answer(failure),
-            Self::Act(_, act) => act.answer(failure),
         }
     }
 }

@@ -32,7 +32,7 @@ impl<W> Sqlite<W> {
 impl Sqlite<Writer> {
     /// Forgets what may have been taken back: the database must be asked.
     fn forget(&mut self) {
-        self.newest().doubt();
+        self.unmerged().doubt();
         if let Some(highest) = &mut self.highest_requests {
             highest.forget();
         }
@@ -174,7 +174,7 @@ impl<W: Send + 'static> View for Sqlite<W> {
     }
 
     fn foreign_tokens(&mut self) -> Vec<i64> {
-        self.newest().foreign()
+        self.unmerged().foreign()
     }
 
     fn sign_of_life(&mut self) -> Result<Option<SignOfLife>, StoreError> {
@@ -204,15 +204,15 @@ impl Transaction for Sqlite<Writer> {
         (self.writer.tokens_written, self.writer.tokens_at_savepoint) = (0, 0);
         self.statement("BEGIN IMMEDIATE", Stage::Before)?;
         self.writer.claim.as_ref().map_or(Ok(()), |claim| claim.check(self))?;
-        self.know_newest()
+        self.know_unmerged()
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
         if self.writer.tokens_written > 0 {
-            self.merge_newest()?;
+            self.merge_unmerged()?;
         }
         self.statement("COMMIT", Stage::Commit)?;
-        self.newest().committed();
+        self.unmerged().committed();
         Ok(())
     }
 
@@ -226,8 +226,8 @@ impl Transaction for Sqlite<Writer> {
         }
         // Before anybody hears of the failure and looks. If it fails, the next transaction will do
         // it.
-        if let Err(error) = self.know_newest() {
-            tracing::debug!(%error, "the newest rows could not be read");
+        if let Err(error) = self.know_unmerged() {
+            tracing::debug!(%error, "the unmerged rows could not be read");
         }
     }
 
@@ -249,7 +249,7 @@ impl Transaction for Sqlite<Writer> {
         }
         self.writer.tokens_written = self.writer.tokens_at_savepoint;
         self.forget();
-        self.know_newest()
+        self.know_unmerged()
     }
 
     fn release_savepoint(&mut self) -> Result<(), StoreError> {

@@ -42,7 +42,7 @@ fn last_sign_of_life(path: &Path) -> Result<Option<SignOfLife>, OpenError> {
     let mut view = Sqlite {
         writer: ReadOnly,
         connection,
-        newest: Arc::default(),
+        unmerged: Arc::default(),
         in_snapshot: false,
         highest_requests: None,
     };

@@ -337,7 +337,7 @@ impl Sqlite<Writer> {
                 content.transfer_sgc,
                 issued.hash.0,
             ])?;
-            self.add_newest(issued)?;
+            self.add_unmerged(issued)?;
             if let Some(highest) = &mut self.highest_requests {
                 highest.raise(numbers.client, row.request_id);
             }

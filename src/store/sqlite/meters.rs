@@ -1,10 +1,10 @@
 //! The last TID of every meter, for ever: in a table that is written in the order of meters, and
-//! for the newest rows in memory (`newest.rs`) until they are merged into it.
+//! for the unmerged rows in memory (`unmerged.rs`) until they are merged into it.
 
 use rusqlite::{OptionalExtension as _, Row};
 
 use super::column::{coded_or_null, foreign};
-use super::newest::Entry;
+use super::unmerged::Entry;
 use super::{Sqlite, Writer, chain, runs};
 use crate::id::ClientId;
 use crate::ledger::{Issued, LastTids, RowContent};
@@ -22,12 +22,12 @@ impl<W> Sqlite<W> {
         for (meter, base_date) in meters {
             let pan = meter.number();
             // A row that leaves the memory is on the disk by then: so the memory comes first.
-            let newest = self.newest().last_tid(pan, *base_date);
+            let unmerged = self.unmerged().last_tid(pan, *base_date);
             let found = merged
                 .query_row((pan, base_date.year()), |row| Ok((tid_or_null(row, 0)?, tid_or_null(row, 1)?)))
                 .optional()?;
             let (last, issued) = found.unwrap_or_default();
-            known.push(LastTids { last: newest.max(last), issued: newest.max(issued) });
+            known.push(LastTids { last: unmerged.max(last), issued: unmerged.max(issued) });
         }
         Ok(known)
     }
@@ -79,10 +79,10 @@ impl Sqlite<Writer> {
         Ok(())
     }
 
-    /// Reads the newest rows if the memory may be wrong: at a start, and after a transaction that
+    /// Reads the unmerged rows if the memory may be wrong: at a start, and after a transaction that
     /// was taken back.
-    pub(super) fn know_newest(&self) -> Result<(), StoreError> {
-        if self.newest().is_known() {
+    pub(super) fn know_unmerged(&self) -> Result<(), StoreError> {
+        if self.unmerged().is_known() {
             return Ok(());
         }
         let (up_to, last_run): (i64, i64) = self
@@ -102,28 +102,28 @@ impl Sqlite<Writer> {
                 (sequence, _) => foreign.push(sequence),
             }
         }
-        self.newest().know(rows, foreign, last_run + 1);
+        self.unmerged().know(rows, foreign, last_run + 1);
         Ok(())
     }
 
     /// Adds a row that was written to those of its meter.
-    pub(super) fn add_newest(&self, issued: &Issued) -> Result<(), StoreError> {
+    pub(super) fn add_unmerged(&self, issued: &Issued) -> Result<(), StoreError> {
         let Some(meter) = issued.row.content.meter() else { return Ok(()) };
         let tid = match &issued.row.content {
             RowContent::Sequenced { base_date, tid, .. } => Some((*base_date, *tid)),
             RowContent::Fixed { .. } | RowContent::KeyChange { .. } => None,
         };
-        if self.newest().add(Entry { pan: meter.number(), tid, sequence: issued.row.sequence.value() }) {
+        if self.unmerged().add(Entry { pan: meter.number(), tid, sequence: issued.row.sequence.value() }) {
             Ok(())
         } else {
             Err(StoreError::Defect { reason: "a token identifier would be given twice".into() })
         }
     }
 
-    /// Merges some of the newest rows into the tables, if there are enough of them.
-    /// `Newest::committed` must follow the commit.
-    pub(super) fn merge_newest(&self) -> Result<(), StoreError> {
-        let Some(part) = self.newest().part(self.writer.merge_from) else { return Ok(()) };
+    /// Merges some of the unmerged rows into the tables, if there are enough of them.
+    /// `UnmergedRows::committed` must follow the commit.
+    pub(super) fn merge_unmerged(&self) -> Result<(), StoreError> {
+        let Some(part) = self.unmerged().part(self.writer.merge_from) else { return Ok(()) };
         runs::write(self, &part)?;
         let mut raise = self.prepare_cached(
             "INSERT INTO meters (pan, base_date, last_tid, given_tid) VALUES (?1, ?2, ?3, ?3)

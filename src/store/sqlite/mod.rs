@@ -1,7 +1,7 @@
 //! The engine on an embedded SQLite database.
 //!
 //! [`Sqlite`] is a connection; `engine` says how it keeps the contract of engines. What is SQLite's
-//! own: rows of meters are kept in memory (`newest`) and merged into the tables of `meters` and
+//! own: rows of meters are kept in memory (`unmerged`) and merged into the tables of `meters` and
 //! `runs`; `log` copies the write-ahead log; `migrations` bring the schema up when the database is
 //! opened; `lock` keeps a second process out, and `claim` finds one that came in all the same.
 
@@ -20,12 +20,12 @@ mod lock;
 mod log;
 mod meters;
 mod migrations;
-mod newest;
 mod rows;
 mod runs;
 mod server;
 #[cfg(test)]
 mod tests;
+mod unmerged;
 mod usage;
 
 use std::ops::Deref;
@@ -38,7 +38,7 @@ use self::claim::Claim;
 use self::ledger::HighestRequests;
 use self::lock::{DatabaseFile, DatabaseLock};
 use self::log::Log;
-use self::newest::Newest;
+use self::unmerged::UnmergedRows;
 use super::database::{Database, Parts, Work};
 use super::engine::Engine;
 use super::reading::Reading;
@@ -65,8 +65,7 @@ pub(crate) struct SqliteSettings {
     pub(crate) readers: usize,
     /// Which multiple of a client's usual tokens of a day raises an alarm.
     pub(crate) alarm_pace: u32,
-    /// How many of the newest rows are kept in memory before they are merged into the tables of
-    /// meters.
+    /// How many rows are kept in memory before they are merged into the tables of meters.
     pub(crate) merge_from: usize,
 }
 
@@ -91,7 +90,7 @@ pub(crate) struct Sqlite<W> {
     // It ends before the connection: the last one to close tidies up the log.
     writer: W,
     connection: Connection,
-    newest: Arc<Newest>,
+    unmerged: Arc<UnmergedRows>,
     /// Whether a snapshot was begun, and not ended.
     in_snapshot: bool,
     /// None: nothing is remembered of requests.
@@ -108,7 +107,7 @@ pub(crate) struct Writer {
     log: Option<Log>,
     /// None: a database that nobody else can reach.
     claim: Option<Claim>,
-    /// How many of the newest rows are enough to be merged.
+    /// How many of the unmerged rows are enough to be merged.
     merge_from: usize,
     /// How many rows of the ledger the transaction has written, and how many it had at its
     /// savepoint.
@@ -125,16 +124,16 @@ impl<W> Deref for Sqlite<W> {
 }
 
 impl<W> Sqlite<W> {
-    /// The newest rows of the ledger by meter.
-    fn newest(&self) -> &Newest {
-        &self.newest
+    /// The unmerged rows of the ledger by meter.
+    fn unmerged(&self) -> &UnmergedRows {
+        &self.unmerged
     }
 }
 
 impl Sqlite<ReadOnly> {
-    fn reader(path: &Path, newest: Arc<Newest>) -> Result<Self, OpenError> {
+    fn reader(path: &Path, unmerged: Arc<UnmergedRows>) -> Result<Self, OpenError> {
         let connection = connection::open_reader(path)?;
-        Ok(Self { writer: ReadOnly, connection, newest, in_snapshot: false, highest_requests: None })
+        Ok(Self { writer: ReadOnly, connection, unmerged, in_snapshot: false, highest_requests: None })
     }
 }
 
@@ -221,12 +220,17 @@ impl Locked {
             tokens_written: 0,
             tokens_at_savepoint: 0,
         };
-        let newest = Arc::<Newest>::default();
+        let unmerged = Arc::<UnmergedRows>::default();
         let highest_requests = Some(HighestRequests::default());
-        let transaction =
-            Sqlite { writer, connection, newest: Arc::clone(&newest), in_snapshot: false, highest_requests };
-        transaction.know_newest()?;
-        let views = (0..readers.max(1)).map(|_| Sqlite::reader(&path, Arc::clone(&newest)));
+        let transaction = Sqlite {
+            writer,
+            connection,
+            unmerged: Arc::clone(&unmerged),
+            in_snapshot: false,
+            highest_requests,
+        };
+        transaction.know_unmerged()?;
+        let views = (0..readers.max(1)).map(|_| Sqlite::reader(&path, Arc::clone(&unmerged)));
         let views = views.collect::<Result<_, OpenError>>()?;
         Ok(Parts { transaction, views, lock })
     }

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::Sqlite;
 use super::column::foreign;
-use super::newest::{Entry, Part, Run, minute};
+use super::unmerged::{Entry, Part, Run, minute};
 use crate::ledger::Sequence;
 use crate::store::StoreError;
 use crate::sts::attributes::BaseDate;
@@ -33,7 +33,7 @@ pub(super) fn rows_of_tid<W>(
 ) -> Result<BTreeSet<Sequence>, StoreError> {
     let pan = meter.number();
     // A row that leaves the memory is on the disk by then: so the memory comes first.
-    let mut rows = reading.newest().of_meter(pan);
+    let mut rows = reading.unmerged().of_meter(pan);
     let mut runs = reading.prepare_cached(
         "SELECT run FROM token_runs WHERE ?1 BETWEEN first_minute AND last_minute ORDER BY run",
     )?;
@@ -54,7 +54,7 @@ pub(super) fn each_row_of<W>(
     mut take: impl FnMut(Sequence) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     let pan = meter.number();
-    let newest = reading.newest().of_meter(pan);
+    let unmerged = reading.unmerged().of_meter(pan);
     let mut seen = after;
     let mut offer = |rows: Vec<Entry>| -> Result<bool, StoreError> {
         let sequences: BTreeSet<i64> = rows.into_iter().map(|row| row.sequence).collect();
@@ -76,7 +76,7 @@ pub(super) fn each_row_of<W>(
             return Ok(());
         }
     }
-    offer(newest).map(drop)
+    offer(unmerged).map(drop)
 }
 
 fn sequenced(sequence: i64) -> Result<Sequence, StoreError> {

@@ -2,7 +2,7 @@
 //! memory.
 
 use super::*;
-use crate::store::sqlite::newest::{Entry, Newest};
+use crate::store::sqlite::unmerged::{Entry, UnmergedRows};
 
 async fn tokens(scene: &Scene, count: u8) -> Vec<TokenRow> {
     let mut rows = Vec::new();
@@ -151,17 +151,17 @@ async fn key_changes_are_found_by_their_index() {
 
 #[test]
 fn the_memory_refuses_a_tid_that_is_not_the_next() {
-    let newest = Newest::default();
-    newest.know([], Vec::new(), 1);
+    let unmerged = UnmergedRows::default();
+    unmerged.know([], Vec::new(), 1);
     let row = |sequence, minute| Entry { pan: 7, tid: Some((BaseDate::Y2014, tid(minute))), sequence };
-    assert!(newest.add(row(1, 100)) && newest.add(row(2, 101)));
-    assert!(!newest.add(row(3, 101)) && !newest.add(row(3, 100)));
-    let part = newest.part(1).unwrap();
+    assert!(unmerged.add(row(1, 100)) && unmerged.add(row(2, 101)));
+    assert!(!unmerged.add(row(3, 101)) && !unmerged.add(row(3, 100)));
+    let part = unmerged.part(1).unwrap();
     assert_eq!(part.rows, [row(1, 100), row(2, 101)]);
-    newest.committed();
-    assert!(newest.part(1).is_none(), "its run is whole");
+    unmerged.committed();
+    assert!(unmerged.part(1).is_none(), "its run is whole");
     assert!(
-        newest.add(Entry { pan: 7, tid: None, sequence: 3 })
-            && newest.add(Entry { pan: 7, tid: None, sequence: 4 })
+        unmerged.add(Entry { pan: 7, tid: None, sequence: 3 })
+            && unmerged.add(Entry { pan: 7, tid: None, sequence: 4 })
     );
 }

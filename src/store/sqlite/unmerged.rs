@@ -1,4 +1,4 @@
-//! The newest rows of the ledger by meter, in memory.
+//! The newest rows of the ledger by meter, in memory until they are merged.
 //!
 //! Customers come scattered: an index of meters on the disk would be written in a place of its own
 //! for every token, and cost more the longer the ledger is. So the newest rows are kept here, and
@@ -112,11 +112,11 @@ impl Memory {
     }
 }
 
-/// The newest rows: written by the committer, read by everybody.
+/// The rows that are not merged yet: written by the committer, read by everybody.
 #[derive(Debug, Default)]
-pub(super) struct Newest(RwLock<Memory>);
+pub(super) struct UnmergedRows(RwLock<Memory>);
 
-impl Newest {
+impl UnmergedRows {
     fn read(&self) -> RwLockReadGuard<'_, Memory> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
