@@ -14,7 +14,7 @@ mod seals;
 mod usage;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -63,7 +63,15 @@ impl Factory for Folder {
     /// Rows are merged from three on, so that most tests have some on the disk and some in memory.
     fn open(&self) -> SqliteStore {
         let settings = SqliteSettings { merge_from: 3, ..SqliteSettings::new(self.path()) };
-        SqliteStore::open(&settings, sealer()).unwrap()
+        // A child process that another test starts holds our files between its fork and its exec, and
+        // with them the lock of a store that was dropped meanwhile.
+        let give_up = Instant::now() + Duration::from_secs(60);
+        loop {
+            match SqliteStore::open(&settings, sealer()) {
+                Err(OpenError::InUse { .. }) if Instant::now() < give_up => std::thread::yield_now(),
+                opened => return opened.unwrap(),
+            }
+        }
     }
 }
 
