@@ -10,8 +10,10 @@ use crate::store::contract::tests::{self as suite, *};
 use crate::store::{
     AuditStore as _, ClientStore as _, ConfigurationStore as _, LedgerError, LedgerStore as _, Outcome,
 };
+use crate::sts::meter::MeterPan;
 
 mod durability;
+mod meeting;
 mod opening;
 mod statements;
 
