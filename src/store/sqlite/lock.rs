@@ -139,11 +139,13 @@ impl DatabaseLock {
     }
 }
 
+/// How often the list of locks is looked at for one that must be there.
+const LOOKS: u32 = 10;
+
 /// The process that has a file locked, if the kernel shows it: a hint for people.
 fn holder(file: &FileIdentity) -> Option<u32> {
     let (major, minor) = (rustix::fs::major(file.device), rustix::fs::minor(file.device));
     let wanted = format!("{major:02x}:{minor:02x}:{}", file.inode);
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
     // 1: FLOCK  ADVISORY  WRITE 4711 fd:00:1234 0 EOF
     let of_line = |line: &str| {
         let mut fields = line.split_whitespace().skip(1);
@@ -151,7 +153,8 @@ fn holder(file: &FileIdentity) -> Option<u32> {
         let process = fields.nth(2)?.parse().ok()?;
         (flock && fields.next() == Some(wanted.as_str())).then_some(process)
     };
-    locks.lines().find_map(of_line)
+    // The kernel tells the list in pieces: where others come and go meanwhile, a line is left out.
+    (0..LOOKS).find_map(|_| std::fs::read_to_string("/proc/locks").ok()?.lines().find_map(of_line))
 }
 
 #[cfg(test)]
