@@ -4,8 +4,17 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let ours =
-        ["approval", "attributes", "audit", "client", "configuration", "ledger", "public_key", "token"];
+    let ours = [
+        "approval",
+        "attributes",
+        "audit",
+        "client",
+        "configuration",
+        "ledger",
+        "public_key",
+        "server",
+        "token",
+    ];
     let files = ours
         .map(|name| format!("proto/vendkey/v1/{name}.proto"))
         .into_iter()

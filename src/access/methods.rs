@@ -85,6 +85,7 @@ const METHODS: &[(&str, Need)] = &[
     ("/vendkey.v1.ApprovalService/ListApprovals", Need::AnyOf(SEES_APPROVALS)),
     ("/vendkey.v1.ApprovalService/Approve", Need::AnyOf(ADMINISTERS)),
     ("/vendkey.v1.ApprovalService/Reject", Need::AnyOf(ADMINISTERS)),
+    ("/vendkey.v1.ServerService/ListServers", Need::AnyOf(&[Group::Ledger, Group::Audit])),
     ("/vendkey.v1.AuditService/ListEvents", Need::Group(Group::Audit)),
     ("/vendkey.v1.AuditService/GetCheckpoint", Need::Group(Group::Audit)),
 ];

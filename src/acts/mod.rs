@@ -25,6 +25,7 @@ mod public_keys;
 mod reason;
 mod refusal;
 mod refused_calls;
+mod servers;
 mod stored;
 mod token_batch;
 mod tokens;
@@ -56,6 +57,7 @@ pub use orders::{
 pub use reason::Reason;
 pub use refusal::{Issued, Refusal};
 pub use refused_calls::Refusals;
+pub use servers::KnownServer;
 pub use token_batch::{BATCH_MAX, STREAM_CHUNK, TokenRequest, TokenResult};
 pub use tokens::{MeterTestOrder, TokenAnswer, TokenOrder};
 

@@ -17,6 +17,7 @@ mod ledger;
 mod parse;
 mod public_key;
 mod rights;
+mod server;
 mod services;
 mod status;
 mod stream;

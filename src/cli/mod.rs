@@ -29,6 +29,7 @@ mod rotate;
 mod secret_file;
 mod selftest;
 mod serve;
+mod server;
 mod server_key;
 mod setup;
 mod stdout;
@@ -58,6 +59,9 @@ enum Command {
     Setup(setup::Arguments),
     /// Run the server
     Serve(serve::Arguments),
+    /// The servers that share a database
+    #[command(subcommand)]
+    Server(server::Command),
     /// Show the public key to which uploads are encrypted
     ServerKey(server_key::Arguments),
     /// The keys with which administrators sign uploads
@@ -129,6 +133,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Setup(arguments) => arguments.run(),
         Command::Serve(arguments) => arguments.run(),
+        Command::Server(command) => calling(command.run()),
         Command::ServerKey(arguments) => calling(arguments.run()),
         Command::PublicKey(command) => calling(command.run()),
         Command::Configuration(command) => command.run(),

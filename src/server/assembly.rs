@@ -20,10 +20,10 @@ use crate::{
     acts::{Acts, Admission, Authenticator, Refusals},
     api::health::health_check_response::ServingStatus,
     clock::{self, Clock},
-    hsm::Hsm,
+    hsm::{Hsm, Tokens as _},
     selftest::{self, Latch},
     settings::Settings,
-    store::{Job, Leases, Store},
+    store::{Job, Leases, ServerState, Store},
     vending::{IssueGuard, Vending},
 };
 
@@ -55,8 +55,11 @@ impl Assembly {
         // Before anything is written: what the last server left tells whether clock and database
         // are believed.
         let past = store.past().await.map_err(checkpoints::CheckpointFailure::from)?;
+        let token = hsm.tokens().first().map(ToString::to_string).unwrap_or_default();
+        let state = ServerState { version: env!("CARGO_PKG_VERSION").to_owned(), hsm_token: token };
         let examined = checkpoints::examine(&hsm, store.as_ref(), &settings.store, &past).await?;
         let guard = Arc::new(IssueGuard::new(clock.clone(), past.sign_of_life, examined.stop.clone()));
+        store.put_server(state).await.map_err(checkpoints::CheckpointFailure::from)?;
         let leases = Arc::new(Leases::new(store.clone(), clock.clone()));
         let key = Arc::new(hsm.clone());
         let (of_store, leased) = (settings.store.clone(), leases.clone());

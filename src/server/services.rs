@@ -15,7 +15,7 @@ use crate::{
             client_service_server::ClientServiceServer,
             configuration_service_server::ConfigurationServiceServer,
             ledger_service_server::LedgerServiceServer, public_key_service_server::PublicKeyServiceServer,
-            token_service_server::TokenServiceServer,
+            server_service_server::ServerServiceServer, token_service_server::TokenServiceServer,
         },
     },
     http::Json,
@@ -75,6 +75,7 @@ impl Parts {
             .add_service(limited!(self.wire, LedgerServiceServer::from_arc(self.services.clone())))
             .add_service(limited!(self.wire, PublicKeyServiceServer::from_arc(self.services.clone())))
             .add_service(limited!(self.wire, ApprovalServiceServer::from_arc(self.services.clone())))
+            .add_service(limited!(self.wire, ServerServiceServer::from_arc(self.services.clone())))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::audit::{ChainNumber, Head};
 pub struct ServerState {
     /// The version of its program.
     pub version: String,
-    /// The token of its HSM: label and serial number.
+    /// The token of its HSM: its id in hex.
     pub hsm_token: String,
 }
 
@@ -41,6 +41,8 @@ pub enum Job {
     Seals,
     /// Comparing the sums of the day with the ledger.
     Sums,
+    /// Importing a key into the HSM.
+    Imports,
 }
 
 impl Job {
@@ -52,6 +54,7 @@ impl Job {
             Self::Checkpoints => "checkpoints",
             Self::Seals => "seals",
             Self::Sums => "sums",
+            Self::Imports => "imports",
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use super::Unusable;
@@ -86,12 +87,15 @@ pub(crate) fn vending_key(row: &Configuration, tokens: &[TokenId]) -> Option<Ven
     Some(VendingKey { token, id: KeyId(row.id.to_bytes()), class })
 }
 
-/// The configurations that were read.
+/// How long a configuration is believed to be as it was read: another server may destroy its key.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// The configurations that were read, and when.
 #[derive(Default)]
-pub(super) struct KnownConfigurations(RwLock<HashMap<ConfigurationId, Arc<Known>>>);
+pub(super) struct KnownConfigurations(RwLock<HashMap<ConfigurationId, (Instant, Arc<Known>)>>);
 
 impl KnownConfigurations {
-    /// From memory, or from the store the first time.
+    /// From memory, or from the store where it was not read a moment ago.
     pub(super) async fn get(
         &self,
         store: &dyn Store,
@@ -99,7 +103,9 @@ impl KnownConfigurations {
         id: ConfigurationId,
     ) -> Result<Result<Arc<Known>, Unusable>, StoreError> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        if let Some(known) = known {
+        if let Some((read, known)) = known
+            && read.elapsed() < BELIEVED
+        {
             return Ok(Ok(known));
         }
         let Some(row) = store.configuration(id).await? else { return Ok(Err(Unusable::NotFound(id))) };
@@ -107,7 +113,7 @@ impl KnownConfigurations {
             return Ok(Err(Unusable::Importing));
         }
         let known = Arc::new(Known::new(&row, tokens));
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, known.clone());
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, (Instant::now(), known.clone()));
         Ok(Ok(known))
     }
 

@@ -1,7 +1,10 @@
 //! Importing a configuration: the row is there before the key object, so that a crash between them
 //! is mended by the same upload again.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{EnableError, Unusable, UploadError, Vending, configurations::kind_of};
 use crate::{
@@ -14,7 +17,7 @@ use crate::{
     envelope::{self, Blobs, ConfigurationDraft, Invalid, PublicKey, Unservable, Upload},
     hsm::{HsmError, KeyId, VendingKeyMaterial, key_check_value},
     id::{ConfigurationId, PublicKeyId},
-    store::ConfigurationError,
+    store::{ConfigurationError, Job, StoreError},
 };
 
 /// What became of an upload.
@@ -32,6 +35,13 @@ struct Opened {
     /// The key for the HSM; none where no key object can serve.
     material: Option<VendingKeyMaterial>,
 }
+
+/// How long an import may take: so long after a server died in one, others import again.
+const LONGEST_IMPORT: Duration = Duration::from_secs(60);
+/// How long an upload waits for the import of another server.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// The domain of upload fingerprints among the HMACs of the row-seal key.
 const FINGERPRINT_DOMAIN: &str = "vendkey upload v1";
@@ -132,8 +142,25 @@ impl Vending {
         VendingKeyMaterial::from_slice(kind, key).map_err(|error| UploadError::Hsm(error.into()))
     }
 
+    /// One import at a time, of all servers: two of one upload would destroy each other's key.
     async fn import(&self, opened: Opened, actor: Actor) -> Result<Uploaded, UploadError> {
         let _one_at_a_time = self.importing.lock().await;
+        let give_up = Instant::now() + PATIENCE;
+        while !self.store.take_lease(Job::Imports, LONGEST_IMPORT).await? {
+            if Instant::now() > give_up {
+                return Err(StoreError::Busy.into());
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        let imported = self.import_alone(opened, actor).await;
+        // Given back, so that another server need not wait for its end.
+        if let Err(error) = self.store.take_lease(Job::Imports, Duration::ZERO).await {
+            tracing::debug!(%error, "the lease of imports ends by itself");
+        }
+        imported
+    }
+
+    async fn import_alone(&self, opened: Opened, actor: Actor) -> Result<Uploaded, UploadError> {
         let Opened { new, material } = opened;
         let now_ms = new.now_ms;
         let row = match self.store.begin_import(new).await? {

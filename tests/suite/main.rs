@@ -35,6 +35,7 @@ mod protocol;
 mod rotating;
 mod selftest;
 mod serve_check;
+mod servers;
 mod slips;
 mod stopping;
 mod tables;

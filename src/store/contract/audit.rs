@@ -95,7 +95,8 @@ pub trait ServerStore: Send + Sync {
     async fn servers(&self) -> Result<Vec<Server>, StoreError>;
 
     /// Takes the lease of a job for this server, for so long by the clock of the database, or
-    /// prolongs it. False while another server has it. Always true where only one server can be.
+    /// prolongs it; for no time, it ends at once. False while another server has it. Always true
+    /// where only one server can be.
     ///
     /// # Errors
     /// [`StoreError`].

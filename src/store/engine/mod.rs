@@ -340,7 +340,7 @@ pub(crate) trait Transaction: View {
     fn put_server(&mut self, state: &ServerState) -> Result<(), StoreError>;
 
     /// Takes the lease of a job for this server, for so long by the clock of the database, or
-    /// prolongs it. False while another server has it.
+    /// prolongs it. False while another server has it. A lease for no time ends at once.
     fn take_lease(&mut self, job: Job, for_ms: i64) -> Result<bool, StoreError>;
 
     /// Writes a checkpoint, and forgets those up to a number.

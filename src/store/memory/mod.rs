@@ -382,6 +382,8 @@ mod tests {
             memory.set_clock(Some(91_000));
             assert_eq!(two.take_lease(Job::Checkpoints, minute).await, Ok(true));
             assert_eq!(one.take_lease(Job::Checkpoints, minute).await, Ok(false));
+            assert_eq!(two.take_lease(Job::Checkpoints, Duration::ZERO).await, Ok(true), "it is given back");
+            assert_eq!(one.take_lease(Job::Checkpoints, minute).await, Ok(true));
         }
     }
 }

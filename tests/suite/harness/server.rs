@@ -24,8 +24,8 @@ use vendkey::api::v1::{
     approval_service_client::ApprovalServiceClient, audit_service_client::AuditServiceClient,
     client_service_client::ClientServiceClient, configuration_service_client::ConfigurationServiceClient,
     issue_token_request::Content, ledger_service_client::LedgerServiceClient, meter_test,
-    public_key_service_client::PublicKeyServiceClient, token_service_client::TokenServiceClient,
-    unit_credit::Amount,
+    public_key_service_client::PublicKeyServiceClient, server_service_client::ServerServiceClient,
+    token_service_client::TokenServiceClient, unit_credit::Amount,
 };
 
 use super::{Administrator, Blobs, DRN};
@@ -274,6 +274,7 @@ pub struct Api {
     pub audit: AuditServiceClient<Authorized>,
     pub ledger: LedgerServiceClient<Authorized>,
     pub approvals: ApprovalServiceClient<Authorized>,
+    pub servers: ServerServiceClient<Authorized>,
 }
 
 impl Api {
@@ -292,7 +293,8 @@ impl Api {
             clients: ClientServiceClient::new(service.clone()),
             audit: AuditServiceClient::new(service.clone()),
             ledger: LedgerServiceClient::new(service.clone()),
-            approvals: ApprovalServiceClient::new(service),
+            approvals: ApprovalServiceClient::new(service.clone()),
+            servers: ServerServiceClient::new(service),
         }
     }
 

@@ -1,0 +1,50 @@
+//! `vendkey server`.
+
+use clap::{Args, Subcommand};
+
+use super::{
+    connection::Connection,
+    output::{self, Failure},
+};
+use crate::api::v1::{ListServersRequest, Server, server_service_client::ServerServiceClient};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// List the servers that share the database
+    List(List),
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: vendkey server list
+
+Lists servers that are gone too: their chains stay. A server writes a sign of life every five seconds.")]
+pub(super) struct List {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let Self::List(List { connection }) = self;
+        let mut client = ServerServiceClient::new(connection.open().await?);
+        let found = client.list_servers(ListServersRequest {}).await;
+        let found = found.map_err(Failure::refused(connection.json))?;
+        output::show(connection.json, found.get_ref(), |found| {
+            let titles = ["name", "number", "version", "HSM token", "last sign of life", "records", "chain"];
+            output::table(titles, found.servers.iter().map(row))
+        })
+    }
+}
+
+fn row(server: &Server) -> [String; 7] {
+    let asked = if server.answering { " (answers)" } else { "" };
+    [
+        format!("{}{asked}", server.display_name),
+        server.name.trim_start_matches("servers/").to_owned(),
+        server.version.clone(),
+        server.hsm_token.clone(),
+        output::time(server.last_life_time.as_ref()),
+        server.position.to_string(),
+        server.chain.clone(),
+    ]
+}
