@@ -8,68 +8,6 @@ use crate::{
     unheard::{said, unheard},
 };
 
-use crate::harness::{DKGA04, DRN, Home, Server};
-
-/// Runs a command whose standard output is full (`/dev/full`) or closed.
-fn unheard(home: &Home, endpoint: &str, arguments: &[&str], full: bool) -> Output {
-    let out = if full {
-        Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
-    } else {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        Stdio::from(writer)
-    };
-    let mut command = home.command(arguments);
-    command.env("VENDKEY_ENDPOINT", endpoint).stdout(out).stderr(Stdio::piped());
-    command.spawn().unwrap().wait_with_output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-#[test]
-fn no_command_breaks_when_nobody_listens() {
-    let home = Home::new();
-    let server = Server::start(&home);
-    let settings = home.text("vendkey.toml");
-    let (chain, backup) = (home.text("chain.jsonl"), home.text("backup"));
-    for arguments in [
-        &["--help"][..],
-        &["--version"],
-        &["token", "issue", "--help"],
-        &["server-key"],
-        &["public-key", "list"],
-        &["configuration", "list"],
-        &["key-change", "list"],
-        &["client", "list"],
-        &["capabilities"],
-        &["ledger", "state"],
-        &["ledger", "export"],
-        &["approval", "list"],
-        &["server", "list"],
-        &["audit", "export", &chain],
-        &["audit", "verify", &chain],
-        &["backup", "--settings", &settings, "--out", &backup],
-        &["inventory", "--settings", &settings],
-        &["selftest", "--settings", &settings],
-    ] {
-        for full in [true, false] {
-            // Neither is overwritten.
-            let _ = fs::remove_dir_all(&backup);
-            let output = unheard(&home, &server.endpoint, arguments, full);
-            let told = said(&output);
-            assert_eq!(output.status.code(), Some(74), "{arguments:?}: {told}");
-            assert!(!told.contains("panicked"), "{arguments:?}: {told}");
-        }
-    }
-    // Nor does one whose standard error is closed too.
-    let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
-    let mut deaf = home.command(&["client", "list"]);
-    let status = deaf.env("VENDKEY_ENDPOINT", &server.endpoint).stdout(full()).stderr(full()).status();
-    assert_eq!(status.unwrap().code(), Some(74));
-}
-
 #[tokio::test]
 async fn a_token_that_was_not_shown_is_told_by_its_request_and_shown_again() {
     let home = Home::new();
