@@ -161,7 +161,8 @@ impl Scene {
             | "ledger export"
             | "ledger accept-clock"
             | "ledger accept-restore"
-            | "approval list" => list(&[]),
+            | "approval list"
+            | "server list" => list(&[]),
             "public-key register" => list(&[&home.text("public.pem"), "--name", "test"]),
             "public-key enable" | "public-key disable" => list(&[&self.public_key]),
             "configuration encrypt" => list(&[
