@@ -121,10 +121,22 @@ async fn a_database_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
     for (request, answer) in answers.into_iter().step_by(13) {
         assert_eq!(api.issue(request).await.unwrap().token, answer.token);
     }
-    let listed = api.tokens.list_issued_tokens(ListIssuedTokensRequest::default()).await.unwrap();
+    // A connection that reads finds out at its next use that the database was gone.
+    let listed = loop {
+        match api.tokens.list_issued_tokens(ListIssuedTokensRequest::default()).await {
+            Ok(listed) => break listed,
+            Err(status) => assert_eq!(reason(&status), "STORE_UNAVAILABLE"),
+        }
+    };
     assert!(!listed.get_ref().tokens.is_empty());
-    let verified = server.vendkey(&home, &["audit", "export", &home.text("audit")]);
-    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    loop {
+        let exported = server.vendkey(&home, &["audit", "export", &home.text("audit")]);
+        let told = String::from_utf8_lossy(&exported.stderr).into_owned();
+        if exported.status.success() {
+            break;
+        }
+        assert!(told.contains("STORE_UNAVAILABLE"), "{told}");
+    }
 }
 
 /// Asks until there is an answer; what is told meanwhile is that it may be asked for again.
