@@ -272,6 +272,12 @@ async fn every_method_answers_as_over_grpc() {
             if status.code() == tonic::Code::Ok {
                 answered += 1;
                 assert_eq!(http.status, StatusCode::OK, "{path}: {body}");
+                // What refusals and signs of life change between the two calls is answered, and is not
+                // the same.
+                if matches!(method.name(), "ListEvents" | "GetCheckpoint" | "GetLedgerState" | "ListServers")
+                {
+                    continue;
+                }
                 let (_, bytes) = over_grpc.messages().remove(0);
                 let answer = DynamicMessage::decode(method.output(), bytes.as_slice()).unwrap();
                 assert_eq!(serde_json::to_value(&answer).unwrap(), body, "{path}");
