@@ -1,25 +1,29 @@
 //! An answer of gRPC as JSON: one message, or one in each line.
 
 use std::{
+    error::Error,
     future::poll_fn,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::Frame;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde_json::json;
 use tonic::{Code, Status, body::Body};
 
-use super::status;
+use super::{frame, status};
+use crate::acts::{Issued, Refusal};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
-/// Where a message of gRPC says how long it is.
-const PREFIX: usize = 5;
+/// A service that ended well and gave no message.
+#[derive(Debug, thiserror::Error)]
+#[error("the service gave no answer")]
+struct NoAnswer;
 
 /// A refusal.
 pub(super) fn refused(pool: &DescriptorPool, refusal: &Status) -> Response<Body> {
@@ -69,7 +73,8 @@ where
             }
         }
     }
-    let bytes = next(&mut held)?.ok_or_else(|| Status::internal("the service gave no answer"))?;
+    let bytes = frame::next(&mut held).map_err(|error| unshown(&error))?;
+    let bytes = bytes.ok_or_else(|| unshown(&NoAnswer))?;
     shown(output, &bytes)
 }
 
@@ -81,25 +86,16 @@ fn ended(headers: &HeaderMap) -> Result<(), Status> {
     }
 }
 
-/// The first message of what came, if it is whole.
-fn next(held: &mut BytesMut) -> Result<Option<Bytes>, Status> {
-    let Some((&[packed, a, b, c, d], rest)) = held.split_first_chunk::<PREFIX>() else { return Ok(None) };
-    if packed != 0 {
-        return Err(Status::internal("the service packed its answer"));
-    }
-    let size = u32::from_be_bytes([a, b, c, d]) as usize;
-    if rest.len() < size {
-        return Ok(None);
-    }
-    held.advance(PREFIX);
-    Ok(Some(held.split_to(size).freeze()))
-}
-
 /// A message in protobuf's JSON mapping.
 fn shown(output: MessageDescriptor, bytes: &[u8]) -> Result<Vec<u8>, Status> {
-    let message =
-        DynamicMessage::decode(output, bytes).map_err(|error| Status::internal(error.to_string()))?;
-    serde_json::to_vec(&message).map_err(|error| Status::internal(error.to_string()))
+    let message = DynamicMessage::decode(output, bytes).map_err(|error| unshown(&error))?;
+    serde_json::to_vec(&message).map_err(|error| unshown(&error))
+}
+
+/// An answer that cannot be shown: what was asked for may be done.
+fn unshown(error: &dyn Error) -> Status {
+    tracing::error!(%error, "an answer cannot be shown as JSON");
+    Refusal::internal().issued(Issued::Maybe).into()
 }
 
 /// The answer of a method that gives a stream of messages.
@@ -136,7 +132,7 @@ impl<B> Lines<B> {
     /// The lines of all messages that are here.
     fn here(&mut self) -> Result<Vec<u8>, Status> {
         let mut text = Vec::new();
-        while let Some(bytes) = next(&mut self.held)? {
+        while let Some(bytes) = frame::next(&mut self.held).map_err(|error| unshown(&error))? {
             text.append(&mut shown(self.output.clone(), &bytes)?);
             text.push(b'\n');
         }

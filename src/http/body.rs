@@ -8,16 +8,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http_body::Frame;
-use prost::Message as _;
 use prost_reflect::DynamicMessage;
 use tonic::{Status, body::Body};
 
-use crate::acts::{Reason, Refusal};
-
-/// A message of gRPC: not packed, its length in 4 bytes, most significant first, and its bytes.
-const PREFIX: usize = 5;
+use super::frame;
+use crate::acts::{Issued, Reason, Refusal};
 
 /// Reads a message from JSON.
 type Read = Box<dyn Fn(&[u8]) -> Result<DynamicMessage, Refusal> + Send>;
@@ -58,12 +55,18 @@ impl JsonBody {
         Body::new(Self { inner, read, held: BytesMut::new(), form, most, ended: false })
     }
 
+    fn too_large(&self) -> Status {
+        let text = format!("a message has more than {} bytes of JSON", self.most);
+        let issued = if self.form == Form::Whole { Issued::No } else { Issued::Maybe };
+        Refusal::new(Reason::MessageTooLarge, text).issued(issued).into()
+    }
+
     /// The next message that is here, if one is.
     fn message(&mut self, at_end: bool) -> Option<Result<Bytes, Status>> {
         match &mut self.form {
             Form::Whole => at_end.then(|| {
                 let held = self.held.split();
-                framed((self.read)(&held).map_err(Status::from)?)
+                frame_of((self.read)(&held))
             }),
             Form::Lines { read } => loop {
                 let line = match self.held.iter().position(|byte| *byte == b'\n') {
@@ -77,25 +80,21 @@ impl JsonBody {
                 }
                 let message = (self.read)(&line).map_err(|mut refusal| {
                     refusal.message = format!("line {read}: {}", refusal.message);
-                    Status::from(refusal)
+                    // The lines before it may have issued what nobody has answered yet.
+                    refusal.issued(Issued::Maybe)
                 });
-                return Some(message.and_then(framed));
+                return Some(frame_of(message));
             },
         }
     }
 }
 
-fn framed(message: DynamicMessage) -> Result<Bytes, Status> {
-    let size = message.encoded_len();
-    let mut bytes = BytesMut::with_capacity(PREFIX + size);
-    bytes.put_u8(0);
-    bytes.put_u32(u32::try_from(size).map_err(|_| too_large(size))?);
-    message.encode(&mut bytes).map_err(|error| Status::internal(error.to_string()))?;
-    Ok(bytes.freeze())
-}
-
-pub(super) fn too_large(most: usize) -> Status {
-    Refusal::new(Reason::MessageTooLarge, format!("a message has more than {most} bytes of JSON")).into()
+/// The frame of a message that was read.
+fn frame_of(read: Result<DynamicMessage, Refusal>) -> Result<Bytes, Status> {
+    frame::framed(&read?).map_err(|error| {
+        tracing::error!(%error, "a message of JSON cannot be passed on");
+        Refusal::internal().into()
+    })
 }
 
 impl http_body::Body for JsonBody {
@@ -122,8 +121,9 @@ impl http_body::Body for JsonBody {
                 None => {}
             }
             if self.held.len() > self.most {
+                let refusal = self.too_large();
                 (self.ended, self.form) = (true, Form::Whole);
-                return Poll::Ready(Some(Err(too_large(self.most))));
+                return Poll::Ready(Some(Err(refusal)));
             }
             match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
                 Some(Ok(frame)) => {

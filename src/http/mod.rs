@@ -7,11 +7,12 @@
 //! gRPC, and so are the reasons of refusals.
 //!
 //! The way of a request: [`Json::look`] (`routes`, `template`) -> [`JsonCall::request`] (`body`,
-//! `message`) -> the service -> [`JsonCall::answer`] (`answer`, `status`). What the paths are is
+//! `message`, `frame`) -> the service -> [`JsonCall::answer`] (`answer`, `status`). What the paths are is
 //! told at `/openapi.json` (`openapi`).
 
 mod answer;
 mod body;
+mod frame;
 mod message;
 mod openapi;
 mod origins;
@@ -245,14 +246,19 @@ fn unsupported(stream: bool) -> Response<Body> {
     answer
 }
 
-/// Whether a body is JSON, by what its header says; of a stream, lines of it.
+/// What a body is, by what its header says: the media type without parameters. Empty: nothing is
+/// said.
+pub(crate) fn media_type(headers: &HeaderMap) -> &[u8] {
+    let content = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    content.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
+}
+
+/// Whether a body is JSON; of a stream, lines of it.
 fn is_json(headers: &HeaderMap, stream: bool) -> bool {
-    let Some(content) = headers.get(CONTENT_TYPE) else { return false };
-    let kind = content.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let kinds: &[&[u8]] = if stream {
         &[b"application/x-ndjson", b"application/ndjson", b"application/jsonl", b"application/json"]
     } else {
         &[b"application/json"]
     };
-    kinds.iter().any(|known| kind.eq_ignore_ascii_case(known))
+    kinds.iter().any(|known| media_type(headers).eq_ignore_ascii_case(known))
 }

@@ -7,6 +7,8 @@ use http::{
 };
 use tonic::body::Body;
 
+use crate::http::media_type;
+
 /// What is told to whoever speaks something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Foreign {
@@ -76,8 +78,7 @@ impl Foreign {
 
 /// `application/grpc`, or `application/grpc+proto`, and perhaps parameters.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    let Some(content) = headers.get(CONTENT_TYPE) else { return false };
-    let kind = content.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let kind = media_type(headers);
     kind.eq_ignore_ascii_case(b"application/grpc") || kind.eq_ignore_ascii_case(b"application/grpc+proto")
 }
 

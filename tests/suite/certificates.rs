@@ -1,13 +1,8 @@
 //! Certificates that cannot be used, as both sides say it: in words, with what to do next.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    os::unix::fs::PermissionsExt as _,
-    process::{Command, Output, Stdio},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Output};
 
-use crate::harness::{Authority, Home, Server, Validity, openssl};
+use crate::harness::{Authority, Home, OpensslServer, Server, Validity, openssl};
 
 /// The exit codes of docs/operations.md.
 const USAGE: i32 = 64;
@@ -178,21 +173,9 @@ fn tls_and_none_are_not_taken_for_each_other() {
     refused(&list(&home, &endpoint, &[]), USAGE, &["speaks TLS", "https://"]);
 
     // Any other server with TLS.
-    let mut other = Command::new("openssl")
-        .args(["s_server", "-accept", "127.0.0.1:0"])
-        .args(["-cert", &home.text("server.pem"), "-key", &home.text("server.key")])
-        // It ends with its input.
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(other.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let port = lines.find_map(|line| Some(line.strip_prefix("ACCEPT 127.0.0.1:")?.to_owned())).unwrap();
-    let silent = list(&home, &format!("http://localhost:{port}"), &[]);
+    let other = OpensslServer::start(&home, &[]);
+    let silent = list(&home, &format!("http://localhost:{}", other.port), &[]);
     refused(&silent, UNAVAILABLE, &["closed the connection before it said anything", "https://"]);
-    other.kill().unwrap();
-    other.wait().unwrap();
 }
 
 #[test]

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -21,7 +20,9 @@ use vendkey::api::v1::{
     ListClientsRequest, client_service_client::ClientServiceClient, token_service_client::TokenServiceClient,
 };
 
-use crate::harness::{Api, Authority, DKGA04, Home, Server, Validity, openssl, reason, ten_kwh};
+use crate::harness::{
+    Api, Authority, DKGA04, Home, OpensslServer, Server, Validity, openssl, reason, ten_kwh,
+};
 
 fn port(endpoint: &str) -> &str {
     endpoint.rsplit(':').next().unwrap()
@@ -104,19 +105,9 @@ fn our_own_client_speaks_nothing_older() {
     let home = Home::new();
     let authority = Authority::new(&home, "authority");
     authority.sign(&home, "server", &Validity::Good);
-    let mut old = Command::new("openssl")
-        .args(["s_server", "-tls1_2", "-accept", "127.0.0.1:0", "-alpn", "h2"])
-        .args(["-cert", &home.text("server.pem"), "-key", &home.text("server.key")])
-        // It ends with its input.
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(old.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let port = lines.find_map(|line| Some(line.strip_prefix("ACCEPT 127.0.0.1:")?.to_owned())).unwrap();
+    let old = OpensslServer::start(&home, &["-tls1_2", "-alpn", "h2"]);
     let mut list = home
-        .command(&["configuration", "list", "--endpoint", &format!("https://localhost:{port}")])
+        .command(&["configuration", "list", "--endpoint", &format!("https://localhost:{}", old.port)])
         .args(["--ca", &home.text(&authority.file())])
         .stderr(Stdio::piped())
         .spawn()
@@ -131,8 +122,6 @@ fn our_own_client_speaks_nothing_older() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("the other side does not speak TLS 1.3"), "{said}");
     assert_eq!(refused.status.code(), Some(69));
-    old.kill().unwrap();
-    old.wait().unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! An authority of its own for each test: nothing but the openssl command line.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, Stdio},
+};
 
 use tonic::transport::{Certificate, Identity};
 
@@ -110,5 +115,39 @@ impl Authority {
     /// Its name, also that of its file.
     pub fn file(&self) -> String {
         format!("{}.pem", self.name)
+    }
+}
+
+/// openssl's own server, with the certificate `server.pem` of a home. It ends when it is dropped.
+pub struct OpensslServer {
+    child: Child,
+    pub port: String,
+    // Open for as long as the server may write to it.
+    _output: BufReader<ChildStdout>,
+}
+
+impl OpensslServer {
+    pub fn start(home: &Home, options: &[&str]) -> Self {
+        let mut child = Command::new("openssl")
+            .args(["s_server", "-accept", "127.0.0.1:0"])
+            .args(["-cert", &home.text("server.pem"), "-key", &home.text("server.key")])
+            .args(options)
+            // It ends with its input.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = output.by_ref().lines().map(Result::unwrap);
+        let port = lines.find_map(|line| Some(line.strip_prefix("ACCEPT 127.0.0.1:")?.to_owned())).unwrap();
+        Self { child, port, _output: output }
+    }
+}
+
+impl Drop for OpensslServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

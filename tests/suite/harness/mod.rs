@@ -8,7 +8,7 @@ mod postgresql;
 mod raw;
 mod server;
 
-pub use certificates::{Authority, Validity};
+pub use certificates::{Authority, OpensslServer, Validity};
 pub use health::Health;
 pub use openssl::{AES_IV, AES_KEY, Administrator, Blobs, base64, openssl};
 pub use pkcs11::{key_objects, pkcs11_tool};
