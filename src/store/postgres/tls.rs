@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::address::PostgresqlAddress;
+use crate::pem_file;
 
 /// What speaks TLS with the database of an address. Its files are read anew each time, so that
 /// certificates may be renewed while the server runs.
@@ -26,9 +27,11 @@ pub(super) fn connector(address: &PostgresqlAddress) -> Result<MakeRustlsConnect
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain = certificates("store.tls_certificate_file", certificate)?;
-            let key_of = || format!("store.tls_key_file {}", key.display());
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key_of()))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| format!("{}: {error}", key_of()))?
+            let at_fault =
+                |error: &dyn std::fmt::Display| format!("store.tls_key_file {}: {error}", key.display());
+            let key = pem_file::private_key(key).map_err(|error| at_fault(&error))?;
+            pem_file::fits(&chain, &key).map_err(|error| at_fault(&error))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| at_fault(&error))?
         }
     };
     Ok(MakeRustlsConnect::new(config))
@@ -50,10 +53,27 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
 }
 
 fn certificates(setting: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let read = read.map_err(|error| format!("{setting} {}: {error}", file.display()))?;
-    if read.is_empty() {
-        return Err(format!("{setting} {}: no certificate is in it", file.display()));
+    pem_file::certificates(file).map_err(|error| format!("{setting} {}: {error}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_something_else_is_told_by_what_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        let mut address: PostgresqlAddress = "postgresql://v@db.example/x".parse().unwrap();
+        address.tls_ca_file = Some(file.clone());
+        for (content, told) in [("", "no certificate"), ("-----BEGIN CERTIFICATE-----\nAA", "damaged")] {
+            fs::write(&file, content).unwrap();
+            let refused = connector(&address).err().unwrap();
+            assert!(refused.starts_with("store.tls_ca_file /") && refused.contains(told), "{refused}");
+        }
+        fs::remove_file(&file).unwrap();
+        assert!(connector(&address).err().unwrap().contains("cannot be read"));
     }
-    Ok(read)
 }
