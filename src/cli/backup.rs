@@ -44,7 +44,7 @@ impl Arguments {
                 &io::Error::new(io::ErrorKind::AlreadyExists, text),
             ));
         }
-        let copied = whole_file::made(&database, |beside| {
+        let copied = whole_file::made(&database, 0o600, |beside| {
             store::copy(&settings.store.url, beside).map_err(Fault::Open)?;
             crash::point("backup-before-name");
             Ok(())

@@ -150,7 +150,10 @@ impl Create {
         let mut rights = self.preset.map(|preset| rights_shown(&preset.rights())).unwrap_or_default();
         let mut limits = Limits::default();
         self.rights.apply(&mut rights, &mut limits);
-        let channel = self.connection.open().await?;
+        let channel = match self.out {
+            Some(_) => self.connection.open_and_ask().await?,
+            None => self.connection.open().await?,
+        };
         let mut client = ClientServiceClient::new(channel);
         // The file first: a client without a credential helps nobody.
         let secret =

@@ -13,10 +13,11 @@ use tonic::{
 
 use super::{
     exit::Exit,
-    output::{Failure, chain},
+    output::{self, Failure, chain},
 };
 use crate::{
     access::Credential,
+    api::health::{HealthCheckRequest, health_client::HealthClient},
     connection::{Address, Authorized, Bearer, NotConnected, OwnCertificate, Trust},
     pem_file::{PemFault, certificates, fits, private_key},
 };
@@ -92,6 +93,18 @@ impl Connection {
             ),
         })?;
         Ok(InterceptedService::new(calls, bearer))
+    }
+
+    /// The same, and the server has answered once: for commands that make something of their own
+    /// before they ask for anything. TLS 1.3 tells that a certificate is refused with the first
+    /// call alone.
+    pub(super) async fn open_and_ask(&self) -> Result<Authorized, Failure> {
+        let calls = self.open().await?;
+        match HealthClient::new(calls.clone()).check(HealthCheckRequest::default()).await {
+            Err(status) if output::has_no_answer(&status) => Err(Failure::refused(self.json)(status)),
+            // Whatever it says of its health.
+            _ => Ok(calls),
+        }
     }
 
     fn trust(&self) -> Result<Trust, Failure> {

@@ -8,7 +8,8 @@ use prost_types::Timestamp;
 use super::{
     connection::{Connection, Named},
     output::{self, Failure},
-    secret_file::{SecretFile, write},
+    secret_file::SecretFile,
+    whole_file,
 };
 use crate::{
     access::Credential,
@@ -138,7 +139,8 @@ impl Command {
             }),
             Self::Generate(Generate { out }) => {
                 let made = Credential::generate().map_err(|error| Failure::text(error.to_string()))?;
-                write(&out, &made).map_err(|error| Failure::created("--out", &out, &error))?;
+                whole_file::create(&out, 0o600, format!("{}\n", *made.expose()))
+                    .map_err(|error| Failure::created("--out", &out, &error))?;
                 let text = output::fields([
                     ("key id", made.key_id().to_string()),
                     ("secret SHA-256", hex::encode(made.hash().0)),
@@ -153,9 +155,9 @@ impl Command {
 impl Create {
     async fn run(self) -> Result<(), Failure> {
         let json = self.connection.json;
-        let mut client = ClientServiceClient::new(self.connection.open().await?);
         let holder = Holder { client: self.client, expire_time: self.end.time() };
         if let Some(file) = &self.out {
+            let mut client = ClientServiceClient::new(self.connection.open_and_ask().await?);
             let secret = SecretFile::begin("--out", file, None)?;
             let made = create_held(&mut client, holder, secret, json).await?;
             output::show(json, &made, |made| {
@@ -180,6 +182,7 @@ impl Create {
             }
             (None, ..) => return Err(Failure::usage("--out is missing: where should the secret go?")),
         };
+        let mut client = ClientServiceClient::new(self.connection.open().await?);
         let made = create(&mut client, holder, proof, json).await?;
         output::show(json, &made, described)
     }

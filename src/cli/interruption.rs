@@ -54,6 +54,15 @@ impl Guard {
         all.left.push((number, left));
         Self(number)
     }
+
+    /// Does this and ends what is to be done, with no signal in between.
+    pub(super) fn end_with<T>(self, act: impl FnOnce() -> T) -> T {
+        let mut all = all();
+        let done = act();
+        all.left.retain(|(number, _)| *number != self.0);
+        drop(all);
+        done
+    }
 }
 
 impl Drop for Guard {

@@ -35,6 +35,7 @@ mod setup;
 mod stdout;
 mod token;
 mod token_batch;
+mod unfinished;
 mod whole_file;
 
 use std::process::ExitCode;

@@ -12,7 +12,7 @@ use std::{
 
 use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
 use prost_reflect::{DescriptorPool, DynamicMessage};
-use tonic::Status;
+use tonic::{Code, Status};
 use tonic_types::{ErrorInfo, StatusExt as _};
 
 use super::{exit::Exit, stdout};
@@ -56,9 +56,13 @@ impl Failure {
         Self::exit(Exit::NoInput, format!("{option} {}: {error}", file.display()))
     }
 
-    /// A file cannot be made or written.
+    /// A file cannot be made or written, or not now.
     pub(super) fn created(option: &str, file: &Path, error: &io::Error) -> Self {
-        Self::exit(Exit::NotCreated, format!("{option} {}: {error}", file.display()))
+        let exit = match error.kind() {
+            io::ErrorKind::ResourceBusy => Exit::Later,
+            _ => Exit::NotCreated,
+        };
+        Self::exit(exit, format!("{option} {}: {error}", file.display()))
     }
 
     pub(super) fn settings(error: SettingsError) -> Self {
@@ -100,7 +104,14 @@ impl Failure {
         match self {
             Self::Text { .. } | Self::NotShown { .. } => false,
             Self::Refused { status, .. } => match status.get_error_details().error_info() {
-                None => true,
+                // Not ours to say, but whoever says this has done nothing.
+                None => !matches!(
+                    status.code(),
+                    Code::Unimplemented
+                        | Code::Unauthenticated
+                        | Code::PermissionDenied
+                        | Code::InvalidArgument
+                ),
                 Some(info) => {
                     info.reason == "APPROVAL_PENDING"
                         || info.metadata.get("issued").is_some_and(|issued| issued == "maybe")
@@ -154,12 +165,20 @@ fn broken(status: &Status) -> Option<&tonic::transport::Error> {
     status.source()?.downcast_ref()
 }
 
-/// An error with its causes.
+/// Whether a call ended without an answer of a server.
+pub(super) fn has_no_answer(status: &Status) -> bool {
+    no_connection(status).is_some() || broken(status).is_some()
+}
+
+/// An error with its causes, each once: some that only pass on another have its text.
 pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
         cause = error.source();
     }
     text

@@ -4,13 +4,16 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, Write},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::interruption::{self, Guard};
+use super::{
+    interruption::{self, Guard},
+    unfinished::Unfinished,
+};
 
 /// A file that is being written.
 pub(super) struct WholeFile {
@@ -21,16 +24,16 @@ pub(super) struct WholeFile {
 
 /// A file that has no name yet, and goes away unless it gets one.
 struct Beside {
-    path: PathBuf,
+    /// `None`: it has its name.
+    held: Option<(Unfinished, Guard)>,
     name: PathBuf,
-    _guard: Guard,
 }
 
 impl WholeFile {
     /// Begins a file; `mode` is for one that is new. Nothing is seen under its name before its end.
     ///
     /// # Errors
-    /// What the system says.
+    /// `ResourceBusy` while another command writes it; what the system says.
     pub(super) fn begin(name: &Path, mode: u32) -> io::Result<Self> {
         let (name, mode) = match fs::metadata(name) {
             Ok(found) if found.is_file() => {
@@ -44,8 +47,8 @@ impl WholeFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (name.to_owned(), mode),
             Err(error) => return Err(error),
         };
-        let beside = Beside::of(name)?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside.path)?;
+        let beside = Beside::of(name, mode)?;
+        let file = beside.file()?;
         Ok(Self { out: BufWriter::new(file), beside: Some(beside) })
     }
 
@@ -90,58 +93,73 @@ pub(super) fn put(name: &Path, mode: u32, content: impl AsRef<[u8]>) -> io::Resu
 /// # Errors
 /// What the system says: `AlreadyExists` too.
 pub(super) fn create(name: &Path, mode: u32, content: impl AsRef<[u8]>) -> io::Result<()> {
-    made(name, |beside| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(beside)?;
+    made(name, mode, |beside| {
+        let mut file = OpenOptions::new().write(true).open(beside)?;
         file.write_all(content.as_ref())?;
         file.sync_all()
     })
 }
 
-/// Lets another make a file that must not be there, under another name until it is whole and
-/// durable.
+/// Lets another fill an empty file under another name, until it is whole and durable; its own must
+/// not be there.
 ///
 /// # Errors
 /// What the other says, and what the system says: `AlreadyExists` too.
 pub(super) fn made<E: From<io::Error>>(
     name: &Path,
-    make: impl FnOnce(&Path) -> Result<(), E>,
+    mode: u32,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     if name.symlink_metadata().is_ok() {
         return Err(E::from(io::ErrorKind::AlreadyExists.into()));
     }
-    let beside = Beside::of(name.to_owned())?;
-    make(&beside.path)?;
+    let beside = Beside::of(name.to_owned(), mode)?;
+    fill(beside.path())?;
     Ok(beside.named(RenameFlags::NOREPLACE)?)
 }
 
 impl Beside {
-    fn of(name: PathBuf) -> io::Result<Self> {
-        let mut path = name.clone().into_os_string();
-        path.push(".unfinished");
-        let path = PathBuf::from(path);
-        let guard = interruption::remove(path.clone());
-        // Of a command that was killed, or of a power cut.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(Self { path, name, _guard: guard }),
+    fn of(name: PathBuf, mode: u32) -> io::Result<Self> {
+        let held = Unfinished::begin(&name, mode)?;
+        let guard = interruption::remove(held.path().to_owned());
+        Ok(Self { held: Some((held, guard)), name })
+    }
+
+    fn path(&self) -> &Path {
+        self.held.as_ref().map_or(&self.name, |(held, _)| held.path())
+    }
+
+    fn file(&self) -> io::Result<File> {
+        match &self.held {
+            Some((held, _)) => held.file().try_clone(),
+            None => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
-    fn named(self, how: RenameFlags) -> io::Result<()> {
-        let folder = self.name.parent().filter(|folder| !folder.as_os_str().is_empty());
-        match renameat_with(CWD, &self.path, CWD, &self.name, how) {
-            // A file system that cannot tell whether a name is taken.
-            Err(rustix::io::Errno::INVAL) => fs::rename(&self.path, &self.name)?,
-            other => other?,
+    fn named(mut self, how: RenameFlags) -> io::Result<()> {
+        if let Some((held, guard)) = self.held.take() {
+            let rename = || match renameat_with(CWD, held.path(), CWD, &self.name, how) {
+                // A file system that cannot tell whether a name is taken.
+                Err(rustix::io::Errno::INVAL) => fs::rename(held.path(), &self.name),
+                other => Ok(other?),
+            };
+            // From here on the other name is whoever's comes next.
+            if let Err(error) = guard.end_with(rename) {
+                held.remove();
+                return Err(error);
+            }
         }
+        let folder = self.name.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        // It has its name, or nobody gets it.
-        let _ = fs::remove_file(&self.path);
+        // Nobody gets it.
+        if let Some((held, guard)) = self.held.take() {
+            guard.end_with(|| held.remove());
+        }
     }
 }
 
@@ -169,6 +187,10 @@ mod tests {
         half.flush().unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "first");
         assert_eq!(names(dir.path()), ["file", "file.unfinished"]);
+        // Another command names neither that half nor its own.
+        let other = put(&file, 0o600, "other").unwrap_err();
+        assert_eq!(other.kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(fs::read_to_string(dir.path().join("file.unfinished")).unwrap(), "sec");
         drop(half);
         fs::write(dir.path().join("file.unfinished"), "left").unwrap();
         std::os::unix::fs::symlink("file", &link).unwrap();
@@ -194,13 +216,14 @@ mod tests {
     fn what_another_makes_is_new_and_whole() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
-        let failing = made(&file, |beside| {
+        let failing = made(&file, 0o600, |beside| {
             fs::write(beside, "half")?;
+            assert_eq!(create(&file, 0o600, "other").unwrap_err().kind(), io::ErrorKind::ResourceBusy);
             Err(io::Error::other("no"))
         });
         assert!(failing.is_err() && names(dir.path()).is_empty());
-        made(&file, |beside| fs::write(beside, "whole")).unwrap();
-        let again = made(&file, |beside| fs::write(beside, "another")).unwrap_err();
+        made(&file, 0o600, |beside| fs::write(beside, "whole")).unwrap();
+        let again = made(&file, 0o600, |beside| fs::write(beside, "another")).unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!((fs::read_to_string(&file).unwrap().as_str(), names(dir.path()).len()), ("whole", 1));
     }

@@ -74,7 +74,10 @@ fn database(settings: &Settings, report: &mut Report) {
         DatabaseUrl::Postgresql(_) => "store.url",
     };
     match store::examine(url) {
-        Ok(Examined::Found { sign_of_life }) => clock(sign_of_life, report),
+        Ok(Examined::Found { sign_of_life }) => {
+            report.warnings.extend(root_alone_writes(setting, url));
+            clock(sign_of_life, report);
+        }
         Ok(Examined::Missing) => {
             report.warnings.push(format!(
                 "{setting}: there is no database {url} yet; `serve` would make one in which nobody may do anything: \
@@ -89,6 +92,19 @@ fn database(settings: &Settings, report: &mut Report) {
         let text = format!("{}: {error}", file.display());
         report.fault("store.checkpoint_file", ServeError::Chain(text));
     }
+}
+
+/// Tells root, whom no mode hinders, what the server's own user will come upon.
+fn root_alone_writes(setting: &str, url: &DatabaseUrl) -> Option<String> {
+    let DatabaseUrl::Sqlite(path) = url else { return None };
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (geteuid().is_root() && mode & 0o222 == 0).then(|| {
+        format!(
+            "{setting}: {} has mode {mode:03o}, so that nobody but root can write it: chmod 600, and let the user \
+             of the server own it",
+            path.display()
+        )
+    })
 }
 
 /// Tells that a server would start and issue nothing, as its clock is in doubt.

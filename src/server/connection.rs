@@ -32,15 +32,11 @@ use super::{
     activity::Activity,
     calls::{Calls, Capacity},
     ending::{Stage, ending},
+    handshake::HandshakeFailure,
     opening::{self, Opening},
     tls::Tls,
 };
-use crate::{
-    access::{CertificateUnreadable, PeerCertificate},
-    clock::Clock,
-    http::Json,
-    settings::WireSettings,
-};
+use crate::{access::PeerCertificate, clock::Clock, http::Json, settings::WireSettings};
 
 /// How long an ended connection may take to close, once nothing runs on it.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -70,10 +66,8 @@ pub(super) enum Broken {
     Io(#[from] io::Error),
     #[error("the TLS handshake took too long")]
     HandshakeSlow,
-    #[error("the TLS handshake failed: {0}")]
-    Handshake(io::Error),
-    #[error("the client's certificate: {0}")]
-    Certificate(#[from] CertificateUnreadable),
+    #[error(transparent)]
+    Handshake(#[from] HandshakeFailure),
     #[error("answers were not taken")]
     NotTaken,
     #[error("calls still ran when the connection was too old")]
@@ -92,11 +86,20 @@ impl Broken {
             Self::NoTls => Some("no TLS"),
             Self::TlsToPlain => Some("TLS to a plain port"),
             Self::HandshakeSlow => Some("slow handshake"),
-            Self::Handshake(_) | Self::Certificate(_) => Some("handshake"),
+            Self::Handshake(failure) => Some(failure.text()),
             Self::NotTaken => Some("answers not taken"),
             Self::TooOld => Some("too old"),
             Self::NotClosed => Some("not closed"),
             Self::Io(_) | Self::Transport(_) => None,
+        }
+    }
+
+    /// What whoever runs the server has to mend, if anything: they look at the log.
+    pub(super) fn told_as(&self) -> Option<&'static str> {
+        match self {
+            Self::TlsToPlain => Some("TLS to a plain port"),
+            Self::Handshake(failure) => failure.told_as(),
+            _ => None,
         }
     }
 }
@@ -152,11 +155,12 @@ where
             }
         };
         let stream = tokio::select! {
-            accepted = tls.acceptor().accept(tcp) => accepted.map_err(Broken::Handshake)?,
+            accepted = tls.acceptor().accept(tcp) => accepted.map_err(HandshakeFailure::from)?,
             () = limit => return Err(Broken::HandshakeSlow),
         };
         let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let certificate = presented.map(|der| PeerCertificate::from_der(der)).transpose()?;
+        let certificate = presented.map(|der| PeerCertificate::from_der(der)).transpose();
+        let certificate = certificate.map_err(HandshakeFailure::from)?;
         if let Some(PeerCertificate { spki_sha256, uris, .. }) = &certificate {
             // Whoever binds a certificate to a client reads its identity here.
             tracing::debug!(spki_sha256 = %hex::encode(spki_sha256), ?uris, "a client proved itself by a certificate");

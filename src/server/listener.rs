@@ -1,13 +1,7 @@
 //! A listener: it takes connections up to its limits, and at the end waits for those that
 //! are open.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use tokio::{
@@ -22,9 +16,10 @@ use tower::Service;
 use super::{
     ServeError,
     calls::Capacity,
-    connection::{Broken, Connection},
+    connection::Connection,
     connection_limit::ConnectionLimit,
     ending::{Stage, ending},
+    refused_connections::RefusedConnections,
     tls::Tls,
 };
 use crate::{
@@ -38,8 +33,6 @@ use crate::{
 const LAST_CALLS: Duration = Duration::from_secs(10);
 /// After a failed accept: file descriptors come back when connections end.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// How often the log says that connections are refused.
-const TELL_FULL: Duration = Duration::from_secs(10);
 
 /// A bound address.
 pub(super) struct Listener {
@@ -87,7 +80,7 @@ impl Listener {
         let limit = Arc::new(ConnectionLimit::new(self.wire.connections, self.wire.connections_per_address));
         let capacity = Arc::new(Capacity::new(&self.wire));
         let mut connections = JoinSet::new();
-        let mut told: Option<Instant> = None;
+        let refused = Arc::new(RefusedConnections::new(name));
         loop {
             let (tcp, from) = tokio::select! {
                 accepted = self.tcp.accept() => match accepted {
@@ -104,11 +97,8 @@ impl Listener {
             let permit = match limit.acquire(from.ip()) {
                 Ok(permit) => permit,
                 Err(full) => {
-                    metrics::connection_refused(name, full.text());
-                    if told.is_none_or(|told| told.elapsed() > TELL_FULL) {
-                        told = Some(Instant::now());
-                        tracing::warn!(listener = name, %from, "refused: too many {}", full.text());
-                    }
+                    refused.count(full.text());
+                    refused.tell(full.text(), from, &format_args!("refused: too many {}", full.text()));
                     continue;
                 }
             };
@@ -121,9 +111,10 @@ impl Listener {
                 stage: stage.clone(),
                 json: json.clone(),
             };
+            let refused = refused.clone();
             connections.spawn(async move {
                 let _counted = (permit, metrics::Connection::opened(name));
-                watched(name, connection, tcp, from).await;
+                watched(&refused, connection, tcp, from).await;
             });
         }
         // Nobody else gets in.
@@ -135,19 +126,18 @@ impl Listener {
     }
 }
 
-async fn watched<S>(name: &'static str, connection: Connection<S>, tcp: TcpStream, from: SocketAddr)
+async fn watched<S>(refused: &RefusedConnections, connection: Connection<S>, tcp: TcpStream, from: SocketAddr)
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
     if let Err(broken) = connection.serve(tcp).await {
         if let Some(why) = broken.text() {
-            metrics::connection_refused(name, why);
+            refused.count(why);
         }
-        match broken {
-            // Whoever set up the client looks here, and only this machine can do it.
-            Broken::TlsToPlain => tracing::warn!(listener = name, %from, "{broken}"),
-            broken => tracing::debug!(listener = name, %from, error = %broken, "a connection broke"),
+        match broken.told_as() {
+            Some(kind) => refused.tell(kind, from, &broken),
+            None => tracing::debug!(%from, error = %broken, "a connection broke"),
         }
     }
 }

@@ -164,8 +164,8 @@ pub fn examine(url: &DatabaseUrl) -> Result<Examined, OpenError> {
     }
 }
 
-/// Copies a database as it is at one moment, beside whoever has it open, into a file that must not
-/// exist. Blocking.
+/// Copies a database as it is at one moment, beside whoever has it open, into an empty file, which
+/// is nobody else's to read. Blocking.
 ///
 /// # Errors
 /// What the system or the engine says; half a copy is left then. [`OpenError::OwnBackup`] for one

@@ -1,6 +1,7 @@
 //! The connection of the committer, with what a transaction knows: the chain, and whether rows
 //! under seal have changed.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +11,7 @@ use super::reading::Reading;
 use super::seals::CheckedRow;
 use super::usual::UsualDays;
 use super::{LostCommits, StoreError};
-use crate::audit::{ActRow, ChainEnd, Entry, Head, NewAct};
+use crate::audit::{ActRow, Actor, ChainEnd, Entry, Head, NewAct};
 use crate::ledger::{Floors, LAST_POSITION, Sequence};
 
 /// More records than come between two checkpoints.
@@ -217,6 +218,15 @@ impl<T: Transaction> Writing<T> {
         let (position, hash) = end.append(new.now_ms, Entry::Act(act.clone()));
         self.appended(end)?;
         self.view.insert_acts(&[ActRow { position, at_ms: new.now_ms, act, hash }])
+    }
+
+    /// Puts on record that an act on which others agreed found everything as it was to be: so it is
+    /// done, and is not done again after somebody has changed that. Other acts that change nothing
+    /// leave no record.
+    pub(super) fn append_unchanged(&mut self, actor: &Actor, now_ms: i64) -> Result<(), StoreError> {
+        let Actor::Client { approval: Some(_), .. } = actor else { return Ok(()) };
+        let details = BTreeMap::new();
+        self.append_act(&NewAct { kind: "act.unchanged", actor: actor.clone(), details, now_ms })
     }
 
     /// Appends an act unless one of its kind with the same details is on record.

@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Output};
 
-use crate::harness::{Authority, Home, OpensslServer, Server, Validity, openssl};
+use crate::{
+    harness::{Authority, Home, OpensslServer, Server, Validity, openssl},
+    tls::logged,
+};
 
 /// The exit codes of docs/operations.md.
 const USAGE: i32 = 64;
@@ -148,6 +151,43 @@ fn a_client_that_is_not_believed_is_told_with_the_reason() {
         refused(&by("other-use"), NOT_ALLOWED, &["refuses the certificate", "made for a client"]);
     }
     assert!(by("good").status.success());
+    // Whoever runs the server reads each of them too, and not as often as it comes.
+    let log = home.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+    for words in [
+        "a client has no certificate",
+        "a client's certificate is refused: it ended on 2020-02-01T00:00:00Z",
+        "refused: it begins on 2048-12-31T00:00:00Z",
+        "refused: it is of an authority that client_ca_file does not hold",
+        "refused: it is an authority's own (CA:TRUE)",
+        "refused: it is not for clients: its extendedKeyUsage lacks clientAuth",
+    ] {
+        let lines =
+            told.iter().filter(|line| line.contains(words) && line.contains("listener=\"main\"")).count();
+        assert!((1..8).contains(&lines), "{words:?} is told {lines} times: {log}");
+    }
+    // The other side may be the one that does not believe.
+    refused(&list(&home, &endpoint, &[("--ca", "clients.pem")]), UNAVAILABLE, &["not known here"]);
+    logged(&home, "a client does not believe the server's certificate (UnknownCA)");
+    // A file is made when the server has answered; TLS 1.3 tells a refusal with the first call.
+    let secret = home.text("other-till");
+    for name in ["old", "stranger"] {
+        let (certificate, key) = (home.text(&format!("{name}.pem")), home.text(&format!("{name}.key")));
+        for command in
+            [&["client", "create", "a till", "--preset", "till"][..], &["credential", "create", "x"]]
+        {
+            let output = home
+                .command(&[command, &["--out", &secret, "--endpoint", &endpoint]].concat())
+                .args(["--ca", &home.text("authority.pem"), "--client-certificate", &certificate])
+                .args(["--client-key", &key])
+                .output()
+                .unwrap();
+            refused(&output, NOT_ALLOWED, &["certificate"]);
+            let left = fs::read_dir(home.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+            let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with("other-till")).collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
     let json = home
         .command(&["configuration", "list", "--json", "--endpoint", &endpoint])
         .args(["--ca", &home.text("authority.pem")])

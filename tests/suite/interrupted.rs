@@ -210,8 +210,8 @@ async fn a_client_and_its_credential_are_made_once_by_commands_that_were_cut_off
     let before = clients();
     let mut made = 0;
     for signal in SIGNALS {
-        // The client is made; the credential is.
-        for call in [1, 2] {
+        // The client is made; the credential is. Call 1 looks whether a server answers at all.
+        for call in [2, 3] {
             let (name, file) = (format!("till {made}"), format!("till-{made}"));
             let out = home.text(&file);
             let create = ["client", "create", &name, "--preset", "till", "--out", &out];
@@ -237,12 +237,42 @@ async fn a_client_and_its_credential_are_made_once_by_commands_that_were_cut_off
             listed["clients"].as_array().unwrap().last().unwrap()["name"].as_str().unwrap().to_owned();
         let file = format!("credential-{}", signal.as_raw());
         let create = ["credential", "create", &client, "--out", &home.text(&file)];
-        cut_off(&home, &server, &create, 1, signal);
+        cut_off(&home, &server, &create, 2, signal);
         let secret = home.secret(&file);
         done(&home, &server, &create);
         assert_eq!((home.secret(&file), left(&home, &file)), (secret, vec![file.clone()]));
         assert_eq!(count(&home, &server, &["credential", "list", &client], "credentials/"), 1);
     }
+}
+
+/// Two commands at once with one file: the second does nothing and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_another_command_writes_is_not_written() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let (secret, rows) = (home.text("one-till"), home.text("rows.csv"));
+    let clients = || count(&home, &server, &["client", "list"], "clients/");
+    let before = clients();
+    for (first, call, second) in [
+        (
+            &["client", "create", "a till", "--preset", "till", "--out", &secret][..],
+            2,
+            &["client", "create", "another till", "--preset", "till", "--out", &secret][..],
+        ),
+        (&["ledger", "export", "--out", &rows], 1, &["audit", "export", &rows]),
+    ] {
+        let relay = Relay::holding(&server, call);
+        let child = started(&home, &relay.endpoint, first);
+        relay.answered();
+        let output = server.vendkey(&home, second);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(75), "{told}");
+        assert!(told.contains("another command works on it"), "{told}");
+        ended(child, Signal::INT);
+        done(&home, &server, first);
+    }
+    assert_eq!(clients(), before + 1);
+    assert!(left(&home, "one-till") == ["one-till"] && left(&home, "rows") == ["rows.csv"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -132,6 +132,10 @@ fn the_database_is_looked_at() {
             fs::set_permissions(home.path(name), fs::Permissions::from_mode(mode)).unwrap();
         }
     }
+    if rustix::process::geteuid().is_root() {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+        usable(&home, &[], Some("has mode 444, so that nobody but root can write it"));
+    }
     fs::remove_file(&path).unwrap();
     usable(&home, &[], Some("store.path: there is no database sqlite:"));
     assert!(!path.exists());

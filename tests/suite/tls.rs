@@ -73,7 +73,7 @@ pub fn served(home: &Home, more: &str) -> (Server, Authority) {
 }
 
 /// Waits until the log says it.
-fn logged(home: &Home, text: &str) {
+pub fn logged(home: &Home, text: &str) {
     let give_up = Instant::now() + Duration::from_secs(60);
     while !home.log().contains(text) {
         assert!(Instant::now() < give_up, "the log does not say {text:?}:\n{}", home.log());

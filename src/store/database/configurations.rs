@@ -63,7 +63,9 @@ impl<E: Engine> ConfigurationStore for Database<E> {
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError> {
         self.write_or_refuse(move |c| {
-            configurations::change(c, id, |row| row.set_enabled(enabled, actor, now_ms))
+            configurations::change(c, id, (actor, now_ms), |row, actor| {
+                row.set_enabled(enabled, actor, now_ms)
+            })
         })
         .await
     }
@@ -76,7 +78,9 @@ impl<E: Engine> ConfigurationStore for Database<E> {
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError> {
         self.write_or_refuse(move |c| {
-            configurations::change(c, id, |row| row.schedule_destruction(destroy_ms, actor, now_ms))
+            configurations::change(c, id, (actor, now_ms), |row, actor| {
+                row.schedule_destruction(destroy_ms, actor, now_ms)
+            })
         })
         .await
     }
@@ -87,7 +91,10 @@ impl<E: Engine> ConfigurationStore for Database<E> {
         actor: Actor,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError> {
-        self.write_or_refuse(move |c| configurations::change(c, id, |row| row.restore(actor, now_ms))).await
+        self.write_or_refuse(move |c| {
+            configurations::change(c, id, (actor, now_ms), |row, actor| row.restore(actor, now_ms))
+        })
+        .await
     }
 
     async fn due_destructions(&self, now_ms: i64) -> Result<Vec<ConfigurationId>, StoreError> {
@@ -99,8 +106,10 @@ impl<E: Engine> ConfigurationStore for Database<E> {
         id: ConfigurationId,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError> {
-        self.write_or_refuse(move |c| configurations::change(c, id, |row| row.begin_destruction(now_ms)))
-            .await
+        self.write_or_refuse(move |c| {
+            configurations::change(c, id, (Actor::Local, now_ms), |row, _| row.begin_destruction(now_ms))
+        })
+        .await
     }
 
     async fn finish_destruction(
@@ -108,8 +117,10 @@ impl<E: Engine> ConfigurationStore for Database<E> {
         id: ConfigurationId,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError> {
-        self.write_or_refuse(move |c| configurations::change(c, id, |row| row.finish_destruction(now_ms)))
-            .await
+        self.write_or_refuse(move |c| {
+            configurations::change(c, id, (Actor::Local, now_ms), |row, _| row.finish_destruction(now_ms))
+        })
+        .await
     }
 }
 

@@ -103,8 +103,8 @@ pub(super) fn open_copier(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Copies a database as it is at one moment, beside whoever has it open, into a file that must not
-/// exist. Blocking.
+/// Copies a database as it is at one moment, beside whoever has it open, into an empty file, which
+/// is nobody else's to read. Blocking.
 ///
 /// # Errors
 /// [`OpenError::Copy`], half a copy is left then; what the database's own file says.
@@ -114,8 +114,6 @@ pub(in crate::store) fn copy(from: &Path, to: &Path) -> Result<(), OpenError> {
     // Dropped behind the connection, as it must be.
     let file = DatabaseFile::look(from)?;
     file.check_content()?;
-    // SQLite fills an empty file: so it is nobody else's to read from the start.
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(io)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(from, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;

@@ -46,7 +46,10 @@ pub(in crate::store) fn change<T: Transaction>(
     let known = read_client(&row)?;
     let change = match change_client(&known, &everyone(writing)?, change, act) {
         Ok(Some(change)) => change,
-        Ok(None) => return Ok(Ok(known)),
+        Ok(None) => {
+            writing.append_unchanged(&act.actor, act.now_ms)?;
+            return Ok(Ok(known));
+        }
         Err(refusal) => return Ok(Err(refusal)),
     };
     writing.change(&row, &client_columns(&change.row))?;
@@ -99,7 +102,10 @@ pub(in crate::store) fn change_a_credential<T: Transaction>(
     let known = holder.credential;
     let change = match change_credential(&known, &everyone(writing)?, change, act) {
         Ok(Some(change)) => change,
-        Ok(None) => return Ok(Ok(known)),
+        Ok(None) => {
+            writing.append_unchanged(&act.actor, act.now_ms)?;
+            return Ok(Ok(known));
+        }
         Err(refusal) => return Ok(Err(refusal)),
     };
     writing.change(&row, &credential_columns(&change.row, client))?;

@@ -44,7 +44,7 @@ pub(in crate::store) fn finish_import<T: Transaction>(
     actor: Actor,
     now_ms: i64,
 ) -> Refusable<Configuration> {
-    change(writing, id, |known| known.finish_import(fields, actor, now_ms).map(Some))
+    change(writing, id, (actor, now_ms), |known, actor| known.finish_import(fields, actor, now_ms).map(Some))
 }
 
 pub(in crate::store) fn abandon_import<T: Transaction>(
@@ -59,17 +59,21 @@ pub(in crate::store) fn abandon_import<T: Transaction>(
     Ok(true)
 }
 
-/// Changes a configuration as a decision over it says.
+/// Changes a configuration as a decision over it says, for whoever does that and when.
 pub(in crate::store) fn change<T: Transaction>(
     writing: &mut Writing<T>,
     id: ConfigurationId,
-    decide: impl FnOnce(&Configuration) -> Transition,
+    (actor, now_ms): (Actor, i64),
+    decide: impl FnOnce(&Configuration, Actor) -> Transition,
 ) -> Refusable<Configuration> {
     let Some(row) = load(writing, id)? else { return Ok(Err(ConfigurationRefusal::NotFound)) };
     let known = read(&row)?;
-    let change = match decide(&known) {
+    let change = match decide(&known, actor.clone()) {
         Ok(Some(change)) => change,
-        Ok(None) => return Ok(Ok(known)),
+        Ok(None) => {
+            writing.append_unchanged(&actor, now_ms)?;
+            return Ok(Ok(known));
+        }
         Err(refusal) => return Ok(Err(refusal)),
     };
     writing.change(&row, &columns(&change.row))?;

@@ -22,13 +22,14 @@ pub(in crate::store) fn allow_pair<T: Transaction>(
     let source = configurations::load(writing, pair.source)?;
     let target = configurations::load(writing, pair.target)?;
     let state = |row: &Option<CheckedRow>| row.as_deref().map(configurations::state).transpose();
-    let change = match allow(pair, state(&source)?, state(&target)?, by, actor, now_ms) {
+    let change = match allow(pair, state(&source)?, state(&target)?, by, actor.clone(), now_ms) {
         Ok(change) => change,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let lost = || StoreError::Defect { reason: "a key change is allowed by nobody".into() };
     let (source, target) = source.zip(target).ok_or_else(lost)?;
     if let Some(known) = load(writing, source.number, target.number)? {
+        writing.append_unchanged(&actor, now_ms)?;
         return read(writing, &known).map(Ok);
     }
     let by = clients::load(writing, by)?.ok_or_else(lost)?;

@@ -34,7 +34,10 @@ pub(in crate::store) fn set_enabled<T: Transaction>(
 ) -> Result<Option<PublicKey>, StoreError> {
     let Some(row) = load(writing, id)? else { return Ok(None) };
     let known = read(&row)?;
-    let Some(change) = known.set_enabled(enabled, actor, now_ms) else { return Ok(Some(known)) };
+    let Some(change) = known.set_enabled(enabled, actor.clone(), now_ms) else {
+        writing.append_unchanged(&actor, now_ms)?;
+        return Ok(Some(known));
+    };
     writing.change(&row, &columns(&change.row))?;
     writing.append_act(&change.act)?;
     Ok(Some(change.row))

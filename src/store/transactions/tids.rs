@@ -66,7 +66,11 @@ pub(in crate::store) fn lower<T: Transaction>(
 ) -> Result<Result<Tid, LowerRefused>, StoreError> {
     let was = match lowerable(known(writing, to)?, to.tid) {
         Ok(was) if was > to.tid => was,
-        other => return Ok(other),
+        Ok(same) => {
+            writing.append_unchanged(&actor, now_ms)?;
+            return Ok(Ok(same));
+        }
+        Err(refused) => return Ok(Err(refused)),
     };
     let by: Option<ClientId> = match &actor {
         Actor::Local => None,

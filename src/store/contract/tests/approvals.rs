@@ -125,7 +125,8 @@ pub(in crate::store) async fn an_act_is_found_by_its_approval<F: Factory>() {
         scene.store.set_configuration_enabled(id, false, actor, NOW_MS).await.unwrap();
         scene.store.set_configuration_enabled(id, true, Actor::Local, NOW_MS).await.unwrap();
     };
-    let client = |approval| Actor::Client { client: scene.client, credential: CREDENTIAL.into(), approval };
+    let asker = scene.client;
+    let client = move |approval| Actor::Client { client: asker, credential: CREDENTIAL.into(), approval };
     disabled(client(None)).await;
     // What tells of an approval is not the act.
     let granted = step(ApprovalState::Pending, ApprovalState::Approved);
@@ -136,6 +137,14 @@ pub(in crate::store) async fn an_act_is_found_by_its_approval<F: Factory>() {
     let act = scene.store.act_of_approval(done).await.unwrap().unwrap();
     assert_eq!((act.kind.as_str(), act.done_with()), ("configuration.disabled", Some(done)));
     assert_eq!(scene.store.act_of_approval(waits).await.unwrap(), None);
+    // Nor is one done again that had nothing to change, whatever was changed since.
+    let (id, actor) = (scene.configuration, client(Some(waits)));
+    scene.store.set_configuration_enabled(id, true, actor, NOW_MS).await.unwrap();
+    let act = scene.store.act_of_approval(waits).await.unwrap().unwrap();
+    assert_eq!((act.kind.as_str(), act.done_with()), ("act.unchanged", Some(waits)));
+    let before = scene.store.chain_head().await.unwrap();
+    scene.store.set_configuration_enabled(id, true, client(None), NOW_MS).await.unwrap();
+    assert_eq!(scene.store.chain_head().await.unwrap(), before, "what needed nobody leaves no record");
     assert!(!scene.store.restore_accepted_after(0).await.unwrap());
 }
 
