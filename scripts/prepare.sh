@@ -28,6 +28,8 @@ if [ "${1:-}" = test ]; then
     need ps procps
     need git git
     need curl curl
+    need chromium chromium
+    need chromedriver chromium-driver
     need shellcheck shellcheck
     need codespell codespell
 fi

@@ -21,6 +21,9 @@ export PATH='$bin':"\$PATH"
 ENV
 cat <<HELP
 
+The console: $VENDKEY_ENDPOINT/console/
+Sign in with the file $VENDKEY_CREDENTIAL_FILE (an administrator) or $home/till.
+
 In a second terminal:
 
   . $home/env

@@ -46,6 +46,8 @@ pub mod api;
 
 pub mod http;
 
+pub mod console;
+
 pub mod server;
 
 pub mod connection;

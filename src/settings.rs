@@ -20,7 +20,7 @@ use std::{
 use rustix::system::uname;
 use toml::{Table, Value};
 
-pub use self::http::{HttpSettings, NoOrigin, Origins};
+pub use self::http::{ConsoleSettings, HttpSettings, NoOrigin, Origins};
 pub use self::store::StoreSettings;
 pub use wire::{ClientAuth, ListenerSettings, TlsSettings, WireSettings};
 

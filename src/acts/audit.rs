@@ -1,7 +1,12 @@
 //! The chains of records, for auditors.
 
 use super::{Acts, Reason, Refusal};
-use crate::{audit::ChainNumber, envelope::PublicKey, ledger::Cursor, store::Records};
+use crate::{
+    audit::{ChainNumber, Head},
+    envelope::PublicKey,
+    ledger::Cursor,
+    store::Records,
+};
 
 /// The last checkpoint, and the key that signed it.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub struct LastCheckpoint {
 pub enum EventsAfter {
     /// Behind this position of the only chain: of callers that know of one.
     Position(u64),
+    /// Before the last so many of every chain.
+    Last(u32),
     /// Where the page before ended.
     Cursor(Cursor),
 }
@@ -31,6 +38,11 @@ impl Acts {
     pub async fn list_events(&self, after: EventsAfter, size: u32, meters: bool) -> Result<Records, Refusal> {
         let cursor = match after {
             EventsAfter::Cursor(cursor) => cursor,
+            EventsAfter::Last(count) => {
+                let servers = self.store.servers().await?;
+                let start = |head: &Head| head.position.saturating_sub(count.into());
+                servers.iter().map(|server| (server.number, start(&server.head))).collect()
+            }
             EventsAfter::Position(0) => Cursor::default(),
             EventsAfter::Position(position) => {
                 if self.store.chain_heads().await?.len() > 1 {

@@ -8,7 +8,7 @@ use super::{Act, Acts, CreateClient, EnableClient, Refusal, UpdateClient, client
 use crate::{
     access::{
         Caller, Denied,
-        client::{Client, ClientAct, ClientChange, ClientRefusal, NewClient},
+        client::{Client, ClientAct, ClientChange, ClientRefusal, CredentialHolder, NewClient},
     },
     id::ClientId,
     store::{Page, PageRequest},
@@ -45,6 +45,15 @@ impl Acts {
         // Made already: the answer is the client, or that the name is taken.
         let known = self.store.client(order.client).await?;
         Ok(known.is_none().then(|| client_summary::created(order)))
+    }
+
+    /// The client that calls, with the credential by which it did.
+    ///
+    /// # Errors
+    /// CLIENT_NOT_FOUND; what the store says.
+    pub async fn caller(&self, caller: &Caller) -> Result<CredentialHolder, Refusal> {
+        let found = self.store.credential(caller.key_id.as_str()).await?;
+        Ok(found.ok_or(ClientRefusal::NotFound(caller.client))?)
     }
 
     /// One client.

@@ -57,7 +57,7 @@ pub use orders::{
 pub use reason::Reason;
 pub use refusal::{Issued, Refusal};
 pub use refused_calls::Refusals;
-pub use servers::KnownServer;
+pub use servers::{Cause, Causes, Identity, KnownServer, ServerCondition};
 pub use token_batch::{BATCH_MAX, STREAM_CHUNK, TokenRequest, TokenResult};
 pub use tokens::{MeterTestOrder, TokenAnswer, TokenOrder};
 
@@ -72,6 +72,7 @@ pub struct Acts {
     /// Attempts to upload, by those who have no limit of their own limited in a minute.
     uploads: Attempts,
     uploads_per_minute: u32,
+    identity: Identity,
 }
 
 impl Acts {
@@ -83,6 +84,7 @@ impl Acts {
         admission: Arc<Admission>,
         access: AccessSettings,
         uploads_per_minute: u32,
+        identity: Identity,
     ) -> Self {
         let four_eyes = FourEyes::new(store.clone(), clock.clone(), access);
         Self {
@@ -94,6 +96,7 @@ impl Acts {
             deferred: Deferred::default(),
             uploads: Attempts::default(),
             uploads_per_minute,
+            identity,
         }
     }
 }

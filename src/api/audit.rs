@@ -23,7 +23,12 @@ impl AuditService for Services {
         let mut fields = Fields::default();
         let size = page_size(&mut fields, request.page_size);
         let after = match request.page_token.as_str() {
-            "" => Some(EventsAfter::Position(request.after_position)),
+            "" if request.last == 0 => Some(EventsAfter::Position(request.after_position)),
+            "" if request.after_position == 0 => Some(EventsAfter::Last(request.last)),
+            "" => {
+                fields.fault("last", "is another place to begin than after_position: give one of them");
+                None
+            }
             token => fields.take("page_token", token.parse()).map(EventsAfter::Cursor),
         };
         let (size, after) = fields.finish(size.zip(after))?;

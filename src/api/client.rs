@@ -12,7 +12,7 @@ use super::{
     v1::{self, client_service_server::ClientService},
 };
 use crate::{
-    access::client::Client,
+    access::client::{Client, CredentialHolder},
     acts::{CreateClient, EnableClient, EnableCredential, Listing, Refusal, UpdateClient},
     id::ClientId,
 };
@@ -26,6 +26,15 @@ impl ClientService for Services {
         let caller = caller(&request)?;
         let made = self.acts.create_client(&caller, creation(request.into_inner())?).await?;
         Ok(Response::new(shown(&made)))
+    }
+
+    async fn get_caller(
+        &self,
+        request: Request<v1::GetCallerRequest>,
+    ) -> Result<Response<v1::Caller>, Status> {
+        let CredentialHolder { client, credential } = self.acts.caller(&caller(&request)?).await?;
+        let (client, credential) = (Some(shown(&client)), Some(credential::shown(&credential)));
+        Ok(Response::new(v1::Caller { client, credential }))
     }
 
     async fn get_client(

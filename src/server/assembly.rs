@@ -17,7 +17,7 @@ use super::{
     usage,
 };
 use crate::{
-    acts::{Acts, Admission, Authenticator, Refusals},
+    acts::{Acts, Admission, Authenticator, Causes, Identity, Refusals},
     api::health::health_check_response::ServingStatus,
     clock::{self, Clock},
     hsm::{Hsm, Tokens as _},
@@ -41,6 +41,7 @@ pub(super) struct Assembly {
     refusals: Arc<Refusals>,
     checkpoints: Checkpoints,
     trust: Trust,
+    causes: Causes,
 }
 
 impl Assembly {
@@ -81,6 +82,7 @@ impl Assembly {
         let refusals = Arc::new(Refusals::new(store.clone(), clock.clone()));
         let authenticator = Authenticator::new(store.clone(), clock.clone());
         let admission = Arc::new(Admission::new(authenticator, refusals.clone()));
+        let causes = Causes::default();
         let acts = Arc::new(Acts::new(
             store.clone(),
             clock.clone(),
@@ -88,6 +90,7 @@ impl Assembly {
             admission.clone(),
             settings.access,
             settings.vending.uploads_per_minute,
+            Identity { name: settings.server.name.clone(), causes: causes.clone() },
         ));
         if leases.holds(Job::ApprovedActs).await
             && let Err(error) = acts.resume().await
@@ -107,17 +110,31 @@ impl Assembly {
             refusals,
             checkpoints,
             trust,
+            causes,
         })
     }
 
     /// Starts what runs beside the calls. Answers what tells the server's health, once it was
     /// looked at.
     pub(super) async fn start(self, tasks: &mut Tasks, stages: &watch::Receiver<Stage>) -> HealthService {
-        let Self { acts, hsm, store, guard, leases, latch, vending, refusals, checkpoints, trust, .. } = self;
+        let Self {
+            acts,
+            hsm,
+            store,
+            guard,
+            leases,
+            latch,
+            vending,
+            refusals,
+            checkpoints,
+            trust,
+            causes,
+            ..
+        } = self;
         let (reporter, reported) = watch::channel(ServingStatus::NotServing);
         let (ready, told) = oneshot::channel();
         let watched =
-            health::Watched { hsm: hsm.health(), store: store.clone(), guard: guard.clone(), latch };
+            health::Watched { hsm: hsm.health(), store: store.clone(), guard: guard.clone(), latch, causes };
         tasks.spawn_until_end("health", watched.report(reporter, stages.clone(), ready));
         let leased = leases.clone();
         tasks.spawn("approved acts", async move { acts.finish_approved(&leased).await });

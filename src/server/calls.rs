@@ -22,12 +22,13 @@ use super::{
     body::{RequestBody, Rest, busy, read_away},
     compression,
     protocol::{Foreign, header_bytes, is_grpc},
+    services::Web,
 };
 use crate::{
     access::{PeerCertificate, may_change, methods},
     acts::{Issued, Reason, Refusal},
     api,
-    http::{Json, JsonCall, Look},
+    http::{JsonCall, Look},
     metrics,
     settings::WireSettings,
 };
@@ -75,7 +76,7 @@ pub(super) struct Calls<S> {
     pub(super) certificate: Option<PeerCertificate>,
     pub(super) wire: WireSettings,
     /// None: gRPC alone is spoken.
-    pub(super) json: Option<Json>,
+    pub(super) web: Option<Web>,
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Calls<S>
@@ -88,9 +89,9 @@ where
     type Future = Answering<Self::Response>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let json = match self.json.as_ref().filter(|_| !is_grpc(request.headers())) {
+        let json = match self.web.as_ref().filter(|_| !is_grpc(request.headers())) {
             None => None,
-            Some(face) => match face.look(&request) {
+            Some(web) => match web.look(&request) {
                 Look::NotOurs => None,
                 Look::Call(json) => Some(json),
                 Look::Answer(answer) => {

@@ -34,9 +34,10 @@ use super::{
     ending::{Stage, ending},
     handshake::HandshakeFailure,
     opening::{self, Opening},
+    services::Web,
     tls::Tls,
 };
-use crate::{access::PeerCertificate, clock::Clock, http::Json, settings::WireSettings};
+use crate::{access::PeerCertificate, clock::Clock, settings::WireSettings};
 
 /// How long an ended connection may take to close, once nothing runs on it.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -114,7 +115,7 @@ pub(super) struct Connection<S> {
     /// Says when the server ends.
     pub(super) stage: watch::Receiver<Stage>,
     /// None: gRPC alone is spoken.
-    pub(super) json: Option<Json>,
+    pub(super) web: Option<Web>,
 }
 
 impl<S> Connection<S>
@@ -177,12 +178,12 @@ where
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { wire, capacity, service, clock, mut stage, json, .. } = self;
+        let Self { wire, capacity, service, clock, mut stage, web, .. } = self;
         let activity = Arc::new(Activity::new());
         let expires_ms = certificate.as_ref().map(|certificate| certificate.expires_ms);
-        let keep_alive = json.is_some();
+        let keep_alive = web.is_some();
         let calls =
-            Calls { inner: service, capacity, activity: activity.clone(), peer, certificate, wire, json };
+            Calls { inner: service, capacity, activity: activity.clone(), peer, certificate, wire, web };
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // For JSON; gRPC is only told that it needs HTTP/2.
         builder

@@ -14,8 +14,14 @@ use tokio::{
 
 use super::ending::Stage;
 use crate::{
-    api::health::health_check_response::ServingStatus, clock::SignOfLife, hsm::Health, metrics,
-    selftest::Latch, store::Store, vending::IssueGuard,
+    acts::{Cause, Causes},
+    api::health::health_check_response::ServingStatus,
+    clock::SignOfLife,
+    hsm::Health,
+    metrics,
+    selftest::Latch,
+    store::Store,
+    vending::IssueGuard,
 };
 
 /// How often it is looked whether anything has stopped issuing.
@@ -35,25 +41,14 @@ async fn probed(store: &dyn Store, sign: SignOfLife) -> Option<String> {
     }
 }
 
-/// What keeps the server from issuing: the label of the metric, and the reason in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Cause {
-    label: &'static str,
-    reason: String,
-}
-
-impl Cause {
-    fn new(label: &'static str, reason: String) -> Self {
-        Self { label, reason }
-    }
-}
-
 /// What is looked at.
 pub(super) struct Watched {
     pub(super) hsm: watch::Receiver<Health>,
     pub(super) store: Arc<dyn Store>,
     pub(super) guard: Arc<IssueGuard>,
     pub(super) latch: Latch,
+    /// Where what was found is told with its reasons.
+    pub(super) causes: Causes,
 }
 
 impl Watched {
@@ -65,7 +60,7 @@ impl Watched {
         mut stages: watch::Receiver<Stage>,
         ready: oneshot::Sender<()>,
     ) {
-        let Self { mut hsm, store, guard, latch } = self;
+        let Self { mut hsm, store, guard, latch, causes } = self;
         let mut ready = Some(ready);
         let mut looks = interval(LOOK);
         let mut probes = interval(STORE_PROBE);
@@ -83,14 +78,18 @@ impl Watched {
             let self_test = latch.failure().map(|failure| format!("a self-test failed: {failure}"));
             let stage = *stages.borrow_and_update();
             let stopping = (stage > Stage::Serving).then(|| "the server was told to stop".to_owned());
-            let causes = [
-                self_test.map(|reason| Cause::new("self_test", reason)),
-                hsm_ill.map(|reason| Cause::new("hsm", reason)),
-                store_ill.clone().map(|reason| Cause::new("store", reason)),
-                guard.pass().err().map(|stop| Cause::new(stop.label(), stop.to_string())),
-                stopping.map(|reason| Cause::new("stopping", reason)),
+            let stopped = guard.pass().err().map(|stop| (stop.label(), stop.to_string()));
+            let found = [
+                self_test.map(|reason| ("self_test", reason)),
+                hsm_ill.map(|reason| ("hsm", reason)),
+                store_ill.clone().map(|reason| ("store", reason)),
+                stopped,
+                stopping.map(|reason| ("stopping", reason)),
             ];
-            let cause = causes.into_iter().flatten().next();
+            let found = found.into_iter().flatten().map(|(label, reason)| Cause { label, reason });
+            let found: Vec<Cause> = found.collect();
+            let cause = found.first().cloned();
+            causes.set(found);
             metrics::not_serving(cause.as_ref().map(|cause| cause.label));
             if told.as_ref() != Some(&cause) {
                 match &cause {

@@ -20,11 +20,11 @@ use super::{
     connection_limit::ConnectionLimit,
     ending::{Stage, ending},
     refused_connections::RefusedConnections,
+    services::Web,
     tls::Tls,
 };
 use crate::{
     clock::Clock,
-    http::Json,
     metrics,
     settings::{ListenerSettings, WireSettings},
 };
@@ -71,7 +71,7 @@ impl Listener {
     }
 
     /// Serves until the server ends, then lets the running calls end.
-    pub(super) async fn serve<S>(self, service: S, json: Option<Json>, mut stage: watch::Receiver<Stage>)
+    pub(super) async fn serve<S>(self, service: S, web: Option<Web>, mut stage: watch::Receiver<Stage>)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
@@ -109,7 +109,7 @@ impl Listener {
                 service: service.clone(),
                 clock: self.clock.clone(),
                 stage: stage.clone(),
-                json: json.clone(),
+                web: web.clone(),
             };
             let refused = refused.clone();
             connections.spawn(async move {

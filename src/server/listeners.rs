@@ -66,22 +66,23 @@ impl Listeners {
         authentication: &AuthenticationLayer,
         stages: &watch::Receiver<Stage>,
     ) -> Result<(), ServeError> {
-        let json = parts.json()?;
+        let web = parts.web()?;
         let main = parts.tokens(Parts::common(health.clone(), &parts.wire)?);
-        let main = match self.administration {
-            None => parts.administration(main),
+        let (main, web) = match self.administration {
+            None => (parts.administration(main), parts.with_console(web, true)),
             Some(listener) => {
                 let routes = parts.administration(Parts::common(health, &parts.wire)?);
                 let service = authentication.layer(routes.prepare());
+                let with_console = parts.with_console(web.clone(), false);
                 tasks.spawn_until_end(
                     "administration listener",
-                    listener.serve(service, json.clone(), stages.clone()),
+                    listener.serve(service, with_console, stages.clone()),
                 );
-                main
+                (main, web)
             }
         };
         let service = authentication.layer(main.prepare());
-        tasks.spawn_until_end("main listener", self.main.serve(service, json, stages.clone()));
+        tasks.spawn_until_end("main listener", self.main.serve(service, web, stages.clone()));
         Ok(())
     }
 }

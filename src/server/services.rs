@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::Request;
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tonic_reflection::{pb, server::Builder};
 
@@ -18,9 +19,25 @@ use crate::{
             server_service_server::ServerServiceServer, token_service_server::TokenServiceServer,
         },
     },
-    http::Json,
-    settings::{HttpSettings, WireSettings},
+    console::{Console, Offers},
+    http::{Json, Look},
+    settings::{ConsoleSettings, HttpSettings, WireSettings},
 };
+
+/// What is spoken beside gRPC. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Web {
+    json: Json,
+    console: Option<Console>,
+}
+
+impl Web {
+    /// What a request is to it. Nothing of its body is read.
+    pub(super) fn look<B: http_body::Body>(&self, request: &Request<B>) -> Look {
+        let page = self.console.as_ref().and_then(|console| console.answer(request));
+        page.map_or_else(|| self.json.look(request), Look::Answer)
+    }
+}
 
 /// What the services are made of.
 pub(super) struct Parts {
@@ -54,11 +71,20 @@ impl Parts {
             .add_service(limited!(wire, v1alpha)))
     }
 
-    /// The same methods over HTTP with JSON, if the settings say so.
-    pub(super) fn json(&self) -> Result<Option<Json>, ServeError> {
-        let HttpSettings { enabled, origins } = self.http.clone();
+    /// What is spoken beside gRPC, if the settings say so: the same methods over HTTP with JSON.
+    pub(super) fn web(&self) -> Result<Option<Web>, ServeError> {
+        let HttpSettings { enabled, origins, .. } = self.http.clone();
         let made = enabled.then(|| Json::new(origins, self.wire.message_bytes)).transpose();
-        made.map_err(|error| ServeError::Stopped(error.to_string()))
+        let json = made.map_err(|error| ServeError::Stopped(error.to_string()))?;
+        Ok(json.map(|json| Web { json, console: None }))
+    }
+
+    /// The same with the console, if the settings say so: it is served where administrators call.
+    /// `tokens`: whether the same address serves tokens.
+    pub(super) fn with_console(&self, web: Option<Web>, tokens: bool) -> Option<Web> {
+        let ConsoleSettings { enabled, idle_minutes } = self.http.console;
+        let console = enabled.then(|| Console::new(Offers { tokens, idle_minutes }));
+        web.map(|web| Web { console, ..web })
     }
 
     /// What tills call.

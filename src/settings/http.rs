@@ -11,6 +11,17 @@ pub struct HttpSettings {
     pub enabled: bool,
     /// Pages of other hosts that may call.
     pub origins: Origins,
+    /// The console, which calls by it.
+    pub console: ConsoleSettings,
+}
+
+/// The pages at `/console/`.
+#[derive(Debug, Clone, Copy)]
+pub struct ConsoleSettings {
+    /// Whether they are served.
+    pub enabled: bool,
+    /// After how many minutes somebody who does nothing is signed out.
+    pub idle_minutes: u32,
 }
 
 /// The origins whose pages may call, such as `https://console.example`.
@@ -61,7 +72,10 @@ impl Reader<'_> {
         if let Err(error) = &origins {
             self.fault("http.origins", format!("{text:?}: {error}; several are parted by commas"));
         }
-        Some(HttpSettings { enabled: enabled?, origins: origins.ok()? })
+        let console = self.parsed("console.enabled", true, "true or false");
+        let idle_minutes = self.within("console.idle_minutes", 15, 1..=480);
+        let console = ConsoleSettings { enabled: console?, idle_minutes: idle_minutes? };
+        Some(HttpSettings { enabled: enabled?, origins: origins.ok()?, console })
     }
 }
 

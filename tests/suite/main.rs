@@ -12,6 +12,7 @@ mod certificates;
 mod clock;
 mod command_line;
 mod conformance;
+mod console;
 mod crashing;
 mod custody;
 mod destroying;

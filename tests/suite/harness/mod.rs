@@ -1,5 +1,6 @@
 //! A server of its own for each test, on a token of its own on a tmpfs.
 
+mod browser;
 mod certificates;
 mod health;
 mod openssl;
@@ -8,6 +9,7 @@ mod postgresql;
 mod raw;
 mod server;
 
+pub use browser::Browser;
 pub use certificates::{Authority, OpensslServer, Validity};
 pub use health::Health;
 pub use openssl::{AES_IV, AES_KEY, Administrator, Blobs, base64, openssl};

@@ -1,0 +1,106 @@
+// What somebody looks at first: whether all is well, and what waits for them.
+
+import { all, get } from '../api.js';
+import { el, fill, icon } from '../element.js';
+import { away, dateText, grouped, idOf, number, time } from '../format.js';
+import { keyEnd } from '../attributes.js';
+import { may } from '../session.js';
+import { many, t } from '../texts.js';
+
+const LOOK = 5000;
+// Keys that end within half a year are named.
+const SOON = 183 * 86_400_000;
+
+export async function show(place) {
+  const parts = { health: el('div'), facts: el('div'), work: el('div') };
+  fill(place, el('h1', {}, t('overview.title')), parts.health, parts.work, parts.facts);
+  const leaving = new AbortController();
+  await refresh(parts, leaving.signal);
+  const timer = setInterval(() => {
+    if (!document.hidden) refresh(parts, leaving.signal).catch(() => {});
+  }, LOOK);
+  return {
+    refresh: () => refresh(parts, leaving.signal),
+    leave: () => {
+      clearInterval(timer);
+      leaving.abort();
+    },
+  };
+}
+
+async function refresh({ health, facts, work }, signal) {
+  const when = (allowed, read) => (allowed ? read() : null);
+  const ledgerSeen = may('LEDGER', 'AUDIT');
+  const [state, ledger, servers, approvals, configurations, checkpoint] = await Promise.all([
+    get('/v1/serverState', {}, signal),
+    when(ledgerSeen, () => get('/v1/ledger', {}, signal)),
+    when(ledgerSeen, () => get('/v1/servers', {}, signal)),
+    when(may('CONFIGURATIONS', 'PUBLIC_KEYS', 'CLIENTS', 'LEDGER', 'AUDIT'), () => all('/v1/approvals', 'approvals', {}, signal)),
+    all('/v1/configurations', 'configurations', {}, signal),
+    when(may('AUDIT'), () => get('/v1/checkpoint', {}, signal)),
+  ]);
+  fill(health, healthCard(state));
+  fill(work, el('div.tiles', {}, approvals && waitingTile(approvals, state), configurationsTile(configurations), endingTile(configurations)));
+  fill(facts, factsCard(state, ledger, servers?.servers ?? [], checkpoint));
+}
+
+function healthCard({ serving, causes = [] }) {
+  return el(serving ? 'section.card.health.good' : 'section.card.health.bad', { 'aria-labelledby': 'health' },
+    el('div.sign', {}, icon(serving ? 'good' : 'bad')),
+    el('div', {},
+      el('h2', { id: 'health' }, t(serving ? 'health.good' : 'health.bad')),
+      serving ? el('p', {}, t('health.good.text'))
+        : el('ul', {}, causes.map(({ kind, reason }) => el('li', {}, el('strong', {}, t(`cause.${kind}`)), ': ', reason)))));
+}
+
+function tile(title, figure, text, link) {
+  return el('section.card.tile', {}, el('h2', {}, title), el('p.figure', {}, figure), text && el('div.faint', {}, text), link && el('p', {}, link));
+}
+
+function waitingTile(approvals, { approvalsNeeded = 1 }) {
+  const text = approvals.length ? el('ul.plain', {}, approvals.slice(0, 3).map((one) => el('li', {}, el('a', { href: `#/${one.name}` }, one.summary))))
+    : t(approvalsNeeded > 1 ? 'overview.nothing.waits' : 'overview.alone');
+  return tile(t('overview.waits'), number(approvals.length), text);
+}
+
+function configurationsTile(configurations) {
+  const enabled = configurations.filter((one) => one.state === 'ENABLED').length;
+  const text = configurations.length ? many('overview.of.configurations', configurations.length) : t('overview.no.configurations');
+  return tile(t('overview.enabled'), number(enabled), text, el('a', { href: '#/configurations' }, t('overview.see.configurations')));
+}
+
+function endingTile(configurations) {
+  const ends = configurations.filter((one) => ['ENABLED', 'DISABLED'].includes(one.state))
+    .map((one) => ({ one, end: keyEnd(one.attributes) })).filter(({ end }) => end - Date.now() < SOON)
+    .sort((a, b) => a.end - b.end);
+  const text = ends.length ? el('ul.plain', {}, ends.slice(0, 5).map(({ one, end }) =>
+    el('li', {}, el('a', { href: `#/${one.name}` }, one.displayName), ` · ${dateText(end)}, ${away(end)}`))) : t('overview.none.ends');
+  return tile(t('overview.ends'), number(ends.length), text);
+}
+
+function fact(name, ...value) {
+  return [el('dt', {}, name), el('dd', {}, value)];
+}
+
+function factsCard(state, ledger, servers, checkpoint) {
+  const own = servers.find((server) => server.answering);
+  const signed = checkpoint?.text?.match(/^time (\d+)$/m)?.[1];
+  return el('section.card', { 'aria-labelledby': 'server' },
+    el('h2', { id: 'server' }, t('overview.server')),
+    el('dl.facts', {},
+      fact(t('server.name'), state.displayName, ' ', el('span.faint', {}, `Vendkey ${state.version}`)),
+      fact(t('server.time'), time(state.time)),
+      own && fact(t('server.hsm'), el('code', {}, own.hsmToken)),
+      ledger && fact(t('ledger.records'), number(ledger.records ?? 0)),
+      ledger && fact(t('ledger.chain'), el('code.long', {}, grouped(ledger.chain, 8)), ' ', el('span.faint', {}, t('ledger.position', { position: number(ledger.position ?? 0) }))),
+      checkpoint && fact(t('checkpoint.last'), checkpoint.text ? time(new Date(Number(signed)).toISOString()) : t('checkpoint.none')),
+      state.approvalsNeeded > 1 && fact(t('approvals.needed'), many('persons', state.approvalsNeeded))),
+    servers.length > 1 && el('div.scroll', {}, el('table', {}, el('caption.unseen', {}, t('servers')),
+      el('thead', {}, el('tr', {}, ['server.name', 'server.version', 'server.hsm', 'server.life', 'ledger.records'].map((name) => el('th', { scope: 'col' }, t(name))))),
+      el('tbody', {}, servers.map((server) => el('tr', {},
+        el('th', { scope: 'row', 'data-title': t('server.name') }, server.displayName),
+        el('td', { 'data-title': t('server.version') }, server.version || '–'),
+        el('td', { 'data-title': t('server.hsm') }, el('code', {}, server.hsmToken || '–')),
+        el('td', { 'data-title': t('server.life') }, time(server.lastLifeTime)),
+        el('td.figures', { 'data-title': t('ledger.records') }, number(server.position ?? 0))))))));
+}

@@ -1,0 +1,335 @@
+//! The console in a real Chromium, against a real server.
+//!
+//! Each test has one browser and one server, and walks through what people do: what takes seconds
+//! is starting them.
+
+use std::net::TcpListener;
+
+use serde_json::json;
+use vendkey::api::v1::{BatchIssueTokensRequest, DisableCredentialRequest, ListConfigurationsRequest};
+
+use crate::{
+    approvals::{TWO, home as home_of},
+    harness::{Administrator, Api, Browser, DKGA04, DRN, Home, Server, meter_test, ten_kwh},
+};
+
+/// Looks at the page as it is, in light and dark and on a phone, and writes pictures.
+async fn looked_at(browser: &Browser, name: &str) {
+    for (scheme, width, suffix) in [("dark", 1280, "-dark"), ("light", 390, "-phone"), ("light", 1280, "")] {
+        browser.colours(scheme).await;
+        browser.window(width, if width < 600 { 844 } else { 900 }).await;
+        let faults = browser.script(include_str!("audit.js"), json!([])).await;
+        browser.screenshot(&format!("{name}{suffix}")).await;
+        assert_eq!(faults, json!([]), "{name}{suffix}");
+    }
+}
+
+async fn sign_in(browser: &Browser, credential: &str) {
+    browser.fill("Credential", credential).await;
+    browser.press("Sign in").await;
+    browser.sees("Signed in as").await;
+}
+
+/// Nothing was against the Content-Security-Policy, and no script failed. That a call was refused,
+/// or had no answer, is told by the browser too. And it has kept nothing.
+async fn quiet(browser: &Browser) {
+    let lines = browser.log().await;
+    let faults: Vec<_> = lines.iter().filter(|line| !line.contains("Failed to load resource")).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    let kept = "return [Object.keys(sessionStorage).length, JSON.stringify(localStorage), document.cookie]";
+    assert_eq!(browser.script(kept, json!([])).await, json!([0, "{}", ""]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_does_the_work_of_a_day() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let administrator = api.administrator().await;
+    let browser = Browser::start().await;
+    browser.open(&server.endpoint).await;
+    browser.sees("Your credential stays in the memory of this page alone").await;
+    looked_at(&browser, "sign-in").await;
+
+    // What is no credential goes nowhere; what is none of this server is told so, and both stay.
+    browser.fill("Credential", "secret").await;
+    browser.press("Sign in").await;
+    browser.sees("This is no credential").await;
+    let wrong = format!("vendkey_{}_{}", "0".repeat(16), "1".repeat(64));
+    browser.fill("Credential", &wrong).await;
+    browser.keys("\u{e007}").await;
+    browser.sees("CREDENTIAL_REFUSED").await;
+    looked_at(&browser, "sign-in-refused").await;
+    let kept = browser.script("return (await labelled('Credential')).value", json!([])).await;
+    assert_eq!(kept, wrong.as_str(), "what was typed is lost");
+
+    sign_in(&browser, &home.credential()).await;
+    browser.sees("All is well").await;
+    browser.sees("None is uploaded yet").await;
+    configurations(&browser, &administrator).await;
+    clients(&browser).await;
+    tokens(&browser, &home, &server, &mut api).await;
+
+    // What the act of a day leaves on record.
+    browser.press("Sign out").await;
+    browser.sees("You are signed out").await;
+    sign_in(&browser, &home.credential()).await;
+    browser.press("Overview").await;
+    browser.sees("of 1 that is stored").await;
+    looked_at(&browser, "overview").await;
+    browser.press("Public keys").await;
+    browser.sees("you").await;
+    looked_at(&browser, "public-keys").await;
+    browser.press("test").await;
+    browser.sees("Compare it with its owner").await;
+    looked_at(&browser, "public-key").await;
+    browser.press("Trail").await;
+    browser.sees("Token issued").await;
+    browser.choose("Show", "From the first").await;
+    browser.sees("Configuration disabled").await;
+    looked_at(&browser, "trail").await;
+    browser.press("Last checkpoint").await;
+    browser.sees("The key that signed it").await;
+    looked_at(&browser, "checkpoint").await;
+    languages(&browser).await;
+    quiet(&browser).await;
+}
+
+/// The list says what it is empty of; the three files that openssl made; disable and enable.
+async fn configurations(browser: &Browser, administrator: &Administrator) {
+    browser.press("Configurations").await;
+    browser.sees("There is no configuration yet").await;
+    looked_at(browser, "configurations-empty").await;
+    browser.press("Upload the first configuration").await;
+    browser.press("Check").await;
+    browser.sees("Choose this file.").await;
+    looked_at(browser, "upload-incomplete").await;
+    let files = administrator.files(&administrator.encrypt(DKGA04));
+    for (label, file) in ["Data file", "Digest file", "Key file"].into_iter().zip(&files) {
+        browser.fill(label, file).await;
+    }
+    browser.press("Check").await;
+    browser.sees("can be stored").await;
+    looked_at(browser, "upload-checked").await;
+    browser.press("Store it").await;
+    browser.sees("Where it comes from").await;
+    let kcv = browser.script("return document.querySelector('.large .kcv').textContent", json!([])).await;
+    assert_eq!(kcv, "48 84 a7", "as the README has it for this key");
+    looked_at(browser, "configuration").await;
+    browser.press("Disable").await;
+    browser.sees("No new tokens are issued under it").await;
+    looked_at(browser, "configuration-disable").await;
+    browser.press("Disable").await;
+    browser.press("Enable").await;
+    browser.sees("Compare the key check value").await;
+    browser.press("Enable").await;
+    // Enabled again: it can be disabled.
+    browser.script("await pressed('Disable')", json!([])).await;
+    browser.press("Configurations").await;
+    browser.sees("48 84 a7").await;
+    looked_at(browser, "configurations").await;
+    browser.press("Key changes").await;
+    browser.sees("No change of keys is allowed").await;
+    looked_at(browser, "key-changes").await;
+}
+
+/// A till with a limit, made in the browser, vends by `fetch`.
+async fn clients(browser: &Browser) {
+    browser.press("Clients").await;
+    browser.press("New client").await;
+    browser.sees("Made to be").await;
+    browser.press("Create").await;
+    browser.sees("This is needed.").await;
+    browser.fill("Name", "till 7").await;
+    browser.press("Limits").await;
+    browser.fill("Electricity credit, each token", "much").await;
+    browser.press("Create").await;
+    browser.sees("INVALID_FIELDS").await;
+    looked_at(browser, "client-refused").await;
+    browser.fill("Electricity credit, each token", "500").await;
+    browser.press("With what").await;
+    browser.fill("Supply groups", "123456").await;
+    looked_at(browser, "client-new").await;
+    browser.press("Create").await;
+    browser.sees("Keep it now").await;
+    looked_at(browser, "client-created").await;
+    let vend = "const credential = document.querySelector('.secret').textContent;
+        const ask = async (verb, path, body) => (await fetch(path, { method: verb, body: body && JSON.stringify(body),
+            headers: { authorization: `Bearer ${credential}`, 'content-type': 'application/json' } })).json();
+        const { configurations: [{ name }] } = await ask('GET', '/v1/configurations');
+        const order = (decimal) => ({ configuration: name, meter: given[0], requestId: crypto.randomUUID(),
+            electricityCredit: { decimal } });
+        const told = [await ask('POST', '/v1/tokens:issue', order('12.5')), await ask('POST', '/v1/tokens:issue', order('500.1'))];
+        return [told[0].transferred.amount, told[1].details[0].reason];";
+    assert_eq!(browser.script(vend, json!([DRN])).await, json!(["12.5", "AMOUNT_ABOVE_LIMIT"]));
+    browser.press("Open the client").await;
+    browser.sees("500 kWh").await;
+    looked_at(browser, "client").await;
+    browser.press("Change rights and limits").await;
+    browser.fill("Tokens in 24 hours", "100").await;
+    browser.press("Save").await;
+    browser.sees("Tokens in 24 hours").await;
+    browser.press("Create the credential").await;
+    browser.sees("Keep it now").await;
+    browser.press("Clients").await;
+    browser.sees("till 7").await;
+    looked_at(browser, "clients").await;
+}
+
+/// The administrator sees rows, and no digits; a till verifies and issues.
+async fn tokens(browser: &Browser, home: &Home, server: &Server, api: &mut Api) {
+    let mut till = Api::connect(&server.endpoint, &home.till()).await;
+    let configurations = api.configurations.list_configurations(ListConfigurationsRequest::default());
+    let configuration = configurations.await.unwrap().into_inner().configurations.remove(0);
+    let issued = till.issue(ten_kwh(&configuration)).await.unwrap();
+    browser.press("Tokens").await;
+    browser.sees("electricity credit").await;
+    looked_at(browser, "tokens").await;
+    browser.fill("Meter", "123").await;
+    browser.press("Find").await;
+    browser.sees("INVALID_FIELDS").await;
+    browser.fill("Meter", DRN).await;
+    browser.press("Find").await;
+    browser.sees("10 kWh").await;
+    // A long list, page by page and back.
+    for _ in 0..3 {
+        let requests = std::iter::repeat_with(meter_test).take(1_000).collect();
+        till.tokens.batch_issue_tokens(BatchIssueTokensRequest { requests }).await.unwrap();
+    }
+    browser.fill("Meter", "").await;
+    browser.press("Find").await;
+    for page in 2..=5 {
+        browser.press("Next").await;
+        browser.sees(&format!("Page {page} · 50 rows")).await;
+    }
+    looked_at(browser, "tokens-long").await;
+    browser.press("Back").await;
+    browser.sees("Page 4 · 50 rows").await;
+
+    // Reloading forgets who was signed in, and not where they were.
+    browser.reload().await;
+    sign_in(browser, &home.till()).await;
+    browser.sees("10 kWh").await;
+    let pages =
+        browser.script("return [...document.querySelectorAll('nav.pages a')].map(words)", json!([])).await;
+    assert_eq!(pages, json!(["Overview", "Configurations", "Public keys", "Tokens"]), "of a till");
+    browser.press("Verify digits").await;
+    browser.fill("Token", &issued.token).await;
+    browser.fill("Meter", DRN).await;
+    browser.press("Verify").await;
+    browser.sees("Issued here, and the meter takes it").await;
+    looked_at(browser, "verify").await;
+    browser.press("Issue").await;
+    browser.fill("Amount in kWh", "2,5").await;
+    browser.fill("Meter", "1").await;
+    browser.press("Issue the token").await;
+    browser.sees("a DRN is 11 or 13 decimal digits").await;
+    looked_at(browser, "issue-refused").await;
+    browser.fill("Meter", DRN).await;
+    browser.press("Issue the token").await;
+    browser.sees("2.5 kWh").await;
+    looked_at(browser, "issue").await;
+    browser.press("Everything about it").await;
+    browser.sees("Token identifier").await;
+    looked_at(browser, "token").await;
+}
+
+/// Texts, numbers and times in another language; only the wish for it is kept.
+async fn languages(browser: &Browser) {
+    for (language, words) in [("Français", "Le texte signé"), ("Português", "O texto assinado")] {
+        browser
+            .script(
+                "const list = document.querySelector('.person select');
+                 list.value = [...list.options].find((one) => one.text === given[0]).value;
+                 list.dispatchEvent(new Event('change'));",
+                json!([language]),
+            )
+            .await;
+        browser.sees(words).await;
+        let faults = browser.script(include_str!("audit.js"), json!([])).await;
+        assert_eq!(faults, json!([]), "{language}");
+    }
+    let kept = browser.script("return JSON.stringify(localStorage)", json!([])).await;
+    assert_eq!(kept, r#"{"vendkey.language":"pt"}"#);
+    browser.script("localStorage.clear()", json!([])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_persons_agree_and_a_server_comes_back() {
+    let home = home_of(TWO, &["ben", "cleo"]);
+    // The same address again after a restart.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = format!("127.0.0.1:{port}");
+    let start = || Server::start_with(&home, &[("VENDKEY_SERVER__LISTEN", &listen)]);
+    let server = start();
+    let browser = Browser::start().await;
+    browser.open(&server.endpoint).await;
+    sign_in(&browser, &home.credential()).await;
+    browser.press("Approvals").await;
+    browser.sees("Nothing waits for approval").await;
+    looked_at(&browser, "approvals-empty").await;
+    browser.press("Clients").await;
+    browser.press("New client").await;
+    browser.fill("Name", "till 7").await;
+    browser.press("Create").await;
+    browser.sees("This waits for another person").await;
+    looked_at(&browser, "client-waits").await;
+    browser.press("Open the approval").await;
+    browser.sees("You asked for this, so another person must approve it").await;
+    looked_at(&browser, "approval-own").await;
+    browser.press("Sign out").await;
+
+    sign_in(&browser, &home.secret("ben")).await;
+    browser.sees("1 person is still missing").await;
+    looked_at(&browser, "approval").await;
+    browser.press("Approve").await;
+    browser.sees("Approve this?").await;
+    browser.press("Approve").await;
+    browser.sees("What came of it").await;
+    browser.press("Approvals").await;
+    browser.tick("Show those that ended too").await;
+    browser.sees("Done").await;
+    looked_at(&browser, "approvals").await;
+
+    // The server goes away: it is said, what was typed stays, and all goes on when it is back.
+    browser.press("Clients").await;
+    browser.press("New client").await;
+    browser.fill("Name", "till 8").await;
+    drop(server);
+    browser.press("Create").await;
+    browser.sees("The server does not answer").await;
+    browser.sees("It will not be done twice").await;
+    looked_at(&browser, "away").await;
+    let server = start();
+    browser.sees("The server answers again").await;
+    let typed = browser.script("return (await labelled('Name')).value", json!([])).await;
+    assert_eq!(typed, "till 8");
+    browser.press("Try again").await;
+    browser.sees("This waits for another person").await;
+
+    // Who does nothing is warned, and may stay; then signed out.
+    browser
+        .script(
+            "const now = Date.now; window.late = 0; Date.now = () => now() + late; late = 14.5 * 60_000",
+            json!([]),
+        )
+        .await;
+    browser.sees("Are you still there?").await;
+    looked_at(&browser, "idle").await;
+    browser.press("Stay signed in").await;
+    browser.sees("This waits for another person").await;
+    browser.script("late = 60 * 60_000", json!([])).await;
+    browser.sees("nobody used the page").await;
+
+    // A credential that counts no more signs its holder out.
+    sign_in(&browser, &home.secret("ben")).await;
+    let mut api = server.api(&home).await;
+    let name = home.secret("ben")[8..24].to_owned();
+    let disabled = DisableCredentialRequest { name: format!("credentials/{name}") };
+    browser.press("Overview").await;
+    browser.sees("All is well").await;
+    api.clients.disable_credential(disabled).await.unwrap();
+    // The page looks again by itself.
+    browser.sees("Your credential is not accepted any more").await;
+    quiet(&browser).await;
+}
