@@ -60,20 +60,21 @@ pub(super) struct HsmRates {
     pub(super) des: f64,
 }
 
-/// Measures what the HSM can do. Keys that are not `dkga04`'s are of this run alone.
+/// Measures what the HSM can do. Keys that are not `dkga04`'s, a configuration with its key check
+/// value, are of this run alone.
 pub(super) async fn hsm(
     settings: &HsmSettings,
-    dkga04: Option<&str>,
+    dkga04: Option<(&str, [u8; 3])>,
     window: Duration,
 ) -> Result<HsmRates, BenchError> {
     let hsm = Hsm::start(settings.clone())?;
     let token_hmac = match dkga04 {
         None => None,
-        Some(name) => {
+        Some((name, kcv)) => {
             let id = name.strip_prefix("configurations/").unwrap_or(name);
             let id: ConfigurationId = id.parse().map_err(fault)?;
-            let key =
-                VendingKey { token: hsm.tokens()[0], id: KeyId(id.to_bytes()), class: VendingKeyClass::Hmac };
+            let (token, id) = (hsm.tokens()[0], KeyId(id.to_bytes()));
+            let key = VendingKey { token, id, class: VendingKeyClass::Hmac, kcv };
             Some(derivations(&hsm, key, derivation(Dkga::Dkga04)?, CALLS, window).await?)
         }
     };

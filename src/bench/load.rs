@@ -111,6 +111,16 @@ impl Call for Many {
     }
 }
 
+/// The key check value of a configuration, as a token under it tells.
+pub(super) async fn key_check_value(plan: &Plan, configuration: &str) -> Result<[u8; 3], BenchError> {
+    let call = |status| BenchError::Call { work: "one token".to_owned(), status: Box::new(status) };
+    let mut tokens = TokenServiceClient::new(plan.channels[0].clone());
+    let issued = tokens.issue_token(order(&Meters::new(), configuration)).await.map_err(call)?.into_inner();
+    let mut kcv = [0; 3];
+    hex::decode_to_slice(issued.kcv, &mut kcv).map_err(|error| call(Status::internal(error.to_string())))?;
+    Ok(kcv)
+}
+
 /// Calls that do nothing: health checks.
 pub(super) async fn nothing(plan: &Plan) -> Result<Measured, BenchError> {
     let client =

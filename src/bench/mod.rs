@@ -95,7 +95,11 @@ pub async fn run(plan: &Plan, settings: Option<&Settings>) -> Result<Report, Ben
     let memory = |line| plan.server_pid.and_then(|pid| memory_mib(pid, line));
     let server_memory_idle_mib = memory("VmRSS:");
     if let Some(settings) = settings {
-        let rates = bounds::hsm(&settings.hsm, plan.dkga04.as_deref(), plan.window).await?;
+        let dkga04 = match plan.dkga04.as_deref() {
+            Some(name) => Some((name, load::key_check_value(plan, name).await?)),
+            None => None,
+        };
+        let rates = bounds::hsm(&settings.hsm, dkga04, plan.window).await?;
         if let Some(hmac) = rates.token_hmac {
             figures.add(HMAC, hmac, None, None);
         }

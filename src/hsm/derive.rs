@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 
 use super::capabilities::{Capabilities, DesForm};
 use super::error::{Cure, HsmError, Mismatch};
-use super::keys::{KeyId, KeyKind, Mask, Role, VendingKey, VendingKeyClass};
+use super::keys::{KeyKind, Mask, Role, VendingKey, VendingKeyClass};
+use super::reference;
 use super::session::SessionGuard;
 use crate::sts::derivation::Derivation;
 
@@ -45,14 +46,12 @@ pub(super) fn derive(
             continue;
         }
         match (derivation, key.class) {
-            (Derivation::Dkga02 { block }, VendingKeyClass::Des { mask }) => {
-                Batch::add(&mut batches, key.id, Some(mask), index, *block);
-            }
-            (Derivation::Dkga03 { block }, VendingKeyClass::Des2) => {
-                Batch::add(&mut batches, key.id, None, index, *block);
+            (Derivation::Dkga02 { block }, VendingKeyClass::Des { .. })
+            | (Derivation::Dkga03 { block }, VendingKeyClass::Des2) => {
+                Batch::add(&mut batches, key, index, *block);
             }
             (Derivation::Dkga04 { message, bits }, VendingKeyClass::Hmac) => {
-                let outcome = dkga04(guard, key.id, message).map(|mac| {
+                let outcome = dkga04(guard, capabilities, key, message).map(|mac| {
                     let len = bits.bytes();
                     cells[index * CELL..][..len].copy_from_slice(&mac[..len]);
                 });
@@ -93,24 +92,51 @@ fn unless_lost<T>(outcome: Result<T, HsmError>) -> Result<Result<T, HsmError>, H
 }
 
 /// DKGA04: HMAC-SHA-256 of the message by the vending key (STS facts §2.5).
-fn dkga04(guard: &mut SessionGuard<'_>, id: KeyId, message: &[u8]) -> Result<Zeroizing<[u8; 32]>, HsmError> {
-    let key = guard.handle(Role::VendingKey, id)?;
-    guard.hmac(key, message)
+fn dkga04(
+    guard: &mut SessionGuard<'_>,
+    capabilities: &Capabilities,
+    key: &VendingKey,
+    message: &[u8],
+) -> Result<Zeroizing<[u8; 32]>, HsmError> {
+    let object = proved(guard, capabilities, key)?;
+    guard.hmac(object, message)
+}
+
+/// The object of a vending key, proved to be that key.
+fn proved(
+    guard: &mut SessionGuard<'_>,
+    capabilities: &Capabilities,
+    key: &VendingKey,
+) -> Result<ObjectHandle, HsmError> {
+    guard.proved_handle(key, |guard, object| check_value(guard, capabilities, key.class.kind(), object))
+}
+
+/// The key check value, by the HSM.
+pub(super) fn check_value(
+    guard: &SessionGuard<'_>,
+    capabilities: &Capabilities,
+    kind: KeyKind,
+    key: ObjectHandle,
+) -> Result<[u8; 3], HsmError> {
+    let first_three = |bytes: &[u8]| [bytes[0], bytes[1], bytes[2]];
+    Ok(match kind {
+        KeyKind::Des => first_three(&guard.des(capabilities.des_form()?, key, &[0; 8])?),
+        KeyKind::Des2 => first_three(&guard.des(capabilities.des2_form()?, key, &[0; 8])?),
+        KeyKind::Hmac => first_three(&*guard.hmac(key, reference::KCV_MESSAGE)?),
+    })
 }
 
 /// DES work of one key: the blocks of many meters, each with its place among the results.
 struct Batch {
-    id: KeyId,
-    /// None for DKGA03, whose last xor is public.
-    mask: Option<Mask>,
+    key: VendingKey,
     blocks: Vec<(usize, [u8; 8])>,
 }
 
 impl Batch {
-    fn add(batches: &mut Vec<Batch>, id: KeyId, mask: Option<Mask>, index: usize, block: [u8; 8]) {
-        match batches.iter_mut().find(|batch| batch.id == id && batch.mask == mask) {
+    fn add(batches: &mut Vec<Batch>, key: &VendingKey, index: usize, block: [u8; 8]) {
+        match batches.iter_mut().find(|batch| batch.key == *key) {
             Some(batch) => batch.blocks.push((index, block)),
-            None => batches.push(Batch { id, mask, blocks: vec![(index, block)] }),
+            None => batches.push(Batch { key: *key, blocks: vec![(index, block)] }),
         }
     }
 
@@ -120,20 +146,22 @@ impl Batch {
         capabilities: &Capabilities,
         cells: &mut [u8],
     ) -> Result<(), HsmError> {
-        let form = match self.mask {
-            Some(_) => capabilities.des_form()?,
-            None => capabilities.des2_form()?,
+        // The last xor of DKGA03 is public.
+        let (form, mask) = match self.key.class {
+            VendingKeyClass::Des { mask } => (capabilities.des_form()?, Some(mask)),
+            _ => (capabilities.des2_form()?, None),
         };
-        let key = guard.handle(Role::VendingKey, self.id)?;
+        let id = self.key.id;
+        let key = proved(guard, capabilities, &self.key)?;
         for blocks in self.blocks.chunks(BLOCKS_PER_CALL) {
             let clear: Vec<u8> = blocks.iter().flat_map(|(_, block)| *block).collect();
             let mut x = guard.des(form, key, &clear)?;
             for (byte, b) in x.iter_mut().zip(&clear) {
                 *byte ^= b;
             }
-            match self.mask {
+            match mask {
                 Some(mask) => {
-                    let mask_key = guard.handle(Role::Mask, self.id)?;
+                    let mask_key = guard.handle(Role::Mask, id)?;
                     let twice = unmask(guard, mask_key, &mask, &x)?;
                     for ((index, _), pair) in blocks.iter().zip(twice.chunks_exact(32)) {
                         // The two halves are equal unless the row's mask was tampered with or
@@ -142,7 +170,7 @@ impl Batch {
                         if left != right {
                             return Err(HsmError::KeyUntrusted {
                                 role: Role::Mask,
-                                id: self.id,
+                                id,
                                 mismatch: Mismatch::Derivation,
                             });
                         }

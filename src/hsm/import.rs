@@ -5,7 +5,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectHandle};
 use cryptoki::types::Ulong;
 
 use super::capabilities::{Capabilities, DesForm};
-use super::derive::{CELL, derive};
+use super::derive::{CELL, check_value, derive};
 use super::error::{HsmError, Mismatch};
 use super::keys::{KeyId, KeyKind, Mask, Role, VendingKey, VendingKeyClass, VendingKeyMaterial};
 use super::reference;
@@ -107,11 +107,11 @@ fn make(
         KeyKind::Des2 => VendingKeyClass::Des2,
         KeyKind::Hmac => VendingKeyClass::Hmac,
     };
-    let key = VendingKey { token: guard.token_id(), id, class };
     let kcv = check_value(guard, capabilities, kind, object)?;
     if kcv != reference::kcv(kind, clear)? {
         return Err(untrusted(id, Mismatch::Kcv));
     }
+    let key = VendingKey { token: guard.token_id(), id, class, kcv };
     prove(guard, capabilities, key, clear)?;
     Ok(ImportedKey { key, kcv })
 }
@@ -201,21 +201,6 @@ pub(super) fn des_value(form: DesForm, clear: &[u8]) -> Result<SecretBytes, HsmE
         *byte = *key;
     }
     Ok(value)
-}
-
-/// The key check value, by the HSM.
-fn check_value(
-    guard: &SessionGuard<'_>,
-    capabilities: &Capabilities,
-    kind: KeyKind,
-    key: ObjectHandle,
-) -> Result<[u8; 3], HsmError> {
-    let first_three = |bytes: &[u8]| [bytes[0], bytes[1], bytes[2]];
-    Ok(match kind {
-        KeyKind::Des => first_three(&guard.des(capabilities.des_form()?, key, &[0; 8])?),
-        KeyKind::Des2 => first_three(&guard.des(capabilities.des2_form()?, key, &[0; 8])?),
-        KeyKind::Hmac => first_three(&*guard.hmac(key, reference::KCV_MESSAGE)?),
-    })
 }
 
 /// Two derivations on the very path that tokens take, against software.

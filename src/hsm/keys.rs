@@ -148,6 +148,8 @@ pub struct VendingKey {
     pub id: KeyId,
     /// Its kind, with what deriving needs.
     pub class: VendingKeyClass,
+    /// Its check value, by which an object that was found is known to be this key.
+    pub kcv: [u8; 3],
 }
 
 /// The kinds of vending key, by the mechanism that serves them.

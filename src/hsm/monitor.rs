@@ -8,7 +8,7 @@ use super::error::HsmError;
 use super::module::{MONITOR_SESSION, Module};
 
 /// First and longest pause between two attempts to heal.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// Runs until the process stops or the PIN is refused.
 pub(super) fn run(module: &Arc<Module>, alarms: &flume::Receiver<()>) {

@@ -1,14 +1,14 @@
 //! A thread's session and the handles of keys found through it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, SessionState};
 use zeroize::Zeroizing;
 
-use super::error::HsmError;
-use super::keys::{KeyId, Role, TokenId};
+use super::error::{HsmError, Mismatch};
+use super::keys::{KeyId, Role, TokenId, VendingKey};
 use super::token::{Access, Token};
 
 /// Whether other threads may search and change the token at the same time.
@@ -29,6 +29,8 @@ pub(super) enum Locking {
 #[derive(Debug, Default)]
 struct Handles {
     known: HashMap<(Role, KeyId), ObjectHandle>,
+    /// Vending keys whose known handle gave their check value.
+    proved: HashSet<KeyId>,
     /// All vending and mask keys of the token were listed once, so a search is for new keys only.
     listed: bool,
     /// How many of the token's destroyed keys were forgotten.
@@ -73,10 +75,11 @@ impl ThreadSession {
     /// Forgets the handles of keys that were destroyed since: a module may give their numbers to
     /// other keys.
     pub(super) fn forget_destroyed(&mut self, token: &Token) {
-        let Handles { known, destroyed_seen, .. } = &mut self.handles;
+        let Handles { known, proved, destroyed_seen, .. } = &mut self.handles;
         *destroyed_seen = token.destroyed_since(*destroyed_seen, |id| {
             known.remove(&(Role::VendingKey, id));
             known.remove(&(Role::Mask, id));
+            proved.remove(&id);
         });
     }
 
@@ -91,6 +94,7 @@ impl ThreadSession {
     pub(super) fn reset(&mut self) {
         self.close();
         self.handles.known.clear();
+        self.handles.proved.clear();
         self.handles.listed = false;
     }
 
@@ -164,6 +168,27 @@ impl SessionGuard<'_> {
             [] => Err(self.missing(role, id)),
             _ => Err(HsmError::KeyAmbiguous { role, id, count: found.len() }),
         }
+    }
+
+    /// The handle of a vending key, of which `check_value` proves at the first use that it is this
+    /// key: a module that mixes up its objects would give tokens that no meter takes.
+    ///
+    /// # Errors
+    /// [`HsmError::KeyUntrusted`]; as [`SessionGuard::handle`].
+    pub(super) fn proved_handle(
+        &mut self,
+        key: &VendingKey,
+        check_value: impl FnOnce(&Self, ObjectHandle) -> Result<[u8; 3], HsmError>,
+    ) -> Result<ObjectHandle, HsmError> {
+        let handle = self.handle(Role::VendingKey, key.id)?;
+        if !self.handles.proved.contains(&key.id) {
+            if check_value(self, handle)? != key.kcv {
+                let mismatch = Mismatch::Kcv;
+                return Err(HsmError::KeyUntrusted { role: Role::VendingKey, id: key.id, mismatch });
+            }
+            self.handles.proved.insert(key.id);
+        }
+        Ok(handle)
     }
 
     /// The handle of one of the server's own keys.
@@ -286,6 +311,7 @@ impl SessionGuard<'_> {
     pub(super) fn forget(&mut self, id: KeyId) {
         self.handles.known.remove(&(Role::VendingKey, id));
         self.handles.known.remove(&(Role::Mask, id));
+        self.handles.proved.remove(&id);
         self.token.note_destroyed(id);
     }
 
@@ -301,12 +327,16 @@ impl SessionGuard<'_> {
     }
 
     /// One HMAC by the row-seal key, a *token* key: session keys survive a lost token and would
-    /// hide it. Of a token without own keys (`Token::use_own_keys`) the session's state must do.
+    /// hide it. It must be the same as before. Of a token without own keys (`Token::use_own_keys`)
+    /// the session's state must do.
     pub(super) fn check_token(&mut self) -> Result<(), HsmError> {
         self.logged_in()?;
-        if self.token.own_id(Role::RowSeal).is_some() {
-            let key = self.own(Role::RowSeal)?;
-            self.hmac(key, b"vendkey token check")?;
+        if let Some(id) = self.token.own_id(Role::RowSeal) {
+            let key = self.handle(Role::RowSeal, id)?;
+            let mac = self.hmac(key, b"vendkey token check")?;
+            if !self.token.answers_as_before(id, &mac) {
+                return Err(HsmError::Nonsense("another MAC of the same message than before"));
+            }
         }
         Ok(())
     }

@@ -130,7 +130,7 @@ impl VendingKeys for SoftwareHsm {
             KeyKind::Hmac => VendingKeyClass::Hmac,
         };
         self.keys.lock().unwrap().insert(id, key);
-        Ok(ImportedKey { key: VendingKey { token: TOKEN[0], id, class }, kcv })
+        Ok(ImportedKey { key: VendingKey { token: TOKEN[0], id, class, kcv }, kcv })
     }
 
     async fn destroy_vending_key(&self, id: KeyId) -> Result<(), HsmError> {

@@ -43,6 +43,8 @@ pub(super) struct Token {
     /// None on a token without the server's own keys.
     own: Mutex<OwnIds>,
     id: OnceLock<TokenId>,
+    /// What the row-seal key made of the message of the token's check.
+    checked: Mutex<Option<(KeyId, [u8; 32])>>,
 }
 
 /// A poisoned lock only says that a thread died; sessions and handles are checked by use.
@@ -67,7 +69,19 @@ impl Token {
             destroyed: Mutex::default(),
             own: Mutex::default(),
             id: OnceLock::new(),
+            checked: Mutex::default(),
         })
+    }
+
+    /// Whether a key makes the same MAC of the message of the token's check as at the first check:
+    /// a module that gives other bytes would give tokens that no meter takes.
+    pub(super) fn answers_as_before(&self, key: KeyId, mac: &[u8; 32]) -> bool {
+        let mut checked = lock(&self.checked);
+        let (of, before) = *checked.get_or_insert((key, *mac));
+        if of != key {
+            *checked = Some((key, *mac));
+        }
+        of != key || before == *mac
     }
 
     /// Finalises and initialises the library and finds the token again. All sessions must be

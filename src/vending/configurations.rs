@@ -84,7 +84,7 @@ pub(crate) fn vending_key(row: &Configuration, tokens: &[TokenId]) -> Option<Ven
         KeyKind::Des2 => VendingKeyClass::Des2,
         KeyKind::Hmac => VendingKeyClass::Hmac,
     };
-    Some(VendingKey { token, id: KeyId(row.id.to_bytes()), class })
+    Some(VendingKey { token, id: KeyId(row.id.to_bytes()), class, kcv: held.kcv })
 }
 
 /// How long a configuration is believed to be as it was read: another server may destroy its key.

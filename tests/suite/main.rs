@@ -16,8 +16,10 @@ mod console;
 mod crashing;
 mod custody;
 mod destroying;
+mod faulty_hsm;
 mod foreign;
 mod forgery;
+
 mod fuzzing;
 mod harness;
 mod healing;

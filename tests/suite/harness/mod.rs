@@ -8,6 +8,7 @@ mod pkcs11;
 mod postgresql;
 mod raw;
 mod server;
+mod shim;
 
 pub use browser::Browser;
 pub use certificates::{Authority, OpensslServer, Validity};
@@ -17,6 +18,7 @@ pub use pkcs11::{key_objects, pkcs11_tool};
 pub use postgresql::{Cluster, TestDatabase};
 pub use raw::{Answer, Raw, flagged, framed, grpc, post};
 pub use server::{Api, Home, Server, descriptions, issued, meter_test, reason, ten_kwh, violations};
+pub use shim::Faults;
 
 /// A configuration that can issue: DKGA04, EA07, base date 2014.
 pub const DKGA04: &str = "\

@@ -1,0 +1,55 @@
+//! The PKCS#11 module of `tests/pkcs11_shim` in front of SoftHSM: slow, narrow or faulty.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use super::{Home, Server};
+
+/// Where it is, built with the profile of these tests.
+fn library() -> &'static str {
+    static LIBRARY: OnceLock<String> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_BIN_EXE_vendkey")).parent().unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--locked", "--quiet", "--example", "pkcs11_shim"]);
+        build.arg("--target-dir").arg(folder.parent().unwrap());
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+        folder.join("examples/libpkcs11_shim.so").to_str().unwrap().to_owned()
+    })
+}
+
+/// What goes wrong with the calls of one server.
+pub struct Faults(PathBuf);
+
+impl Faults {
+    /// Starts a server on the home's token, with this module in between and these variables for it.
+    pub fn server(home: &Home, environment: &[(&str, &str)]) -> (Server, Faults) {
+        let settings = fs::read_to_string(home.path("vendkey.toml")).unwrap();
+        fs::write(home.path("vendkey.toml"), settings.replace("/usr/lib/softhsm/libsofthsm2.so", library()))
+            .unwrap();
+        let file = home.text("faults");
+        let environment: Vec<_> =
+            environment.iter().copied().chain([("PKCS11_SHIM_FAULTS", file.as_str())]).collect();
+        let server = Server::start_with(home, &environment);
+        (server, Faults(file.into()))
+    }
+
+    /// From the next call on, what these lines say.
+    pub fn are(&self, lines: &str) {
+        let new = self.0.with_extension("new");
+        fs::write(&new, lines).unwrap();
+        fs::rename(new, &self.0).unwrap();
+    }
+
+    /// No call fails any more.
+    pub fn end(&self) {
+        self.are("");
+    }
+}
