@@ -19,8 +19,8 @@ use crate::{
     api::{
         rights_shown,
         v1::{
-            Client, CreateClientRequest, DisableClientRequest, EnableClientRequest, GetClientRequest, Limits,
-            ListClientsRequest, ListClientsResponse, UpdateClientRequest,
+            Client, CreateClientRequest, DisableClientRequest, EnableClientRequest, GetCallerRequest,
+            GetClientRequest, Limits, ListClientsRequest, ListClientsResponse, UpdateClientRequest,
             client_service_client::ClientServiceClient,
         },
     },
@@ -32,6 +32,8 @@ pub(super) enum Command {
     Create(Create),
     /// List the clients
     List(Connection),
+    /// Show who calls: the client behind the credential in use
+    Whoami(Whoami),
     /// Show one client with its rights and limits
     Show(Named),
     /// Change a client's name, rights or limits
@@ -107,11 +109,34 @@ pub(super) struct Update {
     connection: Connection,
 }
 
+#[derive(Args)]
+#[command(after_help = "Example: vendkey client whoami --credential-file till-7.credential
+
+Any client may ask what it may do.")]
+pub(super) struct Whoami {
+    #[command(flatten)]
+    connection: Connection,
+}
+
 impl Command {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
             Self::Create(create) => create.run().await,
             Self::List(connection) => list(&connection).await,
+            Self::Whoami(Whoami { connection }) => {
+                let mut client = ClientServiceClient::new(connection.open().await?);
+                let reply = client.get_caller(GetCallerRequest {}).await;
+                output::show(
+                    connection.json,
+                    &reply.map_err(Failure::refused(connection.json))?.into_inner(),
+                    |caller| {
+                        let client = caller.client.as_ref().map(described).unwrap_or_default();
+                        let credential =
+                            caller.credential.as_ref().map(|credential| credential.name.as_str());
+                        format!("{client}\ncredential      {}", credential.unwrap_or_default())
+                    },
+                )
+            }
             Self::Show(Named { name, connection }) => {
                 let mut client = ClientServiceClient::new(connection.open().await?);
                 let reply = client.get_client(GetClientRequest { name }).await;

@@ -6,14 +6,16 @@
 
 mod files;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io::Write as _, sync::Arc};
 
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-        LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+        ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
+        CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, REFERRER_POLICY, VARY,
+        X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
     },
 };
 use http_body_util::Full;
@@ -51,16 +53,32 @@ pub struct Console(Arc<BTreeMap<&'static str, File>>);
 
 #[derive(Debug)]
 struct File {
-    content: Bytes,
     kind: &'static str,
+    plain: Form,
+    packed: Form,
+}
+
+/// A form of a file, with the tag by which a browser knows it again.
+#[derive(Debug)]
+struct Form {
+    content: Bytes,
     tag: HeaderValue,
+}
+
+impl Form {
+    fn new(content: Bytes) -> Self {
+        let digest = hex::encode(&Sha256::digest(&content)[..16]);
+        let tag = HeaderValue::from_str(&format!("\"{digest}\""));
+        Self { content, tag: tag.unwrap_or(HeaderValue::from_static("\"\"")) }
+    }
 }
 
 impl File {
     fn new(kind: &'static str, content: Bytes) -> Self {
-        let digest = hex::encode(&Sha256::digest(&content)[..16]);
-        let tag = HeaderValue::from_str(&format!("\"{digest}\""));
-        Self { content, kind, tag: tag.unwrap_or(HeaderValue::from_static("\"\"")) }
+        let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+        // Memory takes all that is written.
+        let packed = packer.write_all(&content).and_then(|()| packer.finish()).unwrap_or_default();
+        Self { kind, plain: Form::new(content), packed: Form::new(packed.into()) }
     }
 }
 
@@ -78,8 +96,9 @@ impl Console {
     pub fn answer<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
         let path = request.uri().path();
         let name = match path {
-            // Whoever types the address alone is led here. A gRPC client never asks for it.
-            "/" | "/console" => None,
+            // Who types the address alone into a browser is led here.
+            "/" if listed(request, &ACCEPT).any(|kind| kind == "text/html") => None,
+            "/console" => None,
             path => Some(path.strip_prefix(ROOT)?),
         };
         let answer = match (request.method(), name) {
@@ -103,13 +122,13 @@ impl Console {
 }
 
 fn shown<B>(file: &File, request: &Request<B>) -> Response<Body> {
-    let known = request.headers().get_all(IF_NONE_MATCH).iter();
-    let known = known.filter_map(|tags| tags.to_str().ok()).flat_map(|tags| tags.split(','));
-    let unchanged = known.map(str::trim).any(|tag| tag.as_bytes() == file.tag.as_bytes());
+    let packs = listed(request, &ACCEPT_ENCODING).any(|kind| kind == "gzip");
+    let Form { content, tag } = if packs { &file.packed } else { &file.plain };
+    let unchanged = listed(request, &IF_NONE_MATCH).any(|known| known.as_bytes() == tag.as_bytes());
     let head = request.method() == Method::HEAD;
     let body = match unchanged || head {
         true => Body::empty(),
-        false => Body::new(Full::new(file.content.clone())),
+        false => Body::new(Full::new(content.clone())),
     };
     let mut answer = Response::new(body);
     if unchanged {
@@ -117,15 +136,25 @@ fn shown<B>(file: &File, request: &Request<B>) -> Response<Body> {
     }
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(file.kind));
-    headers.insert(ETAG, file.tag.clone());
+    headers.insert(ETAG, tag.clone());
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if packs {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     if head {
-        headers.insert(CONTENT_LENGTH, file.content.len().into());
+        headers.insert(CONTENT_LENGTH, content.len().into());
     }
     if file.kind == HTML {
-        // A page that was left shall not be put back from a cache of its process.
+        // No page of another host shares a group of windows with it.
         headers.insert(HeaderName::from_static("cross-origin-opener-policy"), SAME_ORIGIN);
     }
     answer
+}
+
+/// What headers of a name list, parted by commas.
+fn listed<'a, B>(request: &'a Request<B>, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let texts = request.headers().get_all(name).into_iter().filter_map(|text| text.to_str().ok());
+    texts.flat_map(|text| text.split(',')).map(str::trim)
 }
 
 fn moved() -> Response<Body> {
@@ -162,12 +191,16 @@ fn guarded(mut answer: Response<Body>) -> Response<Body> {
 mod tests {
     use super::*;
 
+    fn console() -> Console {
+        Console::new(Offers { tokens: true, idle_minutes: 15 })
+    }
+
     fn asked(method: Method, path: &str, tag: Option<&HeaderValue>) -> Option<Response<Body>> {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(tag) = tag {
             request = request.header(IF_NONE_MATCH, tag);
         }
-        Console::new(Offers { tokens: true, idle_minutes: 15 }).answer(&request.body(()).unwrap())
+        console().answer(&request.body(()).unwrap())
     }
 
     #[test]
@@ -183,15 +216,23 @@ mod tests {
             StatusCode::NOT_MODIFIED
         );
         assert_eq!(asked(Method::HEAD, "/console/", None).unwrap().headers()[ETAG], tag);
-        for path in ["/", "/console"] {
-            assert_eq!(asked(Method::GET, path, None).unwrap().headers()[LOCATION], ROOT);
-        }
+        assert_eq!(asked(Method::GET, "/console", None).unwrap().headers()[LOCATION], ROOT);
+        let browser = Request::builder().uri("/").header(ACCEPT, "text/html,application/xhtml+xml").body(());
+        let led = console().answer(&browser.unwrap()).unwrap();
+        assert_eq!(led.headers()[LOCATION], ROOT);
         assert_eq!(asked(Method::POST, "/console/", None).unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(asked(Method::GET, "/console/none", None).unwrap().status(), StatusCode::NOT_FOUND);
-        for other in ["/v1/clients", "/consoles", "/openapi.json"] {
+        for other in ["/", "/v1/clients", "/consoles", "/openapi.json"] {
             assert!(asked(Method::GET, other, None).is_none(), "{other}");
         }
-        for path in ["/console/", "/console/none", "/"] {
+        let packed =
+            Request::builder().uri("/console/console.css").header(ACCEPT_ENCODING, "br, gzip").body(());
+        let packed = console().answer(&packed.unwrap()).unwrap();
+        assert_eq!(packed.headers()[CONTENT_ENCODING], "gzip");
+        let plain = asked(Method::GET, "/console/console.css", None).unwrap();
+        assert!(!plain.headers().contains_key(CONTENT_ENCODING));
+        assert_ne!(packed.headers()[ETAG], plain.headers()[ETAG], "one tag for two contents");
+        for path in ["/console/", "/console/none", "/console"] {
             let answer = asked(Method::GET, path, None).unwrap();
             assert_eq!(answer.headers()[CONTENT_SECURITY_POLICY], POLICY, "{path}");
         }

@@ -162,6 +162,8 @@ impl Scene {
             | "ledger accept-clock"
             | "ledger accept-restore"
             | "approval list"
+            | "client whoami"
+            | "server state"
             | "server list" => list(&[]),
             "public-key register" => list(&[&home.text("public.pem"), "--name", "test"]),
             "public-key enable" | "public-key disable" => list(&[&self.public_key]),

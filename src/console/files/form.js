@@ -52,7 +52,8 @@ function concerns(named, violation) {
 }
 
 // A form. `submit(signal)` does it, and may throw a refusal; what it answers is given to `done`.
-export function form({ fields, action, submit, done, kind = 'main', more = [], inline = false }) {
+// `grouped` shows the fields otherwise than one after the other.
+export function form({ fields, action, submit, done, kind = 'main', more = [], inline = false, grouped = null }) {
   const place = el('div', { class: 'outcome' });
   const button = el('button', { type: 'submit', class: kind }, action);
   const stop = el('button', { type: 'button', hidden: true }, t('cancel'));
@@ -98,7 +99,7 @@ export function form({ fields, action, submit, done, kind = 'main', more = [], i
     }
   };
   stop.addEventListener('click', () => running?.abort());
-  const whole = el('form', { class: inline ? 'inline' : null, novalidate: true }, fields.map((one) => one.whole), more,
+  const whole = el('form', { class: inline ? 'inline' : null, novalidate: true }, grouped ?? fields.map((one) => one.whole), more,
     el('div.actions', {}, button, stop), place);
   whole.addEventListener('submit', (event) => {
     event.preventDefault();

@@ -82,10 +82,7 @@ addEventListener('hashchange', () => { if (client()) draw(); });
 // A page that a browser took out of its memory again shall not be signed in.
 addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });
 
+// What is offered is only needed once somebody has signed in, and is asked for meanwhile.
+readOffers();
 await speak();
-try {
-  await readOffers();
-} catch {
-  // Only which pages are offered is told by it.
-}
 showSignIn(app);

@@ -33,9 +33,14 @@ export function mayGrant() {
   return caller?.client?.rights?.mayGrant ?? [];
 }
 
-export async function readOffers() {
-  offers = await get('/console/offers.json');
-  if (offers.idleMinutes) idleAfter = offers.idleMinutes * 60_000;
+let offered = null;
+
+// Asks for it. Who signs in meanwhile waits for the answer.
+export function readOffers() {
+  offered = get('/console/offers.json').then((told) => {
+    offers = told;
+    idleAfter = told.idleMinutes * 60_000;
+  }, () => {});
 }
 
 // Signs in with a credential, or with the certificate that the browser has. Throws what the server
@@ -43,7 +48,7 @@ export async function readOffers() {
 export async function signIn(text) {
   hold(text);
   try {
-    caller = await get('/v1/caller');
+    [caller] = await Promise.all([get('/v1/caller'), offered]);
   } catch (error) {
     hold(null);
     throw error;

@@ -1,6 +1,6 @@
 // What a person who cannot see well, or uses no mouse, would stumble over. Answers a list of faults.
 // Colours that still change are waited for.
-await Promise.all(document.getAnimations().map((one) => one.finished));
+await Promise.allSettled(document.getAnimations().map((one) => one.finished));
 const faults = [];
 const name = (element) => {
   const by = element.getAttribute('aria-labelledby');

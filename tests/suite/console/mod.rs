@@ -10,7 +10,9 @@ use vendkey::api::v1::{BatchIssueTokensRequest, DisableCredentialRequest, ListCo
 
 use crate::{
     approvals::{TWO, home as home_of},
+    clock::{HOUR_MS, Played},
     harness::{Administrator, Api, Browser, DKGA04, DRN, Home, Server, meter_test, ten_kwh},
+    tls::served,
 };
 
 /// Looks at the page as it is, in light and dark and on a phone, and writes pictures.
@@ -47,8 +49,7 @@ async fn a_person_does_the_work_of_a_day() {
     let mut api = server.api(&home).await;
     let administrator = api.administrator().await;
     let browser = Browser::start().await;
-    browser.open(&server.endpoint).await;
-    browser.sees("Your credential stays in the memory of this page alone").await;
+    first_page(&browser, &server).await;
     looked_at(&browser, "sign-in").await;
 
     // What is no credential goes nowhere; what is none of this server is told so, and both stay.
@@ -77,9 +78,7 @@ async fn a_person_does_the_work_of_a_day() {
     browser.press("Overview").await;
     browser.sees("of 1 that is stored").await;
     looked_at(&browser, "overview").await;
-    browser.press("Public keys").await;
-    browser.sees("you").await;
-    looked_at(&browser, "public-keys").await;
+    public_keys(&browser).await;
     browser.press("test").await;
     browser.sees("Compare it with its owner").await;
     looked_at(&browser, "public-key").await;
@@ -91,8 +90,29 @@ async fn a_person_does_the_work_of_a_day() {
     browser.press("Last checkpoint").await;
     browser.sees("The key that signed it").await;
     looked_at(&browser, "checkpoint").await;
+    proof(&browser, &home, &server).await;
     languages(&browser).await;
     quiet(&browser).await;
+}
+
+/// How long a slow line takes to the first page (100 ms there and back, 1.6 Mbit/s): for people to
+/// read, in target/console; no test depends on it.
+async fn first_page(browser: &Browser, server: &Server) {
+    let line = |latency: u32, bytes: i32| json!({"offline": false, "latency": latency, "downloadThroughput": bytes, "uploadThroughput": bytes});
+    browser.devtools("Network.enable", json!({})).await;
+    browser.devtools("Network.emulateNetworkConditions", line(100, 200_000)).await;
+    browser.open(&server.endpoint).await;
+    browser.sees("Your credential stays in the memory of this page alone").await;
+    let told = "const files = performance.getEntriesByType('resource').filter(({ name }) => name.includes('/console/'));
+        const [page] = performance.getEntriesByType('navigation');
+        const all = [...files, page];
+        return [all.length, all.reduce((sum, one) => sum + one.transferSize, 0), Math.round(performance.now())];";
+    let told = browser.script(told, json!([])).await;
+    let (files, bytes, shown) = (&told[0], told[1].as_u64().unwrap(), &told[2]);
+    assert!((1..150_000).contains(&bytes), "{bytes} bytes");
+    let text = format!("first page on a slow line: {files} files, {bytes} bytes, usable after {shown} ms\n");
+    std::fs::write(browser.folder().join("first-page.txt"), text).unwrap();
+    browser.devtools("Network.emulateNetworkConditions", line(0, -1)).await;
 }
 
 /// The list says what it is empty of; the three files that openssl made; disable and enable.
@@ -100,7 +120,7 @@ async fn configurations(browser: &Browser, administrator: &Administrator) {
     browser.press("Configurations").await;
     browser.sees("There is no configuration yet").await;
     looked_at(browser, "configurations-empty").await;
-    browser.press("Upload the first configuration").await;
+    browser.press("Upload three files").await;
     browser.press("Check").await;
     browser.sees("Choose this file.").await;
     looked_at(browser, "upload-incomplete").await;
@@ -176,6 +196,21 @@ async fn clients(browser: &Browser) {
     looked_at(browser, "clients").await;
 }
 
+/// A key pair that the browser makes: its private half is a file, encrypted.
+async fn public_keys(browser: &Browser) {
+    browser.press("Public keys").await;
+    browser.sees("you").await;
+    browser.fill("Name", "browser").await;
+    browser.fill("Passphrase", "correct horse").await;
+    browser.fill("Passphrase again", "correct").await;
+    browser.press("Make and register").await;
+    browser.sees("This is not the same passphrase").await;
+    browser.fill("Passphrase again", "correct horse").await;
+    browser.press("Make and register").await;
+    browser.sees("Save the private key now").await;
+    looked_at(browser, "public-keys").await;
+}
+
 /// The administrator sees rows, and no digits; a till verifies and issues.
 async fn tokens(browser: &Browser, home: &Home, server: &Server, api: &mut Api) {
     let mut till = Api::connect(&server.endpoint, &home.till()).await;
@@ -205,6 +240,8 @@ async fn tokens(browser: &Browser, home: &Home, server: &Server, api: &mut Api) 
     looked_at(browser, "tokens-long").await;
     browser.press("Back").await;
     browser.sees("Page 4 · 50 rows").await;
+    browser.press("Export as CSV").await;
+    browser.sees("rows are exported").await;
 
     // Reloading forgets who was signed in, and not where they were.
     browser.reload().await;
@@ -234,6 +271,33 @@ async fn tokens(browser: &Browser, home: &Home, server: &Server, api: &mut Api) 
     looked_at(browser, "token").await;
 }
 
+/// The chain is proved in the browser: as the server gives it, and an export that somebody changed.
+async fn proof(browser: &Browser, home: &Home, server: &Server) {
+    browser.press("Verify").await;
+    browser.press("Verify now").await;
+    browser.sees("The trail is whole and unchanged").await;
+    looked_at(browser, "proof").await;
+    let file = home.text("chain.jsonl");
+    let exported = server.vendkey(home, &["audit", "export", &file]);
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let changed = text.lines().enumerate().filter(|(at, _)| *at != 20);
+    let changed = changed.map(|(at, line)| match at {
+        10 => line.replacen("\"time_ms\":1", "\"time_ms\":2", 1),
+        _ => line.to_owned(),
+    });
+    std::fs::write(&file, changed.collect::<Vec<_>>().join("\n")).unwrap();
+    browser.choose("Read the records from", "an export").await;
+    browser.fill("Export", &file).await;
+    browser.press("Verify now").await;
+    browser.sees("2 faults were found").await;
+    browser.sees("Record 11 does not follow from the one before it").await;
+    browser.sees("Records 21 to 21 are missing").await;
+    looked_at(browser, "proof-faults").await;
+    browser.press("Last checkpoint").await;
+    browser.sees("The signed text").await;
+}
+
 /// Texts, numbers and times in another language; only the wish for it is kept.
 async fn languages(browser: &Browser) {
     for (language, words) in [("Français", "Le texte signé"), ("Português", "O texto assinado")] {
@@ -255,12 +319,55 @@ async fn languages(browser: &Browser) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn over_tls_and_without_permission() {
+    let home = Home::new();
+    let (server, _) = served(&home, "client_auth = 'optional'\nclient_ca_file = 'authority.pem'\n");
+    let auditor = home.text("auditor");
+    let port = server.endpoint.rsplit(':').next().unwrap();
+    let created = home.vendkey(&[
+        "client",
+        "create",
+        "auditor",
+        "--preset",
+        "auditor",
+        "--out",
+        &auditor,
+        "--endpoint",
+        &format!("https://localhost:{port}"),
+        "--ca",
+        &home.text("authority.pem"),
+    ]);
+    assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+    let browser = Browser::start().await;
+    browser.open(&server.endpoint).await;
+    // A browser without a certificate is told what else there is.
+    browser.press("Sign in with this browser’s certificate").await;
+    browser.sees("CREDENTIAL_MISSING").await;
+    looked_at(&browser, "sign-in-tls").await;
+    sign_in(&browser, &home.secret("auditor")).await;
+    browser.sees("All is well").await;
+    let pages = browser.script("return [...document.querySelectorAll('nav.pages a')].map(words)", json!([]));
+    let seen = ["Overview", "Configurations", "Public keys", "Clients", "Approvals", "Tokens", "Trail"];
+    assert_eq!(pages.await, json!(seen), "of an auditor");
+    browser.press("Configurations").await;
+    browser.sees("An administrator who may upload configurations adds the first").await;
+    // A page that an address names and that they may not use: the server refuses, and says why.
+    browser.script("location.hash = '#/clients/new'", json!([])).await;
+    browser.fill("Name", "more rights").await;
+    browser.press("Create").await;
+    browser.sees("PERMISSION_DENIED").await;
+    browser.sees("An administrator who may grant that can give it to your client").await;
+    quiet(&browser).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_persons_agree_and_a_server_comes_back() {
     let home = home_of(TWO, &["ben", "cleo"]);
     // The same address again after a restart.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let listen = format!("127.0.0.1:{port}");
-    let start = || Server::start_with(&home, &[("VENDKEY_SERVER__LISTEN", &listen)]);
+    let played = Played::new(&home);
+    let start = || played.start(&home, &[("VENDKEY_SERVER__LISTEN", &listen)]);
     let server = start();
     let browser = Browser::start().await;
     browser.open(&server.endpoint).await;
@@ -327,6 +434,16 @@ async fn two_persons_agree_and_a_server_comes_back() {
     let name = home.secret("ben")[8..24].to_owned();
     let disabled = DisableCredentialRequest { name: format!("credentials/{name}") };
     browser.press("Overview").await;
+    browser.sees("All is well").await;
+
+    // What is wrong is said with its reason, and what can be done about it.
+    played.set(&HOUR_MS.to_string());
+    browser.sees("the clock jumped by 3600 s").await;
+    looked_at(&browser, "overview-stopped").await;
+    browser.press("Accept the clock as it is").await;
+    browser.sees("Compare this server’s time with another clock first").await;
+    browser.press("Cancel").await;
+    played.set("0");
     browser.sees("All is well").await;
     api.clients.disable_credential(disabled).await.unwrap();
     // The page looks again by itself.

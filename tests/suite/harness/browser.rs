@@ -232,11 +232,16 @@ impl Browser {
         lines.as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Writes a picture of the window to target/console, for people to look at.
-    pub async fn screenshot(&self, name: &str) -> PathBuf {
+    /// Where pictures are written.
+    pub fn folder(&self) -> PathBuf {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("console");
         fs::create_dir_all(&folder).unwrap();
-        let file = folder.join(format!("{name}.png"));
+        folder
+    }
+
+    /// Writes a picture of the window to target/console, for people to look at.
+    pub async fn screenshot(&self, name: &str) -> PathBuf {
+        let file = self.folder().join(format!("{name}.png"));
         if let Ok(picture) = self.command(Method::GET, "/screenshot", Json::Null).await {
             use base64::Engine as _;
             let bytes = base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap());

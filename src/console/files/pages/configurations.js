@@ -13,6 +13,7 @@ import { t } from '../texts.js';
 
 export async function show(place, [first, ...rest]) {
   if (first === 'upload') return (await import('./upload.js')).show(place, rest);
+  if (first === 'seal') return (await import('./seal.js')).show(place, rest);
   if (first === 'changes') return (await import('./changes.js')).show(place, rest);
   return first ? one(place, first) : list(place);
 }
@@ -23,7 +24,7 @@ export function tabs(current) {
   return el('nav.tabs', { 'aria-label': t('configurations.title') }, el('ul', {},
     tab('configurations', 'configurations.all'),
     tab('configurations/changes', 'changes.title'),
-    may('CONFIGURATIONS') && tab('configurations/upload', 'upload.title')));
+    may('CONFIGURATIONS') && [tab('configurations/seal', 'seal.title'), tab('configurations/upload', 'upload.title')]));
 }
 
 function list(place) {
@@ -35,7 +36,7 @@ function list(place) {
       return { items: page.configurations ?? [], next: page.nextPageToken };
     },
     none: empty(t('configurations.none'), may('CONFIGURATIONS')
-      ? el('a.button.main', { href: '#/configurations/upload' }, t('upload.first')) : el('p', {}, t('configurations.none.ask'))),
+      ? el('div.actions.middle', {}, el('a.button.main', { href: '#/configurations/seal' }, t('seal.first')), el('a.button', { href: '#/configurations/upload' }, t('upload.first'))) : el('p', {}, t('configurations.none.ask'))),
     columns: [
       { title: t('name'), cell: ({ displayName }) => displayName },
       { title: t('state'), cell: ({ state }) => badge(state) },

@@ -1,13 +1,17 @@
 // What somebody looks at first: whether all is well, and what waits for them.
 
-import { all, get } from '../api.js';
-import { el, fill, icon } from '../element.js';
+import { act, all, get } from '../api.js';
+import { confirm } from '../dialog.js';
+import { announce, el, fill, icon } from '../element.js';
 import { away, dateText, grouped, idOf, number, time } from '../format.js';
 import { keyEnd } from '../attributes.js';
+import { refusalBox } from '../refusal.js';
 import { may } from '../session.js';
 import { many, t } from '../texts.js';
 
 const LOOK = 5000;
+// Alarms stand in the trail; they are looked for among its last records, once in a while.
+const ALARMS = { kinds: ['limit.alarm', 'rows.forged'], among: 500, every: 60_000 };
 // Keys that end within half a year are named.
 const SOON = 183 * 86_400_000;
 
@@ -28,19 +32,32 @@ export async function show(place) {
   };
 }
 
+let alarmsRead = { at: 0, found: [] };
+
+async function alarms(signal) {
+  if (Date.now() - alarmsRead.at < ALARMS.every) return alarmsRead.found;
+  const { events = [] } = await get('/v1/events', { pageSize: 1000, last: ALARMS.among }, signal);
+  alarmsRead = { at: Date.now(), found: events.filter(({ kind }) => ALARMS.kinds.includes(kind)).reverse() };
+  return alarmsRead.found;
+}
+
 async function refresh({ health, facts, work }, signal) {
   const when = (allowed, read) => (allowed ? read() : null);
   const ledgerSeen = may('LEDGER', 'AUDIT');
-  const [state, ledger, servers, approvals, configurations, checkpoint] = await Promise.all([
+  const [state, ledger, servers, approvals, configurations, checkpoint, alarmed] = await Promise.all([
     get('/v1/serverState', {}, signal),
     when(ledgerSeen, () => get('/v1/ledger', {}, signal)),
     when(ledgerSeen, () => get('/v1/servers', {}, signal)),
     when(may('CONFIGURATIONS', 'PUBLIC_KEYS', 'CLIENTS', 'LEDGER', 'AUDIT'), () => all('/v1/approvals', 'approvals', {}, signal)),
     all('/v1/configurations', 'configurations', {}, signal),
     when(may('AUDIT'), () => get('/v1/checkpoint', {}, signal)),
+    when(may('AUDIT'), () => alarms(signal)),
   ]);
-  fill(health, healthCard(state));
-  fill(work, el('div.tiles', {}, approvals && waitingTile(approvals, state), configurationsTile(configurations), endingTile(configurations)));
+  // What stays the same stays where it is: somebody may be about to press a button.
+  const told = JSON.stringify([state.serving, state.causes]);
+  if (health.dataset.told !== told) fill(health, healthCard(state));
+  health.dataset.told = told;
+  fill(work, el('div.tiles', {}, approvals && waitingTile(approvals, state), configurationsTile(configurations), endingTile(configurations), alarmed && alarmsTile(alarmed)));
   fill(facts, factsCard(state, ledger, servers?.servers ?? [], checkpoint));
 }
 
@@ -50,7 +67,29 @@ function healthCard({ serving, causes = [] }) {
     el('div', {},
       el('h2', { id: 'health' }, t(serving ? 'health.good' : 'health.bad')),
       serving ? el('p', {}, t('health.good.text'))
-        : el('ul', {}, causes.map(({ kind, reason }) => el('li', {}, el('strong', {}, t(`cause.${kind}`)), ': ', reason)))));
+        : [el('ul', {}, causes.map(({ kind, reason }) => el('li', {}, el('strong', {}, t(`cause.${kind}`)), ': ', reason))),
+          may('LEDGER') && Object.keys(ACCEPTED).filter((kind) => causes.some((cause) => cause.kind === kind)).map(accept)]));
+}
+
+// What a person may accept as it is.
+const ACCEPTED = { clock: 'acceptClock', checkpoint: 'acceptRestore' };
+
+function accept(kind) {
+  const verb = ACCEPTED[kind];
+  const outcome = el('div.outcome');
+  const button = el('button', {
+    type: 'button', onclick: async () => {
+      if (!(await confirm({ title: t(`${verb}.title`), text: t(`${verb}.text`), action: t(verb), grave: true }))) return;
+      try {
+        await act('POST', `/v1/ledger:${verb}`);
+        announce(t('accepted'));
+        fill(outcome, el('p', {}, t('accepted')));
+      } catch (error) {
+        fill(outcome, refusalBox(error));
+      }
+    },
+  }, t(verb));
+  return [el('p', {}, button), outcome];
 }
 
 function tile(title, figure, text, link) {
@@ -67,6 +106,12 @@ function configurationsTile(configurations) {
   const enabled = configurations.filter((one) => one.state === 'ENABLED').length;
   const text = configurations.length ? many('overview.of.configurations', configurations.length) : t('overview.no.configurations');
   return tile(t('overview.enabled'), number(enabled), text, el('a', { href: '#/configurations' }, t('overview.see.configurations')));
+}
+
+function alarmsTile(found) {
+  const text = found.length ? el('ul.plain', {}, found.slice(0, 3).map(({ kind, time: at }) => el('li', {}, t(`event.${kind}`), ' · ', time(at))))
+    : t('overview.no.alarms', { count: number(ALARMS.among) });
+  return tile(t('overview.alarms'), number(found.length), text, el('a', { href: '#/trail' }, t('overview.see.trail')));
 }
 
 function endingTile(configurations) {

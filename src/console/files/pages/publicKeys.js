@@ -8,7 +8,10 @@ import { faults, field, form } from '../form.js';
 import { copier, fingerprint, time } from '../format.js';
 import { empty, listing } from '../listing.js';
 import { refusalBox } from '../refusal.js';
+import { saver } from '../secret.js';
 import { client, may } from '../session.js';
+import { holdSigner } from '../signer.js';
+import { base64, make, pem } from '../signing.js';
 import { t } from '../texts.js';
 
 // More than any file of a public key has.
@@ -36,12 +39,11 @@ function list(place) {
       { title: t('created'), cell: ({ createTime }) => time(createTime) },
     ],
   });
-  fill(place, el('h1', {}, t('publicKeys.title')), el('p.lead', {}, t('publicKeys.text')), found.whole, may('PUBLIC_KEYS') && register(found.reload));
+  fill(place, el('h1', {}, t('publicKeys.title')), el('p.lead', {}, t('publicKeys.text')), found.whole,
+    may('PUBLIC_KEYS') && [makePair(found.reload), register(found.reload)]);
   found.reload(false);
   return { refresh: found.refresh };
 }
-
-const base64 = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
 
 function register(reload) {
   const name = field({ name: 'display_name', label: t('name'), hint: t('publicKey.name.hint'), required: true });
@@ -65,6 +67,48 @@ function register(reload) {
     },
   });
   return el('section.card', { 'aria-labelledby': 'register' }, el('h2', { id: 'register' }, t('publicKey.register.title')), made.whole);
+}
+
+// A key pair of this browser's making.
+function makePair(reload) {
+  const name = field({ name: 'display_name', label: t('name'), hint: t('publicKey.name.hint'), required: true });
+  const passphrase = field({ name: 'passphrase', label: t('signer.passphrase'), hint: t('signer.passphrase.new'), type: 'password', autocomplete: 'new-password', required: true });
+  const again = field({ name: 'passphrase_again', label: t('signer.passphrase.again'), type: 'password', autocomplete: 'new-password', required: true });
+  const shown = el('div');
+  // The same pair until it is registered: a lost answer makes no second one.
+  let pair = null;
+  const made = form({
+    fields: [name, passphrase, again], action: t('signer.make'),
+    submit: async (signal) => {
+      const wrong = [
+        !name.value && ['display_name', t('missing')],
+        passphrase.input.value.length < 12 && ['passphrase', t('signer.passphrase.short')],
+        passphrase.input.value !== again.input.value && ['passphrase_again', t('signer.passphrase.differs')],
+      ].filter(Boolean);
+      if (wrong.length) throw faults(wrong);
+      pair ??= await make(passphrase.input.value);
+      const body = { displayName: name.value, publicKey: base64(new TextEncoder().encode(pem('PUBLIC KEY', pair.spki))) };
+      try {
+        await act('POST', '/v1/publicKeys', body, signal);
+      } catch (error) {
+        if (error.reason !== 'APPROVAL_PENDING') throw error;
+        save();
+        throw error;
+      }
+      return pair;
+    },
+    done: async () => {
+      holdSigner(pair);
+      save();
+      pair = null;
+      for (const one of [passphrase, again]) one.input.value = '';
+      await reload(false);
+      shown.querySelector('h3').focus();
+    },
+  });
+  const save = () => fill(shown, el('div.box.good', { role: 'status' }, el('h3', { tabindex: '-1' }, t('signer.made')),
+    el('p', {}, saver(pair.file, 'signing-key.pem', t('secret.save')))));
+  return el('section.card', { 'aria-labelledby': 'make' }, el('h2', { id: 'make' }, t('signer.make.title')), el('p.faint', {}, t('signer.make.text')), made.whole, shown);
 }
 
 async function one(place, id) {

@@ -1,6 +1,7 @@
 // Tokens: the ledger as a table, one token, what somebody's digits are, and a new one.
 
 import { get } from '../api.js';
+import { exporter } from '../csv.js';
 import { el, fill } from '../element.js';
 import { choice, field, form } from '../form.js';
 import { copier, grouped, number, time, token as digits } from '../format.js';
@@ -13,6 +14,7 @@ const VENDS = ['VEND', 'MANAGE', 'CHANGE_KEYS'];
 
 export async function show(place, [first]) {
   if (first === 'verify') return (await import('./verify.js')).show(place);
+  if (first === 'keys') return (await import('./carry.js')).show(place);
   if (first === 'issue') return (await import('./issue.js')).show(place);
   return first ? one(place, first) : list(place);
 }
@@ -22,7 +24,8 @@ export function tabs(current) {
   return el('nav.tabs', { 'aria-label': t('tokens.title') }, el('ul', {},
     tab('tokens', 'tokens.ledger'),
     may('VERIFY') && tab('tokens/verify', 'verify.title'),
-    may('VEND', 'MANAGE') && tab('tokens/issue', 'issue.title')));
+    may('VEND', 'MANAGE') && tab('tokens/issue', 'issue.title'),
+    may('CHANGE_KEYS') && tab('tokens/keys', 'carry.title')));
 }
 
 export function transferred({ transferred: given }) {
@@ -34,13 +37,23 @@ function instant(text) {
   return text ? new Date(text).toISOString() : undefined;
 }
 
+// A time as such an input writes it.
+function localText(time) {
+  const minutes = new Date(time).getTimezoneOffset();
+  return new Date(time - minutes * 60_000).toISOString().slice(0, 16);
+}
+
 function list(place) {
   const meter = field({ name: 'meter_pan', label: t('meter'), hint: t('tokens.meter.hint'), inputmode: 'numeric' });
-  const from = field({ name: 'start_time', label: t('tokens.from'), hint: t('zone', { zone: Intl.DateTimeFormat().resolvedOptions().timeZone }), type: 'datetime-local' });
+  const from = field({ name: 'start_time', label: t('tokens.from'), value: localText(Date.now() - 86_400_000), hint: t('zone', { zone: Intl.DateTimeFormat().resolvedOptions().timeZone }), type: 'datetime-local' });
   const until = field({ name: 'end_time', label: t('tokens.until'), type: 'datetime-local' });
   const kind = choice({ name: 'token_class', label: t('token.class'), options: [['', t('all')], ...[0, 1, 2].map((one) => [String(one), t(`class.${one}`)])] });
   const request = field({ name: 'request_id', label: t('tokens.request'), hint: t('tokens.request.hint') });
-  let filter = {};
+  // The rows come in the order in which they were issued, so it begins with the last day.
+  let filter = { startTime: instant(from.value) };
+  // How far an export can come, where that may be told: rows are named by their records.
+  let last = null;
+  if (may('LEDGER', 'AUDIT')) get('/v1/ledger').then(({ records }) => { last = Number(records); }, () => {});
   const found = listing({
     caption: t('tokens.ledger'),
     link: ({ name }) => `#/tokens/${name.split('/')[1]}`,
@@ -73,7 +86,18 @@ function list(place) {
       await found.reload();
     },
   });
-  fill(place, el('h1', {}, t('tokens.title')), tabs('tokens'), el('section.card.search', { 'aria-label': t('find') }, search.whole), found.whole);
+  const exported = exporter({
+    path: '/v1/issuedTokens', query: () => filter, items: 'tokens', file: 'tokens.csv',
+    columns: [
+      ['number', ({ name }) => name.split('/')[1]], ['issued', ({ issueTime }) => issueTime], ['kind', ({ kind: words }) => words],
+      ['class', ({ tokenClass = 0 }) => tokenClass], ['subclass', ({ tokenSubclass = 0 }) => tokenSubclass],
+      ['amount', (row) => row.transferred?.amount], ['unit', (row) => row.transferred?.unit], ['drn', ({ drn }) => drn],
+      ['pan', ({ meterPan }) => meterPan], ['tid', ({ tid }) => tid?.value], ['configuration', (row) => row.configuration],
+      ['kcv', ({ kcv }) => kcv], ['request_id', ({ requestId }) => requestId],
+    ],
+    share: ({ name }) => (last ? Number(name.split('/')[1]) / last : null),
+  });
+  fill(place, el('h1', {}, t('tokens.title')), tabs('tokens'), el('section.card.search', { 'aria-label': t('find') }, search.whole), found.whole, exported);
   found.reload(false);
   return { refresh: found.refresh };
 }

@@ -12,12 +12,14 @@ const SIZE = 50;
 
 export async function show(place, [first]) {
   if (first === 'checkpoint') return checkpoint(place);
+  if (first === 'proof') return (await import('./proof.js')).show(place);
   return list(place);
 }
 
-function tabs(current) {
+// The pages of this subject.
+export function tabs(current) {
   const tab = (path, name) => el('li', {}, el('a', { href: `#/${path}`, 'aria-current': path === current ? 'page' : null }, t(name)));
-  return el('nav.tabs', { 'aria-label': t('trail.title') }, el('ul', {}, tab('trail', 'trail.events'), tab('trail/checkpoint', 'checkpoint.last')));
+  return el('nav.tabs', { 'aria-label': t('trail.title') }, el('ul', {}, tab('trail', 'trail.events'), tab('trail/checkpoint', 'checkpoint.last'), tab('trail/proof', 'proof.title')));
 }
 
 async function list(place) {

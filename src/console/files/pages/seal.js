@@ -1,0 +1,106 @@
+// A configuration, filled in and sealed in the browser: the vending key leaves it encrypted to the
+// HSM alone.
+
+import { act, all, get } from '../api.js';
+import { attributeList } from '../attributes.js';
+import { announce, el, fill } from '../element.js';
+import { choice, faults, field, form, tick } from '../form.js';
+import { checkValue as shownValue, fingerprint } from '../format.js';
+import { KEY_DIGITS, checkValue, seal } from '../sealing.js';
+import { fromHex } from '../signing.js';
+import { client } from '../session.js';
+import { signerFields } from '../signer.js';
+import { t } from '../texts.js';
+import { tabs } from './configurations.js';
+
+const options = (values, name) => values.map((value) => [value, name(value)]);
+
+export async function show(place) {
+  const [{ sealing }, keys] = await Promise.all([get('/v1/serverKey'), all('/v1/publicKeys', 'publicKeys')]);
+  const head = [el('h1', {}, t('seal.title')), tabs('configurations/seal'), el('p.lead', {}, t('seal.text'))];
+  if (!sealing) {
+    fill(place, head, el('div.box.note', {}, t('seal.no.key')));
+    return {};
+  }
+  const own = keys.filter((key) => key.enabled && key.owner === client().name);
+  if (!own.length) {
+    fill(place, head, el('div.box.note', {}, el('p', {}, t('seal.no.signer')), el('p', {}, el('a', { href: '#/publicKeys' }, t('seal.make.signer')))));
+    return {};
+  }
+  const name = field({ name: 'name', label: t('name'), hint: t('seal.name.hint'), required: true });
+  const sgc = field({ name: 'supply_group_code', label: t('attribute.sgc'), hint: t('seal.sgc.hint'), inputmode: 'numeric', maxlength: 6, required: true });
+  const ti = field({ name: 'tariff_index', label: t('attribute.ti'), hint: t('seal.ti.hint'), inputmode: 'numeric', maxlength: 2, value: '01', required: true });
+  const krn = choice({ name: 'key_revision_no', label: t('attribute.krn'), options: options('123456789'.split(''), (value) => value) });
+  const kt = choice({ name: 'key_type', label: t('attribute.kt'), value: '2', options: options(['0', '1', '2', '3'], (value) => `${value} · ${t(`kt.${value}`)}`) });
+  const ken = field({ name: 'key_expiry_no', label: t('attribute.ken'), hint: t('seal.ken.hint'), inputmode: 'numeric', value: '255', required: true });
+  const base = choice({ name: 'base_date', label: t('attribute.base'), value: '2014', options: options(['1993', '2014', '2035'], (value) => `${value}-01-01`) });
+  const ea = choice({ name: 'encryption_algorithm', label: t('attribute.ea'), options: [['sta', 'EA07 · STA'], ['dea', 'EA09 · DEA'], ['misty1', 'EA11 · MISTY1']] });
+  const dkga = choice({ name: 'decoder_key_generation_algorithm', label: t('attribute.dkga'), value: '04', options: options(['02', '03', '04'], (value) => `DKGA${value}`) });
+  const iin = choice({ name: 'issuer_identification_no', label: t('attribute.iin'), options: [['600727', `600727 · ${t('seal.iin.eleven')}`], ['0000', `0000 · ${t('seal.iin.thirteen')}`]] });
+  const key = field({ name: 'vending_key', label: t('seal.key'), hint: t('seal.key.hint'), type: 'password', required: true, class: 'digits' });
+  const value = el('p', { 'aria-live': 'polite' });
+  const compared = tick({ label: t('seal.compared') });
+  const signer = signerFields(own);
+  const digits = () => KEY_DIGITS[dkga.value];
+  const clear = () => key.value.replace(/[\s:]/g, '').toLowerCase();
+  const look = async () => {
+    const given = clear();
+    if (given.length !== digits() || !/^[0-9a-f]*$/.test(given)) {
+      fill(value, el('span.faint', {}, t('seal.digits', { given: given.length, wanted: digits() })));
+      return;
+    }
+    const bytes = fromHex(given);
+    fill(value, `${t('kcv')}: `, shownValue(await checkValue(dkga.value, bytes)));
+    bytes.fill(0);
+  };
+  key.input.addEventListener('input', look);
+  dkga.input.addEventListener('change', look);
+  look();
+  const shown = tick({ label: t('seal.show') });
+  shown.input.addEventListener('change', () => { key.input.type = shown.input.checked ? 'text' : 'password'; });
+  const attributes = [name, sgc, ti, krn, kt, ken, base, ea, dkga, iin];
+  const send = (document, validateOnly) => (signal) => act('POST', '/v1/configurations:importSealed', { document, validateOnly }, signal);
+  const made = form({
+    fields: [name, ...attributes.slice(1), key, ...signer.fields], action: t('seal.check'), grouped: [
+      el('fieldset', {}, el('legend', {}, t('attributes')), name.whole, el('div.pairs', {}, attributes.slice(1).map((one) => one.whole))),
+      el('fieldset', {}, el('legend', {}, t('seal.key')), key.whole, shown.whole, value),
+      el('fieldset', {}, el('legend', {}, t('seal.server')), el('p', {}, t('seal.server.text')), el('p', {}, fingerprint(sealing.fingerprint)), compared.whole),
+      el('fieldset', {}, el('legend', {}, t('seal.signer')), signer.whole),
+    ],
+    submit: async (signal) => {
+      const missing = [...attributes, key].filter((one) => !one.value).map((one) => [one.name, t('missing')]);
+      const given = clear();
+      if (key.value && (given.length !== digits() || !/^[0-9a-f]*$/.test(given))) missing.push(['vending_key', t('seal.digits', { given: given.length, wanted: digits() })]);
+      if (missing.length) throw faults(missing);
+      if (!compared.input.checked) throw faults([[t('seal.server'), t('seal.compare.first')]]);
+      const opened = await signer.open();
+      const named = Object.fromEntries(attributes.map((one) => [one.name, one.value]));
+      const sealed = await seal({
+        attributes: { ...named, token_carrier_type: 'numeric' }, key: fromHex(given), server: sealing, signer: opened,
+      });
+      const answer = await send(sealed.document, true)(signal);
+      return { ...answer, ...sealed };
+    },
+    done: async ({ configuration, existing, document, kcv }, outcome) => {
+      // What was typed is sealed now; nobody needs it any more.
+      key.input.value = '';
+      look();
+      const store = form({
+        fields: [], action: t('upload.store'), submit: send(document, false),
+        done: ({ configuration: stored, existing: known }) => {
+          announce(t(known ? 'upload.existing' : 'upload.done'));
+          location.hash = `#/${stored.name}`;
+        },
+      });
+      fill(outcome, el('section.card.inner', { 'aria-labelledby': 'checked' },
+        el('h2', { id: 'checked', tabindex: '-1' }, t('upload.checked', { name: configuration.displayName })),
+        existing && el('p', {}, t('upload.existing')),
+        el('p.large', {}, shownValue(configuration.kcv)),
+        el('p', {}, t(configuration.kcv === kcv ? 'seal.same' : 'seal.other')),
+        attributeList(configuration.attributes), store.whole));
+      outcome.querySelector('h2').focus();
+    },
+  });
+  fill(place, head, el('section.card', {}, made.whole));
+  return {};
+}
