@@ -24,6 +24,8 @@ if [ "${1:-}" = test ]; then
     need grpc_python_plugin protobuf-compiler-grpc
     need protoc protobuf-compiler
     need setpriv util-linux
+    need mount mount
+    need ssh-keygen openssh-client
     need /usr/lib/postgresql/15/bin/postgres postgresql-15
     need ps procps
     need git git

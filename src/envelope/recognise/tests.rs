@@ -218,7 +218,7 @@ fn private_keys_in_every_form_and_spelling() {
 }
 
 #[test]
-fn ssh_and_gpg_write_private_keys_too() {
+fn ssh_writes_private_keys_too() {
     let folder = openssl();
     let made = made(
         folder.path(),
