@@ -112,6 +112,7 @@ pub(in crate::store) fn accept_restore<T: Transaction>(
     })?;
     let lost_from = lost_from.max(writing.accept_lost());
     writing.skip_positions(lost_from)?;
-    approvals::end_pending(writing, |approval| forget(approval, now_ms))?;
-    writing.append_act(&NewAct { kind: RESTORE_ACCEPTED, actor, details, now_ms })
+    // The first record behind the gap, which tells what the gap is.
+    writing.append_act(&NewAct { kind: RESTORE_ACCEPTED, actor, details, now_ms })?;
+    approvals::end_pending(writing, |approval| forget(approval, now_ms))
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::audit::{Entry, Verification};
 
 /// Verifies the whole chain against the head and answers the kinds of its records.
-async fn verified<E: Engine>(store: &Database<E>) -> Vec<String> {
+pub(in crate::store) async fn verified<E: Engine>(store: &Database<E>) -> Vec<String> {
     let mut verification = Verification::new(None);
     let (mut after, mut last, mut kinds) = (Cursor::default(), 0, Vec::new());
     loop {
