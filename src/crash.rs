@@ -20,6 +20,10 @@
 //! | `destroy-between-objects` | the vending key is gone from the HSM, its mask is not |
 //! | `destroy-after-keys` | the HSM holds nothing any more, the row does not say so |
 //! | `backup-before-name` | a copy of the database is made, and has no name yet |
+//! | `migrate-after-mark` | the target of a migration is marked, nothing is in it |
+//! | `migrate-between-batches` | some records are in the target |
+//! | `migrate-before-close` | all is in the target and was read again, the source may still be served |
+//! | `migrate-before-open` | the source is closed, the target is not open yet |
 //! | `rotate-after-new-key` | the HSM holds the new key beside the old one, nothing rests on it |
 //! | `rotate-after-act` | the rotation is on record (of the server key and the audit key) |
 //! | `rotate-between-checkpoints` | the old audit key's last checkpoint is in the file, the database has the one before |

@@ -21,7 +21,7 @@ use rustix::system::uname;
 use toml::{Table, Value};
 
 pub use self::http::{ConsoleSettings, HttpSettings, NoOrigin, Origins};
-pub use self::store::StoreSettings;
+pub use self::store::{StoreSettings, checkpoint_file_of};
 pub use wire::{ClientAuth, ListenerSettings, TlsSettings, WireSettings};
 
 use crate::hsm::{HsmSettings, TokenSelector};

@@ -104,7 +104,10 @@ impl From<&HsmError> for Exit {
 impl From<&OpenError> for Exit {
     fn from(error: &OpenError) -> Self {
         match error {
-            OpenError::InUse { .. } | OpenError::NameInUse { .. } => Self::Later,
+            OpenError::InUse { .. }
+            | OpenError::NameInUse { .. }
+            | OpenError::ServerRuns { .. }
+            | OpenError::Maintenance => Self::Later,
             OpenError::Unreachable { .. } => Self::Unavailable,
             OpenError::Copy { .. } => Self::NotCreated,
             OpenError::Chain(error) if error.is_transient() => Self::Unavailable,

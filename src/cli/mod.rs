@@ -33,6 +33,7 @@ mod server;
 mod server_key;
 mod setup;
 mod stdout;
+mod store;
 mod token;
 mod token_batch;
 mod unfinished;
@@ -104,6 +105,9 @@ enum Command {
     /// Exchange one of the server's own keys in the HSM; the server must be stopped
     #[command(subcommand)]
     Rotate(rotate::Command),
+    /// The database of the ledger
+    #[command(subcommand)]
+    Store(store::Command),
     /// Copy the database and its checkpoint, beside the running server
     Backup(backup::Arguments),
     /// Compare what the HSM holds with what the database knows
@@ -150,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Conformance(arguments) => arguments.run(),
         Command::Meter(command) => command.run(),
         Command::Rotate(command) => command.run(),
+        Command::Store(command) => command.run(),
         Command::Backup(arguments) => arguments.run(),
         Command::Inventory(arguments) => arguments.run(),
         Command::Selftest(arguments) => arguments.run(),

@@ -85,7 +85,7 @@ pub async fn rotate(settings: &Settings, role: Role, sizes: KeySizes) -> Result<
         [one] => Arc::new(RowSealKey::of(&keys, one)?),
         _ => return Err(HsmError::RotationUnfinished(Role::RowSeal).into()),
     };
-    let store = store::open(&database, seals)?;
+    let store = store::open_alone(&database, seals)?;
     let rotated = two_generations(&keys, role, sizes)?;
     store.record_act_once(rotated.act(act)).await?;
     crash::point("rotate-after-act");

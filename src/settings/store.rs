@@ -29,6 +29,12 @@ impl StoreSettings {
     }
 }
 
+/// Where the last checkpoint of a database is kept unless a setting says otherwise: known of one in a
+/// file alone.
+pub fn checkpoint_file_of(url: &DatabaseUrl) -> Option<PathBuf> {
+    Some(beside(url.path()?, ".checkpoint"))
+}
+
 /// The file whose name is that of another and this.
 fn beside(file: &Path, ending: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
@@ -55,7 +61,7 @@ impl Reader<'_> {
         let url = url?;
         let checkpoint_file = match checkpoint_file {
             Some(file) => self.path(&file),
-            None => beside(url.path()?, ".checkpoint"),
+            None => checkpoint_file_of(&url)?,
         };
         Some(StoreSettings {
             url,

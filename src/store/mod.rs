@@ -27,6 +27,7 @@ mod error;
 mod lease;
 #[cfg(test)]
 pub(crate) mod memory;
+mod migration;
 mod open;
 mod open_error;
 mod page;
@@ -51,9 +52,10 @@ pub use error::{
     ClientError, ConfigurationError, KeyChangePairError, LedgerError, LowerError, Outcome, StoreError,
 };
 pub use lease::{LEASE, Leases};
+pub use migration::{Migrated, MigratedChain, MigrationError, Progress, Step, Verified, Watch};
 pub use open::{
-    DatabaseSettings, DatabaseUrl, Resealing, UnknownDatabase, all_configurations, copy, examine, open,
-    open_and_seal,
+    DatabaseSettings, DatabaseUrl, Resealing, UnknownDatabase, all_configurations, copy, examine, migrate,
+    open, open_alone, open_and_seal,
 };
 pub use open_error::OpenError;
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};

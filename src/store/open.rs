@@ -4,13 +4,20 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::thread;
 
 use thiserror::Error;
 
+use super::database::Parts;
+use super::engine::Copyable;
+use super::migration::{self, Migrated, MigrationError, Verified, Watch};
 use super::postgres::{self, AddressError, PostgresSettings, PostgresStore, PostgresqlAddress};
+use super::reading::Reading;
+use super::seals::Seals;
 use super::sqlite::{self, SqliteSettings, SqliteStore};
-use super::{Examined, OpenError, Sealer, Store, reseal};
-use crate::audit::NewAct;
+use super::writing::Writing;
+use super::{Examined, OpenError, Sealer, Store, StoreError, reseal};
+use crate::audit::{NewAct, SignedCheckpoint};
 use crate::configuration::Configuration;
 
 /// Which database: its engine, and where it is.
@@ -113,7 +120,20 @@ pub fn open(settings: &DatabaseSettings, sealer: Arc<dyn Sealer>) -> Result<Arc<
     })
 }
 
-/// The same for a database whose rows that decide bear no seals, or not those of this HSM: seals
+/// The same for a command beside which no server may run.
+///
+/// # Errors
+/// As for [`open`], while any server has the database.
+pub fn open_alone(settings: &DatabaseSettings, sealer: Arc<dyn Sealer>) -> Result<Arc<dyn Store>, OpenError> {
+    match &settings.url {
+        DatabaseUrl::Sqlite(_) => open(settings, sealer),
+        DatabaseUrl::Postgresql(address) => {
+            Ok(Arc::new(PostgresStore::open_alone(&settings.postgres(address), sealer)?))
+        }
+    }
+}
+
+/// The same as [`open`] for a database whose rows that decide bear no seals, or not those of this HSM: seals
 /// them as they are, on record, and answers how many. An administrator must know that they are what
 /// they should be.
 ///
@@ -172,8 +192,91 @@ pub fn examine(url: &DatabaseUrl) -> Result<Examined, OpenError> {
 /// that is copied by its own means.
 pub fn copy(url: &DatabaseUrl, to: &Path) -> Result<(), OpenError> {
     match url {
-        DatabaseUrl::Sqlite(path) => sqlite::copy(path, to),
+        DatabaseUrl::Sqlite(path) => sqlite::copy_file(path, to),
         DatabaseUrl::Postgresql(_) => Err(OpenError::OwnBackup),
+    }
+}
+
+/// Copies a database as a whole into another one, which is empty or was left by the same command
+/// before its end, and hands the ledger over: from here on servers run on that one alone. Both are
+/// taken for the time of it. `kept` are the checkpoints that are known outside the source. `server`
+/// is the name that the first server gets where there is one alone; none: the one it has. `verified`
+/// is called when all was read again, before the ledger is handed over. Blocking.
+///
+/// # Errors
+/// [`MigrationError`]. The same again goes on.
+pub fn migrate(
+    from: &DatabaseUrl,
+    to: &DatabaseUrl,
+    server: Option<&str>,
+    kept: Vec<SignedCheckpoint>,
+    sealer: Arc<dyn Sealer>,
+    watch: Watch<'_>,
+    verified: Verified<'_>,
+) -> Result<Migrated, MigrationError> {
+    let request = migration::Request::new(from.to_string(), to.to_string(), server.map(str::to_owned), kept);
+    migrate_by(from, to, &request, sealer, watch, verified)
+}
+
+/// The same in batches of another size.
+pub(super) fn migrate_by(
+    from: &DatabaseUrl,
+    to: &DatabaseUrl,
+    request: &migration::Request,
+    sealer: Arc<dyn Sealer>,
+    watch: Watch<'_>,
+    verified: Verified<'_>,
+) -> Result<Migrated, MigrationError> {
+    if from == to {
+        return Err(MigrationError::Same);
+    }
+    let seals = Arc::new(Seals::new(sealer));
+    let panicked = || StoreError::Defect { reason: "the migration panicked".into() };
+    // A connection to PostgreSQL has a runtime of its own, which must not meet another.
+    let work = || match from {
+        DatabaseUrl::Sqlite(path) => {
+            let held = sqlite::Locked::acquire_existing(SqliteSettings::new(path));
+            let parts = held.and_then(sqlite::Locked::open_to_copy).map_err(MigrationError::Source)?;
+            // The lock is let go last.
+            let Parts { transaction, views, lock: _lock } = parts;
+            drop(views);
+            migrate_into(transaction, to, request, &seals, watch, verified)
+        }
+        DatabaseUrl::Postgresql(address) => {
+            let held = postgres::Held::acquire_to_copy(address).map_err(MigrationError::Source)?;
+            migrate_into(held.transaction, to, request, &seals, watch, verified)
+        }
+    };
+    thread::scope(|scope| scope.spawn(work).join())
+        .unwrap_or_else(|_| Err(MigrationError::Target(panicked().into())))
+}
+
+fn migrate_into<S: Copyable>(
+    source: S,
+    to: &DatabaseUrl,
+    request: &migration::Request,
+    seals: &Arc<Seals>,
+    watch: Watch<'_>,
+    verified: Verified<'_>,
+) -> Result<Migrated, MigrationError> {
+    let mut source = Writing::new(Reading::new(source, Arc::clone(seals)), 0);
+    // Before a target is made.
+    let checked = migration::check(&mut source, to.path().is_none(), request)?;
+    let name = checked.first_name(request);
+    match to {
+        DatabaseUrl::Sqlite(path) => {
+            let settings = SqliteSettings { server: name, ..SqliteSettings::new(path) };
+            let parts = sqlite::Locked::acquire(settings).and_then(sqlite::Locked::open_to_copy);
+            let Parts { transaction, views, lock: _lock } = parts.map_err(MigrationError::Target)?;
+            drop(views);
+            let mut target = Writing::new(Reading::new(transaction, Arc::clone(seals)), 0);
+            migration::run(&mut source, &checked, &mut target, request, watch, verified)
+        }
+        DatabaseUrl::Postgresql(address) => {
+            let held = postgres::Held::acquire_to_fill(address, &name).map_err(MigrationError::Target)?;
+            let mut target = Writing::new(Reading::new(held.transaction, Arc::clone(seals)), 0);
+            migration::run(&mut source, &checked, &mut target, request, watch, verified)
+        }
     }
 }
 
@@ -192,7 +295,7 @@ impl Resealing {
     /// Takes the database for itself.
     ///
     /// # Errors
-    /// [`OpenError::InUse`]; [`OpenError::NameInUse`] while any server has it.
+    /// [`OpenError::InUse`]; [`OpenError::ServerRuns`].
     pub fn begin(settings: &DatabaseSettings) -> Result<Self, OpenError> {
         Ok(Self(match &settings.url {
             DatabaseUrl::Sqlite(path) => Held::Sqlite(sqlite::Locked::acquire(settings.sqlite(path))?),

@@ -209,6 +209,34 @@ pub enum OpenError {
          (docs/operations.md, least rights)"
     )]
     NoSchema,
+    /// A server runs, and a command needs the database for itself.
+    #[error("the server {name:?} runs on the database: stop all servers of it first")]
+    ServerRuns {
+        /// The name.
+        name: String,
+    },
+    /// A command has the database alone.
+    #[error("a command is at work on the database beside which no server may run: wait until it has ended")]
+    Maintenance,
+    /// It is the target of a migration that has not ended.
+    #[error(
+        "the database is being filled from {from} and is not whole yet: run that `vendkey store migrate` again, \
+         which goes on where it was cut off"
+    )]
+    Filling {
+        /// From which database.
+        from: String,
+    },
+    /// It was migrated.
+    #[error(
+        "all that this database holds was migrated to {to}, where servers go on: let store.url name that one. Tokens \
+         given here would be given a second time; `vendkey store migrate` from there brings the ledger back, into a \
+         new database"
+    )]
+    Moved {
+        /// To which database.
+        to: String,
+    },
     /// The database is copied by its own means.
     #[error(
         "a PostgreSQL database is backed up by its own means: `pg_basebackup` and its write-ahead log          (docs/operations.md says how, and what a restore means)"

@@ -30,6 +30,7 @@ mod issuing;
 mod ledger;
 mod limits;
 mod meter;
+mod migrating;
 mod one_server;
 mod outputs;
 mod platform;

@@ -9,12 +9,14 @@
 //! cannot be right is a `Defect`. Only a failing [`Transaction::commit`] may leave the outcome
 //! unknown.
 
+mod copy;
 mod row;
 
 use std::borrow::Cow;
 
 use uuid::Uuid;
 
+pub(crate) use copy::{Copyable, FailedLook, Mark, MeterTids};
 pub(crate) use row::{Row, Select, Table, Value};
 
 use super::{Job, Server, ServerState, StoreError};

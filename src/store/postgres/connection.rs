@@ -121,6 +121,8 @@ pub(crate) struct Connection {
     runtime: Option<Runtime>,
     /// Why it could not be made, and when that was.
     down: Option<(Instant, NotConnected)>,
+    /// Whether no other connection takes the place of this one.
+    kept: bool,
     /// Whether what was begun must not go on with another connection.
     held: bool,
     /// Whether a statement of a transaction failed, so that it cannot be committed.
@@ -164,6 +166,7 @@ impl Connection {
             live: None,
             runtime: Some(runtime.map_err(|error| OpenError::Threads { error })?),
             down: None,
+            kept: false,
             held: false,
             failed: false,
             statements: Arc::default(),
@@ -190,6 +193,10 @@ impl Connection {
             return Ok(false);
         }
         self.live = None;
+        if self.kept {
+            let reason = "the connection was lost, and with it the lock that kept all servers out";
+            return Err(NotConnected::Unreachable(reason.to_owned()));
+        }
         if let Some((since, failure)) = &self.down
             && since.elapsed() < PAUSE
         {
@@ -210,6 +217,11 @@ impl Connection {
                 Err(failure)
             }
         }
+    }
+
+    /// From here on no other connection takes the place of this one.
+    pub(super) fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// From here on nothing goes on with another connection, until [`Connection::release`].

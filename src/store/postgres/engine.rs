@@ -22,7 +22,7 @@ use crate::sts::tid::Tid;
 
 impl<W: Role> Postgres<W> {
     /// The connection, in the transaction that is due.
-    fn ready(&mut self) -> Result<&mut Connection, StoreError> {
+    pub(super) fn ready(&mut self) -> Result<&mut Connection, StoreError> {
         self.role.start(&mut self.connection)?;
         Ok(&mut self.connection)
     }

@@ -285,7 +285,7 @@ pub(super) fn insert(
     connection: &mut Connection,
     new: &mut dyn Iterator<Item = NewRow<'_>>,
 ) -> Result<(), StoreError> {
-    let mut rows: Vec<NewRow<'_>> = new.collect();
+    let rows: Vec<NewRow<'_>> = new.collect();
     let mut given = Highest::default();
     for row in &rows {
         if let RowContent::Sequenced { meter, base_date, tid, .. } = &row.issued.row.content {
@@ -293,6 +293,11 @@ pub(super) fn insert(
         }
     }
     meters::give(connection, &given)?;
+    insert_rows(connection, rows)
+}
+
+/// Writes rows alone.
+pub(super) fn insert_rows(connection: &mut Connection, mut rows: Vec<NewRow<'_>>) -> Result<(), StoreError> {
     // In the order of requests: two servers that write the same ones wait for each other at the
     // first, and not in a circle.
     rows.sort_unstable_by_key(|row| (row.numbers.client, row.issued.row.request_id));

@@ -10,6 +10,10 @@ pub(super) const MIGRATION: i64 = OURS;
 /// is fair: whoever waits for it alone is not passed by those who share it.
 pub(super) const ROWS: i64 = OURS | 1;
 
+/// Shared by all servers, as long as their connections that write live; a command that needs the
+/// database for itself has it alone.
+pub(super) const DATABASE: i64 = OURS | 2;
+
 /// Held by the server of this number, as long as its connection that writes lives.
 pub(super) fn server(number: i64) -> i64 {
     OURS | 1 << 30 | (number & 0xF_FFFF)

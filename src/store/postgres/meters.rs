@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use tokio_postgres::Row;
 
-use super::column::{foreign, get};
+use super::column::{foreign, get, limit};
 use super::connection::Connection;
 use crate::id::ClientId;
 use crate::ledger::LastTids;
 use crate::store::StoreError;
+use crate::store::engine::MeterTids;
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
@@ -53,6 +54,51 @@ pub(super) fn last_tids(
     }
     let of = |(meter, base_date): &(MeterPan, BaseDate)| known.get(&key(*meter, *base_date)).copied();
     Ok(meters.iter().map(|meter| of(meter).unwrap_or_default()).collect())
+}
+
+/// What is known of all meters, in their order, after one of them.
+pub(super) fn after(
+    connection: &mut Connection,
+    after: Option<(MeterPan, BaseDate)>,
+    most: usize,
+) -> Result<Vec<MeterTids>, StoreError> {
+    let (pan, year) = after.map_or((-1, 0), |(meter, base_date)| key(meter, base_date));
+    let found = connection.query(
+        "SELECT pan, base_date, last_tid, given_tid FROM meters WHERE (pan, base_date) > ($1, $2)
+         ORDER BY pan, base_date LIMIT $3",
+        &[&pan, &year, &limit(most)],
+    )?;
+    let read = |row: &Row| {
+        let meter = MeterPan::from_number(get(row, 0, "meters.pan")?).map_err(|_| foreign("meters.pan"))?;
+        let year = u16::try_from(get::<i16>(row, 1, "meters.base_date")?).ok();
+        let base_date = year.and_then(|year| BaseDate::try_from(year).ok());
+        Ok(MeterTids {
+            meter,
+            base_date: base_date.ok_or_else(|| foreign("meters.base_date"))?,
+            tids: LastTids { last: tid(row, 2)?, issued: tid(row, 3)? },
+        })
+    };
+    found.iter().map(read).collect()
+}
+
+/// Writes what is known of meters; what is there and higher stays.
+pub(super) fn copy(connection: &mut Connection, meters: &[MeterTids]) -> Result<(), StoreError> {
+    let keys = meters.iter().map(|known| key(known.meter, known.base_date));
+    let (pans, years): (Vec<i64>, Vec<i16>) = keys.unzip();
+    let last: Vec<Option<i32>> = meters.iter().map(|known| known.tids.last.map(value)).collect();
+    let given: Vec<Option<i32>> = meters.iter().map(|known| known.tids.issued.map(value)).collect();
+    connection
+        .execute(
+            "INSERT INTO meters (pan, base_date, last_tid, given_tid)
+             SELECT pan, base_date, greatest(last, given), given
+             FROM unnest($1::bigint[], $2::smallint[], $3::int[], $4::int[]) AS new (pan, base_date, last, given)
+             ORDER BY pan, base_date
+             ON CONFLICT (pan, base_date) DO UPDATE
+             SET last_tid = greatest(meters.last_tid, excluded.last_tid),
+                 given_tid = greatest(meters.given_tid, excluded.given_tid)",
+            &[&pans, &years, &last, &given],
+        )
+        .map(drop)
 }
 
 fn tid(row: &Row, column: usize) -> Result<Option<Tid>, StoreError> {

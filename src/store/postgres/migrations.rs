@@ -15,8 +15,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") },
+    Migration { version: 2, name: "migration", sql: include_str!("migrations/0002_migration.sql") },
+];
 
 /// Brings the schema up, where it is behind, in one transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {

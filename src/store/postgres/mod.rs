@@ -9,6 +9,7 @@ mod address;
 mod chain;
 mod column;
 mod connection;
+mod copy;
 mod engine;
 mod failure;
 mod ledger;
@@ -18,7 +19,7 @@ mod migrations;
 mod rows;
 mod server;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tls;
 mod transaction;
 mod usage;
@@ -43,6 +44,9 @@ use crate::configuration::Configuration;
 
 /// How long the database may take for one statement: others wait for what it has locked.
 const WITHIN: Duration = Duration::from_secs(15);
+
+/// The same while nobody waits: a copy of the whole counts and walks over all rows.
+const WITHIN_OF_COPY: Duration = Duration::from_secs(3_600);
 
 /// How the store works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +108,19 @@ impl PostgresStore {
     /// # Errors
     /// [`OpenError`]; the name of a server that runs is refused with [`OpenError::NameInUse`].
     pub(crate) fn open(settings: &PostgresSettings, sealer: Arc<dyn Sealer>) -> Result<Self, OpenError> {
-        Self::open_with(settings, sealer, false).map(|(store, _)| store)
+        Self::open_with(settings, sealer, false, |_| Ok(())).map(|(store, _)| store)
+    }
+
+    /// The same as the only server.
+    ///
+    /// # Errors
+    /// As for [`PostgresStore::open`]; [`OpenError::ServerRuns`].
+    pub(crate) fn open_alone(
+        settings: &PostgresSettings,
+        sealer: Arc<dyn Sealer>,
+    ) -> Result<Self, OpenError> {
+        let opened = Self::open_with(settings, sealer, false, server::lock_all);
+        opened.map(|(store, _)| store).map_err(runs)
     }
 
     /// The same, and seals rows that decide as they are.
@@ -115,16 +131,21 @@ impl PostgresStore {
         settings: &PostgresSettings,
         sealer: Arc<dyn Sealer>,
     ) -> Result<(Self, u64), OpenError> {
-        Self::open_with(settings, sealer, true)
+        Self::open_with(settings, sealer, true, |_| Ok(()))
     }
 
     fn open_with(
         settings: &PostgresSettings,
         sealer: Arc<dyn Sealer>,
         seal_rows: bool,
+        lock: impl FnOnce(&mut Connection) -> Result<(), OpenError> + Send,
     ) -> Result<(Self, u64), OpenError> {
         let PostgresSettings { queue, batch, alarm_pace, .. } = *settings;
-        apart(|| Self::start(open(settings)?, sealer, Work { queue, batch, alarm_pace, seal_rows }))
+        apart(|| {
+            let mut parts = open(settings)?;
+            lock(&mut parts.transaction.connection)?;
+            Self::start(parts, sealer, Work { queue, batch, alarm_pace, seal_rows })
+        })
     }
 }
 
@@ -140,18 +161,24 @@ pub(super) fn open(settings: &PostgresSettings) -> Result<Parts<PostgresEngine>,
     let address = Arc::new(settings.address.clone());
     let mut connection = connect(&address, Purpose::Write, settings.within)?;
     migrations::migrate(&mut connection)?;
-    let claim = Claim::take(&mut connection, &settings.server)?;
-    let server = claim.server();
-    let foreign: Arc<[i64]> = foreign(&mut connection, server)?.into();
+    copy::check_mark(&mut connection)?;
+    let transaction = writer(connection, &settings.server)?;
+    let (server, foreign) = (transaction.server, &transaction.foreign);
     let views = (0..settings.readers.max(1)).map(|_| {
         let connection = connect(&address, Purpose::Read, settings.within)?;
         let role = ReadOnly::default();
-        Ok(Postgres { connection, server, role, foreign: Arc::clone(&foreign), in_snapshot: false })
+        Ok(Postgres { connection, server, role, foreign: Arc::clone(foreign), in_snapshot: false })
     });
     let views = views.collect::<Result<_, OpenError>>()?;
-    let role = Writer::new(claim);
-    let transaction = Postgres { connection, server, role, foreign, in_snapshot: false };
     Ok(Parts { transaction, views, lock: () })
+}
+
+/// The connection that writes, as the server of this name.
+fn writer(mut connection: Connection, name: &str) -> Result<Postgres<Writer>, OpenError> {
+    let claim = Claim::take(&mut connection, name)?;
+    let server = claim.server();
+    let foreign = foreign(&mut connection, server)?.into();
+    Ok(Postgres { connection, server, role: Writer::new(claim), foreign, in_snapshot: false })
 }
 
 fn connect(
@@ -183,13 +210,51 @@ impl Held {
     /// Takes the names of all servers of the database.
     ///
     /// # Errors
-    /// [`OpenError::NameInUse`] for one that runs.
+    /// [`OpenError::ServerRuns`].
     pub(crate) fn acquire(settings: &PostgresSettings) -> Result<Self, OpenError> {
         apart(|| {
-            let mut transaction = open(settings)?.transaction;
+            let mut transaction = open(settings).map_err(runs)?.transaction;
             server::lock_all(&mut transaction.connection)?;
             Ok(Self { transaction })
         })
+    }
+
+    /// Takes a database to copy it, as its first server. It is not brought up.
+    ///
+    /// # Errors
+    /// As for [`Held::acquire`]; [`OpenError::NoSchema`].
+    pub(super) fn acquire_to_copy(address: &PostgresqlAddress) -> Result<Self, OpenError> {
+        let mut connection = connect(&Arc::new(address.clone()), Purpose::Write, WITHIN_OF_COPY)?;
+        if !migrations::examine(&mut connection)? {
+            return Err(OpenError::NoSchema);
+        }
+        let name = server::first_name(&mut connection)?.ok_or(OpenError::NoSchema)?;
+        Self::of(connection, &name)
+    }
+
+    /// Takes a database to fill it, as its first server, which gets this name where there is none.
+    ///
+    /// # Errors
+    /// As for [`Held::acquire`].
+    pub(super) fn acquire_to_fill(address: &PostgresqlAddress, name: &str) -> Result<Self, OpenError> {
+        let mut connection = connect(&Arc::new(address.clone()), Purpose::Write, WITHIN_OF_COPY)?;
+        migrations::migrate(&mut connection)?;
+        let first = server::first_name(&mut connection)?;
+        Self::of(connection, first.as_deref().unwrap_or(name))
+    }
+
+    fn of(connection: Connection, name: &str) -> Result<Self, OpenError> {
+        let mut transaction = writer(connection, name).map_err(runs)?;
+        server::lock_all(&mut transaction.connection)?;
+        Ok(Self { transaction })
+    }
+}
+
+/// Of a command that needs the database for itself: that a name is in use says that a server runs.
+fn runs(error: OpenError) -> OpenError {
+    match error {
+        OpenError::NameInUse { name } => OpenError::ServerRuns { name },
+        error => error,
     }
 }
 
@@ -221,6 +286,9 @@ pub(super) fn all_configurations(
 pub(super) fn examine(address: &PostgresqlAddress) -> Result<(), OpenError> {
     apart(|| {
         let mut connection = connect(&Arc::new(address.clone()), Purpose::Read, WITHIN)?;
-        if migrations::examine(&mut connection)? { Ok(()) } else { Err(OpenError::NoSchema) }
+        if !migrations::examine(&mut connection)? {
+            return Err(OpenError::NoSchema);
+        }
+        copy::check_mark(&mut connection)
     })
 }

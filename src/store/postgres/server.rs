@@ -43,7 +43,12 @@ impl Claim {
         let since = Instant::now();
         while !claim.lock(connection)? {
             if since.elapsed() >= PATIENCE {
-                return Err(OpenError::NameInUse { name: name.to_owned() });
+                let free = try_lock(connection, "pg_try_advisory_lock_shared", locks::DATABASE)?;
+                return Err(if free {
+                    OpenError::NameInUse { name: name.to_owned() }
+                } else {
+                    OpenError::Maintenance
+                });
             }
             thread::sleep(LOOK);
         }
@@ -64,8 +69,8 @@ impl Claim {
     }
 
     fn lock(&self, connection: &mut Connection) -> Result<bool, StoreError> {
-        let found = connection.query_opt("SELECT pg_try_advisory_lock($1)", &[&locks::server(self.key())])?;
-        found.map_or(Ok(false), |row| get(&row, 0, "pg_try_advisory_lock"))
+        Ok(try_lock(connection, "pg_try_advisory_lock_shared", locks::DATABASE)?
+            && try_lock(connection, "pg_try_advisory_lock", locks::server(self.key()))?)
     }
 
     /// Takes the lock again with a connection that was made anew. What is left of the one that was
@@ -105,19 +110,45 @@ impl Claim {
     }
 }
 
-/// Takes the locks of all servers.
+fn try_lock(connection: &mut Connection, function: &'static str, lock: i64) -> Result<bool, StoreError> {
+    let found = connection.query_opt(&format!("SELECT {function}($1)"), &[&lock])?;
+    found.map_or(Ok(false), |row| get(&row, 0, function))
+}
+
+/// Takes the database alone, with the locks of all servers: one of an older version knows no other.
+/// The connection is not made again from here on, since what it has locked would be lost.
 ///
 /// # Errors
-/// [`OpenError::NameInUse`] for one that runs.
+/// [`OpenError::ServerRuns`] for one that runs.
 pub(super) fn lock_all(connection: &mut Connection) -> Result<(), OpenError> {
+    connection.keep();
+    let since = Instant::now();
+    loop {
+        let Some(refusal) = try_lock_all(connection)? else { return Ok(()) };
+        if since.elapsed() >= PATIENCE {
+            return Err(refusal);
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// Tries to take them, and answers who is in the way.
+fn try_lock_all(connection: &mut Connection) -> Result<Option<OpenError>, StoreError> {
     for row in connection.query("SELECT number, name FROM servers ORDER BY number", &[])? {
         let number: i64 = get(&row, 0, "servers.number")?;
-        let found = connection.query_opt("SELECT pg_try_advisory_lock($1)", &[&locks::server(number)])?;
-        if !found.map_or(Ok(false), |row| get(&row, 0, "pg_try_advisory_lock"))? {
-            return Err(OpenError::NameInUse { name: get(&row, 1, "servers.name")? });
+        if !try_lock(connection, "pg_try_advisory_lock", locks::server(number))? {
+            return Ok(Some(OpenError::ServerRuns { name: get(&row, 1, "servers.name")? }));
         }
     }
-    Ok(())
+    // A server that starts meanwhile, with a new name.
+    let free = try_lock(connection, "pg_try_advisory_lock", locks::DATABASE)?;
+    Ok(if free { None } else { Some(OpenError::Maintenance) })
+}
+
+/// The name of the first server, if there is one.
+pub(super) fn first_name(connection: &mut Connection) -> Result<Option<String>, StoreError> {
+    let found = connection.query_opt("SELECT name FROM servers WHERE number = 0", &[])?;
+    found.map(|row| get(&row, 0, "servers.name")).transpose()
 }
 
 /// The number of a server's name, which gets the next one if it has none.

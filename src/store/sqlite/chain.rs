@@ -46,6 +46,11 @@ pub(super) fn read(connection: &Connection) -> Result<Chain, StoreError> {
     Ok(Chain { end, floors })
 }
 
+/// Whether there is a chain yet.
+pub(super) fn exists(connection: &Connection) -> Result<bool, StoreError> {
+    Ok(connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM chain)")?.query_row([], |row| row.get(0))?)
+}
+
 /// The position of the last record, as the database keeps it; 0 where there is no chain yet.
 pub(super) fn last_position(connection: &Connection) -> Result<i64, StoreError> {
     let position = connection.prepare_cached("SELECT position FROM chain")?.query_row([], |row| row.get(0));

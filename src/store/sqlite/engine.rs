@@ -71,7 +71,7 @@ impl<W: Send + 'static> View for Sqlite<W> {
     }
 
     fn chains(&mut self) -> Result<Vec<ChainEnd>, StoreError> {
-        Ok(vec![chain::read(self)?.end])
+        Ok(if chain::exists(self)? { vec![chain::read(self)?.end] } else { Vec::new() })
     }
 
     fn acts(&mut self, chain: ChainNumber, after: u64, most: usize) -> Result<Vec<ActRow>, StoreError> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::lock::DatabaseLock;
-use super::{OpenError, ReadOnly, Sqlite, file, migrations};
+use super::{OpenError, ReadOnly, Sqlite, copy, file, migrations};
 use crate::clock::SignOfLife;
 use crate::store::Examined;
 use crate::store::transactions::audit;
@@ -35,6 +35,9 @@ pub(in crate::store) fn examine(path: &Path) -> Result<Examined, OpenError> {
 fn last_sign_of_life(path: &Path) -> Result<Option<SignOfLife>, OpenError> {
     let connection = file::open_as_it_is(path)?;
     // A first start may have ended before the chain was begun.
+    if migrations::are_all_there(&connection)? {
+        copy::check_mark(&connection)?;
+    }
     let has_chain = || connection.query_row("SELECT EXISTS (SELECT 1 FROM chain)", [], |row| row.get(0));
     if !migrations::are_all_there(&connection)? || !has_chain()? {
         return Ok(None);

@@ -33,7 +33,7 @@ impl<W> Sqlite<W> {
     }
 }
 
-fn tid_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Tid>> {
+pub(super) fn tid_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Tid>> {
     row.get::<_, Option<u32>>(column)?.map(Tid::new).transpose().map_err(|_| foreign("a TID in meters"))
 }
 

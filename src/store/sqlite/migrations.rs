@@ -38,6 +38,7 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("migrations/0012_acts_of_approvals.sql"),
     },
     Migration { version: 13, name: "servers", sql: include_str!("migrations/0013_servers.sql") },
+    Migration { version: 14, name: "migration", sql: include_str!("migrations/0014_migration.sql") },
 ];
 
 /// Applies what is missing, each step in a transaction of its own.

@@ -9,6 +9,7 @@ mod chain;
 mod claim;
 mod column;
 mod connection;
+mod copy;
 mod engine;
 mod examine;
 mod failure;
@@ -24,7 +25,7 @@ mod rows;
 mod runs;
 mod server;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod unmerged;
 mod usage;
 
@@ -47,7 +48,7 @@ use super::transactions::configurations;
 use super::{OpenError, Sealer};
 use crate::configuration::Configuration;
 
-pub(super) use connection::copy;
+pub(super) use connection::copy as copy_file;
 pub(super) use examine::examine;
 
 /// How the store works.
@@ -195,6 +196,14 @@ impl Locked {
     /// [`OpenError::InUse`].
     pub(crate) fn acquire(settings: SqliteSettings) -> Result<Self, OpenError> {
         connection::create(&settings.path)?;
+        Self::acquire_existing(settings)
+    }
+
+    /// The same for one that must be there.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`].
+    pub(crate) fn acquire_existing(settings: SqliteSettings) -> Result<Self, OpenError> {
         let lock = DatabaseLock::acquire(&settings.path)?;
         lock.check_content()?;
         file::check_folder(&settings.path)?;
@@ -204,13 +213,31 @@ impl Locked {
     /// Opens it and brings its schema up.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// [`OpenError`]; what is not to be served is refused.
     pub(crate) fn open(self) -> Result<Parts<SqliteEngine>, OpenError> {
+        self.open_by(|connection, name| {
+            copy::check_mark(connection)?;
+            Ok(server::name(connection, name)?)
+        })
+    }
+
+    /// Opens it to be copied or filled, whether it is to be served or not.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub(crate) fn open_to_copy(self) -> Result<Parts<SqliteEngine>, OpenError> {
+        self.open_by(|connection, name| Ok(server::name_new(connection, name)?))
+    }
+
+    fn open_by(
+        self,
+        begin: impl FnOnce(&Connection, &str) -> Result<(), OpenError>,
+    ) -> Result<Parts<SqliteEngine>, OpenError> {
         let Self { settings: SqliteSettings { path, server, readers, merge_from, .. }, lock } = self;
         let mut connection = connection::open_writer(&path)?;
         migrations::migrate(&mut connection)?;
+        begin(&connection, &server)?;
         let claim = Claim::take(&connection, lock.identity())?;
-        server::name(&connection, &server)?;
         let log = Log::start(connection::open_copier(&path)?);
         let log = log.map_err(|error| OpenError::Threads { error })?;
         let writer = Writer {

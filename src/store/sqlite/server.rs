@@ -16,6 +16,14 @@ pub(super) fn name(connection: &Connection, name: &str) -> Result<(), StoreError
     Ok(())
 }
 
+/// Notes the name of the server where there was none.
+pub(super) fn name_new(connection: &Connection, name: &str) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO server (one, name) VALUES (1, ?1) ON CONFLICT DO NOTHING")?
+        .execute([name])?;
+    Ok(())
+}
+
 /// Notes what the server says of itself.
 pub(super) fn write(connection: &Connection, state: &ServerState) -> Result<(), StoreError> {
     let ServerState { version, hsm_token } = state;

@@ -6,7 +6,7 @@
 //! (`meters.rs`, `runs.rs`), bit by bit, beside the rows that come meanwhile. Nothing is lost with
 //! the memory: the rows themselves are on the disk, and tell it again at the next start.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -164,6 +164,35 @@ impl UnmergedRows {
     /// The highest TID of a meter's rows here.
     pub(super) fn last_tid(&self, pan: i64, base_date: BaseDate) -> Option<Tid> {
         self.read().last_tid(pan, base_date)
+    }
+
+    /// The highest TIDs of the meters after one, in their order: of so many meters.
+    pub(super) fn last_tids_after(
+        &self,
+        after: Option<(i64, BaseDate)>,
+        most: usize,
+    ) -> Vec<((i64, BaseDate), Tid)> {
+        let behind = after.map_or(Unbounded, |(pan, base_date)| {
+            Excluded(Entry { pan, tid: Some((base_date, Tid::LAST)), sequence: i64::MAX })
+        });
+        let mut found: BTreeMap<(i64, BaseDate), Tid> = BTreeMap::new();
+        for rows in self.read().rows() {
+            let mut meters = 0;
+            let mut last = None;
+            for row in rows.ordered.range((behind, Unbounded)) {
+                let Some((base_date, tid)) = row.tid else { continue };
+                let key = (row.pan, base_date);
+                if last != Some(key) {
+                    if meters == most {
+                        break;
+                    }
+                    (meters, last) = (meters + 1, Some(key));
+                }
+                let highest = found.entry(key).or_insert(tid);
+                *highest = tid.max(*highest);
+            }
+        }
+        found.into_iter().take(most).collect()
     }
 
     /// The rows of a meter here.

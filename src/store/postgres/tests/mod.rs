@@ -24,7 +24,7 @@ use postgresql::TestDatabase;
 
 /// A database of its own.
 #[derive(Debug)]
-struct Own(TestDatabase);
+pub(in crate::store) struct Own(TestDatabase);
 
 impl Default for Own {
     fn default() -> Self {
@@ -33,7 +33,7 @@ impl Default for Own {
 }
 
 impl Own {
-    fn settings(&self, server: &str) -> PostgresSettings {
+    pub(in crate::store) fn settings(&self, server: &str) -> PostgresSettings {
         PostgresSettings::new(self.0.url().parse().unwrap(), server)
     }
 }

@@ -29,8 +29,25 @@ fn four_servers_may_start_on_a_new_database_at_once() {
         running.into_iter().map(|running| running.join().unwrap()).collect()
     });
     assert_eq!(database.0.sql("SELECT count(*), max(number) FROM vendkey.servers"), "4|3");
-    assert_eq!(database.0.sql("SELECT count(*) FROM vendkey.schema_migrations"), "1");
+    assert_eq!(database.0.sql("SELECT count(*) FROM vendkey.schema_migrations"), "2");
     drop(stores);
+}
+
+#[test]
+fn a_command_that_needs_the_database_alone_has_it_alone() {
+    let database = Own::default();
+    let two = database.open_as("two");
+    let alone = || PostgresStore::open_alone(&database.settings("one"), sealer());
+    let refused = alone().map(drop).unwrap_err();
+    assert!(matches!(&refused, OpenError::ServerRuns { name } if name == "two"), "{refused}");
+    drop(two);
+    let held = alone().unwrap();
+    for name in ["two", "three"] {
+        let refused = refusal(&database, name);
+        assert!(matches!(refused, OpenError::Maintenance | OpenError::NameInUse { .. }), "{refused}");
+    }
+    drop(held);
+    database.open_as("three");
 }
 
 #[test]
@@ -40,7 +57,7 @@ fn a_newer_an_altered_and_somebody_elses_schema_are_refused() {
     let migration = "INSERT INTO vendkey.schema_migrations (version, name, checksum)
                      VALUES (999, 'x', decode(repeat('00', 32), 'hex'))";
     database.0.sql(migration);
-    assert!(matches!(refusal(&database, "one"), OpenError::NewerSchema { found: 999, known: 1 }));
+    assert!(matches!(refusal(&database, "one"), OpenError::NewerSchema { found: 999, known: 2 }));
     database.0.sql("DELETE FROM vendkey.schema_migrations WHERE version = 999");
     database.0.sql("UPDATE vendkey.schema_migrations SET checksum = decode(repeat('00', 32), 'hex')");
     assert!(matches!(refusal(&database, "one"), OpenError::AlteredSchema { version: 1 }));
@@ -86,7 +103,7 @@ fn a_role_without_rights_on_rows_of_the_ledger_can_serve() {
     let database = Own::default();
     drop(database.open());
     let dump =
-        "SELECT format('INSERT INTO vendkey.schema_migrations VALUES (%L, %L, %L)', version, name, checksum)
+        "SELECT format('INSERT INTO vendkey.schema_migrations VALUES (%L, %L, %L);', version, name, checksum)
                 FROM vendkey.schema_migrations";
     let known = database.0.sql(dump);
     let grants = include_str!("../../../../deploy/postgresql/grants.sql");

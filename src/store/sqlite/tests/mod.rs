@@ -43,7 +43,7 @@ use crate::sts::token::Rnd;
 
 /// A database in a folder of its own.
 #[derive(Debug)]
-struct Folder(TempDir);
+pub(in crate::store) struct Folder(TempDir);
 
 impl Default for Folder {
     fn default() -> Self {
@@ -52,7 +52,7 @@ impl Default for Folder {
 }
 
 impl Folder {
-    fn path(&self) -> PathBuf {
+    pub(in crate::store) fn path(&self) -> PathBuf {
         self.0.path().join("vendkey.db")
     }
 }
