@@ -65,6 +65,12 @@ accept-api:
 fresh:
 	@scripts/fresh.sh
 
+# deploy/Containerfile, built from a minimal Debian that is made here, and tried. Needs root; PROGRAM=target/release/vendkey.
+PROGRAM ?= target/debug/vendkey
+.PHONY: container
+container:
+	@scripts/container.sh $(PROGRAM)
+
 .PHONY: prepare
 prepare:
 	@scripts/prepare.sh test

@@ -34,6 +34,7 @@ if [ "${1:-}" = test ]; then
     need chromedriver chromium-driver
     need shellcheck shellcheck
     need codespell codespell
+    need systemd-analyze systemd
 fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "Rust is missing: install it with rustup, then run this again" >&2

@@ -14,6 +14,7 @@ pub mod metrics;
 
 pub mod table;
 
+pub mod hardening;
 pub mod hsm;
 
 pub mod envelope;

@@ -85,6 +85,7 @@ struct Metrics {
     connections: Family<ListenerLabel, Gauge>,
     connections_refused: Family<RefusedLabels, Counter>,
     certificate_expiry: Family<ListenerLabel, Gauge>,
+    revocation_lists_expiry: Family<ListenerLabel, Gauge>,
     serving: Gauge,
     not_serving: Family<CauseLabel, Gauge>,
     hsm_up: Gauge,
@@ -105,6 +106,7 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         connections: Family::default(),
         connections_refused: Family::default(),
         certificate_expiry: Family::default(),
+        revocation_lists_expiry: Family::default(),
         serving: Gauge::default(),
         not_serving: Family::default(),
         hsm_up: Gauge::default(),
@@ -141,6 +143,11 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         "certificate_expiry_seconds",
         "When the listener's certificate ends, in seconds since 1970",
         metrics.certificate_expiry.clone(),
+    );
+    registry.register(
+        "client_crl_expiry_seconds",
+        "When the first of the listener's revocation lists ends, in seconds since 1970",
+        metrics.revocation_lists_expiry.clone(),
     );
     registry.register("serving", "1 while tokens are issued", metrics.serving.clone());
     registry.register(
@@ -212,6 +219,11 @@ pub fn connection_refused(listener: &'static str, why: &'static str) {
 /// When the certificate of a listener ends, in seconds since 1970.
 pub fn certificate_expiry(listener: &'static str, seconds: i64) {
     METRICS.certificate_expiry.get_or_create(&ListenerLabel { listener }).set(seconds);
+}
+
+/// When the first of the revocation lists of a listener ends, in seconds since 1970.
+pub fn revocation_lists_expiry(listener: &'static str, seconds: i64) {
+    METRICS.revocation_lists_expiry.get_or_create(&ListenerLabel { listener }).set(seconds);
 }
 
 /// Whether HSM and store are well.

@@ -4,6 +4,7 @@
 //! underscores between the parts). Every fault is reported, not the first alone. Paths that are not
 //! absolute count from the folder of the file.
 
+mod hardening;
 mod http;
 mod store;
 mod wire;
@@ -20,6 +21,7 @@ use std::{
 use rustix::system::uname;
 use toml::{Table, Value};
 
+pub use self::hardening::{HardeningSettings, Wanted};
 pub use self::http::{ConsoleSettings, HttpSettings, NoOrigin, Origins};
 pub use self::store::{StoreSettings, checkpoint_file_of};
 pub use wire::{ClientAuth, ListenerSettings, TlsSettings, WireSettings};
@@ -45,6 +47,8 @@ pub struct Settings {
     pub vending: VendingSettings,
     /// How many persons it takes.
     pub access: AccessSettings,
+    /// What the kernel keeps from the server.
+    pub hardening: HardeningSettings,
     /// The log.
     pub log: LogSettings,
 }
@@ -277,7 +281,7 @@ impl<'a> Reader<'a> {
         // All sections are read before the first `?`, so that all their faults are found.
         let (server, hsm, store, vending, access, log) =
             (self.server(), self.hsm(), self.store(), self.vending(), self.access(), self.log());
-        let (wire, http, metrics) = (self.wire(), self.http(), self.metrics());
+        let (wire, http, metrics, hardening) = (self.wire(), self.http(), self.metrics(), self.hardening());
         let (hsm, store) = (hsm?, store?);
         Some(Settings {
             server: server?,
@@ -288,6 +292,7 @@ impl<'a> Reader<'a> {
             store,
             vending: vending?,
             access: access?,
+            hardening: hardening?,
             log: log?,
         })
     }

@@ -71,6 +71,7 @@ impl From<&Fault> for Exit {
             Fault::CertificateWanted
             | Fault::OwnOutOfTime { .. }
             | Fault::OwnUnknownAuthority { .. }
+            | Fault::OwnRevoked { .. }
             | Fault::OwnRefused { .. } => Self::NotAllowed,
             // There is no server there that can be believed, for now.
             _ => Self::Unavailable,
@@ -122,7 +123,9 @@ impl From<&OpenError> for Exit {
 impl From<&ServeError> for Exit {
     fn from(error: &ServeError) -> Self {
         match error {
-            ServeError::Settings(_) | ServeError::Root | ServeError::Tls(_) => Self::Settings,
+            ServeError::Settings(_) | ServeError::Root | ServeError::Tls(_) | ServeError::Hardening(_) => {
+                Self::Settings
+            }
             ServeError::Hsm(error) => error.into(),
             ServeError::Store(error) => error.into(),
             ServeError::Chain(_) => Self::No,

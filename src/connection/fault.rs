@@ -148,6 +148,14 @@ pub enum Fault {
         /// The file of ours.
         file: PathBuf,
     },
+    /// Ours was taken back.
+    #[error(
+        "the server refuses the certificate {}: its authority has taken it back; have it make a new one", .file.display()
+    )]
+    OwnRevoked {
+        /// The file of ours.
+        file: PathBuf,
+    },
     /// Ours is refused for another reason.
     #[error(
         "the server refuses the certificate {} ({alert:?}): give one that an authority in its client_ca_file made \
@@ -258,11 +266,11 @@ impl Tried {
                 ends: own.ends,
                 now: timestamp(UnixTime::now()),
             },
+            (AlertDescription::CertificateRevoked, Some(own)) => Fault::OwnRevoked { file: own.file.clone() },
             (AlertDescription::UnknownCA, Some(own)) => Fault::OwnUnknownAuthority { file: own.file.clone() },
             (
                 AlertDescription::BadCertificate
                 | AlertDescription::UnsupportedCertificate
-                | AlertDescription::CertificateRevoked
                 | AlertDescription::CertificateUnknown
                 | AlertDescription::AccessDenied
                 | AlertDescription::DecryptError,

@@ -21,6 +21,7 @@ mod error;
 mod import;
 mod keys;
 mod module;
+mod module_files;
 mod monitor;
 mod own_keys;
 mod pin;
@@ -56,6 +57,7 @@ pub use keys::{
     KeyId, KeyKind, Mask, Role, SealKeyId, TokenId, VendingKey, VendingKeyClass, VendingKeyMaterial,
 };
 pub use module::Health;
+pub use module_files::{ModuleFiles, module_files};
 pub use own_keys::{KeySizes, OwnKey, Provision, ServerKey};
 pub use rotation::OwnKeys;
 pub use row_seal_key::RowSealKey;

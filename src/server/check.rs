@@ -6,7 +6,7 @@ use std::{fmt, fs, net::TcpListener, os::unix::fs::PermissionsExt as _};
 use jiff::Timestamp;
 use rustix::process::geteuid;
 
-use super::{ServeError, tls};
+use super::{ServeError, hardening, tls};
 use crate::{
     clock::{self, SignOfLife},
     custody::checkpoint_file,
@@ -32,7 +32,7 @@ impl fmt::Display for Finding {
         match error {
             ServeError::Hsm(error) => write!(f, "{setting}: {error}"),
             ServeError::Store(error) => write!(f, "{setting}: {error}"),
-            ServeError::Chain(text) => write!(f, "{setting}: {text}"),
+            ServeError::Chain(text) | ServeError::Hardening(text) => write!(f, "{setting}: {text}"),
             ServeError::Tls(text) => write!(f, "{setting}.{text}"),
             error => write!(f, "{setting}: {error}"),
         }
@@ -156,13 +156,17 @@ fn addresses(settings: &Settings, report: &mut Report) {
     }
 }
 
-/// The part that `serve` looks at first too: who runs it, and the files of TLS.
+/// The part that `serve` looks at first too: who runs it, the files of TLS, and whether the kernel
+/// can keep from it what it must.
 pub(super) fn files(settings: &Settings) -> Report {
     let mut report = Report::default();
     if geteuid().is_root() && !settings.server.allow_root {
         report.fault("server.allow_root", ServeError::Root);
     }
     tls_files(settings, &mut report);
+    for (setting, error) in hardening::faults(settings) {
+        report.fault(setting, error);
+    }
     report
 }
 
@@ -221,6 +225,15 @@ fn listener_files(section: &str, settings: &TlsSettings, report: &mut Report) ->
         ));
     }
     let now = Timestamp::from_millisecond(clock::of_server().now_ms()).unwrap_or_default();
+    if let (Some(end), Some(file)) = (loaded.lists_end(), &settings.client_crl_file)
+        && end <= now
+    {
+        report.warnings.push(format!(
+            "{section}.client_crl_file: {}: a list ended on {end}, so that no client of its authority is believed: \
+             have the authority make a new one",
+            file.display()
+        ));
+    }
     let mut reasons = loaded.unbelieved(now);
     // It will be, or the clock is wrong: both pass by themselves.
     if let Some(at) = reasons.iter().position(|reason| matches!(reason, Unbelieved::NotYet(_))) {

@@ -83,6 +83,12 @@ pub(super) enum Refusal {
     NotForClients,
     #[error("it is an authority's own (CA:TRUE)")]
     Authority,
+    #[error("its authority has taken it back (client_crl_file)")]
+    Revoked,
+    #[error("client_crl_file holds no list of its authority, or of one above")]
+    NoList,
+    #[error("the list of its authority in client_crl_file ended on {0}: have the authority make a new one")]
+    ListEnded(Timestamp),
     #[error("{0}")]
     Other(CertificateError),
 }
@@ -96,6 +102,9 @@ impl Refusal {
             Self::OtherAuthority => "other authority",
             Self::NotForClients => "not for clients",
             Self::Authority => "authority",
+            Self::Revoked => "revoked",
+            Self::NoList => "no list",
+            Self::ListEnded(_) => "list ended",
             Self::Other(_) => "other",
         }
     }
@@ -115,6 +124,11 @@ impl From<CertificateError> for Refusal {
                 if matches!(error.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
             {
                 Self::Authority
+            }
+            CertificateError::Revoked => Self::Revoked,
+            CertificateError::UnknownRevocationStatus => Self::NoList,
+            CertificateError::ExpiredRevocationListContext { next_update, .. } => {
+                Self::ListEnded(timestamp(next_update))
             }
             other => Self::Other(other),
         }

@@ -12,6 +12,7 @@ mod connection_limit;
 mod destruction;
 mod ending;
 mod handshake;
+mod hardening;
 mod health;
 mod inventory;
 mod listener;
@@ -62,6 +63,9 @@ pub enum ServeError {
     /// The settings name what cannot be used.
     #[error("the settings cannot be used:{}", lines(.0))]
     Settings(Vec<Finding>),
+    /// The kernel does not keep from it what it must.
+    #[error("the server cannot be hardened: {0}")]
+    Hardening(String),
     /// Root runs it.
     #[error("refusing to run as root: use another user, or set it to true (in a container)")]
     Root,
@@ -116,6 +120,7 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     if geteuid().is_root() {
         tracing::warn!("running as root, as server.allow_root says");
     }
+    hardening::harden(&settings)?;
     let hsm = Hsm::start(settings.hsm.clone())?;
     tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
     let database = DatabaseSettings {

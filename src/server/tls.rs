@@ -30,7 +30,8 @@ use crate::{
     envelope::{Holder, Recognised},
     metrics,
     pem_file::{
-        CertificateFacts, PairFault, PemFault, Unbelieved, certificates, fits, private_key, unbelieved,
+        CertificateFacts, PairFault, PemFault, Unbelieved, certificates, fits, private_key, revocation_lists,
+        unbelieved,
     },
     settings::{ClientAuth, TlsSettings},
 };
@@ -46,7 +47,7 @@ pub(super) enum TlsFailure {
     Pair { file: PathBuf, fault: PairFault },
     #[error("certificate_file: {}: {reason}", file.display())]
     Unbelieved { file: PathBuf, reason: Unbelieved },
-    #[error("client_ca_file: {}: {error}", file.display())]
+    #[error("client_ca_file, client_crl_file: {}: {error}", file.display())]
     Authorities { file: PathBuf, error: VerifierBuilderError },
     #[error("certificate_file and key_file: {0}")]
     Refused(#[from] rustls::Error),
@@ -71,6 +72,13 @@ pub(super) struct Loaded {
     /// The server's own certificate.
     own: CertificateDer<'static>,
     facts: CertificateFacts,
+    lists_end: Option<Timestamp>,
+}
+
+/// What is looked at of clients' certificates.
+struct Verifier {
+    clients: Arc<dyn ClientCertVerifier>,
+    lists_end: Option<Timestamp>,
 }
 
 impl Tls {
@@ -82,7 +90,7 @@ impl Tls {
     ) -> Result<Self, TlsFailure> {
         let seen = stamps(&settings);
         let loaded = load(&settings).map_err(first)?;
-        metrics::certificate_expiry(listener, loaded.facts.ends.as_second());
+        loaded.measured(listener);
         Ok(Self { listener, settings, clock, current: RwLock::new(loaded.config), seen: Mutex::new(seen) })
     }
 
@@ -114,8 +122,8 @@ impl Tls {
         });
         match loaded {
             Ok(loaded) => {
+                loaded.measured(listener);
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded.config;
-                metrics::certificate_expiry(listener, loaded.facts.ends.as_second());
                 tracing::info!(listener, "new connections get the certificate of the files as they are now");
             }
             Err(error) => {
@@ -127,17 +135,16 @@ impl Tls {
 
 /// A file that is not there has none.
 fn stamps(settings: &TlsSettings) -> Vec<Option<Stamp>> {
-    let files = [Some(&settings.certificate_file), Some(&settings.key_file), settings.client_auth.ca_file()];
     let stamp = |file: &PathBuf| {
         let found = fs::metadata(file).ok()?;
         Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
     };
-    files.into_iter().flatten().map(stamp).collect()
+    settings.files().map(stamp).collect()
 }
 
 /// Reads the files, or says all that is wrong with them.
 pub(super) fn load(settings: &TlsSettings) -> Result<Loaded, Vec<TlsFailure>> {
-    let TlsSettings { certificate_file, key_file, client_auth } = settings;
+    let TlsSettings { certificate_file, key_file, .. } = settings;
     let (chain, key) = (certificates(certificate_file), private_key(key_file));
     let is_key = matches!(&chain, Err(PemFault::NoCertificate(Recognised::PrivateKey(_))));
     let is_certificate =
@@ -148,7 +155,7 @@ pub(super) fn load(settings: &TlsSettings) -> Result<Loaded, Vec<TlsFailure>> {
             key: key_file.clone(),
         }]);
     }
-    let (mut failures, verifier) = match client_verifier(client_auth) {
+    let (mut failures, verifier) = match client_verifier(settings) {
         Ok(verifier) => (Vec::new(), verifier),
         Err(failure) => (vec![failure], None),
     };
@@ -170,14 +177,15 @@ pub(super) fn load(settings: &TlsSettings) -> Result<Loaded, Vec<TlsFailure>> {
 fn configured(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    verifier: Option<Verifier>,
 ) -> Result<Loaded, rustls::Error> {
     let own = chain.first().cloned().ok_or(rustls::Error::NoCertificatesPresented)?;
     let facts = CertificateFacts::from_der(&own).map_err(|_| CertificateError::BadEncoding)?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13])?;
+    let lists_end = verifier.as_ref().and_then(|verifier| verifier.lists_end);
     let builder = match verifier {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        Some(verifier) => builder.with_client_cert_verifier(verifier.clients),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain, key)?;
@@ -187,13 +195,26 @@ fn configured(
     // now.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Loaded { config: Arc::new(config), own, facts })
+    Ok(Loaded { config: Arc::new(config), own, facts, lists_end })
 }
 
 impl Loaded {
     /// Why no client believes the certificate now.
     pub(super) fn unbelieved(&self, now: Timestamp) -> Vec<Unbelieved> {
         unbelieved(&self.own, &self.facts, now)
+    }
+
+    /// When the first of the lists of revoked certificates ends: from then on no client of its
+    /// authority is believed.
+    pub(super) fn lists_end(&self) -> Option<Timestamp> {
+        self.lists_end
+    }
+
+    fn measured(&self, listener: &'static str) {
+        metrics::certificate_expiry(listener, self.facts.ends.as_second());
+        if let Some(end) = self.lists_end {
+            metrics::revocation_lists_expiry(listener, end.as_second());
+        }
     }
 
     /// Whether it holds the name or address of a machine.
@@ -208,22 +229,30 @@ fn first(failures: Vec<TlsFailure>) -> TlsFailure {
     failures.into_iter().next().unwrap_or_else(none)
 }
 
-fn client_verifier(client_auth: &ClientAuth) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsFailure> {
-    let Some(file) = client_auth.ca_file() else { return Ok(None) };
-    let found = certificates(file).map_err(|fault| TlsFailure::File {
-        setting: "client_ca_file",
-        file: file.clone(),
-        fault,
-    })?;
+fn client_verifier(settings: &TlsSettings) -> Result<Option<Verifier>, TlsFailure> {
+    let Some(file) = settings.client_auth.ca_file() else { return Ok(None) };
+    let failed = |setting, file: &PathBuf| {
+        let file = file.clone();
+        move |fault| TlsFailure::File { setting, file, fault }
+    };
     let mut roots = RootCertStore::empty();
-    for authority in found {
+    for authority in certificates(file).map_err(failed("client_ca_file", file))? {
         roots.add(authority)?;
     }
+    let lists = match &settings.client_crl_file {
+        Some(file) => revocation_lists(file).map_err(failed("client_crl_file", file))?,
+        None => Vec::new(),
+    };
+    let lists_end = lists.iter().filter_map(|list| list.ends).min();
     let provider = Arc::new(ring::default_provider());
-    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    if matches!(client_auth, ClientAuth::Optional(_)) {
+    // Of every authority there must be a list, and one that has not ended: what an old one does not
+    // say is no leave to come in.
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .with_crls(lists.into_iter().map(|list| list.der))
+        .enforce_revocation_expiration();
+    if matches!(settings.client_auth, ClientAuth::Optional(_)) {
         builder = builder.allow_unauthenticated();
     }
-    let built = builder.build();
-    built.map(Some).map_err(|error| TlsFailure::Authorities { file: file.clone(), error })
+    let clients = builder.build().map_err(|error| TlsFailure::Authorities { file: file.clone(), error })?;
+    Ok(Some(Verifier { clients, lists_end }))
 }

@@ -23,6 +23,8 @@ pub struct TlsSettings {
     pub key_file: PathBuf,
     /// Whether clients must prove themselves by a certificate.
     pub client_auth: ClientAuth,
+    /// Lists of their certificates that were taken back: one of each authority.
+    pub client_crl_file: Option<PathBuf>,
 }
 
 /// Certificates of clients.
@@ -34,6 +36,14 @@ pub enum ClientAuth {
     Optional(PathBuf),
     /// A client must have one that is signed by one of these authorities.
     Required(PathBuf),
+}
+
+impl TlsSettings {
+    /// All of its files.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let of_clients = self.client_auth.ca_file().into_iter().chain(&self.client_crl_file);
+        [&self.certificate_file, &self.key_file].into_iter().chain(of_clients)
+    }
 }
 
 impl ClientAuth {
@@ -120,9 +130,14 @@ impl Reader<'_> {
             ["certificate_file", "key_file", "client_ca_file"].map(|name| format!("{section}.{name}"));
         let (certificate_file, key_file) = (self.readable(&certificate), self.readable(&key));
         let client_auth = self.client_auth(&format!("{section}.client_auth"), &authority);
+        let revoked = format!("{section}.client_crl_file");
+        let client_crl_file = self.readable(&revoked);
+        if client_crl_file.is_some() && matches!(client_auth, Some(ClientAuth::None)) {
+            self.fault(&revoked, "takes back certificates that nobody asks for: client_auth is \"none\"");
+        }
         match (certificate_file, key_file) {
             (Some(certificate_file), Some(key_file)) => {
-                Some(TlsSettings { certificate_file, key_file, client_auth: client_auth? })
+                Some(TlsSettings { certificate_file, key_file, client_auth: client_auth?, client_crl_file })
             }
             (None, None) => {
                 if !matches!(client_auth, Some(ClientAuth::None)) {

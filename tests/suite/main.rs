@@ -21,6 +21,7 @@ mod foreign;
 mod forgery;
 
 mod fuzzing;
+mod hardening;
 mod harness;
 mod healing;
 mod history;
@@ -36,6 +37,7 @@ mod outputs;
 mod platform;
 mod postgresql;
 mod protocol;
+mod revocation;
 mod rotating;
 mod selftest;
 mod serve_check;

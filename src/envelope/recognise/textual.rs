@@ -9,12 +9,16 @@ const MAX_JSON: usize = 64 * 1024;
 
 /// Signs of private keys, wherever they stand: looked for before anything is taken apart.
 pub(super) fn sign(text: &str) -> Option<Recognised> {
-    const SIGNS: [(&str, &str); 5] = [
+    const SIGNS: [(&str, &str); 8] = [
         ("PuTTY-User-Key-File-", "PuTTY .ppk"),
         ("SSH PRIVATE KEY FILE FORMAT", "SSH 1"),
         ("AGE-SECRET-KEY-", "age"),
         ("<InverseQ>", "XML"),
         ("PRIVATE KEY BLOCK", "OpenPGP"),
+        // openssl, GnuTLS and BIND print them.
+        ("Private-Key:", "as text"),
+        ("private exponent", "as text"),
+        ("PrivateExponent:", "as text"),
     ];
     if let Some((_, form)) = SIGNS.iter().find(|(sign, _)| text.contains(sign)) {
         return Some(Recognised::PrivateKey(form));

@@ -1,7 +1,7 @@
 //! Where the database is and how it is reached: the URL, and the files that go with it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -71,6 +71,19 @@ impl PostgresqlAddress {
             Host::Unix(folder) => format!("{}/.s.PGSQL.{}", folder.display(), port(index)),
         };
         self.config.get_hosts().iter().enumerate().map(host).collect::<Vec<_>>().join(",")
+    }
+
+    /// The files that go with it.
+    pub fn files(&self) -> Vec<&Path> {
+        let of_tls = self.tls_certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
+        let files = self.password_file.iter().chain(&self.tls_ca_file).chain(of_tls);
+        files.map(PathBuf::as_path).collect()
+    }
+
+    /// The ports that may be connected to.
+    pub fn ports(&self) -> Vec<u16> {
+        let named = self.config.get_ports();
+        if named.is_empty() { vec![5_432] } else { named.to_vec() }
     }
 
     /// What connects, without the password.

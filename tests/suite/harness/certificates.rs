@@ -34,9 +34,11 @@ impl Authority {
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("index.txt"), "").unwrap();
         fs::write(folder.join("serial"), "1000").unwrap();
+        fs::write(folder.join("crlnumber"), "1000").unwrap();
         let shown = folder.display();
         let config = format!(
             "[ca]\ndefault_ca=d\n[d]\ndatabase={shown}/index.txt\nserial={shown}/serial\nnew_certs_dir={shown}\n\
+             crlnumber={shown}/crlnumber\n\
              default_md=sha256\npolicy=p\ncopy_extensions=copy\nunique_subject=no\n[p]\ncommonName=supplied\n"
         );
         fs::write(folder.join("config"), config).unwrap();
@@ -110,6 +112,26 @@ impl Authority {
         }
         let read = |ending: &str| fs::read(home.path(&format!("{name}.{ending}"))).unwrap();
         Identity::from_pem(read("pem"), read("key"))
+    }
+
+    /// Takes a certificate of its own back.
+    pub fn revoke(&self, home: &Home, name: &str) {
+        self.ca(&["-revoke", &home.text(&format!("{name}.pem"))]);
+    }
+
+    /// Its list of those, from long ago until this moment (`20491231000000Z`), in place of what has
+    /// this name.
+    pub fn revocation_list(&self, home: &Home, name: &str, end: &str) {
+        let list = self.text("list");
+        let made = ["-gencrl", "-crl_lastupdate", "20200101000000Z", "-crl_nextupdate", end, "-out", &list];
+        self.ca(&made);
+        fs::rename(list, home.path(name)).unwrap();
+    }
+
+    fn ca(&self, arguments: &[&str]) {
+        let (config, own, own_key) = (self.text("config"), self.text("certificate"), self.text("key"));
+        let fixed = ["ca", "-batch", "-config", &config, "-cert", &own, "-keyfile", &own_key];
+        openssl(&[&fixed[..], arguments].concat(), b"");
     }
 
     /// Its name, also that of its file.
