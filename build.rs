@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "ledger",
         "public_key",
         "server",
+        "simulator",
         "token",
     ];
     let files = ours

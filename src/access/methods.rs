@@ -25,6 +25,9 @@ const ISSUES: &[Group] = &[Group::Vend, Group::Manage];
 /// Groups whose holders see who is who.
 const SEES_CLIENTS: &[Group] = &[Group::Clients, Group::Audit];
 
+/// Groups whose holders may play with a meter in software.
+const SIMULATES: &[Group] = &[Group::Verify, Group::Configurations];
+
 /// Groups of acts that may need several persons.
 const ADMINISTERS: &[Group] = &[Group::Configurations, Group::PublicKeys, Group::Clients, Group::Ledger];
 
@@ -88,6 +91,10 @@ const METHODS: &[(&str, Need)] = &[
     ("/vendkey.v1.ApprovalService/Reject", Need::AnyOf(ADMINISTERS)),
     ("/vendkey.v1.ServerService/GetServerState", Need::Authenticated),
     ("/vendkey.v1.ServerService/ListServers", Need::AnyOf(&[Group::Ledger, Group::Audit])),
+    ("/vendkey.v1.SimulatorService/MakeMeter", Need::AnyOf(SIMULATES)),
+    ("/vendkey.v1.SimulatorService/MakeToken", Need::AnyOf(SIMULATES)),
+    ("/vendkey.v1.SimulatorService/MakeKeyChange", Need::AnyOf(SIMULATES)),
+    ("/vendkey.v1.SimulatorService/EnterToken", Need::AnyOf(SIMULATES)),
     ("/vendkey.v1.AuditService/ListEvents", Need::Group(Group::Audit)),
     ("/vendkey.v1.AuditService/GetCheckpoint", Need::Group(Group::Audit)),
 ];

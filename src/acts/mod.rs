@@ -26,6 +26,7 @@ mod reason;
 mod refusal;
 mod refused_calls;
 mod servers;
+mod simulator;
 mod stored;
 mod token_batch;
 mod tokens;
@@ -58,6 +59,7 @@ pub use reason::Reason;
 pub use refusal::{Issued, Refusal};
 pub use refused_calls::Refusals;
 pub use servers::{Cause, Causes, Identity, KnownServer, ServerCondition};
+pub use simulator::{SimulatedOrder, TestKey};
 pub use token_batch::{BATCH_MAX, STREAM_CHUNK, TokenRequest, TokenResult};
 pub use tokens::{MeterTestOrder, TokenAnswer, TokenOrder};
 

@@ -19,6 +19,7 @@ mod public_key;
 mod rights;
 mod server;
 mod services;
+mod simulator;
 mod status;
 mod stream;
 mod token;

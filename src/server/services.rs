@@ -16,7 +16,8 @@ use crate::{
             client_service_server::ClientServiceServer,
             configuration_service_server::ConfigurationServiceServer,
             ledger_service_server::LedgerServiceServer, public_key_service_server::PublicKeyServiceServer,
-            server_service_server::ServerServiceServer, token_service_server::TokenServiceServer,
+            server_service_server::ServerServiceServer, simulator_service_server::SimulatorServiceServer,
+            token_service_server::TokenServiceServer,
         },
     },
     console::{Console, Offers},
@@ -102,6 +103,7 @@ impl Parts {
             .add_service(limited!(self.wire, PublicKeyServiceServer::from_arc(self.services.clone())))
             .add_service(limited!(self.wire, ApprovalServiceServer::from_arc(self.services.clone())))
             .add_service(limited!(self.wire, ServerServiceServer::from_arc(self.services.clone())))
+            .add_service(limited!(self.wire, SimulatorServiceServer::from_arc(self.services.clone())))
     }
 }
 

@@ -42,6 +42,7 @@ mod rotating;
 mod selftest;
 mod serve_check;
 mod servers;
+mod simulator;
 mod slips;
 mod stopping;
 mod tables;

@@ -249,7 +249,11 @@ async fn tokens(browser: &Browser, home: &Home, server: &Server, api: &mut Api) 
     browser.sees("10 kWh").await;
     let pages =
         browser.script("return [...document.querySelectorAll('nav.pages a')].map(words)", json!([])).await;
-    assert_eq!(pages, json!(["Overview", "Configurations", "Public keys", "Tokens"]), "of a till");
+    assert_eq!(
+        pages,
+        json!(["Overview", "Configurations", "Public keys", "Tokens", "Reports", "Simulator"]),
+        "of a till"
+    );
     browser.press("Verify digits").await;
     browser.fill("Token", &issued.token).await;
     browser.fill("Meter", DRN).await;
@@ -269,6 +273,34 @@ async fn tokens(browser: &Browser, home: &Home, server: &Server, api: &mut Api) 
     browser.press("Everything about it").await;
     browser.sees("Token identifier").await;
     looked_at(browser, "token").await;
+    browser.press("Reports").await;
+    browser.sees("Tokens over time").await;
+    // Those that this client issued: 10 and 2.5 kWh, and the meter tests.
+    browser.sees("Sum in kWh 12.5").await;
+    looked_at(browser, "reports").await;
+    simulator(browser).await;
+}
+
+/// A meter in software takes a token of its test key once.
+async fn simulator(browser: &Browser) {
+    browser.press("Simulator").await;
+    browser.sees("Test keys alone").await;
+    looked_at(browser, "simulator-new").await;
+    browser.press("Make the meter").await;
+    browser.sees("Ready. Type a token").await;
+    browser.fill("Amount in kWh", "12.5").await;
+    browser.press("Make the token").await;
+    browser.press("Type it into the meter").await;
+    browser.sees("accepted: 12.5 kWh of electricity, 12.5 kWh now").await;
+    looked_at(browser, "simulator").await;
+    browser.press("Type it into the meter").await;
+    browser.sees("rejected: used error").await;
+    browser.fill("Token", "123").await;
+    browser.press("Enter").await;
+    browser.sees("rejected: format error").await;
+    browser.press("Issue the set").await;
+    browser.sees("Make tokens under this key from now on").await;
+    looked_at(browser, "simulator-refused").await;
 }
 
 /// The chain is proved in the browser: as the server gives it, and an export that somebody changed.
@@ -347,7 +379,8 @@ async fn over_tls_and_without_permission() {
     sign_in(&browser, &home.secret("auditor")).await;
     browser.sees("All is well").await;
     let pages = browser.script("return [...document.querySelectorAll('nav.pages a')].map(words)", json!([]));
-    let seen = ["Overview", "Configurations", "Public keys", "Clients", "Approvals", "Tokens", "Trail"];
+    let seen =
+        ["Overview", "Configurations", "Public keys", "Clients", "Approvals", "Tokens", "Reports", "Trail"];
     assert_eq!(pages.await, json!(seen), "of an auditor");
     browser.press("Configurations").await;
     browser.sees("An administrator who may upload configurations adds the first").await;

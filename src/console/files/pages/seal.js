@@ -4,16 +4,15 @@
 import { act, all, get } from '../api.js';
 import { attributeList } from '../attributes.js';
 import { announce, el, fill } from '../element.js';
-import { choice, faults, field, form, tick } from '../form.js';
+import { faults, field, form, tick } from '../form.js';
 import { checkValue as shownValue, fingerprint } from '../format.js';
+import { keyFields } from '../keyform.js';
 import { KEY_DIGITS, checkValue, seal } from '../sealing.js';
 import { fromHex } from '../signing.js';
 import { client } from '../session.js';
 import { signerFields } from '../signer.js';
 import { t } from '../texts.js';
 import { tabs } from './configurations.js';
-
-const options = (values, name) => values.map((value) => [value, name(value)]);
 
 export async function show(place) {
   const [{ sealing }, keys] = await Promise.all([get('/v1/serverKey'), all('/v1/publicKeys', 'publicKeys')]);
@@ -28,15 +27,8 @@ export async function show(place) {
     return {};
   }
   const name = field({ name: 'name', label: t('name'), hint: t('seal.name.hint'), required: true });
-  const sgc = field({ name: 'supply_group_code', label: t('attribute.sgc'), hint: t('seal.sgc.hint'), inputmode: 'numeric', maxlength: 6, required: true });
-  const ti = field({ name: 'tariff_index', label: t('attribute.ti'), hint: t('seal.ti.hint'), inputmode: 'numeric', maxlength: 2, value: '01', required: true });
-  const krn = choice({ name: 'key_revision_no', label: t('attribute.krn'), options: options('123456789'.split(''), (value) => value) });
-  const kt = choice({ name: 'key_type', label: t('attribute.kt'), value: '2', options: options(['0', '1', '2', '3'], (value) => `${value} · ${t(`kt.${value}`)}`) });
-  const ken = field({ name: 'key_expiry_no', label: t('attribute.ken'), hint: t('seal.ken.hint'), inputmode: 'numeric', value: '255', required: true });
-  const base = choice({ name: 'base_date', label: t('attribute.base'), value: '2014', options: options(['1993', '2014', '2035'], (value) => `${value}-01-01`) });
-  const ea = choice({ name: 'encryption_algorithm', label: t('attribute.ea'), options: [['sta', 'EA07 · STA'], ['dea', 'EA09 · DEA'], ['misty1', 'EA11 · MISTY1']] });
-  const dkga = choice({ name: 'decoder_key_generation_algorithm', label: t('attribute.dkga'), value: '04', options: options(['02', '03', '04'], (value) => `DKGA${value}`) });
-  const iin = choice({ name: 'issuer_identification_no', label: t('attribute.iin'), options: [['600727', `600727 · ${t('seal.iin.eleven')}`], ['0000', `0000 · ${t('seal.iin.thirteen')}`]] });
+  const about = keyFields();
+  const dkga = about.one('decoder_key_generation_algorithm');
   const key = field({ name: 'vending_key', label: t('seal.key'), hint: t('seal.key.hint'), type: 'password', required: true, class: 'digits' });
   const value = el('p', { 'aria-live': 'polite' });
   const compared = tick({ label: t('seal.compared') });
@@ -58,7 +50,7 @@ export async function show(place) {
   look();
   const shown = tick({ label: t('seal.show') });
   shown.input.addEventListener('change', () => { key.input.type = shown.input.checked ? 'text' : 'password'; });
-  const attributes = [name, sgc, ti, krn, kt, ken, base, ea, dkga, iin];
+  const attributes = [name, ...about.fields];
   const send = (document, validateOnly) => (signal) => act('POST', '/v1/configurations:importSealed', { document, validateOnly }, signal);
   const made = form({
     fields: [name, ...attributes.slice(1), key, ...signer.fields], action: t('seal.check'), grouped: [
