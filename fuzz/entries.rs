@@ -8,6 +8,7 @@ use vendkey::sts::attributes::EncryptionAlgorithm;
 use vendkey::sts::cipher::DecoderKey;
 use vendkey::sts::crc::crc;
 use vendkey::sts::token::{ClearBlock, Content, Management, Payload, Rnd, Token};
+use vendkey::token_log::{Log, Profile, Summary};
 
 const KEY: [u8; 16] = *b"sixteen byte key";
 /// 2026-01-01T00:00Z.
@@ -73,6 +74,32 @@ fn decrypt(token: &Token) {
             }
         }
     }
+}
+
+/// A file of tokens: messages or a table.
+pub fn token_log(data: &[u8]) {
+    let mut log = Log::default();
+    log.read("file", data.to_vec(), &Profile::default(), || {});
+    log.mark();
+    let file = log.files.first().expect("one file was read");
+    assert_eq!(file.tokens, log.entries.len());
+    let lines = 1 + data.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count() as u64;
+    for entry in &log.entries {
+        let digits = entry.token.as_str();
+        assert!(
+            digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit()),
+            "a token has 20 digits"
+        );
+        assert!((1..=lines).contains(&entry.line), "it stands on a line of the file");
+        let told = format!("{entry:?}");
+        assert!(!told.contains(digits), "what people are told holds no token");
+    }
+    assert!(
+        file.not_understood.iter().all(|one| !one.why.is_empty()),
+        "what was not understood has a reason"
+    );
+    let summary = Summary::of(&log);
+    assert_eq!(summary.tokens + summary.doubles, log.entries.len());
 }
 
 /// The text of a configuration.

@@ -14,7 +14,12 @@ pub mod metrics;
 
 pub mod table;
 
+pub mod token_log;
+
+pub mod chart;
+
 pub mod hardening;
+
 pub mod hsm;
 
 pub mod envelope;

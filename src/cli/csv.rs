@@ -33,6 +33,11 @@ fn separator(text: &str) -> Result<u8, String> {
 }
 
 impl Reading {
+    /// The encoding and the separator that are said.
+    pub(super) fn said(&self) -> (Option<Encoding>, Option<u8>) {
+        (self.encoding, self.separator)
+    }
+
     /// Reads the whole file. What is wrong with it stays in the table, to be told with all else.
     pub(super) fn table(&self, file: &Path, names: &[&str]) -> Result<Table, Failure> {
         let bytes = fs::read(file).map_err(|error| Failure::file("input", file, &error))?;

@@ -36,6 +36,7 @@ mod stdout;
 mod store;
 mod token;
 mod token_batch;
+mod tokens;
 mod unfinished;
 mod whole_file;
 
@@ -86,6 +87,9 @@ enum Command {
     /// Tokens for meters
     #[command(subcommand)]
     Token(token::Command),
+    /// Files and logs of tokens that other systems wrote: clean tables and charts of them
+    #[command(subcommand)]
+    Tokens(tokens::Command),
     /// The record of issued tokens, and what administrators decide about it
     #[command(subcommand)]
     Ledger(ledger::Command),
@@ -147,6 +151,7 @@ pub fn main() -> ExitCode {
         Command::Credential(command) => command.run(),
         Command::Capabilities(arguments) => calling(arguments.run()),
         Command::Token(command) => calling(command.run()),
+        Command::Tokens(command) => calling(command.run()),
         Command::Ledger(command) => calling(command.run()),
         Command::Approval(command) => calling(command.run()),
         Command::Audit(command) => command.run(),

@@ -96,8 +96,8 @@ fn is_look_alike(letter: char) -> bool {
     matches!(letter, 'O' | 'o' | 'I' | 'l' | 'О' | 'о' | 'І' | 'і' | 'Ο' | 'ο' | 'Ι' | 'ι')
 }
 
-/// The value of a decimal digit of any script.
-fn digit(character: char) -> Option<char> {
+/// The value of a decimal digit of any script, as an ASCII digit.
+pub fn decimal_digit(character: char) -> Option<char> {
     let code = u32::from(character);
     let zero = ZEROS.iter().rev().find(|zero| **zero <= code)?;
     char::from_digit(code - zero, 10)
@@ -122,7 +122,7 @@ pub fn digits(text: &str) -> Result<String, TypedError> {
     let mut digits = String::new();
     let mut strange = Vec::new();
     for (index, character) in text.char_indices().filter(|(index, _)| *index >= label) {
-        if let Some(digit) = digit(character) {
+        if let Some(digit) = decimal_digit(character) {
             digits.push(digit);
         } else if !separates(character) {
             let position = text[..index].chars().count() + 1;
@@ -142,7 +142,7 @@ fn label(text: &str) -> usize {
     let mut end = match text.find([':', '=', '：']) {
         Some(colon) if is_label(&text[..colon]) => colon,
         _ => {
-            let first = text.find(|c| digit(c).is_some()).unwrap_or(text.len());
+            let first = text.find(|c| decimal_digit(c).is_some()).unwrap_or(text.len());
             if is_label(&text[..first]) && first < text.len() { first } else { return 0 }
         }
     };
@@ -283,12 +283,12 @@ mod tests {
         for zero in ZEROS {
             for value in 0..10 {
                 let character = char::from_u32(zero + value).unwrap();
-                assert_eq!(digit(character), char::from_digit(value, 10), "{zero:#x}");
+                assert_eq!(decimal_digit(character), char::from_digit(value, 10), "{zero:#x}");
             }
         }
         // Numbers, but no decimal digits.
         for character in ['²', '①', '½', 'Ⅳ', '四'] {
-            assert_eq!(digit(character), None);
+            assert_eq!(decimal_digit(character), None);
         }
     }
 

@@ -73,6 +73,11 @@ impl Table {
         self.separator
     }
 
+    /// The whole text, for what is no table.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What is wrong with bytes and quotes. The rows are readable nevertheless, but for those that
     /// these faults name.
     pub fn faults(&self) -> &[Fault] {

@@ -117,3 +117,8 @@ fn public_key() {
 fn vectors() {
     bounded("vectors", entries::vectors);
 }
+
+#[test]
+fn token_log() {
+    bounded("token_log", entries::token_log);
+}

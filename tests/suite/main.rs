@@ -47,6 +47,7 @@ mod slips;
 mod stopping;
 mod tables;
 mod tls;
+mod token_files;
 mod tools;
 mod transport;
 mod unheard;

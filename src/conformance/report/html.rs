@@ -1,10 +1,10 @@
 //! The report as one page that needs nothing else: for an auditor.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Write as _};
 
 use super::{Report, Tally, line, path_name, verdict_name};
-use crate::conformance::run::Verdict;
+use crate::{chart::escaped, conformance::run::Verdict};
 
 const STYLE: &str = "\
 :root{color-scheme:light}\
@@ -165,27 +165,6 @@ fn write_vectors(page: &mut String, report: &Report) -> fmt::Result {
     }
     page.push_str("</table>\n");
     Ok(())
-}
-
-/// Text in which nothing is markup: files of vectors come from outside.
-fn escaped(text: &str) -> impl Display + '_ {
-    struct Escaped<'a>(&'a str);
-    impl Display for Escaped<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            for character in self.0.chars() {
-                match character {
-                    '&' => f.write_str("&amp;")?,
-                    '<' => f.write_str("&lt;")?,
-                    '>' => f.write_str("&gt;")?,
-                    '"' => f.write_str("&quot;")?,
-                    '\'' => f.write_str("&#39;")?,
-                    other => f.write_char(other)?,
-                }
-            }
-            Ok(())
-        }
-    }
-    Escaped(text)
 }
 
 #[cfg(test)]
