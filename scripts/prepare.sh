@@ -23,6 +23,8 @@ if [ "${1:-}" = test ]; then
     need /usr/lib/python3/dist-packages/google/protobuf python3-protobuf
     need grpc_python_plugin protobuf-compiler-grpc
     need protoc protobuf-compiler
+    need /usr/lib/python3/dist-packages/requests python3-requests
+    need node nodejs
     need setpriv util-linux
     need mount mount
     need ssh-keygen openssh-client

@@ -85,3 +85,66 @@ async fn python_uploads_and_issues() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).starts_with("INVALID_ARGUMENT: meter"));
 }
+
+/// Stands before a server and loses the answer to the first request, as a network does: the server
+/// has done what was asked for.
+fn losing_the_first_answer(server: String) -> String {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for (number, client) in listener.incoming().enumerate() {
+            let mut client = client.unwrap();
+            let mut to_server = TcpStream::connect(&server).unwrap();
+            let (mut from_client, mut answers) =
+                (client.try_clone().unwrap(), to_server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+            std::thread::spawn(move || {
+                let mut buffer = [0; 16_384];
+                while let Ok(length @ 1..) = answers.read(&mut buffer) {
+                    if number == 0 || client.write_all(&buffer[..length]).is_err() {
+                        break;
+                    }
+                }
+                let _ = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    own
+}
+
+/// The programs of docs/clients that need no gRPC: what they sell over a connection that loses the
+/// first answer is sold once.
+#[tokio::test]
+async fn python_and_node_issue_over_http_and_ask_again() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let configuration = api.configuration(DKGA04).await.name;
+    let programs = [("/usr/bin/python3", "issue_http.py"), ("node", "issue_http.mjs")];
+    for (number, (interpreter, program)) in programs.into_iter().enumerate() {
+        let issue = |url: &str, meter: &str| {
+            Command::new(interpreter)
+                .arg(format!("{}/docs/clients/{program}", env!("CARGO_MANIFEST_DIR")))
+                .args([url, &home.text("till"), &configuration, meter, "25.5"])
+                .env("NO_PROXY", "127.0.0.1")
+                .output()
+                .unwrap()
+        };
+        let breaking = losing_the_first_answer(server.endpoint.trim_start_matches("http://").to_owned());
+        let ran = issue(&breaking, "47500150231");
+        assert!(ran.status.success(), "{program}: {}", String::from_utf8_lossy(&ran.stderr));
+        let token = String::from_utf8(ran.stdout).unwrap().trim().to_owned();
+        let request =
+            vendkey::api::v1::ListIssuedTokensRequest { page_size: 100, digits: true, ..Default::default() };
+        let listed = api.tokens.list_issued_tokens(request).await.unwrap().into_inner().tokens;
+        let tokens: Vec<&str> = listed.iter().map(|token| token.token.as_str()).collect();
+        assert_eq!(tokens.len(), number + 1, "{program}: sold once");
+        assert!(tokens.contains(&token.as_str()), "{program}: {token}");
+        let refused = issue(&server.endpoint, "1");
+        assert_eq!(refused.status.code(), Some(1), "{program}");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.starts_with("INVALID_FIELDS: meter"), "{program}: {said}");
+    }
+}
