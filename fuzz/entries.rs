@@ -76,6 +76,32 @@ fn decrypt(token: &Token) {
     }
 }
 
+/// A request over HTTP: a line with the verb and the path, and the body behind it.
+pub fn http(data: &[u8]) {
+    static FACE: std::sync::LazyLock<vendkey::http::Json> = std::sync::LazyLock::new(|| {
+        vendkey::http::Json::new(vendkey::settings::Origins::default(), 4 << 20)
+            .expect("the proto files are served")
+    });
+    let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let (line, body) = (&data[..end], data.get(end + 1..).unwrap_or_default());
+    let Some((verb, target)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(' ')) else {
+        return;
+    };
+    match FACE.transcoded(verb, target, body) {
+        None => {}
+        Some(Err(refusal)) => {
+            assert!(matches!(refusal.reason.text(), "JSON_MALFORMED" | "INVALID_FIELDS"), "{refusal:?}");
+            assert!(!refusal.violations.is_empty(), "every refusal names a field");
+        }
+        Some(Ok(read)) if !body.is_empty() => {
+            // What was understood says the same again.
+            let again = FACE.transcoded(verb, target, read.json.as_bytes()).expect("the path is known");
+            assert_eq!(again.expect("it was understood"), read);
+        }
+        Some(Ok(_)) => {}
+    }
+}
+
 /// A file of tokens: messages or a table.
 pub fn token_log(data: &[u8]) {
     let mut log = Log::default();

@@ -8,10 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use tower::{Service as _, ServiceExt as _};
 use uuid::Uuid;
 
 use super::{BenchError, Plan, meters::Meters};
@@ -99,6 +101,37 @@ impl Call for One {
     }
 }
 
+/// The same over HTTP with JSON, on the same connections.
+struct OneInJson(Vendor, Authorized);
+
+impl Call for OneInJson {
+    async fn call(&mut self) -> Result<u64, Status> {
+        let Self(Vendor { meters, configuration, .. }, channel) = self;
+        let body = serde_json::json!({
+            "configuration": configuration,
+            "meter": meters.next(),
+            "requestId": Uuid::now_v7(),
+            "electricityCredit": {"tenths": 125},
+        });
+        let request = http::Request::post("/v1/tokens:issue")
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(tonic::body::Body::new(http_body_util::Full::from(body.to_string())))
+            .map_err(broken)?;
+        let answer = channel.ready().await.map_err(broken)?.call(request).await.map_err(broken)?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.map_err(broken)?.to_bytes();
+        let answer: serde_json::Value = serde_json::from_slice(&body).map_err(broken)?;
+        match answer["token"].as_str() {
+            Some(_) => Ok(1),
+            None => Err(Status::internal(format!("{status}: {answer}"))),
+        }
+    }
+}
+
+fn broken(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(error.to_string())
+}
+
 struct Many(Vendor);
 
 impl Call for Many {
@@ -137,6 +170,16 @@ pub(super) async fn unary(
     let meters = Arc::new(Meters::new());
     let client = |client| One(Vendor::new(plan, client, &meters, configuration));
     loops(plan, "unary", (0..plan.clients).map(client), rate).await
+}
+
+/// One token a call, over HTTP with JSON.
+pub(super) async fn unary_in_json(plan: &Plan, configuration: &str) -> Result<Measured, BenchError> {
+    let meters = Arc::new(Meters::new());
+    let client = |client: usize| {
+        let channel = plan.channels[client % plan.channels.len()].clone();
+        OneInJson(Vendor::new(plan, client, &meters, configuration), channel)
+    };
+    loops(plan, "unary over HTTP with JSON", (0..plan.clients).map(client), None).await
 }
 
 /// Batches.

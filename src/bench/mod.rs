@@ -122,6 +122,13 @@ pub async fn run(plan: &Plan, settings: Option<&Settings>) -> Result<Report, Ben
         let unary = load::unary(plan, configuration, None).await?;
         let work = format!("unary, {} clients, {name}", plan.clients);
         figures.add(&work, unary.rate, Some(RPC), Some(unary.latency));
+        let json = load::unary_in_json(plan, configuration).await?;
+        figures.add(
+            &format!("the same over HTTP with JSON, {name}"),
+            json.rate,
+            Some(&work),
+            Some(json.latency),
+        );
         let half = load::unary(plan, configuration, Some(unary.rate / 2.0)).await?;
         figures.add(&format!("unary at half load, {name}"), half.rate, None, Some(half.latency));
         let batch = load::batch(plan, configuration).await?;

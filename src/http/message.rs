@@ -203,6 +203,23 @@ mod tests {
         ] {
             assert_eq!(issue(bad).unwrap_err().reason, Reason::JsonMalformed, "{bad}");
         }
+        // Bytes that are no text, a mark of their order, and other encodings.
+        let routes = Routes::new(&DescriptorPool::decode(DESCRIPTORS).unwrap()).unwrap();
+        let Found::Route(route, held) = routes.find(&Method::POST, "/v1/tokens:issue") else { panic!() };
+        for bad in [
+            &b"{\"meter\":\"\xff\"}"[..],
+            b"{\"meter\":\"\xed\xa0\x80\"}",
+            b"{\"meter\":\"\\ud800\"}",
+            b"\xef\xbb\xbf{}",
+            b"{\0\"\0m\0",
+            b"\0",
+        ] {
+            assert_eq!(
+                of_body(&route, &held, bad, None).unwrap_err().reason,
+                Reason::JsonMalformed,
+                "{bad:?}"
+            );
+        }
         let deep = format!("{}1{}", r#"{"electricityCredit":"#.repeat(1_000), "}".repeat(1_000));
         assert_eq!(issue(&deep).unwrap_err().reason, Reason::JsonMalformed);
         let (_, faults) =

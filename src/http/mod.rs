@@ -16,6 +16,7 @@ mod frame;
 mod message;
 mod openapi;
 mod origins;
+mod reference;
 mod routes;
 mod status;
 mod template;
@@ -26,7 +27,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
-    header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TE, TRANSFER_ENCODING},
+    header::{
+        ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, TE, TRANSFER_ENCODING,
+        X_CONTENT_TYPE_OPTIONS,
+    },
 };
 use prost_reflect::DescriptorPool;
 use tonic::{Status, body::Body};
@@ -46,6 +50,9 @@ use crate::{
 const PATHS: &str = "/v1/";
 /// Where the description of the paths is.
 const OPENAPI: &str = "/openapi.json";
+/// The same as a page for people.
+const REFERENCE: &str = "/openapi";
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// A request of the same key is the same request: what gRPC calls `request_id`.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -59,6 +66,8 @@ struct Face {
     pool: DescriptorPool,
     routes: Routes,
     openapi: Bytes,
+    /// The page, and the policy under which it is whole.
+    reference: (Bytes, HeaderValue),
     origins: Origins,
     /// How many bytes a message of JSON may have.
     most: usize,
@@ -112,15 +121,26 @@ impl Json {
     /// [`RouteError`]: the proto files hold a rule that cannot be served.
     pub fn new(origins: Origins, most: usize) -> Result<Self, RouteError> {
         let (pool, routes) = described()?;
-        let openapi = Bytes::from(openapi::document(&pool, &routes));
-        Ok(Self(Arc::new(Face { pool, routes, openapi, origins, most })))
+        let openapi = openapi::document(&pool, &routes);
+        let described = serde_json::from_str(&openapi).unwrap_or_default();
+        let (page, policy) = reference::page(&described);
+        let policy = HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        let (openapi, reference) = (Bytes::from(openapi), (Bytes::from(page), policy));
+        Ok(Self(Arc::new(Face { pool, routes, openapi, reference, origins, most })))
     }
 
     /// What a request is to this face. Nothing of its body is read.
     pub fn look<B: http_body::Body>(&self, request: &Request<B>) -> Look {
         let path = request.uri().path();
         if path == OPENAPI {
-            return Look::Answer(self.openapi(request.method()));
+            return Look::Answer(self.fixed(request.method(), &self.0.openapi, answer::JSON));
+        }
+        if path == REFERENCE {
+            let (page, policy) = &self.0.reference;
+            let mut answer = self.fixed(request.method(), page, HTML);
+            answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy.clone());
+            answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            return Look::Answer(answer);
         }
         if !path.starts_with(PATHS) {
             return Look::NotOurs;
@@ -167,17 +187,44 @@ impl Json {
         answer::refused(&self.0.pool, &refusal.into())
     }
 
-    fn openapi(&self, verb: &Method) -> Response<Body> {
+    /// What is the same for everybody.
+    fn fixed(&self, verb: &Method, content: &Bytes, kind: HeaderValue) -> Response<Body> {
         if *verb != Method::GET {
             let mut answer = self.refused(Refusal::new(Reason::MethodUnknown, "this path takes GET alone"));
             *answer.status_mut() = http::StatusCode::METHOD_NOT_ALLOWED;
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
             return answer;
         }
-        let mut answer = Response::new(Body::new(http_body_util::Full::new(self.0.openapi.clone())));
-        answer.headers_mut().insert(CONTENT_TYPE, answer::JSON);
+        let mut answer = Response::new(Body::new(http_body_util::Full::new(content.clone())));
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
         answer
     }
+
+    /// The message that a request holds, as gRPC encodes it, and as JSON; `None`: there is no such
+    /// path. What stands between the wire and the service, for tests of it alone.
+    pub fn transcoded(&self, verb: &str, target: &str, body: &[u8]) -> Option<Result<Transcoded, Refusal>> {
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let Found::Route(route, held) = self.0.routes.find(&verb.parse().ok()?, path) else { return None };
+        let message = if route.body {
+            message::of_body(&route, &held, body, None)
+        } else {
+            message::of_query(&route, &held, query)
+        };
+        Some(message.map(|message| Transcoded {
+            protobuf: prost::Message::encode_to_vec(&message),
+            json: serde_json::to_string(&message).unwrap_or_default(),
+        }))
+    }
+}
+
+/// A message of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transcoded {
+    /// As gRPC encodes it.
+    pub protobuf: Vec<u8>,
+    /// In protobuf's JSON mapping.
+    pub json: String,
 }
 
 impl JsonCall {

@@ -122,3 +122,8 @@ fn vectors() {
 fn token_log() {
     bounded("token_log", entries::token_log);
 }
+
+#[test]
+fn http() {
+    bounded("http", entries::http);
+}
