@@ -13,7 +13,8 @@ GRANT INSERT ON vendkey.issued_tokens, vendkey.acts, vendkey.meter_falls TO vend
 GRANT INSERT, UPDATE ON
     vendkey.clients, vendkey.credentials, vendkey.public_keys, vendkey.configurations, vendkey.key_change_pairs,
     vendkey.approvals, vendkey.approval_votes, vendkey.roll, vendkey.tid_floors, vendkey.servers, vendkey.chains,
-    vendkey.leases, vendkey.meters, vendkey.usage, vendkey.verification_failures, vendkey.checkpoints
+    vendkey.leases, vendkey.meters, vendkey.usage, vendkey.vended_hours, vendkey.refused_hours,
+    vendkey.verification_failures, vendkey.checkpoints
 TO vendkey_server;
 
 GRANT UPDATE ON vendkey.authority TO vendkey_server;

@@ -80,6 +80,10 @@ const METHODS: &[(&str, Need)] = &[
     ("/vendkey.v1.ClientService/DisableCredential", Need::Group(Group::Clients)),
     ("/vendkey.v1.ClientService/SetCredentialExpiry", Need::Group(Group::Clients)),
     ("/vendkey.v1.LedgerService/GetLedgerState", Need::AnyOf(&[Group::Ledger, Group::Audit])),
+    (
+        "/vendkey.v1.LedgerService/GetVendingReport",
+        Need::AnyOf(&[Group::ReadLedger, Group::Ledger, Group::Audit]),
+    ),
     ("/vendkey.v1.LedgerService/SeedMeters", Need::Group(Group::Ledger)),
     ("/vendkey.v1.LedgerService/AcceptClock", Need::Group(Group::Ledger)),
     ("/vendkey.v1.LedgerService/AcceptRestore", Need::Group(Group::Ledger)),

@@ -25,6 +25,7 @@ mod public_keys;
 mod reason;
 mod refusal;
 mod refused_calls;
+mod report;
 mod servers;
 mod simulator;
 mod stored;
@@ -58,6 +59,7 @@ pub use orders::{
 pub use reason::Reason;
 pub use refusal::{Issued, Refusal};
 pub use refused_calls::Refusals;
+pub use report::{ReportAnswer, ReportQuery};
 pub use servers::{Cause, Causes, Identity, KnownServer, ServerCondition};
 pub use simulator::{SimulatedOrder, TestKey};
 pub use token_batch::{BATCH_MAX, STREAM_CHUNK, TokenRequest, TokenResult};

@@ -12,6 +12,7 @@ use crate::{
     audit::{Actor, NewAct},
     clock::Clock,
     id::ClientId,
+    ledger::{RefusedCalls, hour_of},
     metrics,
     store::{Store, StoreError},
 };
@@ -101,7 +102,14 @@ impl Refusals {
         let mut failure = None;
         for (kind, count) in counted {
             let written = match failure {
-                None => self.store.record_act(self.act(&kind, count)).await,
+                None => {
+                    let refused = RefusedCalls {
+                        hour: hour_of(self.clock.now_ms()),
+                        reason: kind.reason.clone(),
+                        calls: count.count,
+                    };
+                    self.store.record_refused(self.act(&kind, count), refused).await
+                }
                 Some(_) => failure.clone().map_or(Ok(()), Err),
             };
             match written {

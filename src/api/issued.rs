@@ -2,7 +2,7 @@
 
 use super::{
     content,
-    parse::{Fields, page_size, request_id, timestamp},
+    parse::{Fields, milliseconds, page_size, request_id, timestamp},
     v1::{self, get_issued_token_request::By},
 };
 use crate::{
@@ -68,10 +68,6 @@ pub(super) fn page_token(next: &Cursor) -> String {
 
 fn given(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
-}
-
-fn milliseconds(time: prost_types::Timestamp) -> i64 {
-    time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)
 }
 
 /// The number in `issuedTokens/{number}`.

@@ -5,6 +5,7 @@ use tonic::{Request, Response, Status};
 use super::{
     authentication::caller,
     parse::Fields,
+    report,
     services::Services,
     v1::{self, ledger_service_server::LedgerService},
 };
@@ -24,6 +25,16 @@ impl LedgerService for Services {
         _: Request<v1::GetLedgerStateRequest>,
     ) -> Result<Response<v1::LedgerState>, Status> {
         Ok(Response::new(shown(self.acts.ledger_state().await?)))
+    }
+
+    async fn get_vending_report(
+        &self,
+        request: Request<v1::GetVendingReportRequest>,
+    ) -> Result<Response<v1::VendingReport>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let answer = self.acts.vending_report(&caller, report::query(&request)?).await?;
+        Ok(Response::new(report::shown(answer, request.charts)?))
     }
 
     async fn seed_meters(

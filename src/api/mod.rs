@@ -16,6 +16,8 @@ mod key_change;
 mod ledger;
 mod parse;
 mod public_key;
+mod report;
+mod report_charts;
 mod rights;
 mod server;
 mod services;
@@ -28,6 +30,7 @@ mod verification;
 
 pub use authentication::AuthenticationLayer;
 pub(crate) use deadline::timeout;
+pub use report_charts::charts;
 pub use rights::{limits_shown, rights_shown};
 pub use services::Services;
 pub use status::DOMAIN;

@@ -93,6 +93,11 @@ pub(super) fn meter_number(text: &str) -> Result<MeterNumber, MeterError> {
     }
 }
 
+/// Protobuf's time as milliseconds since 1970.
+pub(super) fn milliseconds(time: Timestamp) -> i64 {
+    time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000)
+}
+
 /// Milliseconds since 1970 as protobuf's time.
 pub(super) fn timestamp(ms: i64) -> Timestamp {
     Timestamp {

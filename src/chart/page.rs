@@ -7,7 +7,7 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--line:#3a4150;--head:#232936;--quiet:#a3adbd}}\
 body{font:15px/1.45 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1.25rem}\
 h1{font-size:1.6rem;margin:0 0 .25rem}h2{font-size:1.1rem;margin:2.2rem 0 .5rem}p{margin:.3rem 0}\
-.made{color:var(--quiet)}svg{display:block;margin:1rem 0;border:1px solid var(--line);background:#fff}\
+.made{color:var(--quiet)}svg{display:block;max-width:100%;height:auto;margin:1rem 0;border:1px solid var(--line);background:#fff}\
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.87rem}caption{text-align:left;color:var(--quiet)}\
 th,td{text-align:left;vertical-align:top;padding:.28rem .6rem;border-bottom:1px solid var(--line)}\
 th{background:var(--head)}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}\

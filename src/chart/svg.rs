@@ -3,16 +3,15 @@
 use std::fmt::Write as _;
 
 use plotters::{
-    coord::ranged1d::SegmentValue,
     element::{
         Circle, Cross, DashedPathElement, DynElement, EmptyElement, IntoDynElement as _, PathElement,
         Rectangle, Text, TriangleMarker,
     },
-    prelude::{
-        ChartBuilder, Color as _, IntoDrawingArea as _, IntoSegmentedCoord as _, RGBColor, SVGBackend,
-        SeriesLabelPosition, ShapeStyle,
+    prelude::{ChartBuilder, Color as _, IntoDrawingArea as _, RGBColor, SVGBackend, ShapeStyle},
+    style::{
+        IntoFont as _, TRANSPARENT, TextStyle, WHITE,
+        text_anchor::{HPos, Pos, VPos},
     },
-    style::{BLACK, WHITE},
 };
 
 use super::page::escaped;
@@ -31,6 +30,11 @@ const COLOURS: [RGBColor; 6] = [
 ];
 /// Lengths of a dash and of the gap behind it; the first line is solid.
 const DASHES: [(i32, i32); 6] = [(0, 0), (9, 5), (2, 4), (16, 5), (5, 9), (12, 2)];
+/// How long the line of a series is in the legend, and how many letters of its name stand there.
+const LINE: i32 = 40;
+const NAME: usize = 24;
+/// Letters of the name of a bar.
+const BAR_NAME: usize = 40;
 /// Points that get marks; more of them would be a carpet.
 const MARKED: usize = 70;
 
@@ -46,6 +50,18 @@ pub enum Across {
 }
 
 impl Across {
+    /// The place of a day; none where hours go across.
+    pub fn place(self, day: jiff::civil::Date) -> Option<i64> {
+        match self {
+            Self::Days => {
+                let since = day.duration_since(jiff::civil::Date::constant(1970, 1, 1));
+                Some(since.as_hours().div_euclid(24))
+            }
+            Self::Months => Some((i64::from(day.year()) - 1970) * 12 + i64::from(day.month()) - 1),
+            Self::Hours => None,
+        }
+    }
+
     /// What stands below a place.
     fn labels(self) -> &'static dyn Fn(&i64) -> String {
         match self {
@@ -107,9 +123,20 @@ pub fn lines(title: &str, across: Across, up: &str, series: &[Series]) -> Result
     {
         let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
         area.fill(&WHITE).map_err(failed)?;
-        let mut chart = ChartBuilder::on(&area)
+        // The names stand beside the lines, where they hide none.
+        let (drawing, legend) = match series.len() {
+            0 | 1 => (area.clone(), None),
+            _ => {
+                let longest = series.iter().map(|series| series.name.chars().count()).max().unwrap_or(0);
+                let room = LINE + 30 + 8 * i32::try_from(longest.clamp(4, NAME)).unwrap_or(0);
+                let (left, right) = area.split_horizontally(i32::try_from(WIDTH).unwrap_or(0) - room);
+                (left, Some(right))
+            }
+        };
+        let mut chart = ChartBuilder::on(&drawing)
             .caption(title, ("sans-serif", 18))
             .margin(10)
+            .margin_right(44)
             .x_label_area_size(34)
             .y_label_area_size(74)
             .build_cartesian_2d(first..last, 0.0..top)
@@ -118,11 +145,17 @@ pub fn lines(title: &str, across: Across, up: &str, series: &[Series]) -> Result
         for (index, series) in series.iter().enumerate() {
             let style = COLOURS[index % COLOURS.len()].stroke_width(2);
             let (dash, gap) = DASHES[index % DASHES.len()];
-            let drawn = chart.draw_series(std::iter::once(path(series.points.clone(), (dash, gap), style)));
-            drawn
-                .map_err(failed)?
-                .label(series.name.as_str())
-                .legend(move |(x, y)| path(vec![(x, y), (x + 34, y)], (dash, gap), style));
+            chart
+                .draw_series(std::iter::once(path(series.points.clone(), (dash, gap), style)))
+                .map_err(failed)?;
+            if let Some(legend) = &legend {
+                let y = 46 + 22 * i32::try_from(index).unwrap_or(0);
+                let filled = COLOURS[index % COLOURS.len()].filled();
+                legend.draw(&path(vec![(6, y), (6 + LINE, y)], (dash, gap), style)).map_err(failed)?;
+                legend.draw(&(EmptyElement::at((6 + LINE / 2, y)) + mark(index, filled))).map_err(failed)?;
+                let name: String = series.name.chars().take(NAME).collect();
+                legend.draw(&Text::new(name, (14 + LINE, y - 7), FONT)).map_err(failed)?;
+            }
             if series.points.len() <= MARKED {
                 chart
                     .draw_series(series.points.iter().map(|point| {
@@ -130,17 +163,6 @@ pub fn lines(title: &str, across: Across, up: &str, series: &[Series]) -> Result
                     }))
                     .map_err(failed)?;
             }
-        }
-        if series.len() > 1 {
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperLeft)
-                .legend_area_size(40)
-                .background_style(WHITE.mix(0.85))
-                .border_style(BLACK)
-                .label_font(FONT)
-                .draw()
-                .map_err(failed)?;
         }
         area.present().map_err(failed)?;
     }
@@ -191,6 +213,7 @@ pub fn columns(title: &str, across: Across, up: &str, points: &[(i64, f64)]) -> 
         let mut chart = ChartBuilder::on(&area)
             .caption(title, ("sans-serif", 18))
             .margin(10)
+            .margin_right(44)
             .x_label_area_size(34)
             .y_label_area_size(74)
             .build_cartesian_2d(first..last + 1, 0.0..top)
@@ -227,6 +250,7 @@ fn mesh<DB: plotters::prelude::DrawingBackend>(
     mesh.disable_x_mesh()
         .x_labels(wanted)
         .y_labels(6)
+        .light_line_style(TRANSPARENT)
         .label_style(FONT)
         .axis_desc_style(FONT)
         .y_desc(up)
@@ -241,60 +265,44 @@ fn mesh<DB: plotters::prelude::DrawingBackend>(
 /// # Errors
 /// [`ChartError`].
 pub fn bars(title: &str, bars: &[Bar]) -> Result<String, ChartError> {
-    let count = i64::try_from(bars.len().max(1)).unwrap_or(1);
-    let height = 60 + 26 * u32::try_from(count).unwrap_or(1);
+    const ROW: i32 = 26;
+    const VALUES: i32 = 110;
+    let pixels = |count: usize| i32::try_from(count).unwrap_or(0);
+    let height = 50 + ROW * pixels(bars.len().max(1));
+    let longest = bars.iter().map(|bar| bar.name.chars().count()).max().unwrap_or(0);
+    let left = 24 + 8 * pixels(longest.clamp(4, BAR_NAME));
+    let room = f64::from(pixels(WIDTH as usize) - left - VALUES);
     let top = top(bars.iter().map(|bar| bar.value));
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+        let size = (WIDTH, u32::try_from(height).unwrap_or(HEIGHT));
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         area.fill(&WHITE).map_err(failed)?;
-        let longest = bars.iter().map(|bar| bar.name.chars().count()).max().unwrap_or(0);
-        let mut chart = ChartBuilder::on(&area)
-            .caption(title, ("sans-serif", 18))
-            .margin(10)
-            .margin_right(90)
-            .y_label_area_size(u32::try_from(24 + 8 * longest.clamp(4, 40)).unwrap_or(200))
-            .build_cartesian_2d(0.0..top, (0..count - 1).into_segmented())
-            .map_err(failed)?;
-        // The first stands on top.
-        let name = |at: &SegmentValue<i64>| {
-            let (SegmentValue::CenterOf(at) | SegmentValue::Exact(at)) = at else { return String::new() };
-            let index = usize::try_from(count - 1 - at).unwrap_or(usize::MAX);
-            bars.get(index).map(|bar| bar.name.chars().take(40).collect()).unwrap_or_default()
+        let text = |size: i32, across: HPos| {
+            TextStyle::from((FONT.0, size).into_font()).pos(Pos::new(across, VPos::Center))
         };
-        chart
-            .configure_mesh()
-            .disable_mesh()
-            .disable_x_axis()
-            .y_labels(bars.len())
-            .label_style(FONT)
-            .y_label_formatter(&name)
-            .draw()
-            .map_err(failed)?;
-        let at = |index: usize| count - 1 - i64::try_from(index).unwrap_or(0);
-        chart
-            .draw_series(bars.iter().enumerate().map(|(index, bar)| {
-                let next = match at(index) + 1 {
-                    next if next == count => SegmentValue::Last,
-                    next => SegmentValue::Exact(next),
-                };
-                let mut drawn = Rectangle::new(
-                    [(0.0, SegmentValue::Exact(at(index))), (bar.value, next)],
-                    COLOURS[0].filled(),
-                );
-                drawn.set_margin(4, 4, 0, 0);
-                drawn
-            }))
-            .map_err(failed)?;
-        chart
-            .draw_series(bars.iter().enumerate().map(|(index, bar)| {
-                EmptyElement::at((bar.value, SegmentValue::CenterOf(at(index))))
-                    + Text::new(exact(bar.value), (6, -6), FONT)
-            }))
-            .map_err(failed)?;
+        let heading = text(18, HPos::Center);
+        area.draw(&Text::new(title.to_owned(), (pixels(WIDTH as usize) / 2, 22), heading)).map_err(failed)?;
+        for (index, bar) in bars.iter().enumerate() {
+            let (y, end) = (46 + ROW * pixels(index), left + length(bar.value / top * room));
+            let name: String = bar.name.chars().take(BAR_NAME).collect();
+            area.draw(&Text::new(name, (left - 8, y + ROW / 2), text(FONT.1, HPos::Right)))
+                .map_err(failed)?;
+            let drawn =
+                Rectangle::new([(left, y + 4), (end.max(left + 1), y + ROW - 4)], COLOURS[0].filled());
+            area.draw(&drawn).map_err(failed)?;
+            let value = Text::new(exact(bar.value), (end + 8, y + ROW / 2), text(FONT.1, HPos::Left));
+            area.draw(&value).map_err(failed)?;
+        }
         area.present().map_err(failed)?;
     }
     Ok(named(svg, title))
+}
+
+/// A length in pixels.
+#[expect(clippy::cast_possible_truncation, reason = "it is between 0 and the width of a chart")]
+fn length(pixels: f64) -> i32 {
+    if pixels.is_finite() { pixels.clamp(0.0, f64::from(WIDTH)) as i32 } else { 0 }
 }
 
 /// First and last place; a chart of nothing has room all the same.
@@ -337,10 +345,8 @@ fn named(svg: String, title: &str) -> String {
     let Some((attributes, content)) = rest.split_once('>') else { return svg };
     let mut named = String::with_capacity(svg.len() + 200);
     let name = escaped(title);
-    let _ = write!(
-        named,
-        "<svg role=\"img\" aria-label=\"{name}\" style=\"max-width:100%;height:auto\" {attributes}><title>{name}</title>{content}"
-    );
+    let _ =
+        write!(named, "<svg role=\"img\" aria-label=\"{name}\" {attributes}><title>{name}</title>{content}");
     named
 }
 
@@ -389,6 +395,11 @@ mod tests {
         }
         assert!(bars("t", &[]).unwrap().contains("</svg>"));
         let one = Bar { name: "47500150231".to_owned(), value: 1234.5 };
+        assert_eq!(
+            bars("t", std::slice::from_ref(&one)).unwrap().matches("<rect").count(),
+            2,
+            "ground and bar"
+        );
         let svg = bars("t", &[one.clone(), Bar { name: "other".to_owned(), value: 0.25 }]).unwrap();
         assert!(svg.contains("47500150231") && svg.contains("1234") && svg.contains("0.250"), "{svg}");
         assert!(columns("t", Across::Hours, "", &[(13, 2.0)]).unwrap().contains(":00"));

@@ -24,6 +24,7 @@ mod meter;
 mod meter_cell;
 mod output;
 mod public_key;
+mod report;
 mod rights;
 mod rotate;
 mod secret_file;
@@ -93,6 +94,8 @@ enum Command {
     /// The record of issued tokens, and what administrators decide about it
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// What was vended in a month: sums and charts from the ledger
+    Report(Box<report::Arguments>),
     /// Acts that wait until more than one person has approved them
     #[command(subcommand)]
     Approval(approval::Command),
@@ -153,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => calling(command.run()),
         Command::Tokens(command) => calling(command.run()),
         Command::Ledger(command) => calling(command.run()),
+        Command::Report(arguments) => calling(arguments.run()),
         Command::Approval(command) => calling(command.run()),
         Command::Audit(command) => command.run(),
         Command::Bench(arguments) => arguments.run(),

@@ -12,6 +12,7 @@ use super::sum::day_of;
 use super::usage::{Alarm, Charge, Day};
 use super::{Content, Floors, NewToken, Refused, RowContent, Sequence, TokenRow, fields, request_made_ms};
 use crate::access::client::{Client, CredentialHolder};
+use crate::access::limits::Amount;
 use crate::audit::{ActRow, Actor, ChainEnd, Entry, Hash, NewAct};
 use crate::configuration::ConfigurationState;
 use crate::id::{ClientId, ConfigurationId};
@@ -64,6 +65,8 @@ pub struct Batch {
     /// Which multiple of the usual tokens of a day raises an alarm.
     alarm_pace: u32,
     rows: Vec<Issued>,
+    /// What each row counts as: the name of its kind, and what it transfers.
+    counts: Vec<(&'static str, Amount)>,
     acts: Vec<ActRow>,
     alarms: Vec<(ClientId, Alarm)>,
     requests: HashMap<(ClientId, Uuid), usize>,
@@ -85,6 +88,7 @@ impl Batch {
             floors,
             alarm_pace,
             rows: Vec::with_capacity(orders),
+            counts: Vec::with_capacity(orders),
             acts: Vec::new(),
             alarms: Vec::new(),
             requests: HashMap::with_capacity(orders),
@@ -137,6 +141,7 @@ impl Batch {
         let row = self.append(order, content);
         let index = self.rows.len();
         self.rows.push(row);
+        self.counts.push(charge.counts());
         self.requests.insert(request, index);
         let raised = self.days.entry(day).or_default().add(&client.limits, charge, self.alarm_pace);
         for alarm in raised {
@@ -218,6 +223,11 @@ impl Batch {
     /// The rows that are to be written, in the order of the chain.
     pub fn rows(&self) -> &[Issued] {
         &self.rows
+    }
+
+    /// What each of the rows counts as: the name of its kind, and what it transfers.
+    pub fn counts(&self) -> &[(&'static str, Amount)] {
+        &self.counts
     }
 
     /// The acts that are to be written, in the order of the chain.

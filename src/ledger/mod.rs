@@ -11,6 +11,7 @@ mod cursor;
 mod fields;
 mod floors;
 mod query;
+mod report;
 mod seed;
 mod sequence;
 mod sum;
@@ -28,6 +29,10 @@ pub use cursor::{Cursor, CursorError};
 pub use fields::{ContentFields, Foreign, RowFields};
 pub use floors::Floors;
 pub use query::{TokenFilter, TokenPage};
+pub use report::{
+    HourOfConfiguration, Hours, OfClient, RefusedCalls, SpanError, Sums, Vended, VendingReport, date_of,
+    hour_of,
+};
 pub use seed::{AcceptedRestore, LastTids, LowerRefused, Seed, lowerable};
 pub use sequence::{LAST_POSITION, Sequence};
 pub use sum::{KEY_CHANGE, Sum, day_of};

@@ -24,6 +24,14 @@ pub struct Sum {
     pub amount: Amount,
 }
 
+impl Sum {
+    /// Adds another one.
+    pub fn add(&mut self, other: Self) {
+        self.tokens = self.tokens.saturating_add(other.tokens);
+        self.amount = self.amount.plus(other.amount);
+    }
+}
+
 impl fmt::Display for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} tokens, {}", self.tokens, self.amount)

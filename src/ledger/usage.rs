@@ -116,6 +116,11 @@ impl Charge {
         Self { kind, amount: amount.unwrap_or_default() }
     }
 
+    /// The name of the kind and the amount.
+    pub(super) fn counts(self) -> (&'static str, Amount) {
+        (self.name(), self.amount)
+    }
+
     fn name(self) -> &'static str {
         self.kind.map_or(KEY_CHANGE, TokenKind::as_str)
     }

@@ -37,6 +37,7 @@ mod outputs;
 mod platform;
 mod postgresql;
 mod protocol;
+mod reports;
 mod revocation;
 mod rotating;
 mod selftest;

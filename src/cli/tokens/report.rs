@@ -151,7 +151,7 @@ fn charts(page: &mut Page, summary: &Summary) -> Result<(), ChartError> {
                 .days
                 .iter()
                 .map(|(day, (amount, units))| {
-                    (place(*day, Across::Days), amount.approximate() / units.approximate())
+                    (Across::Days.place(*day).unwrap_or_default(), amount.approximate() / units.approximate())
                 })
                 .collect(),
         })
@@ -267,19 +267,11 @@ fn ratio((amount, units): (Decimal, Decimal)) -> String {
     }
 }
 
-/// Where a day stands.
-fn place(day: civil::Date, across: Across) -> i64 {
-    match across {
-        Across::Months => (i64::from(day.year()) - 1970) * 12 + i64::from(day.month()) - 1,
-        _ => day.duration_since(civil::Date::constant(1970, 1, 1)).as_hours() / 24,
-    }
-}
-
 /// Sums of days at their places.
 fn placed(days: impl Iterator<Item = (civil::Date, f64)>, across: Across) -> Vec<(i64, f64)> {
     let mut places: std::collections::BTreeMap<i64, f64> = std::collections::BTreeMap::new();
     for (day, value) in days {
-        *places.entry(place(day, across)).or_default() += value;
+        *places.entry(across.place(day).unwrap_or_default()).or_default() += value;
     }
     places.into_iter().collect()
 }

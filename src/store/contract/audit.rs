@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::audit::{ChainId, Hash, Head, NewAct};
-use crate::ledger::Cursor;
+use crate::ledger::{Cursor, RefusedCalls};
 use crate::store::{Job, LostCommits, Past, Records, SealReport, Server, ServerState, StoreError};
 
 /// The chains of records, the seals of rows that decide, and the checkpoints.
@@ -16,6 +16,12 @@ pub trait AuditStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn record_act(&self, act: NewAct) -> Result<(), StoreError>;
+
+    /// Writes an act that says of calls that they were refused, and counts these.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn record_refused(&self, act: NewAct, refused: RefusedCalls) -> Result<(), StoreError>;
 
     /// Writes an act that is nothing but its record, unless one of its kind with the same details
     /// is there.

@@ -6,8 +6,8 @@ use uuid::Uuid;
 use crate::audit::Actor;
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{
-    AcceptedRestore, Attempt, Attempted, CountedDay, Cursor, NewAttempt, NewToken, Recorded, Seed, Sequence,
-    SumMismatch, TokenFilter, TokenPage, TokenRow,
+    AcceptedRestore, Attempt, Attempted, CountedDay, Cursor, Hours, NewAttempt, NewToken, Recorded, Seed,
+    Sequence, SumMismatch, TokenFilter, TokenPage, TokenRow, Vended,
 };
 use crate::store::{LedgerError, LowerError, StoreError};
 use crate::sts::attributes::BaseDate;
@@ -93,6 +93,12 @@ pub trait LedgerStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn correct_usage(&self, counted: CountedDay, now_ms: i64) -> Result<Vec<SumMismatch>, StoreError>;
+
+    /// What was vended and refused in a span, from the sums that are kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn vended(&self, hours: Hours) -> Result<Vended, StoreError>;
 
     /// The last TID of a meter under a base date, issued here or seeded.
     ///

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::Database;
 use crate::audit::{ChainId, Hash, Head, NewAct};
-use crate::ledger::Cursor;
+use crate::ledger::{Cursor, RefusedCalls};
 use crate::store::contract::{AuditStore, ServerStore};
 use crate::store::engine::{Engine, Transaction, View as _};
 use crate::store::reading::Reading;
@@ -17,6 +17,14 @@ use crate::store::{Job, LostCommits, Past, Records, SealReport, Server, ServerSt
 impl<E: Engine> AuditStore for Database<E> {
     async fn record_act(&self, act: NewAct) -> Result<(), StoreError> {
         self.note(move |c| c.append_act(&act)).await
+    }
+
+    async fn record_refused(&self, act: NewAct, refused: RefusedCalls) -> Result<(), StoreError> {
+        self.note(move |c| {
+            c.append_act(&act)?;
+            c.view.add_refused(&refused)
+        })
+        .await
     }
 
     async fn record_act_once(&self, act: NewAct) -> Result<(), StoreError> {

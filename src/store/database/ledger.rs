@@ -7,12 +7,12 @@ use super::Database;
 use crate::audit::Actor;
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{
-    AcceptedRestore, Attempt, Attempted, CountedDay, Cursor, NewAttempt, NewToken, Recorded, Seed, Sequence,
-    SumMismatch, TokenFilter, TokenPage, TokenRow,
+    AcceptedRestore, Attempt, Attempted, CountedDay, Cursor, Hours, NewAttempt, NewToken, Recorded, Seed,
+    Sequence, SumMismatch, TokenFilter, TokenPage, TokenRow, Vended,
 };
 use crate::store::contract::{LedgerStore, VerificationStore};
 use crate::store::engine::{Engine, Transaction as _};
-use crate::store::transactions::{queries, tids, usage, verifications};
+use crate::store::transactions::{queries, report, tids, usage, verifications};
 use crate::store::{LedgerError, LowerError, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -69,6 +69,10 @@ impl<E: Engine> LedgerStore for Database<E> {
 
     async fn correct_usage(&self, counted: CountedDay, now_ms: i64) -> Result<Vec<SumMismatch>, StoreError> {
         self.write(move |c| usage::correct(c, counted, now_ms)).await
+    }
+
+    async fn vended(&self, hours: Hours) -> Result<Vended, StoreError> {
+        self.read(move |c| report::vended(c, hours)).await
     }
 
     async fn last_tid(&self, meter: MeterPan, base_date: BaseDate) -> Result<Option<Tid>, StoreError> {

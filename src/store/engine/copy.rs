@@ -1,9 +1,9 @@
 //! What a connection gives beyond a transaction, where a database is copied as a whole into one of
 //! another engine.
 
-use super::{NewRow, Transaction};
+use super::{HourSum, NewRow, Transaction};
 use crate::audit::{ActRow, ChainEnd, ChainId, ChainNumber};
-use crate::ledger::LastTids;
+use crate::ledger::{LastTids, RefusedCalls};
 use crate::store::{OpenError, Server, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -116,6 +116,9 @@ pub(crate) trait Copyable: Transaction {
 
     /// Writes what is known of meters; what is there and higher stays.
     fn copy_meters(&mut self, meters: &[MeterTids]) -> Result<(), StoreError>;
+
+    /// Makes what reports are made of this, whatever was there.
+    fn copy_reports(&mut self, vended: &[HourSum], refused: &[RefusedCalls]) -> Result<(), StoreError>;
 
     /// Is called when all rows are written, within the last transaction of them.
     fn end_copy(&mut self) -> Result<(), StoreError>;

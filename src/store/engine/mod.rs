@@ -23,7 +23,7 @@ use super::{Job, Server, ServerState, StoreError};
 use crate::audit::{Act, ActRow, ChainEnd, ChainId, ChainNumber, Hash, SaltSource};
 use crate::clock::SignOfLife;
 use crate::id::{ApprovalId, ClientId, ConfigurationId};
-use crate::ledger::{Floors, Issued, LastTids, RowFields, Sequence, Sum, TokenFilter};
+use crate::ledger::{Floors, Hours, Issued, LastTids, RefusedCalls, RowFields, Sequence, Sum, TokenFilter};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
@@ -53,6 +53,22 @@ pub(crate) struct DaySum {
     pub(crate) client: i64,
     /// The day, counted from 1970 in UTC.
     pub(crate) day: i64,
+    /// The name of the kind.
+    pub(crate) kind: Cow<'static, str>,
+    /// The sums.
+    pub(crate) sum: Sum,
+}
+
+/// Stands for the number of a configuration where there is none.
+pub(crate) const NO_CONFIGURATION: i64 = 0;
+
+/// What was vended of one kind under one configuration in one hour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HourSum {
+    /// The hour, counted from 1970 in UTC.
+    pub(crate) hour: i64,
+    /// The number of the configuration's row, or [`NO_CONFIGURATION`].
+    pub(crate) configuration: i64,
     /// The name of the kind.
     pub(crate) kind: Cow<'static, str>,
     /// The sums.
@@ -201,6 +217,18 @@ pub(crate) trait View: Send + 'static {
     /// end.
     fn sums_of_day(&mut self, day: i64) -> Result<Vec<DaySum>, StoreError>;
 
+    /// The sums of all clients on the days from the first to the last.
+    fn sums_of_days(&mut self, first: i64, last: i64) -> Result<Vec<DaySum>, StoreError>;
+
+    /// What was vended in the hours from the first to the last.
+    fn vended_hours(&mut self, hours: Hours) -> Result<Vec<HourSum>, StoreError>;
+
+    /// The first hour of which anything is kept of what was vended.
+    fn first_vended_hour(&mut self) -> Result<Option<i64>, StoreError>;
+
+    /// The calls that were refused in the hours from the first to the last.
+    fn refused_hours(&mut self, hours: Hours) -> Result<Vec<RefusedCalls>, StoreError>;
+
     /// The numbers of rows of the ledger that this program has not written, as far as the engine
     /// has met them. They are left out of all that is known of meters.
     fn foreign_tokens(&mut self) -> Vec<i64>;
@@ -306,8 +334,11 @@ pub(crate) trait Transaction: View {
     /// Writes rows of the ledger of this server's chain, in their order. Each TID of a meter is above its last one.
     fn insert_tokens(&mut self, rows: &mut dyn Iterator<Item = NewRow<'_>>) -> Result<(), StoreError>;
 
-    /// Writes sums in the place of those that are there.
-    fn put_sums(&mut self, sums: &[DaySum]) -> Result<(), StoreError>;
+    /// Writes sums of days in the place of those that are there, and adds to what was vended in hours.
+    fn put_sums(&mut self, sums: &[DaySum], vended: &[HourSum]) -> Result<(), StoreError>;
+
+    /// Adds to the calls that were refused.
+    fn add_refused(&mut self, refused: &RefusedCalls) -> Result<(), StoreError>;
 
     /// Writes last TIDs of meters that another system gave: each is above what is there.
     fn raise_last_tids(&mut self, tids: &[(MeterPan, BaseDate, Tid)]) -> Result<(), StoreError>;

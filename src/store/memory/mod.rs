@@ -14,7 +14,7 @@ use super::engine::{DaySum, Engine, Numbers, Row, Select, Table, Value};
 use super::{Job, OpenError, Sealer, Server, StoreError};
 use crate::audit::{ActRow, ChainEnd, ChainId, ChainNumber, Hash, Head};
 use crate::clock::SignOfLife;
-use crate::ledger::{Floors, LAST_POSITION, LastTids, RowFields, Sequence};
+use crate::ledger::{Floors, LAST_POSITION, LastTids, RowFields, Sequence, Sum};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 
@@ -29,6 +29,8 @@ struct Tables {
     requests: HashMap<(i64, Uuid), i64>,
     tids: HashMap<(MeterPan, BaseDate), LastTids>,
     sums: BTreeMap<(i64, i64, String), DaySum>,
+    vended: BTreeMap<(i64, i64, String), Sum>,
+    refused: BTreeMap<(i64, String), u64>,
     failures: BTreeMap<i64, (i64, MeterPan, i64)>,
     checkpoints: BTreeMap<i64, String>,
     servers: BTreeMap<ChainNumber, Server>,

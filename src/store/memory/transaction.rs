@@ -6,8 +6,8 @@ use super::{Connection, Tables, defect};
 use crate::audit::{ActRow, ChainEnd, Hash, Head};
 use crate::clock::SignOfLife;
 use crate::id::ClientId;
-use crate::ledger::{ContentFields, Floors, LastTids, RowContent, RowFields};
-use crate::store::engine::{DaySum, NewChain, NewRow, Row, Table, Transaction, Value};
+use crate::ledger::{ContentFields, Floors, LastTids, RefusedCalls, RowContent, RowFields};
+use crate::store::engine::{DaySum, HourSum, NewChain, NewRow, Row, Table, Transaction, Value};
 use crate::store::{Job, ServerState, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -161,11 +161,20 @@ impl Transaction for Connection {
         Ok(())
     }
 
-    fn put_sums(&mut self, sums: &[DaySum]) -> Result<(), StoreError> {
+    fn put_sums(&mut self, sums: &[DaySum], vended: &[HourSum]) -> Result<(), StoreError> {
         let tables = self.write()?;
         for sum in sums {
             tables.sums.insert((sum.client, sum.day, sum.kind.to_string()), sum.clone());
         }
+        for HourSum { hour, configuration, kind, sum } in vended {
+            tables.vended.entry((*hour, *configuration, kind.to_string())).or_default().add(*sum);
+        }
+        Ok(())
+    }
+
+    fn add_refused(&mut self, refused: &RefusedCalls) -> Result<(), StoreError> {
+        let tables = self.write()?;
+        *tables.refused.entry((refused.hour, refused.reason.clone())).or_default() += refused.calls;
         Ok(())
     }
 

@@ -6,8 +6,10 @@ use super::{Connection, defect};
 use crate::audit::{Act, ActRow, ChainEnd, ChainNumber, Hash, RowKind};
 use crate::clock::SignOfLife;
 use crate::id::{ApprovalId, ConfigurationId};
-use crate::ledger::{LastTids, RowFields, Sequence, TokenFilter};
-use crate::store::engine::{Chain, DaySum, FoundRow, NumberedSeal, Row, RowPage, Select, Table, View};
+use crate::ledger::{Hours, LastTids, RefusedCalls, RowFields, Sequence, TokenFilter};
+use crate::store::engine::{
+    Chain, DaySum, FoundRow, HourSum, NumberedSeal, Row, RowPage, Select, Table, View,
+};
 use crate::store::{Server, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -165,6 +167,43 @@ impl View for Connection {
 
     fn sums_of_day(&mut self, day: i64) -> Result<Vec<DaySum>, StoreError> {
         self.read(|tables| tables.sums.values().filter(|sum| sum.day == day).cloned().collect())
+    }
+
+    fn sums_of_days(&mut self, first: i64, last: i64) -> Result<Vec<DaySum>, StoreError> {
+        let wanted = |sum: &&DaySum| (first..=last).contains(&sum.day);
+        self.read(|tables| tables.sums.values().filter(wanted).cloned().collect())
+    }
+
+    fn vended_hours(&mut self, hours: Hours) -> Result<Vec<HourSum>, StoreError> {
+        self.read(|tables| {
+            let of_hours =
+                tables.vended.iter().filter(|((hour, ..), _)| (hours.first..=hours.last).contains(hour));
+            of_hours
+                .map(|((hour, configuration, kind), sum)| HourSum {
+                    hour: *hour,
+                    configuration: *configuration,
+                    kind: kind.clone().into(),
+                    sum: *sum,
+                })
+                .collect()
+        })
+    }
+
+    fn first_vended_hour(&mut self) -> Result<Option<i64>, StoreError> {
+        self.read(|tables| tables.vended.keys().next().map(|(hour, ..)| *hour))
+    }
+
+    fn refused_hours(&mut self, hours: Hours) -> Result<Vec<RefusedCalls>, StoreError> {
+        self.read(|tables| {
+            let of_hours =
+                tables.refused.iter().filter(|((hour, _), _)| (hours.first..=hours.last).contains(hour));
+            let shown = |((hour, reason), calls): (&(i64, String), &u64)| RefusedCalls {
+                hour: *hour,
+                reason: reason.clone(),
+                calls: *calls,
+            };
+            of_hours.map(shown).collect()
+        })
     }
 
     fn foreign_tokens(&mut self) -> Vec<i64> {

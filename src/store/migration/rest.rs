@@ -3,6 +3,7 @@
 
 use super::{Checked, MigrationError, Progress, Step, Watch};
 use crate::audit::SignedCheckpoint;
+use crate::ledger::Hours;
 use crate::store::StoreError;
 use crate::store::engine::{Copyable, FailedLook};
 use crate::store::writing::Writing;
@@ -18,8 +19,12 @@ pub(super) fn copy<S: Copyable, T: Copyable>(
     meters(source, target, batch, watch)?;
     for day in source.view.days_of_sums().map_err(MigrationError::source)? {
         let sums = source.view.sums_of_day(day).map_err(MigrationError::source)?;
-        target.transact(|target| target.view.put_sums(&sums)).map_err(MigrationError::target)?;
+        target.transact(|target| target.view.put_sums(&sums, &[])).map_err(MigrationError::target)?;
     }
+    let mut read = || Ok((source.view.vended_hours(Hours::ALL)?, source.view.refused_hours(Hours::ALL)?));
+    let (vended, refused) = read().map_err(MigrationError::source)?;
+    let written = target.transact(|target| target.view.copy_reports(&vended, &refused));
+    written.map_err(MigrationError::target)?;
     target.view.tidy_up();
     let mut read = || {
         Ok((

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::access::client::{ClientAct, ClientChange};
 use crate::access::rights::Rights;
-use crate::audit::{Actor, Verification};
+use crate::audit::{Actor, NewAct, Verification};
 use crate::configuration::KeyChangePair;
 use crate::id::ClientId;
 use crate::ledger::{
     AcceptedRestore, Attempted, Content, Cursor, FAILURES_PER_METER_AND_HOUR, NewAttempt, NewToken, Recorded,
-    Seed, TokenFilter, TokenRow,
+    RefusedCalls, Seed, TokenFilter, TokenRow, hour_of,
 };
 use crate::store::contract::tests::approvals::word;
 use crate::store::contract::tests::usage::{met, tokens};
@@ -134,6 +134,9 @@ async fn filled<F: Factory>() -> Scene<F> {
     for request in 24..=30 {
         store.record_token(credit(&scene, request)).await.unwrap();
     }
+    let refused = RefusedCalls { hour: hour_of(NOW_MS), reason: "A".to_owned(), calls: 3 };
+    let act = NewAct { kind: "call.refused", actor: Actor::Local, details: BTreeMap::new(), now_ms: NOW_MS };
+    store.record_refused(act, refused).await.unwrap();
     let act = ClientAct { actor: Actor::Local, now_ms: NOW_MS, keepers: 0 };
     store.change_client(other, ClientChange::Enabled(false), act).await.unwrap();
     scene

@@ -2,8 +2,9 @@
 
 use super::{Checked, Migrated, MigratedChain, MigrationError, Progress, Request, Step, Watch};
 use crate::audit::{Entry, SignedCheckpoint, Verification};
-use crate::ledger::Cursor;
-use crate::store::engine::{Copyable, DaySum, FailedLook, MeterTids, Select, Table};
+use crate::ledger::{Cursor, Hours, RefusedCalls};
+use crate::store::StoreError;
+use crate::store::engine::{Copyable, DaySum, FailedLook, HourSum, MeterTids, Select, Table};
 use crate::store::transactions::audit;
 use crate::store::writing::Writing;
 
@@ -20,6 +21,7 @@ pub(super) fn verified<S: Copyable, T: Copyable>(
     let chains = chains(source, target, checked, request.batch, &mut counts, watch)?;
     counts.push(("meters", meters(source, target, request.batch)?));
     counts.push(("sums of days", sums(source, target)?));
+    reports(source, target)?;
     counts.push(("failed verifications", failures(source, target)?));
     let floors = source.view.chain().map_err(MigrationError::source)?.floors;
     if target.view.chain().map_err(MigrationError::target)?.floors != floors {
@@ -177,6 +179,23 @@ fn sums<S: Copyable, T: Copyable>(
         count += found.len() as u64;
     }
     Ok(count)
+}
+
+/// Compares what reports are made of.
+fn reports<S: Copyable, T: Copyable>(
+    source: &mut Writing<S>,
+    target: &mut Writing<T>,
+) -> Result<(), MigrationError> {
+    fn sorted<V: Copyable>(view: &mut V) -> Result<(Vec<HourSum>, Vec<RefusedCalls>), StoreError> {
+        let (mut vended, mut refused) = (view.vended_hours(Hours::ALL)?, view.refused_hours(Hours::ALL)?);
+        let key = |sum: &HourSum| (sum.hour, sum.configuration, sum.kind.clone());
+        vended.sort_by_key(key);
+        refused.sort_by(|one, other| (one.hour, &one.reason).cmp(&(other.hour, &other.reason)));
+        Ok((vended, refused))
+    }
+    let wanted = sorted(&mut source.view).map_err(MigrationError::source)?;
+    let found = sorted(&mut target.view).map_err(MigrationError::target)?;
+    if found == wanted { Ok(()) } else { Err(differs("the sums of reports")) }
 }
 
 /// Compares failed looks into foreign tokens, and answers how many there are.

@@ -6,10 +6,10 @@ use super::chain::{self, range};
 use super::column::{bytes_or_null, coded, foreign, get, number};
 use super::connection::Connection;
 use super::transaction::Writer;
-use super::{Postgres, ledger, meters};
+use super::{Postgres, ledger, meters, report};
 use crate::audit::{ActRow, ChainEnd, ChainNumber};
-use crate::ledger::LAST_POSITION;
-use crate::store::engine::{Copyable, FailedLook, Mark, MeterTids, NewRow};
+use crate::ledger::{LAST_POSITION, RefusedCalls};
+use crate::store::engine::{Copyable, FailedLook, HourSum, Mark, MeterTids, NewRow, Transaction as _};
 use crate::store::{OpenError, Server, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -144,6 +144,14 @@ impl Copyable for Postgres<Writer> {
         meters::copy(self.ready()?, meters)
     }
 
+    fn copy_reports(&mut self, vended: &[HourSum], refused: &[RefusedCalls]) -> Result<(), StoreError> {
+        let server = self.server;
+        self.ready()?.batch("DELETE FROM vended_hours; DELETE FROM refused_hours")?;
+        self.put_sums(&[], vended)?;
+        let connection = self.ready()?;
+        refused.iter().try_for_each(|refused| report::add_refused(connection, server, refused))
+    }
+
     fn end_copy(&mut self) -> Result<(), StoreError> {
         let connection = self.ready()?;
         for table in NUMBERED {
@@ -156,7 +164,8 @@ impl Copyable for Postgres<Writer> {
         // Until the database looks by itself, plans would be those of empty tables.
         connection.batch(
             "ANALYZE clients, credentials, public_keys, configurations, key_change_pairs, approvals, approval_votes,
-                     servers, chains, acts, issued_tokens, meters, usage, verification_failures",
+                     servers, chains, acts, issued_tokens, meters, usage, vended_hours, refused_hours,
+                     verification_failures",
         )
     }
 }

@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use super::connection::Connection;
 use super::transaction::{Role, Writer};
-use super::{Postgres, chain, ledger, meters, rows, server, usage};
+use super::{Postgres, chain, ledger, meters, report, rows, server, usage};
 use crate::audit::{Act, ActRow, ChainEnd, ChainNumber, Hash};
 use crate::clock::SignOfLife;
 use crate::id::{ApprovalId, ClientId, ConfigurationId};
-use crate::ledger::{Floors, LastTids, RowFields, Sequence, TokenFilter};
+use crate::ledger::{Floors, Hours, LastTids, RefusedCalls, RowFields, Sequence, TokenFilter};
 use crate::store::engine::{
-    Chain, DaySum, FoundRow, NewChain, NewRow, NumberedSeal, Row, RowPage, Select, Table, Transaction, Value,
-    View,
+    Chain, DaySum, FoundRow, HourSum, NewChain, NewRow, NumberedSeal, Row, RowPage, Select, Table,
+    Transaction, Value, View,
 };
 use crate::store::{Job, Server, ServerState, StoreError};
 use crate::sts::attributes::BaseDate;
@@ -179,6 +179,23 @@ impl<W: Role> View for Postgres<W> {
         usage::sums_of_day(&mut self.connection, server, self.role.others(), day)
     }
 
+    fn sums_of_days(&mut self, first: i64, last: i64) -> Result<Vec<DaySum>, StoreError> {
+        let server = self.server;
+        usage::sums_of_days(self.ready()?, server, first, last)
+    }
+
+    fn vended_hours(&mut self, hours: Hours) -> Result<Vec<HourSum>, StoreError> {
+        report::vended(self.ready()?, hours)
+    }
+
+    fn first_vended_hour(&mut self) -> Result<Option<i64>, StoreError> {
+        report::first_vended(self.ready()?)
+    }
+
+    fn refused_hours(&mut self, hours: Hours) -> Result<Vec<RefusedCalls>, StoreError> {
+        report::refused(self.ready()?, hours)
+    }
+
     fn foreign_tokens(&mut self) -> Vec<i64> {
         self.foreign.to_vec()
     }
@@ -292,10 +309,15 @@ impl Transaction for Postgres<Writer> {
         ledger::insert(self.ready()?, rows)
     }
 
-    fn put_sums(&mut self, sums: &[DaySum]) -> Result<(), StoreError> {
+    fn put_sums(&mut self, sums: &[DaySum], vended: &[HourSum]) -> Result<(), StoreError> {
         let server = self.server;
         self.role.start(&mut self.connection)?;
-        usage::put_sums(&mut self.connection, server, self.role.others(), sums)
+        usage::put_sums(&mut self.connection, server, self.role.others(), sums, vended)
+    }
+
+    fn add_refused(&mut self, refused: &RefusedCalls) -> Result<(), StoreError> {
+        let server = self.server;
+        report::add_refused(self.ready()?, server, refused)
     }
 
     fn raise_last_tids(&mut self, tids: &[(MeterPan, BaseDate, Tid)]) -> Result<(), StoreError> {

@@ -18,6 +18,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") },
     Migration { version: 2, name: "migration", sql: include_str!("migrations/0002_migration.sql") },
+    Migration { version: 3, name: "reports", sql: include_str!("migrations/0003_reports.sql") },
 ];
 
 /// Brings the schema up, where it is behind, in one transaction.

@@ -16,6 +16,7 @@ mod ledger;
 mod locks;
 mod meters;
 mod migrations;
+mod report;
 mod rows;
 mod server;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::access::limits::Amount;
 use crate::audit::ChainNumber;
 use crate::ledger::Sum;
 use crate::store::StoreError;
-use crate::store::engine::DaySum;
+use crate::store::engine::{DaySum, HourSum};
 use crate::sts::meter::MeterPan;
 
 /// What the other servers have given, by client, day and kind, as it was read in a transaction: the
@@ -71,6 +71,19 @@ pub(super) fn sums_of_day(
     summed(server, others, &connection.query(sql, &[&day])?)
 }
 
+/// The sums of all clients on the days from the first to the last, for reports: nothing of them is
+/// remembered.
+pub(super) fn sums_of_days(
+    connection: &mut Connection,
+    server: ChainNumber,
+    first: i64,
+    last: i64,
+) -> Result<Vec<DaySum>, StoreError> {
+    let sql = "SELECT client, day, kind, chain, tokens, least_units FROM usage
+               WHERE day BETWEEN $1 AND $2 ORDER BY client, day, kind";
+    summed(server, &mut OfOthers::default(), &connection.query(sql, &[&first, &last])?)
+}
+
 /// Sums over the servers, of rows in order.
 fn summed(
     server: ChainNumber,
@@ -106,28 +119,57 @@ fn add(one: Sum, other: Sum) -> Sum {
     Sum { tokens: one.tokens.saturating_add(other.tokens), amount: Amount::from_least_units(least_units) }
 }
 
-/// Writes sums, of each what is this server's own.
+/// Writes sums, of each what is this server's own, and adds to its own of what was vended: in one
+/// statement, for every batch pays for each.
 pub(super) fn put_sums(
     connection: &mut Connection,
     server: ChainNumber,
     others: &OfOthers,
     sums: &[DaySum],
+    vended: &[HourSum],
 ) -> Result<(), StoreError> {
+    let tokens = |sum: &Sum| i64::try_from(sum.tokens).unwrap_or(i64::MAX);
+    let least_units = |sum: &Sum| sum.amount.least_units().to_string();
     let clients: Vec<i64> = sums.iter().map(|sum| sum.client).collect();
     let days: Vec<i64> = sums.iter().map(|sum| sum.day).collect();
     let kinds: Vec<&str> = sums.iter().map(|sum| sum.kind.as_ref()).collect();
     let own: Vec<Sum> = sums.iter().map(|sum| others.own(sum)).collect();
-    let tokens: Vec<i64> = own.iter().map(|sum| i64::try_from(sum.tokens).unwrap_or(i64::MAX)).collect();
-    let amounts: Vec<String> = own.iter().map(|sum| sum.amount.least_units().to_string()).collect();
+    let own_tokens: Vec<i64> = own.iter().map(tokens).collect();
+    let own_amounts: Vec<String> = own.iter().map(least_units).collect();
+    let hours: Vec<i64> = vended.iter().map(|sum| sum.hour).collect();
+    let configurations: Vec<i64> = vended.iter().map(|sum| sum.configuration).collect();
+    let vended_kinds: Vec<&str> = vended.iter().map(|sum| sum.kind.as_ref()).collect();
+    let vended_tokens: Vec<i64> = vended.iter().map(|sum| tokens(&sum.sum)).collect();
+    let vended_amounts: Vec<String> = vended.iter().map(|sum| least_units(&sum.sum)).collect();
     connection
         .execute(
-            "INSERT INTO usage (client, day, kind, chain, tokens, least_units)
+            "WITH vended AS (
+                 INSERT INTO vended_hours AS kept (hour, configuration, kind, chain, tokens, least_units)
+                 SELECT hour, configuration, kind, $1, tokens, least_units::numeric
+                 FROM unnest($7::bigint[], $8::bigint[], $9::text[], $10::bigint[], $11::text[])
+                      AS new (hour, configuration, kind, tokens, least_units)
+                 ON CONFLICT (hour, configuration, kind, chain)
+                 DO UPDATE SET tokens = kept.tokens + excluded.tokens,
+                               least_units = kept.least_units + excluded.least_units)
+             INSERT INTO usage (client, day, kind, chain, tokens, least_units)
              SELECT client, day, kind, $1, tokens, least_units
              FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[])
                   AS new (client, day, kind, tokens, least_units)
              ON CONFLICT (client, day, kind, chain)
              DO UPDATE SET tokens = excluded.tokens, least_units = excluded.least_units",
-            &[&i64::from(server.value()), &clients, &days, &kinds, &tokens, &amounts],
+            &[
+                &i64::from(server.value()),
+                &clients,
+                &days,
+                &kinds,
+                &own_tokens,
+                &own_amounts,
+                &hours,
+                &configurations,
+                &vended_kinds,
+                &vended_tokens,
+                &vended_amounts,
+            ],
         )
         .map(drop)
 }

@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::chain::{limit, number};
 use super::column::{coded, foreign};
 use super::meters::tid_or_null;
-use super::{Sqlite, Writer, chain, server};
+use super::{Sqlite, Writer, chain, report, server};
 use crate::audit::{ActRow, ChainEnd, ChainNumber};
-use crate::ledger::{LAST_POSITION, LastTids};
-use crate::store::engine::{Copyable, FailedLook, Mark, MeterTids, NewRow};
+use crate::ledger::{LAST_POSITION, LastTids, RefusedCalls};
+use crate::store::engine::{Copyable, FailedLook, HourSum, Mark, MeterTids, NewRow};
 use crate::store::{OpenError, Server, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -151,6 +151,12 @@ impl Copyable for Sqlite<Writer> {
             put.execute((meter.number(), base_date.year(), last, issued.map(|tid| tid.value())))?;
         }
         Ok(())
+    }
+
+    fn copy_reports(&mut self, vended: &[HourSum], refused: &[RefusedCalls]) -> Result<(), StoreError> {
+        self.execute_batch("DELETE FROM vended_hours; DELETE FROM refused_hours")?;
+        report::add_vended(self, vended)?;
+        refused.iter().try_for_each(|refused| report::add_refused(self, refused))
     }
 
     fn end_copy(&mut self) -> Result<(), StoreError> {

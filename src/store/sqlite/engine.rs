@@ -6,14 +6,14 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::failure::{Stage, store_error};
-use super::{Sqlite, Writer, chain, heartbeat, ledger, rows, server, usage};
+use super::{Sqlite, Writer, chain, heartbeat, ledger, report, rows, server, usage};
 use crate::audit::{Act, ActRow, ChainEnd, ChainNumber, Hash};
 use crate::clock::SignOfLife;
 use crate::id::{ApprovalId, ClientId, ConfigurationId};
-use crate::ledger::{Floors, LastTids, RowFields, Sequence, TokenFilter};
+use crate::ledger::{Floors, Hours, LastTids, RefusedCalls, RowFields, Sequence, TokenFilter};
 use crate::store::engine::{
-    Chain, DaySum, FoundRow, NewChain, NewRow, NumberedSeal, Row, RowPage, Select, Table, Transaction, Value,
-    View,
+    Chain, DaySum, FoundRow, HourSum, NewChain, NewRow, NumberedSeal, Row, RowPage, Select, Table,
+    Transaction, Value, View,
 };
 use crate::store::{Job, Server, ServerState, StoreError};
 use crate::sts::attributes::BaseDate;
@@ -173,6 +173,22 @@ impl<W: Send + 'static> View for Sqlite<W> {
         usage::sums_of_day(self, day)
     }
 
+    fn sums_of_days(&mut self, first: i64, last: i64) -> Result<Vec<DaySum>, StoreError> {
+        usage::sums_of_days(self, first, last)
+    }
+
+    fn vended_hours(&mut self, hours: Hours) -> Result<Vec<HourSum>, StoreError> {
+        report::vended(self, hours)
+    }
+
+    fn first_vended_hour(&mut self) -> Result<Option<i64>, StoreError> {
+        report::first_vended(self)
+    }
+
+    fn refused_hours(&mut self, hours: Hours) -> Result<Vec<RefusedCalls>, StoreError> {
+        report::refused(self, hours)
+    }
+
     fn foreign_tokens(&mut self) -> Vec<i64> {
         self.unmerged().foreign()
     }
@@ -306,8 +322,13 @@ impl Transaction for Sqlite<Writer> {
         self.insert_rows(rows)
     }
 
-    fn put_sums(&mut self, sums: &[DaySum]) -> Result<(), StoreError> {
-        usage::put_sums(self, sums)
+    fn put_sums(&mut self, sums: &[DaySum], vended: &[HourSum]) -> Result<(), StoreError> {
+        usage::put_sums(self, sums)?;
+        report::add_vended(self, vended)
+    }
+
+    fn add_refused(&mut self, refused: &RefusedCalls) -> Result<(), StoreError> {
+        report::add_refused(self, refused)
     }
 
     fn raise_last_tids(&mut self, tids: &[(MeterPan, BaseDate, Tid)]) -> Result<(), StoreError> {

@@ -21,6 +21,7 @@ mod lock;
 mod log;
 mod meters;
 mod migrations;
+mod report;
 mod rows;
 mod runs;
 mod server;

@@ -59,6 +59,19 @@ pub(super) fn put_sums(connection: &Connection, sums: &[DaySum]) -> Result<(), S
     Ok(())
 }
 
+/// The sums of all clients on the days from the first to the last.
+pub(super) fn sums_of_days(
+    connection: &Connection,
+    first: i64,
+    last: i64,
+) -> Result<Vec<DaySum>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT client, day, kind, tokens, least_units FROM usage WHERE day BETWEEN ?1 AND ?2",
+    )?;
+    let sums = statement.query_map([first, last], read)?.collect::<Result<_, _>>()?;
+    Ok(sums)
+}
+
 /// The times of failures at a meter after an instant, the newest first.
 pub(super) fn failures_at_meter(
     connection: &Connection,

@@ -207,6 +207,11 @@ pub(super) fn id(row: &Row) -> Result<ClientId, StoreError> {
     row.bytes("id").map(ClientId::from_bytes)
 }
 
+/// The name for people in a row of a client.
+pub(super) fn display_name(row: &Row) -> Result<String, StoreError> {
+    Ok(row.text("display_name")?.to_owned())
+}
+
 fn json(value: &impl Serialize) -> String {
     // Names and numbers always have a JSON form.
     serde_json::to_string(value).unwrap_or_default()

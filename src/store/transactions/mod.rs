@@ -8,6 +8,7 @@ pub(super) mod key_changes;
 mod merge;
 pub(super) mod public_keys;
 pub(super) mod queries;
+pub(super) mod report;
 pub(super) mod tids;
 pub(super) mod tokens;
 pub(super) mod usage;

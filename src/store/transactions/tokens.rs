@@ -1,7 +1,7 @@
 //! A batch of the ledger: all that it needs is loaded at once, each order is decided in turn, and
 //! all is written at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,11 +11,14 @@ use super::{clients, configurations, key_changes, queries};
 use crate::configuration::ConfigurationState;
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{
-    Batch, Content, Day, Decision, Facts, NewToken, Recorded, Refused, TokenRow, USUAL_DAYS, day_of,
+    Batch, Content, Day, Decision, Facts, NewToken, Recorded, Refused, Sum, TokenRow, USUAL_DAYS, day_of,
+    hour_of,
 };
 use crate::metrics;
 use crate::store::authority::{KnownConfiguration, KnownHolder};
-use crate::store::engine::{DaySum, NewRow, Numbers, Select, Table, Transaction, Value};
+use crate::store::engine::{
+    DaySum, HourSum, NO_CONFIGURATION, NewRow, Numbers, Select, Table, Transaction, Value,
+};
 use crate::store::writing::Writing;
 use crate::store::{LedgerError, StoreError};
 use crate::sts::attributes::BaseDate;
@@ -400,12 +403,24 @@ fn write<T: Transaction>(
     if !batch.acts().is_empty() {
         writing.view.insert_acts(batch.acts())?;
     }
+    let mut vended: BTreeMap<(i64, i64, &'static str), Sum> = BTreeMap::new();
+    for ((issued, (kind, amount)), numbers) in batch.rows().iter().zip(batch.counts()).zip(numbers) {
+        let hour = (hour_of(issued.row.issued_ms), numbers.configuration.unwrap_or(NO_CONFIGURATION), *kind);
+        vended.entry(hour).or_default().add(Sum { tokens: 1, amount: *amount });
+    }
+    let of_hour = |((hour, configuration, kind), sum): ((i64, i64, &'static str), Sum)| HourSum {
+        hour,
+        configuration,
+        kind: kind.into(),
+        sum,
+    };
+    let vended: Vec<HourSum> = vended.into_iter().map(of_hour).collect();
     let mut sums = Vec::new();
     for (client, day, given) in batch.days() {
         let Some(client) = clients.get(&client).copied() else { continue };
         sums.extend(given.changed().map(|(kind, sum)| DaySum { client, day, kind: kind.clone(), sum }));
     }
-    writing.view.put_sums(&sums)
+    writing.view.put_sums(&sums, &vended)
 }
 
 /// The answers to the orders, when all is written.

@@ -44,7 +44,7 @@ pub(in crate::store) fn correct<T: Transaction>(
             kind: mismatch.kind.into(),
             sum: mismatch.higher(),
         };
-        writing.view.put_sums(&[raised])?;
+        writing.view.put_sums(&[raised], &[])?;
         let details = mismatch.details();
         writing.append_act(&NewAct { kind: "usage.raised", actor: Actor::Local, details, now_ms })?;
     }

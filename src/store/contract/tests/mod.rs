@@ -11,6 +11,7 @@ pub(in crate::store) mod destruction;
 pub(in crate::store) mod ledger;
 pub(in crate::store) mod model;
 pub(in crate::store) mod public_keys;
+pub(in crate::store) mod reports;
 pub(in crate::store) mod seals;
 pub(in crate::store) mod servers;
 pub(in crate::store) mod usage;
@@ -132,6 +133,12 @@ macro_rules! contract_suite {
                 a_changed_limit_counts_at_once,
                 a_multiple_of_the_usual_pace_is_an_alarm,
             }
+            reports {
+                sums_by_the_hour_are_what_was_recorded,
+                what_is_refused_or_taken_back_is_in_no_sum,
+                sums_are_exact_beyond_64_bits,
+                refused_calls_are_counted_with_their_record,
+            }
             seals {
                 what_the_store_wrote_bears_its_seals,
             }
@@ -171,6 +178,7 @@ macro_rules! several_servers_suite {
                 one_request_at_two_servers_gives_one_token,
                 the_tids_of_a_meter_rise_through_two_servers,
                 a_daily_limit_is_exact_through_two_servers,
+                what_two_servers_vend_and_refuse_is_one_sum,
                 what_one_server_disables_the_other_refuses_at_once,
                 a_listing_misses_and_repeats_nothing_while_two_servers_write,
                 an_export_misses_and_repeats_nothing_while_two_servers_write,

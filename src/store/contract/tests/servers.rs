@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::usage::{credits, met, tokens, under};
 use super::*;
 use crate::audit::{ChainNumber, Verification};
+use crate::ledger::{Hours, RefusedCalls, hour_of};
 
 /// A second server beside that of a scene.
 fn second<F: SeveralServers>(scene: &Scene<F>) -> Database<F::Engine> {
@@ -276,5 +277,26 @@ pub(in crate::store) async fn an_accepted_restore_raises_the_floors_of_all<F: Se
             recorded.row().sequence.chain() != ChainNumber::FIRST,
             "it was the chain of the second"
         );
+    }
+}
+
+pub(in crate::store) async fn what_two_servers_vend_and_refuse_is_one_sum<F: SeveralServers>() {
+    let scene = Scene::<F>::new().await;
+    let two = second(&scene);
+    for request in 1..=6 {
+        let store = if request % 3 == 0 { &scene.store } else { &two };
+        store.record_token(scene.credit(request, meter(0), 100)).await.unwrap();
+        let act =
+            NewAct { kind: "call.refused", actor: Actor::Local, details: BTreeMap::new(), now_ms: NOW_MS };
+        let refused = RefusedCalls { hour: hour_of(NOW_MS), reason: "A".to_owned(), calls: 2 };
+        store.record_refused(act, refused).await.unwrap();
+    }
+    let hour = hour_of(NOW_MS);
+    for store in [&scene.store, &two] {
+        let vended = store.vended(Hours { first: hour, last: hour }).await.unwrap();
+        let sums: Vec<u64> = vended.hours.iter().map(|hour| hour.sum.tokens).collect();
+        let clients: Vec<u64> = vended.clients.iter().map(|of| of.sum.tokens).collect();
+        let refused: Vec<u64> = vended.refused.iter().map(|refused| refused.calls).collect();
+        assert_eq!((sums, clients, refused), (vec![6], vec![6], vec![12]));
     }
 }

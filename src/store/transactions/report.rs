@@ -1,0 +1,73 @@
+//! What was vended and refused in a span, with the names of what the sums are about.
+
+use std::collections::HashMap;
+
+use super::{clients, configurations};
+use crate::id::{ClientId, ConfigurationId};
+use crate::ledger::{HourOfConfiguration, Hours, OfClient, Sum, Vended};
+use crate::store::StoreError;
+use crate::store::engine::{HourSum, Select, Table, Value, View};
+use crate::store::reading::Reading;
+
+/// Reads the sums of a span.
+pub(in crate::store) fn vended<V: View>(
+    reading: &mut Reading<V>,
+    hours: Hours,
+) -> Result<Vended, StoreError> {
+    let kept = reading.view.vended_hours(hours)?;
+    let ids = configuration_ids(reading, &kept)?;
+    let of_configuration = |HourSum { hour, configuration, kind, sum }: HourSum| HourOfConfiguration {
+        hour,
+        configuration: ids.get(&configuration).copied(),
+        kind: kind.into_owned(),
+        sum,
+    };
+    let hours_of_configurations = kept.into_iter().map(of_configuration).collect();
+    Ok(Vended {
+        hours: hours_of_configurations,
+        clients: of_clients(reading, hours)?,
+        refused: reading.view.refused_hours(hours)?,
+        kept_since: reading.view.first_vended_hour()?,
+    })
+}
+
+fn configuration_ids<V: View>(
+    reading: &mut Reading<V>,
+    kept: &[HourSum],
+) -> Result<HashMap<i64, ConfigurationId>, StoreError> {
+    let mut numbers: Vec<i64> = kept.iter().map(|sum| sum.configuration).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let wanted = numbers.into_iter().map(Value::from).collect();
+    let rows = reading.view.rows(&Select::all(Table::Configurations).with_any("number", wanted))?;
+    rows.iter().map(|row| Ok((row.number, configurations::id(row)?))).collect()
+}
+
+/// The sums of the days, by client and kind.
+fn of_clients<V: View>(reading: &mut Reading<V>, hours: Hours) -> Result<Vec<OfClient>, StoreError> {
+    let (first, last) = hours.days();
+    let mut sums: HashMap<(i64, String), Sum> = HashMap::new();
+    for day in reading.view.sums_of_days(first, last)? {
+        sums.entry((day.client, day.kind.into_owned())).or_default().add(day.sum);
+    }
+    let mut numbers: Vec<i64> = sums.keys().map(|(client, _)| *client).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let wanted = numbers.into_iter().map(Value::from).collect();
+    let rows = reading.view.rows(&Select::all(Table::Clients).with_any("number", wanted))?;
+    let names: HashMap<i64, (ClientId, String)> = rows
+        .iter()
+        .map(|row| Ok((row.number, (clients::id(row)?, clients::display_name(row)?))))
+        .collect::<Result<_, StoreError>>()?;
+    let mut clients: Vec<OfClient> = sums
+        .into_iter()
+        .filter_map(|((client, kind), sum)| {
+            let (client, display_name) = names.get(&client)?.clone();
+            Some(OfClient { client, display_name, kind, sum })
+        })
+        .collect();
+    clients.sort_by(|a, b| {
+        (&a.kind, b.sum.amount, b.sum.tokens, a.client).cmp(&(&b.kind, a.sum.amount, a.sum.tokens, b.client))
+    });
+    Ok(clients)
+}
