@@ -1,9 +1,13 @@
 # What a person types. CI calls the same targets.
-.PHONY: demo run test lint deny doc bench soak conformance fuzz fresh accept-api
+.PHONY: demo demo-cluster run test lint deny doc bench soak conformance fuzz fresh accept-api
 
 # The whole way on this machine, from an encrypted configuration to a token, with SoftHSM.
 demo:
 	@scripts/demo.sh
+
+# Three servers on one PostgreSQL under load, while one is killed, one restarted, and the database too; then the history is checked.
+demo-cluster:
+	@scripts/demo-cluster.sh
 
 # A server on SoftHSM that goes on.
 run:

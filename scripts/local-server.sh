@@ -1,14 +1,17 @@
 # shellcheck shell=bash
 # Functions for a server on this machine: SoftHSM, the embedded database, TLS with a certificate of its own.
-# Sourced by demo.sh, run.sh and bench.sh, which set $home (where everything lies).
+# Sourced by demo.sh, demo-cluster.sh, run.sh and bench.sh, which set $home (where everything lies). Who sets $store has
+# another database, in the words of the settings; who sets $log, another file for what a server says.
 : "${home:?}"
+store=${store:-'path = "vendkey.db"'}
+log=${log:-server.log}
 vendkey=vendkey
 server=
 
 # Installs what is missing and builds the program: "dev" as the tests do, so that both compile once;
 # "release" for whoever goes on with it. From here on $vendkey is found.
-build() { # build dev|release
-    scripts/prepare.sh
+build() { # build dev|release [what else prepare.sh installs]
+    scripts/prepare.sh "${@:2}"
     say "building (some minutes the first time)"
     cargo build --locked --profile "$1" --bin vendkey
     local folder=$1
@@ -60,7 +63,7 @@ token_label = "vendkey"
 pin_file = "hsm/pin"
 
 [store]
-path = "vendkey.db"
+$store
 TOML
     say "the server's keys in the HSM, the database, the first administrator"
     show "$vendkey" setup --settings "$home/vendkey.toml" --credential-file "$home/credential"
@@ -69,14 +72,14 @@ TOML
 # Starts the server in the background and waits until it listens; sets $server (its pid) and $endpoint.
 start() {
     mkfifo "$home/ready.$$"
-    "$vendkey" serve --settings "$home/vendkey.toml" >"$home/ready.$$" 2>"$home/server.log" &
+    "$vendkey" serve --settings "$home/vendkey.toml" >"$home/ready.$$" 2>"$home/$log" &
     server=$!
     local line=""
     read -r line <"$home/ready.$$" || true
     rm -f "$home/ready.$$"
     if [ -z "$line" ]; then
         echo "the server did not start:" >&2
-        cat "$home/server.log" >&2
+        cat "$home/$log" >&2
         exit 1
     fi
     echo "$line"

@@ -2,7 +2,7 @@
 # Installs what the project needs from Debian and is missing here. Says what it does; does nothing where
 # all is there.
 #
-# Usage: scripts/prepare.sh [test]     with "test": also what the tests alone need
+# Usage: scripts/prepare.sh [postgresql | test]     with "postgresql": it too; with "test": all that the tests need
 set -euo pipefail
 
 missing=()
@@ -16,6 +16,11 @@ need cc gcc
 need make make
 # Rust links C code against it; gcc only recommends it.
 need /usr/include/stdio.h libc6-dev
+case "${1:-}" in postgresql | test)
+    need setpriv util-linux
+    need /usr/lib/postgresql/15/bin/postgres postgresql-15
+    ;;
+esac
 if [ "${1:-}" = test ]; then
     need pkcs11-tool opensc
     need /usr/lib/python3/dist-packages/grpc python3-grpcio
@@ -25,10 +30,8 @@ if [ "${1:-}" = test ]; then
     need protoc protobuf-compiler
     need /usr/lib/python3/dist-packages/requests python3-requests
     need node nodejs
-    need setpriv util-linux
     need mount mount
     need ssh-keygen openssh-client
-    need /usr/lib/postgresql/15/bin/postgres postgresql-15
     need ps procps
     need git git
     need curl curl

@@ -1,6 +1,7 @@
 //! The way to the server: address, certificate authority, and what the caller proves himself with.
 
 use std::{
+    collections::VecDeque,
     fs,
     path::{Path, PathBuf},
 };
@@ -22,12 +23,20 @@ use crate::{
     pem_file::{PemFault, certificates, fits, private_key},
 };
 
-/// Options of every command that calls the server.
+/// Options of every command that calls a server.
 #[derive(Args)]
 pub(super) struct Connection {
-    /// The server, http://HOST:PORT or https://HOST:PORT
-    #[arg(long, env = "VENDKEY_ENDPOINT", default_value = "http://127.0.0.1:7443", global = true)]
-    endpoint: String,
+    /// The server, http://HOST:PORT or https://HOST:PORT; of several that share a database all, with
+    /// commas between them: the first that answers is called
+    #[arg(
+        long,
+        env = "VENDKEY_ENDPOINT",
+        value_name = "URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:7443",
+        global = true
+    )]
+    endpoint: Vec<String>,
     /// File with a credential, as `vendkey setup` and `vendkey client create` write it
     #[arg(long, env = "VENDKEY_CREDENTIAL_FILE", value_name = "FILE", global = true)]
     credential_file: Option<PathBuf>,
@@ -67,10 +76,24 @@ pub(super) struct Named {
 }
 
 impl Connection {
-    /// Connects and prepares the credential.
+    /// Connects to the first server that answers, and prepares the credential.
     pub(super) async fn open(&self) -> Result<Authorized, Failure> {
+        Ok(self.servers()?.connect().await?)
+    }
+
+    /// The servers, to be called one after another.
+    pub(super) fn servers(&self) -> Result<Servers, Failure> {
         let bearer = self.bearer()?;
-        let shown = &self.endpoint;
+        let mut addresses = VecDeque::new();
+        for shown in &self.endpoint {
+            let address = self.address(shown)?;
+            let trust = if address.is_tls() { self.trust()? } else { Trust::no_tls() };
+            addresses.push_back((address, trust));
+        }
+        Ok(Servers { addresses, bearer })
+    }
+
+    fn address(&self, shown: &str) -> Result<Address, Failure> {
         let address =
             Address::parse(shown).map_err(|error| Failure::usage(format!("--endpoint {shown}: {error}")))?;
         if !address.is_tls() && !address.is_loopback() {
@@ -81,18 +104,7 @@ impl Connection {
         if !address.is_tls() && self.client_certificate.is_some() {
             return Err(Failure::usage("--client-certificate needs an endpoint with https://".to_owned()));
         }
-        let trust = if address.is_tls() { self.trust()? } else { Trust::no_tls() };
-        let calls = address.connect(trust).await.map_err(|error| match error {
-            NotConnected::Known(known) => Failure::exit(Exit::from(&known.fault), known.to_string()),
-            NotConnected::Transport(error) => Failure::exit(
-                Exit::Unavailable,
-                format!(
-                    "no connection to {shown}: {}; is `vendkey serve` running, and is --endpoint its address?",
-                    chain(&error)
-                ),
-            ),
-        })?;
-        Ok(InterceptedService::new(calls, bearer))
+        Ok(address)
     }
 
     /// The same, and the server has answered once: for commands that make something of their own
@@ -146,6 +158,64 @@ impl Connection {
             .map_err(|_| Failure::data("--credential-file", file, "not a credential"))?;
         value.set_sensitive(true);
         Ok(Bearer::new(value))
+    }
+}
+
+/// Servers that share a database: what one does not answer, another does.
+pub(super) struct Servers {
+    /// The first is the next to be called.
+    addresses: VecDeque<(Address, Trust)>,
+    bearer: Bearer,
+}
+
+impl Servers {
+    /// Connects to the next one that answers.
+    ///
+    /// # Errors
+    /// Why none does.
+    pub(super) async fn connect(&mut self) -> Result<Authorized, NoServer> {
+        let mut exits = Vec::new();
+        let mut problems = Vec::new();
+        for _ in 0..self.addresses.len() {
+            let Some((address, trust)) = self.addresses.front().cloned() else { break };
+            self.addresses.rotate_left(1);
+            match address.connect(trust).await {
+                Ok(calls) => return Ok(InterceptedService::new(calls, self.bearer.clone())),
+                Err(NotConnected::Known(known)) => {
+                    exits.push(Exit::from(&known.fault));
+                    problems.push(known.to_string());
+                }
+                Err(NotConnected::Transport(error)) => {
+                    exits.push(Exit::Unavailable);
+                    problems.push(format!(
+                        "no connection to {address}: {}; is `vendkey serve` running, and is --endpoint its address?",
+                        chain(&error)
+                    ));
+                }
+            }
+        }
+        // Where all say the same, that is what it is; otherwise one may be there later.
+        let exit =
+            exits.iter().copied().reduce(|one, other| if one == other { one } else { Exit::Unavailable });
+        Err(NoServer { exit: exit.unwrap_or(Exit::Unavailable), text: problems.join("\n") })
+    }
+
+    /// Whether there is more than one, and which is the next.
+    pub(super) fn next_of_several(&self) -> Option<&Address> {
+        if self.addresses.len() > 1 { self.addresses.front().map(|(address, _)| address) } else { None }
+    }
+}
+
+/// No server answers.
+pub(super) struct NoServer {
+    exit: Exit,
+    /// Why: a line for each.
+    pub(super) text: String,
+}
+
+impl From<NoServer> for Failure {
+    fn from(NoServer { exit, text }: NoServer) -> Self {
+        Self::exit(exit, text)
     }
 }
 

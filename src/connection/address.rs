@@ -1,6 +1,6 @@
 //! The address of a server, whom to believe there, and what we prove ourselves with.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -26,6 +26,9 @@ use crate::pem_file::CertificateFacts;
 
 /// How long TCP and TLS may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection on which calls run may be silent before the other side is asked whether it
+/// lives, and how long it may take to answer that: a machine that is gone says nothing.
+const SILENCE: Duration = Duration::from_secs(10);
 /// The ports of URLs that name none.
 const PORTS: [(&str, u16); 2] = [("http", 80), ("https", 443)];
 
@@ -94,7 +97,14 @@ impl Address {
     fn endpoint(&self) -> Result<Endpoint, tonic::transport::Error> {
         let authority = self.uri.authority().map_or("", |authority| authority.as_str());
         let endpoint = Endpoint::from_shared(format!("http://{authority}"))?;
-        Ok(endpoint.origin(self.uri.clone()).connect_timeout(PATIENCE))
+        let endpoint = endpoint.origin(self.uri.clone()).connect_timeout(PATIENCE);
+        Ok(endpoint.http2_keep_alive_interval(SILENCE).keep_alive_timeout(SILENCE))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -79,6 +79,8 @@ pub(super) struct Examined {
     number: u64,
     /// The last checkpoint that the database fits.
     last: Option<Checkpoint>,
+    /// Whether there is no file, and the text of the database's last checkpoint, with which it may begin.
+    without_file: Option<Option<String>>,
 }
 
 /// Looks at both.
@@ -91,9 +93,10 @@ pub(super) async fn examine(
     let key = hsm.audit_public_key().await?.spki_der;
     let kept = checkpoint_file::read(&settings.checkpoint_file)?;
     let own = store.chain_head().await?;
-    // A server that joins others has no file yet.
-    let missing = kept.is_none() && past.checkpoint.is_some() && own.position > 0;
-    let mut examined = Examined::default();
+    // A server that has not run yet has no file.
+    let missing = kept.is_none() && past.checkpoint.is_some() && past.has_run;
+    let without_file = kept.is_none().then(|| past.checkpoint.clone());
+    let mut examined = Examined { without_file, ..Examined::default() };
     for text in [kept.as_ref(), past.checkpoint.as_ref()].into_iter().flatten() {
         let checkpoint = match verified(text, &key) {
             Ok(checkpoint) => checkpoint,
@@ -145,9 +148,31 @@ impl Checkpoints {
         examined: Examined,
     ) -> Result<Self, HsmError> {
         let key = hsm.audit_public_key().await?.spki_der;
-        let Examined { stop, number, last } = examined;
+        let Examined { stop, number, last, without_file } = examined;
         let (doubted, made) = (stop.is_some(), Instant::now());
-        Ok(Self { hsm, store, guard, leases, settings, key, number, last, doubted, records: 0, made })
+        let new = Self { hsm, store, guard, leases, settings, key, number, last, doubted, records: 0, made };
+        if let Some(begin_with) = without_file.filter(|_| !doubted)
+            && let Err(error) = new.begin_file(begin_with).await
+        {
+            tracing::error!(%error, "no checkpoint can be made");
+        }
+        Ok(new)
+    }
+
+    /// Writes the file before the server has done anything: that it is missing later then always
+    /// means something, also where the server was killed before it could make a checkpoint or learn
+    /// another's. It begins with the database's last one, or with one that has the number 0 and is
+    /// in no database.
+    async fn begin_file(&self, last: Option<String>) -> Result<(), CheckpointFailure> {
+        let text = match last {
+            Some(text) => text,
+            None => {
+                let first = Checkpoint::new(0, self.guard.now_ms(), self.store.chain_heads().await?);
+                let signature = self.hsm.sign_checkpoint(first.text(&self.key).as_bytes()).await?;
+                first.signed(&self.key, signature).to_text()
+            }
+        };
+        Ok(checkpoint_file::write(&self.settings.checkpoint_file, &text)?)
     }
 
     /// Makes checkpoints as they come due, and looks at what issuing rests on and puts refusals on

@@ -11,6 +11,8 @@ use crate::ledger::Cursor;
 pub struct Past {
     /// The last that is known of this server; none where it never ran.
     pub sign_of_life: Option<SignOfLife>,
+    /// Whether it is from a server that ran, and not the time of what was put on record without one.
+    pub has_run: bool,
     /// The text of the last checkpoint that this database knows.
     pub checkpoint: Option<String>,
 }

@@ -24,14 +24,34 @@ const METERS: [&str; 5] = ["47500150231", "11111111115", "00000000000", "1234567
 
 /// What callers asked for and what they were answered.
 #[derive(Default)]
-struct History {
-    asked: Vec<IssueTokenRequest>,
+pub struct History {
+    pub asked: Vec<IssueTokenRequest>,
     /// By request id: the digits.
-    answered: BTreeMap<String, String>,
+    pub answered: BTreeMap<String, String>,
+}
+
+impl History {
+    /// The next request: a new one, or an old one again.
+    pub fn ask(&mut self, configurations: &[Configuration]) -> IssueTokenRequest {
+        if random(5) == 0 && !self.asked.is_empty() {
+            let index = usize::try_from(random(self.asked.len() as u64)).unwrap();
+            return self.asked[index].clone();
+        }
+        let new = order(configurations);
+        self.asked.push(new.clone());
+        new
+    }
+
+    /// Notes the digits of a request, which never change.
+    pub fn answer(&mut self, request_id: String, token: String) {
+        if let Some(before) = self.answered.insert(request_id, token.clone()) {
+            assert_eq!(before, token, "a retry got other digits");
+        }
+    }
 }
 
 /// A number from the system, for moments and choices.
-fn random(below: u64) -> u64 {
+pub fn random(below: u64) -> u64 {
     Uuid::new_v4().as_u64_pair().1 % below
 }
 
@@ -52,24 +72,9 @@ async fn caller(
     while !stop.load(Ordering::Relaxed) {
         let requests: Vec<IssueTokenRequest> = {
             let mut history = history.lock().unwrap();
-            (0..if stream { 40 } else { 1 })
-                .map(|_| {
-                    if random(5) == 0 && !history.asked.is_empty() {
-                        let index = usize::try_from(random(history.asked.len() as u64)).unwrap();
-                        return history.asked[index].clone();
-                    }
-                    let new = order(&configurations);
-                    history.asked.push(new.clone());
-                    new
-                })
-                .collect()
+            (0..if stream { 40 } else { 1 }).map(|_| history.ask(&configurations)).collect()
         };
-        let answer = |request_id: String, token: String| {
-            let mut history = history.lock().unwrap();
-            if let Some(before) = history.answered.insert(request_id, token.clone()) {
-                assert_eq!(before, token, "a retry got other digits");
-            }
-        };
+        let answer = |request_id: String, token: String| history.lock().unwrap().answer(request_id, token);
         if stream {
             let Ok(results) = api.tokens.stream_tokens(tokio_stream::iter(requests)).await else { return };
             let mut results = results.into_inner();
@@ -128,15 +133,14 @@ async fn whatever_is_killed_every_token_is_there_once() {
         rounds += 1;
     }
     let history = std::mem::take(&mut *history.lock().unwrap());
-    check(&home, &history).await;
+    let server = Server::start(&home);
+    check(&mut server.api(&home).await, &history).await;
     println!("{rounds} rounds, {} requests", history.asked.len());
 }
 
 /// Nothing acknowledged is lost, nothing is there twice, every retry has the same digits, the chain
 /// verifies.
-async fn check(home: &Home, history: &History) {
-    let server = Server::start(home);
-    let mut api = server.api(home).await;
+pub async fn check(api: &mut Api, history: &History) {
     assert!(!history.answered.is_empty());
     let (mut rows, mut identifiers) = (BTreeMap::new(), BTreeSet::new());
     let mut request = ListIssuedTokensRequest { page_size: 1_000, digits: true, ..Default::default() };

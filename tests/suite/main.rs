@@ -43,6 +43,7 @@ mod rotating;
 mod selftest;
 mod serve_check;
 mod servers;
+mod several_servers;
 mod simulator;
 mod slips;
 mod stopping;

@@ -19,7 +19,7 @@ use crate::harness::{
 };
 
 /// Settings with a database under this URL.
-fn settings(home: &Home, url: &str, more: &str) {
+pub fn settings(home: &Home, url: &str, more: &str) {
     let root = rustix::process::geteuid().is_root();
     let text = format!(
         "[server]\nname = 'one'\nlisten = '127.0.0.1:0'\nallow_root = {root}\n\
@@ -30,7 +30,7 @@ fn settings(home: &Home, url: &str, more: &str) {
 }
 
 /// A home whose database is under this URL, set up, with a till.
-fn home(url: &str) -> Home {
+pub fn home(url: &str) -> Home {
     let home = Home::new();
     settings(&home, url, "");
     for file in ["credential", "till", "vendkey.db"] {

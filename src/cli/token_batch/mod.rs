@@ -21,7 +21,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    connection::Connection,
+    connection::{Connection, NoServer, Servers},
     csv::{self, Reading},
     exit::Exit,
     interruption,
@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     api::v1::{IssueTokenRequest, token_service_client::TokenServiceClient},
+    connection::Authorized,
     table::{DecimalMark, Table},
 };
 use batch::Batch;
@@ -48,7 +49,9 @@ The whole file is checked first. If anything is wrong with it, every fault is to
 nothing is issued, and the exit code is 65. The output has the same rows with token, tid, name,
 reason and message. Interrupted, the same command goes on where it stopped; so it does with a
 mended file: what was issued is known by what its line orders. A line that the server refuses has
-its reason and no token; the exit code is 2 then, and the same command asks for it again.")]
+its reason and no token; the exit code is 2 then, and the same command asks for it again.
+
+With several servers in --endpoint it goes on at the next one when one stops or is lost.")]
 pub(super) struct Arguments {
     /// CSV with a line for each token
     input: PathBuf,
@@ -88,7 +91,8 @@ impl Arguments {
         let header = &checked.orders.header;
         let unread = |error: io::Error| Failure::created("output", &self.output, &error);
         let standing = output::standing(&self.output, header, &table, checked.count).map_err(unread)?;
-        let client = TokenServiceClient::new(self.connection.open().await?);
+        let mut servers = self.connection.servers()?;
+        let client = TokenServiceClient::new(servers.connect().await?);
 
         let bar = progress(checked.count, "lines");
         let (answered, refused, end) = match standing {
@@ -115,7 +119,8 @@ impl Arguments {
         let mut output =
             Output::open(&self.output, header, table.separator(), end).map_err(|error| written(&error))?;
         let mut done = Done { answered, refused };
-        self.issue(client, &checked, &table, &batch, &mut output, &mut done, &bar).await?;
+        let calls = Calls { servers, client: Some(client) };
+        self.issue(calls, &checked, &table, &batch, &mut output, &mut done, &bar).await?;
         let (carried, unread) = output.finish().map_err(|error| written(&error))?;
         bar.finish();
         for file in unread {
@@ -151,7 +156,7 @@ impl Arguments {
     #[expect(clippy::too_many_arguments, reason = "the parts of one run")]
     async fn issue(
         &self,
-        client: TokenServiceClient<crate::connection::Authorized>,
+        mut calls: Calls,
         checked: &Checked,
         table: &Table,
         batch: &Batch,
@@ -179,14 +184,19 @@ impl Arguments {
                 return Ok(());
             }
             let before = open.len();
-            let ended = stream::ask(client.clone(), &mut open, |row, answer| {
-                output.answer(row, &answer)?;
-                done.refused += u64::from(matches!(answer, Answer::Refusal { .. }));
-                done.answered += 1;
-                bar.inc(1);
-                Ok(())
-            })
-            .await;
+            let ended = match calls.connected().await {
+                Ok(client) => {
+                    stream::ask(client, &mut open, |row, answer| {
+                        output.answer(row, &answer)?;
+                        done.refused += u64::from(matches!(answer, Answer::Refusal { .. }));
+                        done.answered += 1;
+                        bar.inc(1);
+                        Ok(())
+                    })
+                    .await
+                }
+                Err(problem) => Err(Stop::Passing(problem.text)),
+            };
             output.flush().map_err(|error| self.not_written(&error))?;
             let problem = match ended {
                 Ok(()) => continue,
@@ -202,7 +212,7 @@ impl Arguments {
                 bar.abandon();
                 return Err(Failure::exit(Exit::Later, going_on(&problem, done.answered)));
             }
-            say(bar, &format!("{problem}; trying again"));
+            say(bar, &format!("{problem}; {}", calls.go_on()));
             tokio::time::sleep(Duration::from_millis(200 << tries.min(6))).await;
         }
     }
@@ -222,6 +232,32 @@ fn say(bar: &ProgressBar, text: &str) {
     bar.suspend(|| {
         let _ = writeln!(io::stderr(), "{text}");
     });
+}
+
+/// The server that is asked, and those that may be.
+struct Calls {
+    servers: Servers,
+    /// None: the next one is to be connected to.
+    client: Option<TokenServiceClient<Authorized>>,
+}
+
+impl Calls {
+    async fn connected(&mut self) -> Result<TokenServiceClient<Authorized>, NoServer> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => TokenServiceClient::new(self.servers.connect().await?),
+        };
+        Ok(self.client.insert(client).clone())
+    }
+
+    /// Leaves a server that does not answer as it should for the next one, and says so.
+    fn go_on(&mut self) -> String {
+        self.client = None;
+        match self.servers.next_of_several() {
+            Some(next) => format!("going on at {next}"),
+            None => "trying again".to_owned(),
+        }
+    }
 }
 
 /// How far a run came.

@@ -8,6 +8,7 @@ use tonic::Code;
 
 use super::output::Answer;
 use crate::{
+    acts::Reason,
     api::v1::{
         IssueTokenRequest, Refusal, TokenResult, token_result, token_service_client::TokenServiceClient,
     },
@@ -77,7 +78,13 @@ pub(super) async fn ask(
     tokio::join!(send, receive).1
 }
 
-/// What became of a row; a refusal that may pass, or behind which a token may be, is none.
+/// Reasons of a server that issues nothing: they say nothing of a row, and another server, or the
+/// same one later, may issue it.
+const OF_THE_SERVER: [Reason; 4] =
+    [Reason::ClockInDoubt, Reason::LedgerBehindCheckpoint, Reason::LedgerTakenOver, Reason::SelftestFailed];
+
+/// What became of a row; a refusal that may pass, that is about the server, or behind which a token
+/// may be, is none.
 fn answer(result: TokenResult) -> Result<Answer, Stop> {
     match result.result {
         Some(token_result::Result::Token(token)) => Ok(Answer::Token {
@@ -86,7 +93,9 @@ fn answer(result: TokenResult) -> Result<Answer, Stop> {
             name: token.name,
         }),
         Some(token_result::Result::Refusal(refusal))
-            if refusal.maybe_issued || refusal.retry_after_ms > 0 =>
+            if refusal.maybe_issued
+                || refusal.retry_after_ms > 0
+                || OF_THE_SERVER.iter().any(|reason| reason.text() == refusal.reason) =>
         {
             Err(Stop::Passing(refusal.message))
         }

@@ -162,3 +162,23 @@ async fn the_truncated_chain_of_a_server_that_vanished_is_found_by_another() {
     one.look().await;
     assert_eq!((one.stop(), scene.kept("one").number), (None, 3));
 }
+
+#[tokio::test]
+async fn a_file_that_is_missing_means_something_from_the_first_start_on() {
+    let scene = Scene::new();
+    let (mut one, two) = (scene.server("one").await, scene.server("two").await);
+    for server in [&one, &two] {
+        server.store.probe(server.guard.sign_of_life()).await.unwrap();
+        server.act().await;
+    }
+    one.look().await;
+    // It is killed before it has learned that checkpoint.
+    drop(two);
+    assert_eq!((scene.kept("one").number, scene.kept("two").number), (1, 0));
+    let two = scene.server("two").await;
+    assert_eq!(two.stop(), None);
+    drop(two);
+    std::fs::remove_file(scene.folder.path().join("two")).unwrap();
+    assert!(scene.server("two").await.stop().unwrap().contains("the checkpoint file is missing"));
+    assert!(!scene.folder.path().join("two").exists(), "nothing is written over the doubt");
+}

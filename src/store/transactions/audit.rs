@@ -96,8 +96,9 @@ pub(in crate::store) fn keep_checkpoint<T: Transaction>(
 
 /// What a start must know of the past.
 pub(in crate::store) fn past<V: View>(reading: &mut Reading<V>) -> Result<Past, StoreError> {
+    let has_run = reading.view.sign_of_life()?.is_some();
     let sign_of_life = last_sign_of_life(&mut reading.view)?;
-    Ok(Past { sign_of_life, checkpoint: reading.view.last_checkpoint()? })
+    Ok(Past { sign_of_life, has_run, checkpoint: reading.view.last_checkpoint()? })
 }
 
 /// The last sign of life of this server.
