@@ -73,7 +73,7 @@ fn database(settings: &Settings, report: &mut Report) {
         DatabaseUrl::Sqlite(_) => "store.path",
         DatabaseUrl::Postgresql(_) => "store.url",
     };
-    match store::examine(url) {
+    match store::examine(url, &settings.server.name) {
         Ok(Examined::Found { sign_of_life }) => {
             report.warnings.extend(root_alone_writes(setting, url));
             clock(sign_of_life, report);

@@ -3,9 +3,13 @@
 //!
 //! One server makes them for all ([`Job::Checkpoints`]). Every server keeps the last one in a file
 //! of its own and in its memory, and compares the database with it: that tells a database that has
-//! forgotten records, of whichever chain, see [`lacking`].
+//! forgotten records, of whichever chain, see [`lacking`]. So does what a server saw of all chains a
+//! second before.
+//!
+//! A restore is accepted at one server; the others follow as soon as they see that on record.
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -63,6 +67,8 @@ pub(super) struct Checkpoints {
     number: u64,
     /// What the database is compared with: the last checkpoint that it fitted.
     last: Option<Checkpoint>,
+    /// The heads of all chains at the last look, which nobody has signed.
+    seen: Option<Checkpoint>,
     /// Whether the database was in doubt at the last look.
     doubted: bool,
     /// The last positions of all chains together at the last checkpoint.
@@ -101,7 +107,7 @@ pub(super) async fn examine(
         let checkpoint = match verified(text, &key) {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
-                examined.doubt(Some(Stop::BehindCheckpoint { reason: error.to_string(), position: 0 }));
+                examined.doubt(Some(doubt(store, error.to_string(), 0).await?));
                 continue;
             }
         };
@@ -116,13 +122,18 @@ pub(super) async fn examine(
         // tokens.
         if missing {
             let reason = "the checkpoint file is missing".to_owned();
-            examined.doubt(Some(Stop::BehindCheckpoint { reason, position: named }));
+            examined.doubt(Some(doubt(store, reason, named).await?));
         }
         if examined.last.as_ref().is_none_or(|last| last.number < checkpoint.number) {
             examined.last = Some(checkpoint);
         }
     }
     Ok(examined)
+}
+
+/// A doubt of which nobody knows since when: only what is put on record from now on is later.
+async fn doubt(store: &dyn Store, reason: String, position: u64) -> Result<Stop, StoreError> {
+    Ok(Stop::BehindCheckpoint { reason, position, since: store.chain_heads().await? })
 }
 
 impl Examined {
@@ -150,7 +161,9 @@ impl Checkpoints {
         let key = hsm.audit_public_key().await?.spki_der;
         let Examined { stop, number, last, without_file } = examined;
         let (doubted, made) = (stop.is_some(), Instant::now());
-        let new = Self { hsm, store, guard, leases, settings, key, number, last, doubted, records: 0, made };
+        let (seen, records) = (None, 0);
+        let new =
+            Self { hsm, store, guard, leases, settings, key, number, last, seen, doubted, records, made };
         if let Some(begin_with) = without_file.filter(|_| !doubted)
             && let Err(error) = new.begin_file(begin_with).await
         {
@@ -230,17 +243,51 @@ impl Checkpoints {
         let doubted = self.guard.database_stop().is_some();
         let accepted = std::mem::replace(&mut self.doubted, doubted) && !doubted;
         if doubted {
-            Ok(())
+            self.seen = None;
+            self.follow().await
         } else if accepted {
             // What is lacking is not to be looked for any more.
             self.last = None;
             self.make().await
         } else {
+            self.compare_with_seen().await?;
             if seldom {
                 self.learn().await?;
             }
             if self.leases.holds(Job::Checkpoints).await { self.make_if_due().await } else { Ok(()) }
         }
+    }
+
+    /// Compares the database with what it had at the last look: a server on whose chain nothing is
+    /// lacking learns so that others lack records, before it gives their identifiers again.
+    async fn compare_with_seen(&mut self) -> Result<(), StoreError> {
+        if let Some(seen) = &self.seen
+            && let Some(stop) = lacking(self.store.as_ref(), seen).await?
+        {
+            self.guard.doubt_database(stop);
+        } else {
+            self.seen = Some(Checkpoint::new(0, 0, self.store.chain_heads().await?));
+        }
+        Ok(())
+    }
+
+    /// Goes on with a restored database that was accepted at another server since it was found to be
+    /// one: the floors that were raised there hold here too, and the numbers of this server's
+    /// records go on behind those that were lost.
+    async fn follow(&mut self) -> Result<(), CheckpointFailure> {
+        let Some(Stop::BehindCheckpoint { reason, position, since }) = self.guard.database_stop() else {
+            return Ok(());
+        };
+        let Some(chain) = self.store.restore_accepted_since(since).await? else { return Ok(()) };
+        let details = BTreeMap::from([
+            ("doubt", reason),
+            ("checkpoint", position.to_string()),
+            ("accepted_in_chain", chain.to_string()),
+        ]);
+        self.store.follow_restore(position, details, self.guard.now_ms()).await?;
+        tracing::warn!(%chain, "the restored database was accepted at another server");
+        self.guard.accept_database();
+        Ok(())
     }
 
     async fn make_if_due(&mut self) -> Result<(), CheckpointFailure> {

@@ -76,9 +76,12 @@ impl Trust {
             Ok(None) => {}
             Err(error) => tracing::debug!(%error, "the clock of the database cannot be read"),
         }
-        if let Some(lost) = self.store.lost_commits() {
+        if let Some(lost) = self.store.lost_commits()
+            && self.guard.database_stop().is_none()
+        {
             let (reason, position) = (lost.to_string(), lost.written);
-            self.guard.doubt_database(Stop::BehindCheckpoint { reason, position });
+            let since = self.store.chain_heads().await.unwrap_or_default();
+            self.guard.doubt_database(Stop::BehindCheckpoint { reason, position, since });
         }
     }
 

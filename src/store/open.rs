@@ -171,15 +171,15 @@ pub fn all_configurations(
 }
 
 /// Looks whether a database of ours is there, can be written and is nobody's, changing nothing.
-/// Blocking.
+/// Answers the last sign of life of the server of this name. Blocking.
 ///
 /// # Errors
 /// What [`open`] would say.
-pub fn examine(url: &DatabaseUrl) -> Result<Examined, OpenError> {
+pub fn examine(url: &DatabaseUrl, server: &str) -> Result<Examined, OpenError> {
     match url {
         DatabaseUrl::Sqlite(path) => sqlite::examine(path),
         DatabaseUrl::Postgresql(address) => {
-            postgres::examine(address).map(|()| Examined::Found { sign_of_life: None })
+            postgres::examine(address, server).map(|sign_of_life| Examined::Found { sign_of_life })
         }
     }
 }

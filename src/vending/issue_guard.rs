@@ -351,7 +351,11 @@ mod tests {
 
     #[test]
     fn a_doubtful_database_is_accepted_apart_from_the_clock() {
-        let stop = Stop::BehindCheckpoint { reason: "it is another database".into(), position: 1 };
+        let stop = Stop::BehindCheckpoint {
+            reason: "it is another database".into(),
+            position: 1,
+            since: Vec::new(),
+        };
         let guard = IssueGuard::new(Arc::new(SetClock::default()), None, Some(stop.clone()));
         guard.accept_clock();
         assert_eq!(guard.pass(), Err(stop));

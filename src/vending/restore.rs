@@ -83,7 +83,7 @@ impl Vending {
     /// # Errors
     /// [`RestoreError`].
     pub async fn accept_restore(&self, caller: &Caller) -> Result<(), RestoreError> {
-        let Some(Stop::BehindCheckpoint { reason, position }) = self.guard.database_stop() else {
+        let Some(Stop::BehindCheckpoint { reason, position, .. }) = self.guard.database_stop() else {
             return Err(RestoreError::NothingToAccept);
         };
         let now_ms = self.guard.now_ms();

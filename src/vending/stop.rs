@@ -42,6 +42,9 @@ pub enum Stop {
         reason: String,
         /// The position in this server's chain up to which records may be lacking.
         position: u64,
+        /// Heads of chains that stood before the records were lost, or after: an act that is behind
+        /// one of them is later than the loss. None: nobody knows.
+        since: Vec<Head>,
     },
     /// Rows that decide were taken out of the database, or put back as they once were.
     #[error(
@@ -73,11 +76,11 @@ impl Stop {
 /// far it has come, and the hash of its record at the position that the checkpoint names. `own` is
 /// the chain of this server.
 pub(super) fn behind(checkpoint: &Checkpoint, own: ChainId, found: &[(Head, Option<Hash>)]) -> Option<Stop> {
-    let stop = |position, reason| Some(Stop::BehindCheckpoint { reason, position });
+    let stop = |position, reason, since| Some(Stop::BehindCheckpoint { reason, position, since });
     let is_found = |named: &&Head| found.iter().any(|(head, _)| head.chain == named.chain);
     if !checkpoint.heads.iter().any(|named| is_found(&named)) {
         let last = checkpoint.heads.iter().map(|head| head.position).max().unwrap_or(0);
-        return stop(last, "it is another database".to_owned());
+        return stop(last, "it is another database".to_owned(), Vec::new());
     }
     // The chain of this server goes on behind what the checkpoint names, whatever is lacking.
     let position = checkpoint.head(own).map_or(0, |head| head.position);
@@ -91,7 +94,9 @@ pub(super) fn behind(checkpoint: &Checkpoint, own: ChainId, found: &[(Head, Opti
             Some(if several { format!("chain {}: {fault}", named.chain) } else { fault })
         })
         .collect();
-    if faults.is_empty() { None } else { stop(position, faults.join("; ")) }
+    // What a database has at all that lacks one of these records was there when they were named, or
+    // came after the loss.
+    if faults.is_empty() { None } else { stop(position, faults.join("; "), checkpoint.heads.clone()) }
 }
 
 /// What is wrong with a chain of which this head was named.
@@ -99,7 +104,7 @@ fn lacking(named: &Head, found: Option<&(Head, Option<Hash>)>) -> Option<String>
     let Some((head, hash)) = found else { return Some("it is missing".to_owned()) };
     if head.position < named.position {
         return Some(format!(
-            "it ends with record {}, the checkpoint names {}",
+            "it ends with record {}, and had come to record {}",
             head.position, named.position
         ));
     }
@@ -134,10 +139,11 @@ mod tests {
         assert_eq!(behind(&checkpoint, own, &sound), None);
         let truncated = [(head(1, 6), Some(hash)), (head(2, 8), None)];
         let stop = behind(&checkpoint, own, &truncated).unwrap();
-        let Stop::BehindCheckpoint { reason, position } = &stop else { panic!("{stop}") };
+        let Stop::BehindCheckpoint { reason, position, since } = &stop else { panic!("{stop}") };
         assert_eq!(*position, 5);
         let chain = ChainId([2; 16]);
-        assert_eq!(*reason, format!("chain {chain}: it ends with record 8, the checkpoint names 9"));
+        assert_eq!(*reason, format!("chain {chain}: it ends with record 8, and had come to record 9"));
+        assert_eq!(*since, checkpoint.heads);
         let missing = behind(&checkpoint, own, &[(head(1, 6), Some(hash))]).unwrap();
         assert!(missing.to_string().contains("it is missing"), "{missing}");
     }

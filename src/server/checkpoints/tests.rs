@@ -16,6 +16,7 @@ use crate::{
     audit::{Actor, ChainNumber, NewAct},
     clock::SystemClock,
     hsm::ServerKey,
+    ledger::AcceptedRestore,
     store::{DatabaseUrl, SoftwareSealer, memory::Memory},
 };
 
@@ -146,7 +147,7 @@ async fn the_truncated_chain_of_a_server_that_vanished_is_found_by_another() {
     one.look().await;
     let stop = one.stop().unwrap();
     assert!(
-        stop.contains(&format!("chain {chain}: it ends with record 2, the checkpoint names 3")),
+        stop.contains(&format!("chain {chain}: it ends with record 2, and had come to record 3")),
         "{stop}"
     );
     assert_eq!(scene.kept("one").number, 1, "nothing is signed over it");
@@ -181,4 +182,55 @@ async fn a_file_that_is_missing_means_something_from_the_first_start_on() {
     std::fs::remove_file(scene.folder.path().join("two")).unwrap();
     assert!(scene.server("two").await.stop().unwrap().contains("the checkpoint file is missing"));
     assert!(!scene.folder.path().join("two").exists(), "nothing is written over the doubt");
+}
+
+#[tokio::test]
+async fn a_restore_that_one_server_accepted_is_accepted_by_all_that_found_it_before() {
+    let scene = Scene::new();
+    let (mut one, mut two) = (scene.server("one").await, scene.server("two").await);
+    for server in [&one, &two] {
+        for _ in 0..3 {
+            server.act().await;
+        }
+    }
+    let mut accepted = 0;
+    for round in 1..=2 {
+        one.look().await;
+        two.look().await;
+        // The second has written nothing since, and knows of the first what it saw at its last look.
+        let position = one.store.chain_head().await.unwrap().position;
+        scene.memory.truncate(ChainNumber::FIRST, position - 1);
+        one.look().await;
+        two.look().await;
+        assert!(one.stop().is_some() && two.stop().is_some(), "round {round}");
+        two.look().await;
+        assert!(two.stop().is_some(), "what was accepted before the loss is not followed");
+        let Some(Stop::BehindCheckpoint { position, .. }) = one.guard.database_stop() else { panic!() };
+        let act = AcceptedRestore {
+            actor: Actor::Local,
+            floors: vec![],
+            requests_from_ms: 0,
+            lost_from: position,
+            details: BTreeMap::new(),
+            now_ms: 0,
+        };
+        one.store.accept_restore(act).await.unwrap();
+        one.guard.accept_database();
+        two.look().await;
+        assert_eq!(two.stop(), None, "round {round}");
+        let behind = two.store.chain_head().await.unwrap().position;
+        assert!(behind > accepted + 100_000_000, "its numbers go on behind what may be lost: {behind}");
+        accepted = behind;
+        // Both go on, and whoever starts again too.
+        for server in [&mut one, &mut two] {
+            server.act().await;
+            server.look().await;
+            server.act().await;
+            server.look().await;
+            assert_eq!(server.stop(), None);
+        }
+        drop(two);
+        two = scene.server("two").await;
+        assert_eq!(two.stop(), None);
+    }
 }

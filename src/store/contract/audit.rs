@@ -62,6 +62,13 @@ pub trait AuditStore: Send + Sync {
     /// [`StoreError`].
     async fn restore_accepted_after(&self, position: u64) -> Result<bool, StoreError>;
 
+    /// The chain of a server that accepted a restored database behind one of these heads, if one
+    /// did.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn restore_accepted_since(&self, heads: Vec<Head>) -> Result<Option<ChainId>, StoreError>;
+
     /// What the database has forgotten of this server's chain since this server runs, unless that was
     /// accepted. Until then no new token is recorded.
     fn lost_commits(&self) -> Option<LostCommits>;

@@ -1,5 +1,7 @@
 //! The contract: the ledger of tokens, and looks into tokens.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -132,6 +134,19 @@ pub trait LedgerStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError>;
+
+    /// Goes on with a database that another server has accepted, on record: what was raised there
+    /// holds here too. `lost_from` is the position up to which records of this server's chain may
+    /// have been lost.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn follow_restore(
+        &self,
+        lost_from: u64,
+        details: BTreeMap<&'static str, String>,
+        now_ms: i64,
+    ) -> Result<(), StoreError>;
 }
 
 /// How often foreign tokens were looked into.

@@ -51,6 +51,10 @@ impl<E: Engine> AuditStore for Database<E> {
         self.read(move |c| audit::restore_accepted_after(c, position)).await
     }
 
+    async fn restore_accepted_since(&self, heads: Vec<Head>) -> Result<Option<ChainId>, StoreError> {
+        self.read(move |c| audit::restore_accepted_since(c, &heads)).await
+    }
+
     fn lost_commits(&self) -> Option<LostCommits> {
         self.lost.found()
     }

@@ -1,5 +1,7 @@
 //! The store over an engine: the ledger of tokens, and looks into tokens.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -93,6 +95,15 @@ impl<E: Engine> LedgerStore for Database<E> {
 
     async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError> {
         self.write(move |c| tids::accept_restore(c, accepted)).await
+    }
+
+    async fn follow_restore(
+        &self,
+        lost_from: u64,
+        details: BTreeMap<&'static str, String>,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.write(move |c| tids::follow_restore(c, lost_from, details, now_ms)).await
     }
 }
 

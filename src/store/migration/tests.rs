@@ -70,7 +70,7 @@ fn migrated(from: &DatabaseUrl, to: &DatabaseUrl, watch: Watch<'_>) -> Result<Mi
 
 /// What a database says to whoever would serve it.
 fn refusal(url: &DatabaseUrl) -> OpenError {
-    assert!(examine(url).is_err(), "a check finds it too");
+    assert!(examine(url, "one").is_err(), "a check finds it too");
     open(&DatabaseSettings::new(url.clone(), "one"), sealer()).map(drop).expect_err("it is served")
 }
 

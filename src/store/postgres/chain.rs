@@ -249,6 +249,21 @@ pub(super) fn hash_at(
     found.map(|row| Ok(Hash(bytes(&row, 0, "the hash of a record")?))).transpose()
 }
 
+/// The numbers of records of a chain behind a position, of tokens and of acts.
+pub(super) fn behind(
+    connection: &mut Connection,
+    chain: ChainNumber,
+    position: u64,
+) -> Result<Vec<i64>, StoreError> {
+    let (from, last) = range(chain, position);
+    let found = connection.query(
+        "SELECT sequence FROM issued_tokens WHERE sequence > $1 AND sequence <= $2
+         UNION ALL SELECT (chain << 44) + position FROM acts WHERE chain = $3 AND position > $4 ORDER BY 1",
+        &[&from, &last, &i64::from(chain.value()), &number(position)?],
+    )?;
+    found.iter().map(|row| get(row, 0, "the number of a record")).collect()
+}
+
 /// Keeps a checkpoint, and forgets those up to a number.
 pub(super) fn insert_checkpoint(
     connection: &mut Connection,

@@ -36,6 +36,15 @@ impl Postgres<Writer> {
     }
 }
 
+impl Postgres<Writer> {
+    /// Notes that the database refuses a record: perhaps its number is taken, and the transaction,
+    /// when it runs again, goes on behind whoever has it.
+    fn note_refused(&mut self, written: Result<(), StoreError>) -> Result<(), StoreError> {
+        self.refused |= matches!(written, Err(StoreError::Conflict { .. }));
+        written
+    }
+}
+
 impl<W: Role> View for Postgres<W> {
     fn begin_snapshot(&mut self) -> Result<(), StoreError> {
         // One that a query which panicked has left is ended with it.
@@ -69,6 +78,10 @@ impl<W: Role> View for Postgres<W> {
     }
 
     fn chain(&mut self) -> Result<Chain, StoreError> {
+        if self.role.is_writing() && std::mem::take(&mut self.refused) {
+            let server = self.server;
+            self.foreign = super::foreign(self.ready()?, server)?;
+        }
         match self.role.chain(&mut self.connection)? {
             Some(chain) => Ok(chain),
             None => chain::read(&mut self.connection, self.server),
@@ -197,7 +210,7 @@ impl<W: Role> View for Postgres<W> {
     }
 
     fn foreign_tokens(&mut self) -> Vec<i64> {
-        self.foreign.to_vec()
+        self.foreign.clone()
     }
 
     fn sign_of_life(&mut self) -> Result<Option<SignOfLife>, StoreError> {
@@ -302,11 +315,13 @@ impl Transaction for Postgres<Writer> {
 
     fn insert_acts(&mut self, acts: &[ActRow]) -> Result<(), StoreError> {
         let server = self.server;
-        chain::insert_acts(self.ready()?, server, acts)
+        let written = chain::insert_acts(self.ready()?, server, acts);
+        self.note_refused(written)
     }
 
     fn insert_tokens(&mut self, rows: &mut dyn Iterator<Item = NewRow<'_>>) -> Result<(), StoreError> {
-        ledger::insert(self.ready()?, rows)
+        let written = ledger::insert(self.ready()?, rows);
+        self.note_refused(written)
     }
 
     fn put_sums(&mut self, sums: &[DaySum], vended: &[HourSum]) -> Result<(), StoreError> {

@@ -14,8 +14,10 @@ pub(super) enum Stage {
     Commit,
 }
 
-/// The constraints that two servers meet at, which is no defect of either.
-const MET: [&str; 2] = ["issued_tokens_by_request", "issued_tokens_by_meter"];
+/// The constraints that two servers meet at, which is no defect of either; and the numbers of
+/// records, which somebody else may have taken.
+const MET: [&str; 4] =
+    ["issued_tokens_by_request", "issued_tokens_by_meter", "issued_tokens_pkey", "acts_pkey"];
 
 /// The failure that a caller sees.
 pub(super) fn store_error(error: &Error, stage: Stage) -> StoreError {

@@ -336,20 +336,6 @@ pub(super) fn insert_rows(connection: &mut Connection, mut rows: Vec<NewRow<'_>>
         .map(drop)
 }
 
-/// Rows of a chain behind its end, which somebody else must have written.
-pub(super) fn foreign_rows(
-    connection: &mut Connection,
-    chain: ChainNumber,
-    position: u64,
-) -> Result<Vec<i64>, StoreError> {
-    let (from, last) = range(chain, position);
-    let found = connection.query(
-        "SELECT sequence FROM issued_tokens WHERE sequence > $1 AND sequence <= $2 ORDER BY sequence",
-        &[&from, &last],
-    )?;
-    found.iter().map(|row| get(row, 0, "issued_tokens.sequence")).collect()
-}
-
 fn read(row: &Row) -> Result<RowFields, StoreError> {
     let configuration = |place: usize| -> Result<_, StoreError> {
         Ok(bytes_or_null::<16>(row, place, "configurations.id")?.map(ConfigurationId::from_bytes))

@@ -38,9 +38,10 @@ use super::database::{Database, Parts, Work};
 use super::engine::Engine;
 use super::reading::Reading;
 use super::seals::Seals;
-use super::transactions::configurations;
+use super::transactions::{audit, configurations};
 use super::{OpenError, Sealer, StoreError};
 use crate::audit::ChainNumber;
+use crate::clock::SignOfLife;
 use crate::configuration::Configuration;
 
 /// How long the database may take for one statement: others wait for what it has locked.
@@ -83,8 +84,11 @@ pub(crate) struct Postgres<W> {
     /// The number of this server, and of its chain.
     server: ChainNumber,
     role: W,
-    /// Rows of the ledger that were behind the end of the chain when the database was opened.
-    foreign: Arc<[i64]>,
+    /// Numbers of records that were behind the end of the chain when it was looked for them last:
+    /// when the database was opened, and whenever one was in the way.
+    foreign: Vec<i64>,
+    /// Whether the database has refused a record since, as one of its number was there.
+    refused: bool,
     /// Whether a snapshot was begun, and not ended.
     in_snapshot: bool,
 }
@@ -164,11 +168,9 @@ pub(super) fn open(settings: &PostgresSettings) -> Result<Parts<PostgresEngine>,
     migrations::migrate(&mut connection)?;
     copy::check_mark(&mut connection)?;
     let transaction = writer(connection, &settings.server)?;
-    let (server, foreign) = (transaction.server, &transaction.foreign);
     let views = (0..settings.readers.max(1)).map(|_| {
         let connection = connect(&address, Purpose::Read, settings.within)?;
-        let role = ReadOnly::default();
-        Ok(Postgres { connection, server, role, foreign: Arc::clone(foreign), in_snapshot: false })
+        Ok(reading(connection, transaction.server))
     });
     let views = views.collect::<Result<_, OpenError>>()?;
     Ok(Parts { transaction, views, lock: () })
@@ -178,8 +180,9 @@ pub(super) fn open(settings: &PostgresSettings) -> Result<Parts<PostgresEngine>,
 fn writer(mut connection: Connection, name: &str) -> Result<Postgres<Writer>, OpenError> {
     let claim = Claim::take(&mut connection, name)?;
     let server = claim.server();
-    let foreign = foreign(&mut connection, server)?.into();
-    Ok(Postgres { connection, server, role: Writer::new(claim), foreign, in_snapshot: false })
+    let foreign = foreign(&mut connection, server)?;
+    let role = Writer::new(claim);
+    Ok(Postgres { connection, server, role, foreign, refused: false, in_snapshot: false })
 }
 
 fn connect(
@@ -192,12 +195,21 @@ fn connect(
     Ok(connection)
 }
 
-/// The rows of a server's chain that are behind its end.
+/// The numbers of records of a server's chain that are behind its end, which somebody else has
+/// written.
 fn foreign(connection: &mut Connection, server: ChainNumber) -> Result<Vec<i64>, StoreError> {
     let chains = chain::all(connection)?;
     let end = chains.into_iter().find(|end| end.number == server);
     let position = end.map_or(0, |end| end.head.position);
-    ledger::foreign_rows(connection, server, position)
+    let found = chain::behind(connection, server, position)?;
+    if !found.is_empty() {
+        crate::metrics::alarm("rows_forged", "");
+        tracing::error!(
+            records = ?found,
+            "somebody else has written records behind the end of this server's chain, which goes on behind them"
+        );
+    }
+    Ok(found)
 }
 
 /// A database that no server has.
@@ -269,27 +281,30 @@ pub(super) fn all_configurations(
 ) -> Result<Vec<Configuration>, OpenError> {
     apart(|| {
         let connection = connect(&Arc::new(address.clone()), Purpose::Read, WITHIN)?;
-        let view = Postgres {
-            connection,
-            server: ChainNumber::FIRST,
-            role: ReadOnly::default(),
-            foreign: Arc::default(),
-            in_snapshot: false,
-        };
+        let view = reading(connection, ChainNumber::FIRST);
         Ok(configurations::all(&mut Reading::new(view, Arc::new(Seals::new(sealer))))?)
     })
 }
 
-/// Looks whether the database can be used and has our schema, changing nothing.
+/// Looks whether the database can be used and has our schema, changing nothing. Answers the last
+/// sign of life of the server of this name.
 ///
 /// # Errors
 /// What opening it would say; [`OpenError::NoSchema`] where a set-up has to come first.
-pub(super) fn examine(address: &PostgresqlAddress) -> Result<(), OpenError> {
+pub(super) fn examine(address: &PostgresqlAddress, name: &str) -> Result<Option<SignOfLife>, OpenError> {
     apart(|| {
         let mut connection = connect(&Arc::new(address.clone()), Purpose::Read, WITHIN)?;
         if !migrations::examine(&mut connection)? {
             return Err(OpenError::NoSchema);
         }
-        copy::check_mark(&mut connection)
+        copy::check_mark(&mut connection)?;
+        let known = server::all(&mut connection)?.into_iter().find(|server| server.name == name);
+        known.map_or(Ok(None), |known| Ok(audit::last_sign_of_life(&mut reading(connection, known.number))?))
     })
+}
+
+/// A connection that reads, beside the server of this number.
+fn reading(connection: Connection, server: ChainNumber) -> Postgres<ReadOnly> {
+    let role = ReadOnly::default();
+    Postgres { connection, server, role, foreign: Vec::new(), refused: false, in_snapshot: false }
 }

@@ -78,6 +78,22 @@ pub(in crate::store) fn restore_accepted_after<V: View>(
     reading.view.has_act_after(chain, position, &[RESTORE_ACCEPTED])
 }
 
+/// The chain of a server that accepted a restored database behind one of these heads.
+pub(in crate::store) fn restore_accepted_since<V: View>(
+    reading: &mut Reading<V>,
+    heads: &[Head],
+) -> Result<Option<ChainId>, StoreError> {
+    for end in reading.view.chains()? {
+        let named = heads.iter().find(|head| head.chain == end.head.chain && head.position > 0);
+        if let Some(head) = named
+            && reading.view.has_act_after(end.number, head.position, &[RESTORE_ACCEPTED])?
+        {
+            return Ok(Some(head.chain));
+        }
+    }
+    Ok(None)
+}
+
 /// How far the chain of this server has come.
 pub(in crate::store) fn head<V: View>(reading: &mut Reading<V>) -> Result<Head, StoreError> {
     Ok(reading.view.chain()?.end.head)

@@ -110,9 +110,25 @@ pub(in crate::store) fn accept_restore<T: Transaction>(
         floors.into_iter().for_each(|(base_date, tid)| known.raise_tid(base_date, tid));
         known.requests_from_ms = known.requests_from_ms.max(requests_from_ms);
     })?;
-    let lost_from = lost_from.max(writing.accept_lost());
-    writing.skip_positions(lost_from)?;
+    go_on_behind(writing, lost_from)?;
     // The first record behind the gap, which tells what the gap is.
     writing.append_act(&NewAct { kind: RESTORE_ACCEPTED, actor, details, now_ms })?;
     approvals::end_pending(writing, |approval| forget(approval, now_ms))
+}
+
+/// Goes on with a database that another server has accepted.
+pub(in crate::store) fn follow_restore<T: Transaction>(
+    writing: &mut Writing<T>,
+    lost_from: u64,
+    details: BTreeMap<&'static str, String>,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    go_on_behind(writing, lost_from)?;
+    writing.append_act(&NewAct { kind: RESTORE_ACCEPTED, actor: Actor::Local, details, now_ms })
+}
+
+/// Lets the numbers of this server's records go on behind those that may have been lost.
+fn go_on_behind<T: Transaction>(writing: &mut Writing<T>, lost_from: u64) -> Result<(), StoreError> {
+    let lost_from = lost_from.max(writing.accept_lost());
+    writing.skip_positions(lost_from)
 }

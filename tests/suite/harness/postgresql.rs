@@ -52,6 +52,19 @@ pub struct Cluster {
 impl Cluster {
     /// Makes a cluster and starts its server, from a thread that lives as long as it.
     pub fn start() -> Self {
+        let folder = Self::folder();
+        let data = folder.join("data");
+        run(program("initdb")
+            .args(["--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C"])
+            .args(["--no-sync", "--no-instructions", "--pgdata"])
+            .arg(&data));
+        let mut cluster = Self { folder, port: 5_432, server: None };
+        cluster.run();
+        cluster
+    }
+
+    /// A folder of its own.
+    fn folder() -> PathBuf {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("vendkey-postgresql-{}-{number}", std::process::id());
@@ -65,14 +78,44 @@ impl Cluster {
         if rustix::process::geteuid().is_root() {
             run(Command::new("chown").arg("postgres:postgres").arg(&folder));
         }
-        let data = folder.join("data");
-        run(program("initdb")
-            .args(["--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale", "C"])
-            .args(["--no-sync", "--no-instructions", "--pgdata"])
-            .arg(&data));
-        let mut cluster = Self { folder, port: 5_432, server: None };
-        cluster.run();
-        cluster
+        folder
+    }
+
+    /// Makes a standby, which gets by streaming what is committed here. It answers when it has come
+    /// to where this one is.
+    pub fn standby(&self) -> Self {
+        let mut standby = Self { folder: Self::folder(), port: 5_432, server: None };
+        run(program("pg_basebackup")
+            .args(["--username", "postgres", "--checkpoint", "fast", "--no-sync", "--write-recovery-conf"])
+            .args(["--port", &self.port.to_string(), "--host"])
+            .arg(&self.folder)
+            .arg("--pgdata")
+            .arg(standby.folder.join("data")));
+        standby.run();
+        standby.catch_up(self);
+        standby
+    }
+
+    /// Waits until this standby has all that is committed at another one.
+    pub fn catch_up(&self, primary: &Self) {
+        let end = primary.sql("postgres", "SELECT pg_current_wal_flush_lsn()");
+        let has = format!("SELECT pg_last_wal_replay_lsn() >= '{end}'::pg_lsn");
+        let since = Instant::now();
+        while self.sql("postgres", &has) != "t" {
+            assert!(since.elapsed() < Duration::from_secs(60), "{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Makes this standby take writes.
+    pub fn promote(&self) {
+        assert_eq!(self.sql("postgres", "SELECT pg_promote()"), "t", "{}", self.log());
+    }
+
+    /// The URL of a database at whichever of these takes writes.
+    pub fn url_of_either(&self, other: &Self, database: &str) -> String {
+        let [one, other] = [self, other].map(|cluster| cluster.folder.display().to_string());
+        format!("postgresql://postgres@/{database}?host={one}&host={other}&port={}", self.port)
     }
 
     /// Starts the server again, and waits until it answers.

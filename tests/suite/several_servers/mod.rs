@@ -4,6 +4,7 @@ mod balancer;
 mod batch;
 mod crashes;
 mod rolling;
+mod standby;
 mod together;
 
 use vendkey::api::v1::{Configuration, IssueTokenRequest, IssuedToken};

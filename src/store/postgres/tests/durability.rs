@@ -195,6 +195,35 @@ async fn a_row_of_a_chain_that_there_is_not_is_nobodys() {
 }
 
 #[tokio::test]
+async fn records_that_somebody_else_wrote_behind_the_end_are_in_nobodys_way() {
+    let scene = Scene::<Own>::new().await;
+    let first = scene.store.record_token(scene.credit(1, meter(0), 100)).await.unwrap();
+    let forged_row = "INSERT INTO vendkey.issued_tokens
+        SELECT sequence + 1, issued_ms, pan + 1, block, client, credential, configuration, target, tid,
+               base_date, kind, rnd, class, roll_over, transfer_sgc, gen_random_uuid(), request_hash, hash
+        FROM vendkey.issued_tokens ORDER BY sequence DESC LIMIT 1";
+    scene.factory.0.sql(forged_row);
+    let second = scene.store.record_token(scene.credit(2, meter(0), 100)).await.unwrap();
+    let position = |recorded: &Recorded| recorded.row().sequence.position();
+    assert_eq!(position(&second), position(&first) + 2);
+    let forged_act = "INSERT INTO vendkey.acts (chain, position, at_ms, kind, details, hash)
+        SELECT number, position + 1, at_ms, 'forged', '{}', hash FROM vendkey.chains";
+    scene.factory.0.sql(forged_act);
+    scene.store.record_act(act()).await.unwrap();
+    assert_eq!(scene.store.chain_head().await.unwrap().position, position(&second) + 2);
+    // In the middle of a batch.
+    let forged_row = forged_row
+        .replace("sequence + 1", "(SELECT position + 2 FROM vendkey.chains)")
+        .replace("pan + 1", "pan + 2");
+    scene.factory.0.sql(&forged_row);
+    let batch = (3..8).map(|request| scene.credit(request, meter(0), 100)).collect();
+    for recorded in scene.store.record_tokens(batch).await {
+        recorded.unwrap();
+    }
+    assert_eq!(scene.store.chain_head().await.unwrap().position, position(&second) + 2 + 2 + 5);
+}
+
+#[tokio::test]
 async fn a_process_whose_name_was_taken_writes_no_more() {
     let scene = Scene::<Own>::new().await;
     scene.factory.0.sql("UPDATE vendkey.servers SET claim = decode(repeat('07', 16), 'hex')");

@@ -1,6 +1,8 @@
 //! Opening a database: who may, in which state it must be, and what is told otherwise.
 
 use super::*;
+use crate::clock::{Moment, SignOfLife};
+use crate::store::HealthStore as _;
 
 fn refusal(database: &Own, server: &str) -> OpenError {
     PostgresStore::open(&database.settings(server), sealer()).map(drop).expect_err("it was opened")
@@ -71,16 +73,21 @@ fn a_newer_an_altered_and_somebody_elses_schema_are_refused() {
 fn an_examination_changes_nothing_and_tells_what_opening_would() {
     let database = Own::default();
     let address = database.settings("one").address;
-    assert!(matches!(examine(&address), Err(OpenError::NoSchema)));
+    assert!(matches!(examine(&address, "one"), Err(OpenError::NoSchema)));
     assert_eq!(database.0.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'vendkey'"), "0");
     let store = database.open();
-    examine(&address).unwrap();
+    assert_eq!(examine(&address, "one").unwrap(), None, "it has not lived yet");
+    let sign = SignOfLife { moment: Moment { wall_ms: NOW_MS, uptime: None }, in_doubt: true };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(store.probe(sign)).unwrap();
+    assert_eq!(examine(&address, "one").unwrap(), Some(sign));
+    assert_eq!(examine(&address, "two").unwrap(), None, "another server's");
     drop(store);
     let missing = database.0.url().replace("test_", "missing_");
-    let refused = examine(&missing.parse().unwrap()).unwrap_err();
+    let refused = examine(&missing.parse().unwrap(), "one").unwrap_err();
     assert!(matches!(refused, OpenError::Refused { .. }), "{refused}");
     let nobody: PostgresqlAddress = "postgresql://v@127.0.0.1:1/x".parse().unwrap();
-    assert!(matches!(examine(&nobody), Err(OpenError::Unreachable { .. })));
+    assert!(matches!(examine(&nobody, "one"), Err(OpenError::Unreachable { .. })));
 }
 
 #[test]
@@ -89,13 +96,13 @@ fn a_database_that_would_lose_tokens_is_refused_by_the_setting() {
     for setting in ["fsync", "full_page_writes"] {
         cluster.kill();
         cluster.run_with(&["-c", &format!("{setting}=off")]);
-        let refused = examine(&cluster.url("postgres").parse().unwrap()).unwrap_err();
+        let refused = examine(&cluster.url("postgres").parse().unwrap(), "one").unwrap_err();
         assert!(refused.to_string().contains(&format!("its setting {setting} is off")), "{refused}");
     }
     cluster.kill();
     // A session may set it, and does.
     cluster.run_with(&["-c", "synchronous_commit=off"]);
-    assert!(matches!(examine(&cluster.url("postgres").parse().unwrap()), Err(OpenError::NoSchema)));
+    assert!(matches!(examine(&cluster.url("postgres").parse().unwrap(), "one"), Err(OpenError::NoSchema)));
 }
 
 #[test]
