@@ -355,6 +355,8 @@ impl<'a> Reader<'a> {
         let queue = self.within("hsm.queue", 1024, 1..=1_000_000);
         let admin_queue = self.within("hsm.admin_queue", 64, 1..=10_000);
         let (module, pin_file) = (self.path(&module?), self.path(&pin_file?));
+        // A name alone would be looked for where the system has its libraries.
+        let module = std::path::absolute(&module).unwrap_or(module);
         for (key, file) in [("hsm.module", &module), ("hsm.pin_file", &pin_file)] {
             if let Err(error) = fs::File::open(file) {
                 self.fault(key, format!("{} cannot be read: {error}", file.display()));

@@ -6,7 +6,7 @@ use super::{Act, Acts, Reason, Refusal};
 use crate::{
     access::{
         Caller,
-        approval::{self, Approval, ApprovalRequested, NewApproval, PENDING_PER_CLIENT},
+        approval::{self, Approval, ApprovalRequested, ApprovalState, PENDING_PER_CLIENT},
         need,
     },
     clock::Clock,
@@ -79,7 +79,7 @@ impl FourEyes {
         self.expire().await?;
         let now_ms = self.clock.now_ms();
         let expiry_ms = i64::try_from(self.settings.approval_expiry.as_millis()).unwrap_or(i64::MAX);
-        let mut new = NewApproval {
+        let mut new = Approval {
             id: ApprovalId::generate(),
             requester: caller.client,
             credential: caller.key_id.to_string(),
@@ -88,10 +88,14 @@ impl FourEyes {
             summary,
             salt,
             content_sha256: [0; 32],
+            state: ApprovalState::Pending,
+            outcome: String::new(),
+            created_ms: now_ms,
             expires_ms: now_ms.saturating_add(expiry_ms),
-            now_ms,
+            updated_ms: now_ms,
+            votes: Vec::new(),
         };
-        new.content_sha256 = approval::hash_of_new(&new);
+        new.content_sha256 = approval::hash_of(&new);
         let waiting = match self.store.request_approval(new).await? {
             ApprovalRequested::New(waiting) => {
                 tracing::info!(approval = %waiting.id, requester = %waiting.requester, method = waiting.method, "an act waits for approval");

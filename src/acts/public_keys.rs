@@ -3,7 +3,7 @@
 use super::{Act, Acts, EnablePublicKey, Reason, Refusal, RegisterPublicKey};
 use crate::{
     access::Caller,
-    configuration::{NewPublicKey, PublicKey, Registered},
+    configuration::{PublicKey, Registered},
     id::PublicKeyId,
     store::{Page, PageRequest},
 };
@@ -30,7 +30,8 @@ impl Acts {
         caller: &Caller,
         RegisterPublicKey { display_name, public_key }: RegisterPublicKey,
     ) -> Result<PublicKey, Refusal> {
-        let new = NewPublicKey {
+        let now_ms = self.clock.now_ms();
+        let new = PublicKey {
             id: PublicKeyId::generate(),
             owner: caller.client,
             display_name,
@@ -38,10 +39,11 @@ impl Acts {
             fingerprint: *public_key.fingerprint().as_bytes(),
             bits: u32::try_from(public_key.bits()).unwrap_or_default(),
             enabled: true,
-            actor: caller.actor(),
-            now_ms: self.clock.now_ms(),
+            created_ms: now_ms,
+            updated_ms: now_ms,
         };
-        let (Registered::New(row) | Registered::Existing(row)) = self.store.register_public_key(new).await?;
+        let registered = self.store.register_public_key(new, caller.actor()).await?;
+        let (Registered::New(row) | Registered::Existing(row)) = registered;
         if row.owner != caller.client {
             let fault = ("public_key".to_owned(), "another client registered this key".to_owned());
             return Err(Refusal::fields(Reason::PublicKeyInvalid, vec![fault]));

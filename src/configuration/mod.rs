@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairRefusal, allow, forbid};
-pub use public_key::{NewPublicKey, PublicKey, Registered, register};
+pub use public_key::{PublicKey, Registered, register};
 
 use crate::audit::{Actor, Change, NewAct};
 use crate::hsm::TokenId;

@@ -3,30 +3,7 @@
 use crate::audit::{Actor, Change, NewAct};
 use crate::id::{ClientId, PublicKeyId};
 
-/// A public key to register, parsed and checked by the caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewPublicKey {
-    /// The id that it gets if it is new.
-    pub id: PublicKeyId,
-    /// The client whose uploads it signs.
-    pub owner: ClientId,
-    /// Whose key it is, for people.
-    pub display_name: String,
-    /// The key as SubjectPublicKeyInfo in DER (RFC 5280).
-    pub spki: Vec<u8>,
-    /// SHA-256 of `spki`.
-    pub fingerprint: [u8; 32],
-    /// Length of the modulus in bits.
-    pub bits: u32,
-    /// Whether it counts at once.
-    pub enabled: bool,
-    /// Whose act it is.
-    pub actor: Actor,
-    /// When.
-    pub now_ms: i64,
-}
-
-/// A registered public key.
+/// A public key, parsed and checked by whoever registers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
     /// Its id.
@@ -35,7 +12,7 @@ pub struct PublicKey {
     pub owner: ClientId,
     /// Whose key it is, for people.
     pub display_name: String,
-    /// The key as SubjectPublicKeyInfo in DER.
+    /// The key as SubjectPublicKeyInfo in DER (RFC 5280).
     pub spki: Vec<u8>,
     /// SHA-256 of `spki`.
     pub fingerprint: [u8; 32],
@@ -59,31 +36,16 @@ pub enum Registered {
 }
 
 /// Registers a key that is unknown.
-pub fn register(new: &NewPublicKey) -> Change<PublicKey> {
-    let row = PublicKey {
-        id: new.id,
-        owner: new.owner,
-        display_name: new.display_name.clone(),
-        spki: new.spki.clone(),
-        fingerprint: new.fingerprint,
-        bits: new.bits,
-        enabled: new.enabled,
-        created_ms: new.now_ms,
-        updated_ms: new.now_ms,
-    };
+pub fn register(new: PublicKey, actor: Actor) -> Change<PublicKey> {
     let details = [
         ("public_key", new.id.to_string()),
         ("display_name", new.display_name.clone()),
         ("fingerprint", hex::encode(new.fingerprint)),
         ("owner", new.owner.to_string()),
     ];
-    let act = NewAct {
-        kind: "public_key.registered",
-        actor: new.actor.clone(),
-        details: details.into(),
-        now_ms: new.now_ms,
-    };
-    Change { row, act }
+    let act =
+        NewAct { kind: "public_key.registered", actor, details: details.into(), now_ms: new.created_ms };
+    Change { row: new, act }
 }
 
 impl PublicKey {

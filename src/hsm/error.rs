@@ -244,8 +244,8 @@ pub enum PinFileProblem {
     /// `# ...`.
     #[error("it holds a comment: the PIN alone stands in it")]
     Comment,
-    /// `NAME=value`.
-    #[error("it has the form NAME=value: the PIN alone stands in it")]
+    /// `NAME=value`, or JSON.
+    #[error("it has the form NAME=value, or is JSON: the PIN alone stands in it")]
     Assignment,
     /// Longer than any PIN.
     #[error("longer than {0} bytes")]

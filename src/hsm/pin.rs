@@ -105,10 +105,11 @@ fn parse(bytes: &[u8]) -> Result<&str, PinFileProblem> {
     Ok(text)
 }
 
-/// Control characters, and those of no width that come along when a text is copied from a web page
-/// or a letter.
+/// Control characters, those of no width that come along when a text is copied from a web page or a
+/// letter, and blanks that are not the one of the keyboard.
 fn is_hidden(character: char) -> bool {
     character.is_control()
+        || character.is_whitespace() && character != ' '
         || matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
@@ -134,9 +135,12 @@ fn is_comment(text: &str) -> bool {
     text.starts_with("# ") || text.starts_with("//") || text.contains(" #") || text.contains("\t#")
 }
 
-/// `NAME=value` or `name: value`, as in files of settings. A PIN may hold an equals sign, as base64
+/// `NAME=value`, `name: value`, or JSON, as in files of settings. A PIN may hold an equals sign, as base64
 /// does at its end, so the name must look like one: capitals, or a word that speaks of a secret.
 fn is_assignment(text: &str) -> bool {
+    if text.starts_with("{\"") && text.contains("\":") {
+        return true;
+    }
     let text = text.strip_prefix("export ").unwrap_or(text);
     let Some(at) = text.find(['=', ':']) else { return false };
     let (name, value) = (text[..at].trim_end(), text[at + 1..].trim_start_matches('='));
@@ -219,7 +223,9 @@ mod tests {
             ("pin = \"1234\"\n", Problem::Assignment),
             ("pin: 1234\n", Problem::Assignment),
             ("hsm_user=1234", Problem::Assignment),
+            ("{\"pin\": \"1234\"}\n", Problem::Assignment),
             ("12\u{200b}34", Problem::Hidden(0x200b)),
+            ("12\u{a0}34", Problem::Hidden(0xa0)),
             ("12\u{0}34", Problem::Hidden(0)),
             ("\n", Problem::Empty),
             ("", Problem::Empty),

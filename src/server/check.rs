@@ -1,13 +1,17 @@
 //! What `serve` needs of its settings and what they name, looked at before anything is started;
 //! `serve --check` looks at no less.
 
-use std::{fmt, fs, net::TcpListener, os::unix::fs::PermissionsExt as _};
+use std::{fmt, fs, net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path};
 
 use jiff::Timestamp;
-use rustix::process::geteuid;
+use rustix::{
+    fs::{Access, access},
+    process::geteuid,
+};
 
 use super::{ServeError, hardening, tls};
 use crate::{
+    audit::SignedCheckpoint,
     clock::{self, SignOfLife},
     custody::checkpoint_file,
     hsm::{self, HsmError, HsmSettings, TokenSelector},
@@ -74,23 +78,53 @@ fn database(settings: &Settings, report: &mut Report) {
         DatabaseUrl::Postgresql(_) => "store.url",
     };
     match store::examine(url, &settings.server.name) {
-        Ok(Examined::Found { sign_of_life }) => {
+        Ok(Examined::Found { sign_of_life, has_checkpoint }) => {
+            kept_checkpoint(settings, has_checkpoint, report);
             report.warnings.extend(root_alone_writes(setting, url));
             clock(sign_of_life, report);
         }
         Ok(Examined::Missing) => {
+            kept_checkpoint(settings, false, report);
             report.warnings.push(format!(
                 "{setting}: there is no database {url} yet; `serve` would make one in which nobody may do anything: \
                  run `vendkey setup`, or correct the setting"
             ));
             clock(None, report);
         }
-        Err(error) => report.fault(setting, error),
+        Err(error) => {
+            kept_checkpoint(settings, false, report);
+            report.fault(setting, error);
+        }
     }
+}
+
+/// Looks at the file of the last checkpoint, and whether there can be a next one.
+fn kept_checkpoint(settings: &Settings, must_be: bool, report: &mut Report) {
     let file = &settings.store.checkpoint_file;
-    if let Err(error) = checkpoint_file::read(file) {
-        let text = format!("{}: {error}", file.display());
-        report.fault("store.checkpoint_file", ServeError::Chain(text));
+    let mut warn = |text: &str| {
+        report.warnings.push(format!("store.checkpoint_file: {}: {text}", file.display()));
+    };
+    match checkpoint_file::read(file) {
+        Ok(None) if must_be => warn(
+            "it is missing, and the database knows a checkpoint (is its disk mounted?); until it is there again, or \
+             the restore is accepted, `serve` issues nothing",
+        ),
+        Ok(None) => {}
+        Ok(Some(text)) => {
+            if let Err(error) = SignedCheckpoint::parse(&text) {
+                warn(&format!(
+                    "{error}; until it is one again, or the restore is accepted, `serve` issues nothing"
+                ));
+            }
+        }
+        Err(error) => {
+            let text = format!("{}: {error}", file.display());
+            return report.fault("store.checkpoint_file", ServeError::Chain(text));
+        }
+    }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        warn(&format!("no checkpoint could be kept there: the folder {}: {error}", folder.display()));
     }
 }
 

@@ -179,7 +179,8 @@ pub fn examine(url: &DatabaseUrl, server: &str) -> Result<Examined, OpenError> {
     match url {
         DatabaseUrl::Sqlite(path) => sqlite::examine(path),
         DatabaseUrl::Postgresql(address) => {
-            postgres::examine(address, server).map(|sign_of_life| Examined::Found { sign_of_life })
+            let sign_of_life = postgres::examine(address, server)?;
+            Ok(Examined::Found { sign_of_life, has_checkpoint: false })
         }
     }
 }

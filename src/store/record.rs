@@ -26,6 +26,9 @@ pub enum Examined {
     Found {
         /// The last sign of life of its server; `None` where nobody knows without opening it.
         sign_of_life: Option<SignOfLife>,
+        /// Whether it knows a checkpoint, so that there must be a file of one; `false` too where
+        /// nobody knows without opening it.
+        has_checkpoint: bool,
     },
 }
 

@@ -141,6 +141,13 @@ fn the_database_is_looked_at() {
     assert!(!path.exists());
     fs::write(&path, good).unwrap();
     usable(&home, &[], None);
+    // A server would start and issue nothing, or keep no checkpoint.
+    let kept = ("VENDKEY_STORE__CHECKPOINT_FILE", home.text("credential"));
+    usable(&home, &[(kept.0, &kept.1)], Some("line 1 of the checkpoint is not what it should be; until"));
+    let kept = (kept.0, home.text("hsm/none"));
+    usable(&home, &[(kept.0, &kept.1)], Some("it is missing, and the database knows a checkpoint"));
+    let kept = (kept.0, home.text("missing/checkpoint"));
+    usable(&home, &[(kept.0, &kept.1)], Some("no checkpoint could be kept there"));
     let folder = home.text("hsm");
     let checkpoint = [("VENDKEY_STORE__CHECKPOINT_FILE", folder.as_str())];
     alike(&home, &checkpoint, 1, "store.checkpoint_file", "directory");

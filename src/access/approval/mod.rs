@@ -14,8 +14,7 @@ use subtle::ConstantTimeEq as _;
 
 pub use steps::{Requested, Voted, expire, forget, request, step, vote};
 pub use types::{
-    Approval, ApprovalRequested, ApprovalState, ApprovalStep, NewApproval, PENDING_PER_CLIENT,
-    UnknownApprovalState, Vote,
+    Approval, ApprovalRequested, ApprovalState, ApprovalStep, PENDING_PER_CLIENT, UnknownApprovalState, Vote,
 };
 
 use crate::id::ClientId;
@@ -41,8 +40,8 @@ pub enum ApprovalRefused {
 }
 
 /// The hash that binds an approval to its content: SHA-256 over `vendkey approval v1`, a zero byte,
-/// the salt (16 bytes), the requester (16), then method, summary and request, each with its length
-/// in 8 bytes, big endian, before it.
+/// the salt (16 bytes), the requester (16), then method, summary and act, each with its length in 8
+/// bytes, big endian, before it.
 pub fn content_sha256(
     salt: &[u8; 16],
     requester: ClientId,
@@ -61,9 +60,10 @@ pub fn content_sha256(
     hash.finalize().into()
 }
 
-/// The hash of what is asked for.
-pub fn hash_of_new(new: &NewApproval) -> [u8; 32] {
-    content_sha256(&new.salt, new.requester, &new.method, &new.summary, &new.act)
+/// The hash of an approval as it is.
+pub fn hash_of(approval: &Approval) -> [u8; 32] {
+    let Approval { salt, requester, method, summary, act, .. } = approval;
+    content_sha256(salt, *requester, method, summary, act)
 }
 
 /// Refuses an approval whose stored content is not what its hash, and every vote for it, names.
@@ -71,8 +71,7 @@ pub fn hash_of_new(new: &NewApproval) -> [u8; 32] {
 /// # Errors
 /// [`ApprovalRefused::ContentChanged`].
 pub fn intact(approval: &Approval) -> Result<(), ApprovalRefused> {
-    let Approval { salt, requester, method, summary, act, .. } = approval;
-    let found = content_sha256(salt, *requester, method, summary, act);
+    let found = hash_of(approval);
     let same = |hash: &[u8; 32]| bool::from(hash.ct_eq(&found));
     if same(&approval.content_sha256) && approval.votes.iter().all(|vote| same(&vote.content_sha256)) {
         Ok(())
@@ -135,7 +134,7 @@ mod tests {
 
     /// Asked for by client 1.
     fn approval() -> Approval {
-        let new = NewApproval {
+        let mut asked = Approval {
             id: ApprovalId::generate(),
             requester: client(1),
             credential: "one".into(),
@@ -144,25 +143,15 @@ mod tests {
             summary: "enable a configuration".into(),
             salt: [5; 16],
             content_sha256: [0; 32],
-            expires_ms: NOW + 1_000,
-            now_ms: NOW,
-        };
-        Approval {
-            content_sha256: hash_of_new(&new),
-            id: new.id,
-            requester: new.requester,
-            credential: new.credential,
-            method: new.method,
-            act: new.act,
-            summary: new.summary,
-            salt: new.salt,
             state: ApprovalState::Pending,
             outcome: String::new(),
             created_ms: NOW,
-            expires_ms: new.expires_ms,
+            expires_ms: NOW + 1_000,
             updated_ms: NOW,
             votes: Vec::new(),
-        }
+        };
+        asked.content_sha256 = hash_of(&asked);
+        asked
     }
 
     fn voted(voters: &[(u8, bool)]) -> Approval {
@@ -266,8 +255,7 @@ mod tests {
         // A hash that was made to fit does not fit the votes.
         let mut rewritten = voted(&[(2, true)]);
         rewritten.act = vec![9];
-        let Approval { salt, requester, method, summary, act, .. } = &rewritten;
-        rewritten.content_sha256 = content_sha256(salt, *requester, method, summary, act);
+        rewritten.content_sha256 = hash_of(&rewritten);
         assert_eq!(intact(&rewritten), Err(ApprovalRefused::ContentChanged));
     }
 

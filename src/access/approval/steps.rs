@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Approval, ApprovalState, ApprovalStep, NewApproval, PENDING_PER_CLIENT, Vote};
+use super::{Approval, ApprovalState, ApprovalStep, PENDING_PER_CLIENT, Vote};
 use crate::audit::{Actor, Change, NewAct};
 
 /// What becomes of a request for an approval.
@@ -27,7 +27,7 @@ pub struct Voted {
 }
 
 /// Lets an act wait, beside those of the same client that wait already.
-pub fn request(new: &NewApproval, pending: &[Approval]) -> Requested {
+pub fn request(new: &Approval, pending: &[Approval]) -> Requested {
     let same = |waiting: &&Approval| waiting.method == new.method && waiting.act == new.act;
     if let Some(same) = pending.iter().find(same) {
         return Requested::Existing(same.clone());
@@ -35,25 +35,9 @@ pub fn request(new: &NewApproval, pending: &[Approval]) -> Requested {
     if pending.len() >= PENDING_PER_CLIENT as usize {
         return Requested::TooMany;
     }
-    let row = Approval {
-        id: new.id,
-        requester: new.requester,
-        credential: new.credential.clone(),
-        method: new.method.clone(),
-        act: new.act.clone(),
-        summary: new.summary.clone(),
-        salt: new.salt,
-        content_sha256: new.content_sha256,
-        state: ApprovalState::Pending,
-        outcome: String::new(),
-        created_ms: new.now_ms,
-        expires_ms: new.expires_ms,
-        updated_ms: new.now_ms,
-        votes: Vec::new(),
-    };
     let actor = Actor::Client { client: new.requester, credential: new.credential.clone(), approval: None };
-    let act = told(&row, ApprovalState::Pending.record(), actor, new.now_ms);
-    Requested::New(Change { row, act })
+    let act = told(new, new.state.record(), actor, new.created_ms);
+    Requested::New(Change { row: new.clone(), act })
 }
 
 /// Notes a vote; one against ends the approval, also of a client that was for it. `None`: nothing
@@ -139,8 +123,8 @@ mod tests {
         ClientId::from_bytes([number; 16])
     }
 
-    fn new(act: &[u8]) -> NewApproval {
-        NewApproval {
+    fn new(act: &[u8]) -> Approval {
+        Approval {
             id: ApprovalId::generate(),
             requester: client(1),
             credential: "one".into(),
@@ -149,8 +133,12 @@ mod tests {
             summary: "names a meter".into(),
             salt: [3; 16],
             content_sha256: [4; 32],
+            state: ApprovalState::Pending,
+            outcome: String::new(),
+            created_ms: NOW,
             expires_ms: NOW + 1_000,
-            now_ms: NOW,
+            updated_ms: NOW,
+            votes: Vec::new(),
         }
     }
 

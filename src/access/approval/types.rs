@@ -77,12 +77,12 @@ impl FromStr for ApprovalState {
     }
 }
 
-/// An act that somebody asks for.
+/// An act that somebody asked for: it waits, or waited.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewApproval {
-    /// The approval's id.
+pub struct Approval {
+    /// Its id.
     pub id: ApprovalId,
-    /// Who asks, and in whose name the act will be done.
+    /// Who asked, and in whose name the act will be done.
     pub requester: ClientId,
     /// With which credential (the key id).
     pub credential: String,
@@ -94,32 +94,7 @@ pub struct NewApproval {
     pub summary: String,
     /// Random: the hash is on record, and what it is taken over must not be guessed from it.
     pub salt: [u8; 16],
-    /// The hash of all that, which every vote names.
-    pub content_sha256: [u8; 32],
-    /// When its time is over.
-    pub expires_ms: i64,
-    /// When.
-    pub now_ms: i64,
-}
-
-/// An act that waits, or waited, as stored. Its fields are those of [`NewApproval`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Approval {
-    /// Its id.
-    pub id: ApprovalId,
-    /// Who asked.
-    pub requester: ClientId,
-    /// With which credential.
-    pub credential: String,
-    /// Which call.
-    pub method: String,
-    /// The act.
-    pub act: Vec<u8>,
-    /// What will happen.
-    pub summary: String,
-    /// What makes the hash unguessable.
-    pub salt: [u8; 16],
-    /// The hash of the content, as it was when it was asked for.
+    /// The hash of the content, as it was when it was asked for: every vote names it.
     pub content_sha256: [u8; 32],
     /// Where it stands.
     pub state: ApprovalState,

@@ -6,6 +6,7 @@
 //! for again under its id and gets the token that it has.
 
 mod batch;
+mod content;
 mod order;
 mod output;
 mod stream;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::access::approval::{Approval, ApprovalRequested, ApprovalStep, NewApproval, Vote};
+use crate::access::approval::{Approval, ApprovalRequested, ApprovalStep, Vote};
 use crate::access::client::{
     Client, ClientAct, ClientChange, Credential, CredentialChange, CredentialHolder, NewClient, NewCredential,
 };
@@ -86,7 +86,7 @@ pub trait ApprovalStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn request_approval(&self, new: NewApproval) -> Result<ApprovalRequested, StoreError>;
+    async fn request_approval(&self, new: Approval) -> Result<ApprovalRequested, StoreError>;
 
     /// One approval, in whatever state.
     ///

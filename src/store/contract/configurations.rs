@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use crate::audit::Actor;
 use crate::configuration::{
-    AllowedKeyChange, Begun, Configuration, ImportedFields, KeyChangePair, NewConfiguration, NewPublicKey,
-    PublicKey, Registered,
+    AllowedKeyChange, Begun, Configuration, ImportedFields, KeyChangePair, NewConfiguration, PublicKey,
+    Registered,
 };
 use crate::id::{ClientId, ConfigurationId, PublicKeyId};
 use crate::store::{ConfigurationError, KeyChangePairError, Page, PageRequest, StoreError};
@@ -142,7 +142,7 @@ pub trait PublicKeyStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn register_public_key(&self, new: NewPublicKey) -> Result<Registered, StoreError>;
+    async fn register_public_key(&self, new: PublicKey, actor: Actor) -> Result<Registered, StoreError>;
 
     /// One public key.
     ///

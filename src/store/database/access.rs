@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::Database;
-use crate::access::approval::{Approval, ApprovalRequested, ApprovalStep, NewApproval, Vote, expire};
+use crate::access::approval::{Approval, ApprovalRequested, ApprovalStep, Vote, expire};
 use crate::access::client::{
     Client, ClientAct, ClientChange, Credential, CredentialChange, CredentialHolder, NewClient, NewCredential,
 };
@@ -67,7 +67,7 @@ impl<E: Engine> ClientStore for Database<E> {
 
 #[async_trait]
 impl<E: Engine> ApprovalStore for Database<E> {
-    async fn request_approval(&self, new: NewApproval) -> Result<ApprovalRequested, StoreError> {
+    async fn request_approval(&self, new: Approval) -> Result<ApprovalRequested, StoreError> {
         self.write(move |c| approvals::request(c, &new)).await
     }
 

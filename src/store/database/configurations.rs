@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use super::Database;
 use crate::audit::Actor;
 use crate::configuration::{
-    AllowedKeyChange, Begun, Configuration, ImportedFields, KeyChangePair, NewConfiguration, NewPublicKey,
-    PublicKey, Registered,
+    AllowedKeyChange, Begun, Configuration, ImportedFields, KeyChangePair, NewConfiguration, PublicKey,
+    Registered,
 };
 use crate::crash;
 use crate::id::{ClientId, ConfigurationId, PublicKeyId};
@@ -126,8 +126,8 @@ impl<E: Engine> ConfigurationStore for Database<E> {
 
 #[async_trait]
 impl<E: Engine> PublicKeyStore for Database<E> {
-    async fn register_public_key(&self, new: NewPublicKey) -> Result<Registered, StoreError> {
-        self.write(move |c| public_keys::register_key(c, &new)).await
+    async fn register_public_key(&self, new: PublicKey, actor: Actor) -> Result<Registered, StoreError> {
+        self.write(move |c| public_keys::register_key(c, new, actor)).await
     }
 
     async fn public_key(&self, id: PublicKeyId) -> Result<Option<PublicKey>, StoreError> {

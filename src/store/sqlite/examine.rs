@@ -8,6 +8,7 @@ use super::lock::DatabaseLock;
 use super::{OpenError, ReadOnly, Sqlite, copy, file, migrations};
 use crate::clock::SignOfLife;
 use crate::store::Examined;
+use crate::store::engine::View as _;
 use crate::store::transactions::audit;
 
 /// Says what opening it would say: who has it, what it is, whether it can be written, and whether
@@ -26,13 +27,13 @@ pub(in crate::store) fn examine(path: &Path) -> Result<Examined, OpenError> {
     lock.check_content()?;
     file::check_folder(path)?;
     file::check_access(path)?;
-    let sign_of_life = last_sign_of_life(path)?;
+    let (sign_of_life, has_checkpoint) = past(path)?;
     drop(lock);
-    Ok(Examined::Found { sign_of_life })
+    Ok(Examined::Found { sign_of_life, has_checkpoint })
 }
 
 /// None of a database that is to be brought up first.
-fn last_sign_of_life(path: &Path) -> Result<Option<SignOfLife>, OpenError> {
+fn past(path: &Path) -> Result<(Option<SignOfLife>, bool), OpenError> {
     let connection = file::open_as_it_is(path)?;
     // A first start may have ended before the chain was begun.
     if migrations::are_all_there(&connection)? {
@@ -40,7 +41,7 @@ fn last_sign_of_life(path: &Path) -> Result<Option<SignOfLife>, OpenError> {
     }
     let has_chain = || connection.query_row("SELECT EXISTS (SELECT 1 FROM chain)", [], |row| row.get(0));
     if !migrations::are_all_there(&connection)? || !has_chain()? {
-        return Ok(None);
+        return Ok((None, false));
     }
     let mut view = Sqlite {
         writer: ReadOnly,
@@ -49,7 +50,8 @@ fn last_sign_of_life(path: &Path) -> Result<Option<SignOfLife>, OpenError> {
         in_snapshot: false,
         highest_requests: None,
     };
-    Ok(audit::last_sign_of_life(&mut view)?)
+    let has_checkpoint = view.last_checkpoint()?.is_some();
+    Ok((audit::last_sign_of_life(&mut view)?, has_checkpoint))
 }
 
 #[cfg(test)]
@@ -82,11 +84,15 @@ mod tests {
         assert!(files(folder.path()).is_empty());
         let settings = SqliteSettings::new(&path);
         drop(Locked::acquire(settings.clone()).unwrap());
-        assert_eq!(examine(&path).unwrap(), Examined::Found { sign_of_life: None }, "without a schema");
+        assert_eq!(
+            examine(&path).unwrap(),
+            Examined::Found { sign_of_life: None, has_checkpoint: false },
+            "without a schema"
+        );
         drop(Locked::acquire(settings.clone()).unwrap().open().unwrap());
         let before = files(folder.path());
         let other = DatabaseLock::share(&path).unwrap();
-        assert_eq!(examine(&path).unwrap(), Examined::Found { sign_of_life: None });
+        assert_eq!(examine(&path).unwrap(), Examined::Found { sign_of_life: None, has_checkpoint: false });
         drop(other);
         assert!(files(folder.path()) == before, "something was changed");
 

@@ -2,7 +2,7 @@
 
 use super::{Columns, clients};
 use crate::access::approval::{
-    self, Approval, ApprovalRequested, ApprovalState, ApprovalStep, NewApproval, Requested, Vote,
+    self, Approval, ApprovalRequested, ApprovalState, ApprovalStep, Requested, Vote,
 };
 use crate::audit::Change;
 use crate::id::ApprovalId;
@@ -16,7 +16,7 @@ const TABLE: Table = Table::Approvals;
 
 pub(in crate::store) fn request<T: Transaction>(
     writing: &mut Writing<T>,
-    new: &NewApproval,
+    new: &Approval,
 ) -> Result<ApprovalRequested, StoreError> {
     let nobody = || StoreError::Defect { reason: "nobody asks for an approval".into() };
     let requester = clients::load(writing, new.requester)?.ok_or_else(nobody)?.number;

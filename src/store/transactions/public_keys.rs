@@ -2,7 +2,7 @@
 
 use super::Columns;
 use crate::audit::Actor;
-use crate::configuration::{NewPublicKey, PublicKey, Registered, register};
+use crate::configuration::{PublicKey, Registered, register};
 use crate::id::{ClientId, PublicKeyId};
 use crate::store::engine::{Row, Select, Table, Transaction, View};
 use crate::store::reading::Reading;
@@ -14,12 +14,13 @@ const TABLE: Table = Table::PublicKeys;
 
 pub(in crate::store) fn register_key<T: Transaction>(
     writing: &mut Writing<T>,
-    new: &NewPublicKey,
+    new: PublicKey,
+    actor: Actor,
 ) -> Result<Registered, StoreError> {
     if let Some(known) = writing.load_one(Select::all(TABLE).with("fingerprint", new.fingerprint))? {
         return read(&known).map(Registered::Existing);
     }
-    let change = register(new);
+    let change = register(new, actor);
     writing.insert(TABLE, &columns(&change.row))?;
     writing.append_act(&change.act)?;
     Ok(Registered::New(change.row))

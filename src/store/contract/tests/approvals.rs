@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-pub(in crate::store) fn asked(requester: ClientId, act: &[u8]) -> NewApproval {
-    NewApproval {
+pub(in crate::store) fn asked(requester: ClientId, act: &[u8]) -> Approval {
+    Approval {
         id: ApprovalId::generate(),
         requester,
         credential: CREDENTIAL.into(),
@@ -14,8 +14,12 @@ pub(in crate::store) fn asked(requester: ClientId, act: &[u8]) -> NewApproval {
         summary: "lower something".into(),
         salt: [3; 16],
         content_sha256: [4; 32],
+        state: ApprovalState::Pending,
+        outcome: String::new(),
+        created_ms: NOW_MS,
         expires_ms: NOW_MS + 1_000,
-        now_ms: NOW_MS,
+        updated_ms: NOW_MS,
+        votes: Vec::new(),
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::access::approval::{
-    Approval, ApprovalRequested, ApprovalState, ApprovalStep, NewApproval, PENDING_PER_CLIENT, Vote,
+    Approval, ApprovalRequested, ApprovalState, ApprovalStep, PENDING_PER_CLIENT, Vote,
 };
 use crate::access::client::{
     ClientAct, ClientChange, ClientRefusal, CredentialChange, NewClient, NewCredential, Proof,
@@ -32,7 +32,7 @@ use crate::access::rights::Rights;
 use crate::audit::{Actor, NewAct};
 use crate::configuration::{
     Begun, Configuration, ConfigurationRefusal, ConfigurationState, FinishedState, ImportedFields,
-    KeyChangePair, MaskedKey, NewConfiguration, NewPublicKey, Registered, Warning,
+    KeyChangePair, MaskedKey, NewConfiguration, PublicKey, Registered, Warning,
 };
 use crate::id::{ApprovalId, ClientId, ConfigurationId, PublicKeyId};
 use crate::ledger::{

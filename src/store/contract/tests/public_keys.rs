@@ -7,8 +7,8 @@ fn owner() -> ClientId {
     ClientId::from_bytes([1; 16])
 }
 
-fn key(fingerprint: u8) -> NewPublicKey {
-    NewPublicKey {
+fn key(fingerprint: u8) -> PublicKey {
+    PublicKey {
         id: PublicKeyId::generate(),
         owner: owner(),
         display_name: "an administrator's key".into(),
@@ -16,16 +16,18 @@ fn key(fingerprint: u8) -> NewPublicKey {
         fingerprint: [fingerprint; 32],
         bits: 2_048,
         enabled: true,
-        actor: Actor::Local,
-        now_ms: NOW_MS,
+        created_ms: NOW_MS,
+        updated_ms: NOW_MS,
     }
 }
 
 pub(in crate::store) async fn the_same_key_is_registered_once<F: Factory>() {
     let factory = F::default();
     let store = factory.open();
-    let Registered::New(row) = store.register_public_key(key(1)).await.unwrap() else { panic!("not new") };
-    assert_eq!(store.register_public_key(key(1)).await, Ok(Registered::Existing(row.clone())));
+    let Registered::New(row) = store.register_public_key(key(1), Actor::Local).await.unwrap() else {
+        panic!("not new")
+    };
+    assert_eq!(store.register_public_key(key(1), Actor::Local).await, Ok(Registered::Existing(row.clone())));
     assert_eq!(store.public_key(row.id).await, Ok(Some(row)));
     assert_eq!(store.public_key(PublicKeyId::generate()).await, Ok(None));
 }
@@ -34,7 +36,7 @@ pub(in crate::store) async fn only_enabled_keys_open_uploads<F: Factory>() {
     let factory = F::default();
     let store = factory.open();
     for fingerprint in 1..=3 {
-        store.register_public_key(key(fingerprint)).await.unwrap();
+        store.register_public_key(key(fingerprint), Actor::Local).await.unwrap();
     }
     let all = store.list_public_keys(PageRequest::first()).await.unwrap().items;
     assert_eq!(all.len(), 3);

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::configuration::NewPublicKey;
+use crate::configuration::PublicKey;
 use crate::store::LedgerError;
 
 impl Scene {
@@ -60,7 +60,7 @@ async fn a_changed_client_or_credential_is_refused() {
 #[tokio::test]
 async fn a_swapped_public_key_is_refused() {
     let scene = Scene::new().await;
-    let key = NewPublicKey {
+    let key = PublicKey {
         id: PublicKeyId::generate(),
         owner: scene.client,
         display_name: "a key".into(),
@@ -68,11 +68,11 @@ async fn a_swapped_public_key_is_refused() {
         fingerprint: [1; 32],
         bits: 2_048,
         enabled: true,
-        actor: Actor::Local,
-        now_ms: NOW_MS,
+        created_ms: NOW_MS,
+        updated_ms: NOW_MS,
     };
     let id = key.id;
-    scene.store.register_public_key(key).await.unwrap();
+    scene.store.register_public_key(key, Actor::Local).await.unwrap();
     let scene = scene.tampered("UPDATE public_keys SET spki = x'040506'").await;
     assert!(forged(scene.store.public_key(id).await));
     assert!(forged(scene.store.enabled_public_keys(scene.client).await));
