@@ -41,7 +41,7 @@ conformance: prepare
 	@scripts/conformance.sh $(foreach file,$(VECTORS),--vectors $(file)) $(foreach file,$(REPORT),--report $(file))
 
 # Long fuzz runs; `make test` has a bounded one. make fuzz FUZZ_TARGETS=vectors FUZZ_SECONDS=3600
-FUZZ_TARGETS ?= token block configuration envelope http public_key token_log vectors
+FUZZ_TARGETS ?= token block configuration envelope sealed http public_key token_log vectors
 FUZZ_SECONDS ?= 60
 fuzz:
 	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz

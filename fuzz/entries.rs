@@ -3,7 +3,7 @@
 //! was taken.
 
 use vendkey::conformance::{SoftwareKeys, run, vectors as vector_file};
-use vendkey::envelope::{self, Blob, Blobs, PublicKey};
+use vendkey::envelope::{self, Blob, Blobs, PublicKey, SealedEnvelope, SealingServer, read_content};
 use vendkey::sts::attributes::EncryptionAlgorithm;
 use vendkey::sts::cipher::DecoderKey;
 use vendkey::sts::crc::crc;
@@ -163,6 +163,27 @@ pub fn envelope(data: &[u8]) {
         && !text.bytes().all(|letter| letter.is_ascii_hexdigit() || letter.is_ascii_whitespace())
     {
         assert_eq!(envelope::recognise(text.as_bytes()), envelope::recognise(data));
+    }
+}
+
+/// A sealed upload, and its content where that would be signed.
+pub fn sealed(data: &[u8]) {
+    match SealedEnvelope::parse(data) {
+        // Without a signer nothing is looked at.
+        Ok(envelope) => assert!(envelope.verify(&[]).is_err()),
+        Err(faults) => {
+            assert!(!faults.is_empty(), "a refusal has a reason");
+            faults.iter().for_each(|fault| drop(fault.to_string()));
+        }
+    }
+    let server = SealingServer { fingerprint: [0xab; 32].into(), modulus_bytes: SERVER_MODULUS_BYTES };
+    match read_content(data, server, NOW) {
+        Ok(upload) => {
+            let key = upload.key.expect("its algorithm has a key");
+            assert_eq!(key.vending_key.len(), SERVER_MODULUS_BYTES);
+            assert!(!upload.draft.display_name.is_empty());
+        }
+        Err(refusal) => drop(format!("{refusal} {refusal:?}")),
     }
 }
 

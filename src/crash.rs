@@ -15,6 +15,7 @@
 //! | `import-after-begin` | a configuration is IMPORTING, its key is not in the HSM yet |
 //! | `approval-before-act` | enough persons approved, the act is not begun |
 //! | `approval-after-act` | the act is done, its approval does not say so |
+//! | `import-between-objects` | the vending key of a sealed upload is in the HSM, its mask is not |
 //! | `import-before-finish` | its key is in the HSM, the row is still IMPORTING |
 //! | `destroy-after-begin` | the row says that destruction has begun, the HSM holds all |
 //! | `destroy-between-objects` | the vending key is gone from the HSM, its mask is not |

@@ -84,6 +84,8 @@ pub struct VendingSettings {
     /// Uploads that a client without a limit of its own may try in a minute: each costs private RSA
     /// operations.
     pub uploads_per_minute: u32,
+    /// Whether uploads of the legacy format are taken, in which the server sees the vending key.
+    pub legacy_uploads: bool,
     /// How long a scheduled destruction of a key can be taken back.
     pub destroy_delay: Duration,
 }
@@ -376,6 +378,7 @@ impl<'a> Reader<'a> {
         let unverified = self.choice("vending.unverified_algorithms", &["deny", "allow"]);
         let retention = self.within("vending.request_retention_days", 90, 1..=36_500);
         let uploads = self.within("vending.uploads_per_minute", 30, 1..=100_000);
+        let legacy_uploads = self.choice("uploads.legacy", &["allow", "deny"]);
         let destroy_delay =
             self.duration("vending.destroy_delay", DESTROY_DELAY, Duration::ZERO..=LONGEST_DELAY);
         Some(VendingSettings {
@@ -384,6 +387,7 @@ impl<'a> Reader<'a> {
             allow_unverified_algorithms: unverified? == 1,
             request_retention_days: retention?,
             uploads_per_minute: uploads?,
+            legacy_uploads: legacy_uploads? == 0,
             destroy_delay: destroy_delay?,
         })
     }

@@ -51,6 +51,7 @@ const METHODS: &[(&str, Need)] = &[
     ("/vendkey.v1.TokenService/IssueKeyChange", Need::Group(Group::ChangeKeys)),
     ("/vendkey.v1.TokenService/VerifyToken", Need::Group(Group::Verify)),
     ("/vendkey.v1.ConfigurationService/UploadConfiguration", Need::Group(Group::Configurations)),
+    ("/vendkey.v1.ConfigurationService/ImportSealedConfiguration", Need::Group(Group::Configurations)),
     ("/vendkey.v1.ConfigurationService/GetConfiguration", Need::Authenticated),
     ("/vendkey.v1.ConfigurationService/ListConfigurations", Need::Authenticated),
     ("/vendkey.v1.ConfigurationService/EnableConfiguration", Need::Group(Group::Configurations)),

@@ -6,7 +6,8 @@ use super::{Act, Acts, AllowKeyChange, EnableConfiguration, Reason, Refusal, Sch
 use crate::{
     access::{Caller, Rate},
     configuration::{AllowedKeyChange, Configuration, ConfigurationState, KeyChangePair},
-    envelope::{Blobs, PublicKey},
+    envelope::{Envelope, PublicKey},
+    hsm::SealSuite,
     id::ConfigurationId,
     store::{Page, PageRequest},
     sts::attributes::Attributes,
@@ -25,15 +26,14 @@ pub struct UploadAnswer {
 }
 
 impl Acts {
-    /// Opens the three blobs of an upload and imports the vending key, or finds the configuration
-    /// that they made before.
+    /// Opens an upload and imports the vending key, or finds the configuration that it made before.
     ///
     /// # Errors
     /// UPLOADS_LIMITED; whatever is wrong with the upload; what the HSM and the store say.
     pub async fn upload_configuration(
         &self,
         caller: &Caller,
-        blobs: &Blobs<'_>,
+        envelope: Envelope<'_>,
         validate_only: bool,
     ) -> Result<UploadAnswer, Refusal> {
         let most = caller.limits.uploads_per_minute().unwrap_or(self.uploads_per_minute);
@@ -43,7 +43,8 @@ impl Acts {
                 .metadata("limit", "uploads_per_minute")
                 .retry_after(wait)
         })?;
-        let Uploaded { configuration, existing } = self.vending.upload(caller, blobs, validate_only).await?;
+        let Uploaded { configuration, existing } =
+            self.vending.upload(caller, envelope, validate_only).await?;
         let waits = self.four_eyes.needed() > 1
             && configuration.state == ConfigurationState::Disabled
             && configuration.is_servable();
@@ -233,6 +234,15 @@ impl Acts {
     /// What the HSM says.
     pub async fn server_key(&self) -> Result<PublicKey, Refusal> {
         Ok(self.vending.server_key().await?)
+    }
+
+    /// The public key to which sealed uploads are encrypted, with the suites that the HSM opens;
+    /// none where the token has none yet.
+    ///
+    /// # Errors
+    /// What the HSM says.
+    pub async fn sealing_key(&self) -> Result<Option<(PublicKey, Vec<SealSuite>)>, Refusal> {
+        Ok(self.vending.sealing_key().await?)
     }
 
     async fn stored_configuration(&self, id: ConfigurationId) -> Result<Configuration, Refusal> {

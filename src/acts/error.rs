@@ -149,6 +149,14 @@ impl From<UploadError> for Refusal {
                 Reason::EnvelopeMalformed,
                 faults.iter().map(|fault| (fault.blob.to_string(), fault.to_string())).collect(),
             ),
+            UploadError::LegacyDenied => Self::new(Reason::PolicyDenies, error.to_string()),
+            UploadError::Document(faults) => Self::fields(
+                Reason::EnvelopeMalformed,
+                faults.iter().map(|fault| (fault.field.clone(), fault.to_string())).collect(),
+            ),
+            UploadError::OtherServer(_) => Self::new(Reason::UploadForOtherServer, error.to_string()),
+            UploadError::NotNow(_) => Self::new(Reason::UploadNotNow, error.to_string()),
+            UploadError::NonceUsed => Self::new(Reason::NonceUsed, error.to_string()),
             // One text for all causes (upload formats §4).
             UploadError::Invalid => Self::new(Reason::EnvelopeInvalid, "the upload cannot be opened"),
             UploadError::Configuration(faults) => Self::fields(

@@ -34,6 +34,9 @@ reasons! {
     InvalidFields = "INVALID_FIELDS", "Fields of the request are malformed; BadRequest lists all of them.";
     EnvelopeMalformed = "ENVELOPE_MALFORMED", "A blob of the upload is visibly not what it should be; BadRequest says which and how.";
     EnvelopeInvalid = "ENVELOPE_INVALID", "The upload could not be opened: wrong server key, wrong AES key, damaged data, or no registered key signed it. Which of these is not told.";
+    UploadForOtherServer = "UPLOAD_FOR_OTHER_SERVER", "The sealed upload is not encrypted to this server's sealed key: fetch the key and seal it anew.";
+    UploadNotNow = "UPLOAD_NOT_NOW", "The sealed upload is meant for another time: seal it anew, or look at the clocks.";
+    NonceUsed = "NONCE_USED", "Another sealed upload had the same nonce: seal it anew.";
     ConfigurationInvalid = "CONFIGURATION_INVALID", "The uploaded text is no valid configuration; BadRequest lists every fault.";
     PublicKeyInvalid = "PUBLIC_KEY_INVALID", "The public key cannot be used; BadRequest says why.";
     ConfigurationNotFound = "CONFIGURATION_NOT_FOUND", "No configuration has this name.";

@@ -13,7 +13,8 @@ use super::{
 use crate::{
     acts::{AllowKeyChange, Capability, EnableConfiguration, Listing, ScheduleDestruction, UploadAnswer},
     configuration::{Configuration, ConfigurationState, KeyChangePair, Warning},
-    envelope::Blobs,
+    envelope::{Blobs, Envelope, PublicKey},
+    hsm::SealSuite,
 };
 
 #[tonic::async_trait]
@@ -25,15 +26,24 @@ impl ConfigurationService for Services {
         let caller = caller(&request)?;
         let v1::UploadConfigurationRequest { data, digest, key, validate_only } = request.into_inner();
         let blobs = Blobs { data: data.as_bytes(), digest: digest.as_bytes(), key: key.as_bytes() };
-        let uploaded = self.acts.upload_configuration(&caller, &blobs, validate_only).await?;
-        let mut configuration = shown(&uploaded.configuration);
-        if validate_only && !uploaded.existing {
-            // What is not stored has no name.
-            configuration.name.clear();
-        }
-        configuration.warnings.extend(awaited(&uploaded));
+        let uploaded =
+            self.acts.upload_configuration(&caller, Envelope::Legacy(blobs), validate_only).await?;
         Ok(Response::new(v1::UploadConfigurationResponse {
-            configuration: Some(configuration),
+            configuration: Some(uploaded_shown(&uploaded, validate_only)),
+            existing: uploaded.existing,
+        }))
+    }
+
+    async fn import_sealed_configuration(
+        &self,
+        request: Request<v1::ImportSealedConfigurationRequest>,
+    ) -> Result<Response<v1::ImportSealedConfigurationResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::ImportSealedConfigurationRequest { document, validate_only } = request.into_inner();
+        let envelope = Envelope::Sealed(document.as_bytes());
+        let uploaded = self.acts.upload_configuration(&caller, envelope, validate_only).await?;
+        Ok(Response::new(v1::ImportSealedConfigurationResponse {
+            configuration: Some(uploaded_shown(&uploaded, validate_only)),
             existing: uploaded.existing,
         }))
     }
@@ -157,8 +167,29 @@ impl ConfigurationService for Services {
             public_key_pem: key.spki_pem(),
             fingerprint: key.fingerprint().to_string(),
             bits: u32::try_from(key.bits()).unwrap_or_default(),
+            sealing: self.acts.sealing_key().await?.map(|(key, suites)| sealing_key(&key, &suites)),
         }))
     }
+}
+
+fn sealing_key(key: &PublicKey, suites: &[SealSuite]) -> v1::SealingKey {
+    v1::SealingKey {
+        public_key_pem: key.spki_pem(),
+        fingerprint: key.fingerprint().to_string(),
+        bits: u32::try_from(key.bits()).unwrap_or_default(),
+        suites: suites.iter().map(|suite| suite.id().to_owned()).collect(),
+    }
+}
+
+/// What became of an upload.
+fn uploaded_shown(uploaded: &UploadAnswer, validate_only: bool) -> v1::Configuration {
+    let mut configuration = shown(&uploaded.configuration);
+    if validate_only && !uploaded.existing {
+        // What is not stored has no name.
+        configuration.name.clear();
+    }
+    configuration.warnings.extend(awaited(uploaded));
+    configuration
 }
 
 /// What an uploader must be told whose configuration cannot be used yet.

@@ -35,7 +35,7 @@ pub(super) fn code(reason: Reason) -> Code {
         | Reason::ApprovalNotFound
         | Reason::SymbolNotFound
         | Reason::ServiceNotFound => Code::NotFound,
-        Reason::RequestIdReused | Reason::NameTaken => Code::AlreadyExists,
+        Reason::RequestIdReused | Reason::NameTaken | Reason::NonceUsed => Code::AlreadyExists,
         Reason::TokenTimeOutsideWindow => Code::OutOfRange,
         Reason::ConfigurationDisabled
         | Reason::ConfigurationImporting
@@ -47,6 +47,8 @@ pub(super) fn code(reason: Reason) -> Code {
         | Reason::UnverifiedAlgorithm
         | Reason::CreditUnderDefaultKey
         | Reason::KeyClassUnsupported
+        | Reason::UploadForOtherServer
+        | Reason::UploadNotNow
         | Reason::KeyUntrusted
         | Reason::KeyMissing
         | Reason::TokenTimeBeforeBaseDate

@@ -309,6 +309,7 @@ impl Rows {
         let configuration = NewConfiguration {
             id: ConfigurationId::generate(),
             fingerprint: [1; 32],
+            nonce: None,
             display_name: CREDENTIAL.to_owned(),
             attributes,
             key_length: 20,
@@ -319,8 +320,10 @@ impl Rows {
             actor: Actor::Local,
             now_ms,
         };
-        let (Begun::Started(row) | Begun::Resumed(row) | Begun::Existing(row)) =
-            store.begin_import(configuration).await.map_err(fault)?;
+        let begun = store.begin_import(configuration).await.map_err(fault)?;
+        let (Begun::Started(row) | Begun::Resumed(row) | Begun::Existing(row)) = begun else {
+            return Err(fault("a nonce of no upload"));
+        };
         let fields = ImportedFields {
             key: Some(TokenKey { token: None, kcv: [0; 3], mask: None }),
             state: FinishedState::Enabled,

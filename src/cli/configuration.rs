@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -13,16 +13,17 @@ use super::{
     configuration_shown::{described, state},
     connection::{Connection, Named},
     destruction,
+    encrypting::{confirm, faulty},
     exit::Exit,
     output::{self, Failure},
-    stdout,
+    seal,
     whole_file::WholeFile,
 };
 use crate::{
     api::v1::{
-        DisableConfigurationRequest, EnableConfigurationRequest, GetConfigurationRequest,
-        ListConfigurationsRequest, ListConfigurationsResponse, UploadConfigurationRequest,
-        configuration_service_client::ConfigurationServiceClient,
+        Configuration, DisableConfigurationRequest, EnableConfigurationRequest, GetConfigurationRequest,
+        ImportSealedConfigurationRequest, ListConfigurationsRequest, ListConfigurationsResponse,
+        UploadConfigurationRequest, configuration_service_client::ConfigurationServiceClient,
     },
     clock::{Clock as _, SystemClock},
     envelope::{AdministratorKey, Blob, EncryptError, PublicKey, encrypt, text_of},
@@ -32,7 +33,9 @@ use crate::{
 pub(super) enum Command {
     /// Make the three blobs of an upload from a YAML file; works offline
     Encrypt(Encrypt),
-    /// Upload the three blobs
+    /// Seal a YAML file to the HSM: no server sees the vending key; works offline
+    Seal(seal::Seal),
+    /// Upload the three blobs, or a sealed document
     Upload(Upload),
     /// List the configurations
     List(Connection),
@@ -74,17 +77,21 @@ pub(super) struct Encrypt {
 }
 
 #[derive(Args)]
-#[command(after_help = "Example: vendkey configuration upload --data c.data --digest c.digest --key c.key")]
+#[command(after_help = "Example: vendkey configuration upload --sealed example.sealed
+  vendkey configuration upload --data c.data --digest c.digest --key c.key")]
 pub(super) struct Upload {
+    /// What `vendkey configuration seal` wrote
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "digest", "key"])]
+    sealed: Option<PathBuf>,
     /// base64 of IV and AES-128-CBC ciphertext
-    #[arg(long, value_name = "FILE")]
-    data: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "sealed")]
+    data: Option<PathBuf>,
     /// base64 of the signed SHA-256
-    #[arg(long, value_name = "FILE")]
-    digest: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "sealed")]
+    digest: Option<PathBuf>,
     /// base64 of the wrapped AES key
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "sealed")]
+    key: Option<PathBuf>,
     /// Check everything and store nothing
     #[arg(long)]
     validate_only: bool,
@@ -96,6 +103,7 @@ impl Command {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Encrypt(encrypt) => encrypt.run(),
+            Self::Seal(seal) => seal.run(),
             Self::Upload(upload) => super::calling(upload.run()),
             Self::List(connection) => super::calling(list(&connection)),
             Self::Show(Named { name, connection }) => super::calling(async move {
@@ -136,8 +144,14 @@ impl Encrypt {
         let signing_key = AdministratorKey::read(&signing_key)
             .map_err(|error| Failure::data("--signing-key", &self.signing_key, error))?;
         let now = SystemClock.now_ms().div_euclid(1000);
-        let sealed = encrypt(&yaml, &server_key, &signing_key, now, &mut rsa::rand_core::OsRng)
-            .map_err(|error| faulty(&self.file, error))?;
+        let sealed =
+            encrypt(&yaml, &server_key, &signing_key, now, &mut rsa::rand_core::OsRng).map_err(|error| {
+                let faults = match &error {
+                    EncryptError::Faults(faults) => faults.as_slice(),
+                    _ => &[],
+                };
+                faulty(&self.file, &error, faults)
+            })?;
         fs::create_dir_all(&self.out).map_err(|error| Failure::created("--out", &self.out, &error))?;
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
         let mut told = Vec::new();
@@ -160,44 +174,6 @@ impl Encrypt {
     }
 }
 
-/// Every fault of the text, a line each.
-fn faulty(file: &Path, error: EncryptError) -> Failure {
-    let mut text = format!("{}: {error}", file.display());
-    if let EncryptError::Faults(faults) = error {
-        for fault in faults {
-            text.push_str(&format!("\n  {fault}"));
-        }
-    }
-    Failure::exit(Exit::Data, text)
-}
-
-/// Checks the server key's fingerprint against the one given, or asks a person.
-fn confirm(actual: &str, given: Option<&str>) -> Result<(), Failure> {
-    if let Some(given) = given {
-        let digits: String = given.chars().filter(|c| !matches!(c, ':' | ' ')).collect();
-        return if digits.eq_ignore_ascii_case(actual) {
-            Ok(())
-        } else {
-            Err(Failure::text(format!(
-                "--fingerprint is not that of --server-key, which is {actual}: the file may have been swapped; nothing was encrypted"
-            )))
-        };
-    }
-    if !io::stdin().is_terminal() {
-        return Err(Failure::usage("--fingerprint is missing, and nobody can be asked".to_owned()));
-    }
-    stdout::prompt(format!(
-        "The server key's fingerprint is\n  {actual}\nIs it the one that you learned over another channel? (yes/no) "
-    ));
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer).map_err(|error| Failure::text(error.to_string()))?;
-    if answer.trim() == "yes" {
-        Ok(())
-    } else {
-        Err(Failure::text("not confirmed; nothing was encrypted".to_owned()))
-    }
-}
-
 impl Upload {
     /// What to send of the three files. Nothing is sent of any if one shows that it is something
     /// else: it may be a secret.
@@ -206,6 +182,7 @@ impl Upload {
         let mut texts = [const { String::new() }; 3];
         let files = [(Blob::Data, &self.data), (Blob::Digest, &self.digest), (Blob::Key, &self.key)];
         for ((blob, file), text) in files.into_iter().zip(&mut texts) {
+            let Some(file) = file else { continue };
             let read = fs::read(file).map_err(|error| Failure::file(&format!("--{blob}"), file, &error))?;
             match text_of(blob, &Zeroizing::new(read)) {
                 Ok(found) => *text = found,
@@ -220,21 +197,34 @@ impl Upload {
     }
 
     async fn run(self) -> Result<(), Failure> {
-        let json = self.connection.json;
+        let (json, validate_only) = (self.connection.json, self.validate_only);
+        if let Some(file) = &self.sealed {
+            let document = seal::read(file)?;
+            let request = ImportSealedConfigurationRequest { document, validate_only };
+            let mut client = ConfigurationServiceClient::new(self.connection.open().await?);
+            let reply = client.import_sealed_configuration(request).await.map_err(Failure::refused(json))?;
+            return output::show(json, reply.get_ref(), |reply| {
+                verdict(validate_only, reply.existing, reply.configuration.as_ref())
+            });
+        }
         let [data, digest, key] = self.read()?;
-        let request = UploadConfigurationRequest { data, digest, key, validate_only: self.validate_only };
+        let request = UploadConfigurationRequest { data, digest, key, validate_only };
         let mut client = ConfigurationServiceClient::new(self.connection.open().await?);
         let reply = client.upload_configuration(request).await.map_err(Failure::refused(json))?;
-        let validated = self.validate_only;
         output::show(json, reply.get_ref(), |reply| {
-            let verdict = match (validated, reply.existing) {
-                (true, _) => "valid; nothing was stored",
-                (false, true) => "uploaded before; this is that configuration",
-                (false, false) => "uploaded",
-            };
-            format!("{verdict}\n{}", reply.configuration.as_ref().map(described).unwrap_or_default())
+            verdict(validate_only, reply.existing, reply.configuration.as_ref())
         })
     }
+}
+
+/// What became of an upload.
+fn verdict(validated: bool, existing: bool, configuration: Option<&Configuration>) -> String {
+    let verdict = match (validated, existing) {
+        (true, _) => "valid; nothing was stored",
+        (false, true) => "uploaded before; this is that configuration",
+        (false, false) => "uploaded",
+    };
+    format!("{verdict}\n{}", configuration.map(described).unwrap_or_default())
 }
 
 async fn list(connection: &Connection) -> Result<(), Failure> {

@@ -14,6 +14,7 @@ mod connection;
 mod credential;
 mod csv;
 mod destruction;
+mod encrypting;
 mod exit;
 mod interruption;
 mod inventory;
@@ -27,6 +28,7 @@ mod public_key;
 mod report;
 mod rights;
 mod rotate;
+mod seal;
 mod secret_file;
 mod selftest;
 mod serve;
@@ -66,7 +68,7 @@ enum Command {
     /// The servers that share a database
     #[command(subcommand)]
     Server(server::Command),
-    /// Show the public key to which uploads are encrypted
+    /// Show the public keys to which uploads are encrypted
     ServerKey(server_key::Arguments),
     /// The keys with which administrators sign uploads
     #[command(subcommand)]

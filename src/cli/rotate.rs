@@ -16,6 +16,9 @@ pub(super) enum Command {
     /// The key that opens uploads: whoever uploads must fetch the new one
     #[command(name = "server-key")]
     Server(Arguments),
+    /// The key that opens sealed uploads: whoever seals must fetch the new one
+    #[command(name = "sealed-key")]
+    Sealed(Arguments),
     /// The key that signs checkpoints of the audit chain
     #[command(name = "audit-key")]
     Audit(Arguments),
@@ -40,6 +43,7 @@ impl Command {
     pub(super) fn run(self) -> Result<(), Failure> {
         let (role, arguments) = match self {
             Self::Server(arguments) => (Role::Legacy, arguments),
+            Self::Sealed(arguments) => (Role::Sealed, arguments),
             Self::Audit(arguments) => (Role::Audit, arguments),
             Self::RowSeal(arguments) => (Role::RowSeal, arguments),
         };

@@ -36,7 +36,7 @@ use crate::{
 #[command(after_help = "Example: vendkey setup --settings vendkey.toml --credential-file credential
   vendkey setup --settings vendkey.toml --administrator asha=asha.credential --administrator ben=ben.credential
 
-Creates in the HSM what is missing of: the server key that opens uploads (RSA-4096), the audit key (RSA-3072), the
+Creates in the HSM what is missing of: the server keys that open uploads and sealed uploads (RSA-4096), the audit key (RSA-3072), the
 row-seal key and the fingerprint key; the database; and administrators, whose credentials are written to files of mode 600. They administer and may
 grant everything, but do not vend: `vendkey client create` makes a till. With access.approvals = N there must be N of them.")]
 pub(super) struct Arguments {
@@ -132,9 +132,10 @@ fn own_keys(report: &hsm::SetupReport) -> String {
         [format!("{role} key"), provision.to_owned()]
     });
     format!(
-        "{}\nserver key fingerprint (SHA-256): {}",
+        "{}\nserver key fingerprint (SHA-256): {}\nsealing key fingerprint (SHA-256): {}",
         output::table(["in the HSM", ""], provisioned),
-        report.server_key.fingerprint
+        report.server_key.fingerprint,
+        report.sealing_key.fingerprint
     )
 }
 

@@ -11,6 +11,7 @@ impl NewConfiguration {
         let row = Configuration {
             id: self.id,
             fingerprint: self.fingerprint,
+            nonce: self.nonce,
             state: ConfigurationState::Importing,
             display_name: self.display_name.clone(),
             attributes: self.attributes,
@@ -25,12 +26,13 @@ impl NewConfiguration {
             destroy_ms: None,
             destroy_begun_ms: None,
         };
-        let details = [
+        let mut details = vec![
             ("display_name", self.display_name.clone()),
             ("sgc", self.attributes.sgc.as_str().to_owned()),
             ("signer", self.signer.to_string()),
             ("uploaded_by", self.uploaded_by.to_string()),
         ];
+        details.extend(self.nonce.map(|nonce| ("sealed_nonce", hex::encode(nonce))));
         row.told("configuration.uploaded", details, self.actor.clone(), self.now_ms)
     }
 }

@@ -115,6 +115,8 @@ pub struct NewConfiguration {
     pub id: ConfigurationId,
     /// HMAC over the upload's content, made in the HSM: equal uploads are one configuration.
     pub fingerprint: [u8; 32],
+    /// What makes a sealed upload one; a legacy one has none.
+    pub nonce: Option<[u8; 16]>,
     /// The name in the uploaded text; not unique.
     pub display_name: String,
     /// What enters the derivation of a decoder key.
@@ -169,6 +171,8 @@ pub struct Configuration {
     pub id: ConfigurationId,
     /// HMAC over the upload's content, made in the HSM.
     pub fingerprint: [u8; 32],
+    /// What makes a sealed upload one; a legacy one has none.
+    pub nonce: Option<[u8; 16]>,
     /// Where it stands.
     pub state: ConfigurationState,
     /// The name in the uploaded text; not unique.
@@ -248,14 +252,14 @@ impl Configuration {
     }
 
     /// The row as it is to be, with the act that tells of it.
-    fn told<const N: usize>(
+    fn told(
         self,
         kind: &'static str,
-        details: [(&'static str, String); N],
+        details: impl IntoIterator<Item = (&'static str, String)>,
         actor: Actor,
         now_ms: i64,
     ) -> Change<Self> {
-        let mut details = BTreeMap::from(details);
+        let mut details: BTreeMap<_, _> = details.into_iter().collect();
         details.insert("configuration", self.id.to_string());
         Change { row: self, act: NewAct { kind, actor, details, now_ms } }
     }
@@ -278,6 +282,8 @@ pub enum Begun {
     Resumed(Configuration),
     /// The upload is a configuration already: nothing is left to do.
     Existing(Configuration),
+    /// Another sealed upload had the same nonce.
+    NonceUsed,
 }
 
 /// Why a configuration does not take what was asked of it.
@@ -311,6 +317,7 @@ mod tests {
         NewConfiguration {
             id: ConfigurationId::generate(),
             fingerprint: [1; 32],
+            nonce: None,
             display_name: "a configuration".into(),
             attributes,
             key_length: 20,

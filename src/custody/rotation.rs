@@ -66,6 +66,7 @@ pub enum RotationError {
 pub async fn rotate(settings: &Settings, role: Role, sizes: KeySizes) -> Result<Rotated, RotationError> {
     let act = match role {
         Role::Legacy => "server_key.rotated",
+        Role::Sealed => "sealed_key.rotated",
         Role::Audit => "audit_key.rotated",
         Role::RowSeal => "row_seal_key.rotated",
         Role::Fingerprint | Role::VendingKey | Role::Mask => return Err(RotationError::NotRotated(role)),

@@ -44,13 +44,21 @@ impl Parsed {
     }
 }
 
-/// Reads all fields; `key_digits` is the number of hex digits of the vending key, if it is well
-/// formed.
+/// Where the vending key of a configuration is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum KeyPlace {
+    /// In the text, with this number of hex digits, if it is well formed.
+    InText(Option<usize>),
+    /// Beside it, sealed.
+    Sealed,
+}
+
+/// Reads all fields.
 ///
 /// # Errors
 /// Every fault: those of [`Fields::faults`], then missing fields and values out of range, in the
 /// order of the fields.
-pub(super) fn read(fields: Fields, key_digits: Option<usize>) -> Result<Parsed, Vec<FieldFault>> {
+pub(super) fn read(fields: Fields, key: KeyPlace) -> Result<Parsed, Vec<FieldFault>> {
     let mut reader = Reader { entries: &fields.entries, faults: fields.faults };
     let display_name = reader.required(Field::Name, name);
     // Only known so that a text that names it is understood; the value itself says nothing more.
@@ -64,12 +72,14 @@ pub(super) fn read(fields: Fields, key_digits: Option<usize>) -> Result<Parsed, 
         if text.len() == 2 { text.parse().ok() } else { None }
     });
     let krn = reader.value(Field::KeyRevisionNo, "a digit from 1 to 9", |text| text.parse().ok());
-    reader.required(Field::VendingKey, |_| Ok(()));
+    if let KeyPlace::InText(_) = key {
+        reader.required(Field::VendingKey, |_| Ok(()));
+    }
     let sgc = reader.value(Field::SupplyGroupCode, "six digits", |text| text.parse().ok());
     let kt = reader.value(Field::KeyType, "a digit from 0 to 3", |text| text.parse().ok());
     let base_date = reader.value(Field::BaseDate, "1993, 2014 or 2035", base_date);
     let iin = reader.value(Field::Iin, "600727, 0000 or another six digits", |text| text.parse().ok());
-    if let (Some(dkga), Some(digits)) = (dkga, key_digits) {
+    if let (Some(dkga), KeyPlace::InText(Some(digits))) = (dkga, key) {
         reader.key_length(dkga, digits);
     }
     match (display_name, ken, ea, dkga, ti, krn, sgc, kt, base_date, iin) {
@@ -127,7 +137,7 @@ impl Reader<'_> {
         match parse(&entry.value) {
             Ok(value) => Some(value),
             Err(reason) => {
-                self.faults.push(FieldFault::new(field.name(), Some(entry.line), reason));
+                self.faults.push(FieldFault::new(field.name(), entry.line, reason));
                 None
             }
         }
@@ -139,8 +149,11 @@ impl Reader<'_> {
         let expected = 2 * dkga.vending_key_bytes();
         let example = dkga == Dkga::Dkga04 && digits == 16;
         if digits != expected && !example {
-            let line =
-                self.entries.iter().find(|entry| entry.field == Field::VendingKey).map(|entry| entry.line);
+            let line = self
+                .entries
+                .iter()
+                .find(|entry| entry.field == Field::VendingKey)
+                .and_then(|entry| entry.line);
             let reason = FieldReason::KeyLengthForAlgorithm { digits, dkga: dkga.code(), expected };
             self.faults.push(FieldFault::new(Field::VendingKey.name(), line, reason));
         }
@@ -208,7 +221,7 @@ mod tests {
     fn parse(text: &str) -> Result<Parsed, Vec<FieldFault>> {
         let fields = text::read(text.as_bytes()).map_err(|fault| vec![fault])?;
         let digits = fields.vending_key.as_ref().map(ExactSizeIterator::len);
-        read(fields, digits)
+        read(fields, KeyPlace::InText(digits))
     }
 
     /// The good text with one field's value replaced.

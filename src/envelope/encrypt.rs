@@ -60,7 +60,7 @@ pub enum AdministratorKeyError {
 
 /// An administrator's RSA private key. Wiped when dropped; prints as its public half.
 pub struct AdministratorKey {
-    private: RsaPrivateKey,
+    pub(super) private: RsaPrivateKey,
     public: PublicKey,
 }
 
@@ -194,7 +194,7 @@ fn seal(text: &[u8], aes_key: &[u8; 16], iv: &[u8; 16]) -> Result<Vec<u8>, Encry
 }
 
 /// A copy for the reader, which wipes it ([`opening::read`]).
-struct WipedCopy(Box<[u8]>);
+pub(super) struct WipedCopy(pub(super) Box<[u8]>);
 
 impl std::ops::Deref for WipedCopy {
     type Target = [u8];

@@ -89,6 +89,9 @@ pub enum FieldReason {
     /// The name contains the vending key: names are shown and stored.
     #[error("contains the vending key, and names are shown and stored")]
     NameHoldsKey,
+    /// The vending key stands among the clear attributes of a sealed upload.
+    #[error("must not stand here: consider this vending key known to others")]
+    KeyInClear,
     /// The vending key is not written in hex digits.
     #[error("must be hex digits only, without blanks, prefix or separators")]
     KeyNotHex,

@@ -23,14 +23,23 @@
 //!
 //! `encrypt` is the administrator's side: it makes the three blobs, offline.
 //!
-//! The sealed upload (upload formats §5) will stand beside `legacy` and `opening`: its attributes
-//! come in clear and meet the same `configuration` and `conformity`; `vending_key` and `text` are
-//! not on its way.
+//! The way of a sealed upload (upload formats §5) is shorter, since its attributes come in clear and
+//! its vending key is opened by the HSM alone:
+//!
+//! ```text
+//! sealed          one JSON document -> SealedEnvelope; verified -> Sealed; read -> SealedUpload
+//!   document        its JSON, and what is wrong with it
+//!   sealed_content  the signed JSON: who may open it, when, and what it says of the key
+//!     configuration, conformity   as above
+//! ```
+//!
+//! `seal` is the administrator's side of it, offline.
 
 mod blob;
 mod characters;
 mod configuration;
 mod conformity;
+mod document;
 mod encrypt;
 mod fault;
 mod field;
@@ -39,6 +48,9 @@ mod lines;
 mod opening;
 mod public_key;
 mod recognise;
+mod seal;
+mod sealed;
+mod sealed_content;
 mod signature;
 mod text;
 mod vending_key;
@@ -52,10 +64,23 @@ mod test_keys;
 pub use blob::Base64Fault;
 pub use configuration::ConfigurationDraft;
 pub use conformity::{Unservable, Warning, fits, servable};
+pub use document::{DocumentFault, DocumentReason};
 pub use encrypt::{AdministratorKey, AdministratorKeyError, EncryptError, Encrypted, encrypt};
 pub use fault::{FieldFault, FieldReason, FormFault, TextFault};
 pub use legacy::{Blob, BlobFault, BlobHint, BlobReason, Blobs, LegacyEnvelope, parse, text_of};
 pub use opening::{Invalid, Upload, Verified, read};
 pub use public_key::{Fingerprint, FingerprintError, PublicKey, PublicKeyError, PublicKeyWarning};
 pub use recognise::{Holder, Recognised, recognise};
+pub use seal::{Recipient, SealError, SealedDocument, Validity, seal};
+pub use sealed::{Sealed, SealedEnvelope};
+pub use sealed_content::{Nonce, SealedRefusal, SealedUpload, SealingServer, read_content};
 pub use vending_key::VendingKeyBytes;
+
+/// An upload as it arrives, in either format.
+#[derive(Debug, Clone, Copy)]
+pub enum Envelope<'a> {
+    /// The three blobs of the legacy format.
+    Legacy(Blobs<'a>),
+    /// The document of the sealed format.
+    Sealed(&'a [u8]),
+}

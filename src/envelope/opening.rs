@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::configuration::{self, ConfigurationDraft};
+use super::configuration::{self, ConfigurationDraft, KeyPlace};
 use super::conformity::KeyFacts;
 use super::fault::{FieldFault, FieldReason};
 use super::legacy::LegacyEnvelope;
@@ -148,7 +148,7 @@ type Fields = (configuration::Parsed, Range<usize>);
 fn fields(text: &[u8]) -> Result<Fields, Vec<FieldFault>> {
     let fields = text::read(text).map_err(|fault| vec![fault])?;
     let digits = fields.vending_key.clone();
-    let parsed = configuration::read(fields, digits.as_ref().map(ExactSizeIterator::len))?;
+    let parsed = configuration::read(fields, KeyPlace::InText(digits.as_ref().map(ExactSizeIterator::len)))?;
     // A text without a vending key has that fault already.
     let digits = digits.ok_or_else(|| key_fault(FieldReason::Missing))?;
     if holds(parsed.display_name.as_bytes(), &text[digits.clone()]) {

@@ -228,6 +228,12 @@ impl PublicKey {
         signature::verify(&self.rsa, digest, signature)
     }
 
+    /// Whether `signature` is this key's over `message`: RSASSA-PSS with SHA-256, MGF1-SHA-256 and a
+    /// salt of 32 bytes.
+    pub(super) fn verifies_pss(&self, message: &[u8], signature: &[u8]) -> bool {
+        signature::verify_pss(&self.rsa, message, signature)
+    }
+
     pub(super) fn rsa(&self) -> &RsaPublicKey {
         &self.rsa
     }

@@ -1,10 +1,14 @@
-//! The two forms of an upload's signature, both PKCS#1 v1.5 type 1 over the SHA-256 of the text.
+//! Signatures of uploads. Of a legacy one there are two forms, both PKCS#1 v1.5 type 1 over the
+//! SHA-256 of the text:
 //!
 //! * raw: the 32 bytes alone, as `openssl rsautl -sign` (and `pkeyutl -sign` without a digest
 //!   option) makes it, and as the legacy format wants it;
 //! * prefixed: with the DigestInfo of RFC 8017 §9.2, as `openssl dgst -sign` makes it.
+//!
+//! A sealed one is signed by RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes.
 
-use rsa::{Pkcs1v15Sign, RsaPublicKey};
+use rsa::sha2::{Digest as _, Sha256};
+use rsa::{Pkcs1v15Sign, Pss, RsaPublicKey};
 
 /// DER of the DigestInfo for SHA-256, up to the digest (RFC 8017 §9.2, note 1).
 const SHA256_DIGEST_INFO: [u8; 19] = [
@@ -28,6 +32,16 @@ pub(super) fn verify(key: &RsaPublicKey, digest: &[u8; 32], signature: &[u8]) ->
     let is_raw = key.verify(raw(), digest, signature).is_ok();
     let is_prefixed = key.verify(prefixed(), digest, signature).is_ok();
     is_raw | is_prefixed
+}
+
+/// The one form of a sealed upload's signature.
+pub(super) fn pss() -> Pss {
+    Pss::new_with_salt::<Sha256>(32)
+}
+
+/// Whether `signature` is by `key` over `message`.
+pub(super) fn verify_pss(key: &RsaPublicKey, message: &[u8], signature: &[u8]) -> bool {
+    key.verify(pss(), &Sha256::digest(message), signature).is_ok()
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ const MAX_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) field: Field,
-    pub(super) line: usize,
+    /// The line, counted from 1, where there are lines.
+    pub(super) line: Option<usize>,
     pub(super) value: String,
 }
 
@@ -78,6 +79,13 @@ pub(super) fn read(text: &[u8]) -> Result<Fields, FieldFault> {
     Ok(fields)
 }
 
+/// The fields of a text without faults that may be seen by everybody: all but the vending key.
+pub(super) fn clear_pairs(text: &[u8]) -> Vec<(String, String)> {
+    let entries = read(text).map(|fields| fields.entries).unwrap_or_default();
+    let clear = entries.into_iter().filter(|entry| entry.field != Field::VendingKey);
+    clear.map(|entry| (entry.field.name().to_owned(), entry.value)).collect()
+}
+
 /// Whether the parser may see this line; if so it becomes an entry, without its value yet.
 fn accept(text: &[u8], line: &Line, pair: &Pair, fields: &mut Fields) -> Result<Field, FieldFault> {
     let name = &text[pair.field.clone()];
@@ -99,7 +107,7 @@ fn accept(text: &[u8], line: &Line, pair: &Pair, fields: &mut Fields) -> Result<
         vending_key::check(&text[pair.value.clone()]).map_err(fault)?;
         fields.vending_key = Some(pair.value.clone());
     }
-    fields.entries.push(Entry { field, line: line.number, value: String::new() });
+    fields.entries.push(Entry { field, line: Some(line.number), value: String::new() });
     Ok(field)
 }
 

@@ -34,8 +34,9 @@ fn options() -> yaml::Options {
     }
 }
 
-/// A YAML mapping as the list that it is in the text; every scalar is text (upload formats §2).
-struct Pairs(Vec<(String, String)>);
+/// A mapping as the list that it is in the text, repeated names included; every value is text (upload
+/// formats §2).
+pub(super) struct Pairs(pub(super) Vec<(String, String)>);
 
 impl<'de> serde::Deserialize<'de> for Pairs {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

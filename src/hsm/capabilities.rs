@@ -7,6 +7,7 @@ use cryptoki::object::KeyType;
 
 use super::error::HsmError;
 use super::keys::KeyKind;
+use super::seal_suite::SealSuite;
 
 /// How a DES key is held, best first: not every module does plain DES (SoftHSM wants OpenSSL's
 /// legacy provider for it).
@@ -95,6 +96,16 @@ impl UnwrapScheme {
         [UnwrapScheme::Pkcs1v15, UnwrapScheme::OaepSha1, UnwrapScheme::OaepSha256];
 }
 
+impl From<SealSuite> for UnwrapScheme {
+    /// How the HSM unwraps what is encrypted in a suite.
+    fn from(suite: SealSuite) -> UnwrapScheme {
+        match suite {
+            SealSuite::OaepSha256 => UnwrapScheme::OaepSha256,
+            SealSuite::OaepSha1 => UnwrapScheme::OaepSha1,
+        }
+    }
+}
+
 impl fmt::Display for UnwrapScheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -129,6 +140,9 @@ pub struct Capabilities {
     /// Unwrapping with the legacy server key, per scheme; a reason for all where the key does not
     /// exist yet.
     pub unwrap: [(UnwrapScheme, Probe<()>); 3],
+    /// Unwrapping a vending key with the sealed server key, per suite; a reason for all where the
+    /// key does not exist yet.
+    pub sealed: [(SealSuite, Probe<()>); 2],
     /// CKM_RSA_PKCS_PSS with SHA-256 by the audit key.
     pub pss: Probe<()>,
     /// CKA_ALLOWED_MECHANISMS is taken and obeyed. Only then our templates carry it.
@@ -210,6 +224,33 @@ impl Capabilities {
         self.unwrap.iter().filter(|(_, probe)| probe.is_ok()).map(|(scheme, _)| *scheme)
     }
 
+    /// The suites of sealed uploads that work, best first.
+    pub fn seal_suites(&self) -> impl Iterator<Item = SealSuite> + '_ {
+        self.sealed.iter().filter(|(_, probe)| probe.is_ok()).map(|(suite, _)| *suite)
+    }
+
+    /// Whether sealed keys of this suite and kind can be imported.
+    ///
+    /// # Errors
+    /// [`HsmError::NotServed`] with what the probe saw.
+    pub fn opens(&self, suite: SealSuite, kind: KeyKind) -> Result<(), HsmError> {
+        self.serves(kind)?;
+        let form = |right: bool| if right { Ok(()) } else { Err("held in another form here") };
+        let fits = match kind {
+            KeyKind::Des => form(self.des == Ok(DesForm::Des3)),
+            KeyKind::Des2 => form(self.des2 == Ok(DesForm::Des3)),
+            KeyKind::Hmac => form(self.hmac == Ok(HmacForm::Padded64)),
+        };
+        let not_served = |why: String| HsmError::NotServed { what: "sealed uploads of this key", why };
+        fits.map_err(|why| not_served(format!("{kind} keys are {why}")))?;
+        let probe = self.sealed.iter().find(|(known, _)| *known == suite).map(|(_, probe)| probe.clone());
+        let others: Vec<&str> = self.seal_suites().map(SealSuite::id).collect();
+        let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+        probe
+            .unwrap_or_else(|| Err("not probed".to_owned()))
+            .map_err(|why| not_served(format!("{suite}: {why} (suites that it opens: {others})")))
+    }
+
     /// The lines of a report, in a fixed order.
     pub fn rows(&self) -> Vec<CapabilityRow> {
         fn row<T>(
@@ -237,6 +278,9 @@ impl Capabilities {
                 UnwrapScheme::OaepSha256 => "upload key, OAEP SHA-256",
             };
             row(name, probe, |()| scheme.to_string())
+        }));
+        rows.extend(self.sealed.iter().map(|(suite, probe)| {
+            row(format!("sealed upload, {suite}"), probe, |()| UnwrapScheme::from(*suite).to_string())
         }));
         rows.push(row("audit signature", &self.pss, |()| "CKM_RSA_PKCS_PSS, SHA-256".to_owned()));
         rows.push(row("mechanism limits", &self.allowed_mechanisms, |()| {

@@ -117,7 +117,7 @@ fn make(
 }
 
 /// What a vending key's object must look like.
-fn key_template(
+pub(super) fn key_template(
     capabilities: &Capabilities,
     id: KeyId,
     kind: KeyKind,
@@ -256,7 +256,7 @@ fn first_block(message: &Message) -> [u8; 8] {
 }
 
 /// The form in which a mask key is born.
-fn mask_template(mechanisms: Vec<MechanismType>, id: KeyId) -> KeyTemplate {
+pub(super) fn mask_template(mechanisms: Vec<MechanismType>, id: KeyId) -> KeyTemplate {
     KeyTemplate {
         role: Role::Mask,
         id,

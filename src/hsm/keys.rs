@@ -54,6 +54,9 @@ pub enum Role {
     Mask,
     /// The RSA key that opens legacy uploads.
     Legacy,
+    /// The RSA key that opens sealed uploads. Apart from the legacy one, because an oracle of
+    /// PKCS#1 v1.5 padding on a shared key would open OAEP too.
+    Sealed,
     /// The RSA key that signs audit checkpoints.
     Audit,
     /// The HMAC key that seals rows.
@@ -70,6 +73,7 @@ impl Role {
             Role::VendingKey => "vendkey vending key",
             Role::Mask => "vendkey mask key",
             Role::Legacy => "vendkey legacy server key",
+            Role::Sealed => "vendkey sealed server key",
             Role::Audit => "vendkey audit key",
             Role::RowSeal => "vendkey row-seal key",
             Role::Fingerprint => "vendkey fingerprint key",
@@ -81,7 +85,7 @@ impl Role {
     pub(super) fn class(self) -> ObjectClass {
         match self {
             Role::VendingKey | Role::Mask | Role::RowSeal | Role::Fingerprint => ObjectClass::SECRET_KEY,
-            Role::Legacy | Role::Audit => ObjectClass::PRIVATE_KEY,
+            Role::Legacy | Role::Sealed | Role::Audit => ObjectClass::PRIVATE_KEY,
         }
     }
 }
@@ -92,6 +96,7 @@ impl fmt::Display for Role {
             Role::VendingKey => "vending key",
             Role::Mask => "mask key",
             Role::Legacy => "legacy server",
+            Role::Sealed => "sealed server",
             Role::Audit => "audit",
             Role::RowSeal => "row-seal",
             Role::Fingerprint => "fingerprint",
@@ -105,6 +110,7 @@ impl Role {
     fn first_id(self) -> Option<[u8; 16]> {
         match self {
             Role::Legacy => Some(*b"vendkey:legacy\0\0"),
+            Role::Sealed => Some(*b"vendkey:sealed\0\0"),
             Role::Audit => Some(*b"vendkey:audit\0\0\0"),
             Role::RowSeal => Some(*b"vendkey:row-seal"),
             Role::Fingerprint => Some(*b"vendkey:finger\0\0"),
@@ -293,7 +299,7 @@ mod tests {
 
     #[test]
     fn own_keys_have_an_id_for_each_generation() {
-        let own = [Role::Legacy, Role::Audit, Role::RowSeal, Role::Fingerprint];
+        let own = [Role::Legacy, Role::Sealed, Role::Audit, Role::RowSeal, Role::Fingerprint];
         let mut ids = std::collections::BTreeSet::new();
         for role in own {
             for generation in 0..=255 {

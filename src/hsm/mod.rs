@@ -8,7 +8,7 @@
 //!
 //! The way of a token: [`DecoderKeys::try_reserve`] → `worker` (its queue and its page) → `derive`
 //! → `session` (a thread's session and its handles) → `token` (the library and the login). RSA work
-//! and imports run on the `admin` thread: `import`, `unwrap`, `own_keys`. `module` holds the
+//! and imports run on the `admin` thread: `import`, `sealed`, `unwrap`, `own_keys`. `module` holds the
 //! sessions of all threads and cures what gets lost; `monitor` watches it; `probe` finds out at
 //! start what the module can do, and `template` says what every object must look like.
 
@@ -30,6 +30,8 @@ mod reference;
 mod refused_pin;
 mod rotation;
 mod row_seal_key;
+mod seal_suite;
+mod sealed;
 mod selftest;
 mod service;
 mod session;
@@ -61,12 +63,14 @@ pub use module_files::{ModuleFiles, module_files};
 pub use own_keys::{KeySizes, OwnKey, Provision, ServerKey};
 pub use rotation::OwnKeys;
 pub use row_seal_key::RowSealKey;
+pub use seal_suite::{SealSuite, UnknownSuite};
+pub use sealed::{SealedClass, SealedKey, SealedMask, sealed_form, sealed_mask};
 pub use selftest::SelfTest;
 pub use service::Hsm;
 pub use session_key::SessionKey;
 pub use settings::{HsmSettings, TokenSelector};
 pub use setup::{SetupReport, examine, setup};
 pub use tokens::Tokens;
-pub use upload_key::UploadKey;
+pub use upload_key::{SealingKey, UploadKey};
 pub use vending_keys::VendingKeys;
 pub use worker::{Finish, MOST_DECODER_KEYS, QueuePermit};

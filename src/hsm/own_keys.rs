@@ -30,7 +30,13 @@ pub struct ServerKey {
 }
 
 /// The keys that `setup` makes, in the order in which it makes them.
-const OWN: [Role; 4] = [Role::RowSeal, Role::Fingerprint, Role::Legacy, Role::Audit];
+const OWN: [Role; 5] = [Role::RowSeal, Role::Fingerprint, Role::Legacy, Role::Sealed, Role::Audit];
+
+/// Whether a server starts without this key: tokens that were set up before there were sealed
+/// uploads have none for them, until `setup` is run again.
+fn may_be_missing(role: Role) -> bool {
+    role == Role::Sealed
+}
 
 /// Domain of the seals of rows among the HMACs of the row-seal key.
 pub(super) const ROW_SEAL_DOMAIN: &str = "row seal";
@@ -40,13 +46,15 @@ pub(super) const ROW_SEAL_DOMAIN: &str = "row seal";
 pub struct KeySizes {
     /// The legacy server key.
     pub legacy: u16,
+    /// The sealed server key.
+    pub sealed: u16,
     /// The audit key.
     pub audit: u16,
 }
 
 impl Default for KeySizes {
     fn default() -> KeySizes {
-        KeySizes { legacy: 4096, audit: 3072 }
+        KeySizes { legacy: 4096, sealed: 4096, audit: 3072 }
     }
 }
 
@@ -64,6 +72,7 @@ pub(super) fn template(role: Role, id: KeyId, capabilities: &Capabilities) -> Ke
         Role::Legacy => {
             (KeyType::RSA, Usage::Unwrap, vec![MechanismType::RSA_PKCS, MechanismType::RSA_PKCS_OAEP])
         }
+        Role::Sealed => (KeyType::RSA, Usage::Unwrap, vec![MechanismType::RSA_PKCS_OAEP]),
         Role::Audit => (KeyType::RSA, Usage::Sign, vec![MechanismType::RSA_PKCS_PSS]),
         // The others are not made here.
         Role::RowSeal | Role::Fingerprint | Role::VendingKey | Role::Mask => {
@@ -110,6 +119,7 @@ pub(super) fn check_all(
     for role in OWN {
         match the_one(guard, role)? {
             Some(id) => drop(ids.insert(role, id)),
+            None if may_be_missing(role) => {}
             None => missing.push(role),
         }
     }
@@ -157,6 +167,7 @@ pub(super) fn generate(
     let mut private = template.attributes();
     let bits = match template.role {
         Role::Legacy => sizes.legacy,
+        Role::Sealed => sizes.sealed,
         Role::Audit => sizes.audit,
         Role::RowSeal | Role::Fingerprint | Role::VendingKey | Role::Mask => {
             private.push(Attribute::ValueLen(Ulong::new(32)));
@@ -268,7 +279,7 @@ pub(super) fn described(guard: &mut SessionGuard<'_>, role: Role, id: KeyId) -> 
     let key = guard.handle(role, id)?;
     let generation = role.generation(id).ok_or(HsmError::Nonsense("an own key without a generation"))?;
     let (fingerprint, spki_der) = match role {
-        Role::Legacy | Role::Audit => {
+        Role::Legacy | Role::Sealed | Role::Audit => {
             let public = server_key(guard, key)?;
             (public.fingerprint, Some(public.spki_der))
         }

@@ -15,10 +15,12 @@ use sha2::{Digest, Sha256};
 use super::capabilities::{Capabilities, DesForm, HmacForm, Probe, UnwrapScheme};
 use super::error::HsmError;
 use super::import::{self, make_mask};
-use super::keys::{KeyId, Role};
+use super::keys::{KeyId, KeyKind, Role};
 use super::module::Module;
 use super::own_keys;
 use super::reference;
+use super::seal_suite::SealSuite;
+use super::sealed::{self, SealedClass, SealedKey};
 use super::session::SessionGuard;
 use super::template::{self, KeyTemplate, Lifetime, Usage};
 use super::unwrap;
@@ -75,6 +77,7 @@ pub(super) fn probe(module: &Module, session: usize, own_keys: bool) -> Result<C
         mask: Err(String::new()),
         cbc_pad: attempt(&mut try_cbc_pad),
         unwrap: UnwrapScheme::ALL.map(|scheme| (scheme, absent())),
+        sealed: SealSuite::ALL.map(|suite| (suite, absent())),
         pss: absent(),
     };
     capabilities.mask = attempt(&mut |guard| try_mask(guard, &capabilities));
@@ -90,9 +93,22 @@ pub(super) fn probe(module: &Module, session: usize, own_keys: bool) -> Result<C
                 entry.1 = probe;
             }
         }
+        for suite in SealSuite::ALL {
+            let probe = match module.token().own_id(Role::Sealed) {
+                None => absent_sealed(),
+                Some(_) => attempt(&mut |guard| try_sealed(guard, &capabilities, suite)),
+            };
+            if let Some(entry) = capabilities.sealed.iter_mut().find(|(s, _)| *s == suite) {
+                entry.1 = probe;
+            }
+        }
     }
     module.check_token(session)?;
     Ok(capabilities)
+}
+
+fn absent_sealed() -> Probe<()> {
+    Err("there is no sealed server key in this token yet: run `vendkey setup` again".to_owned())
 }
 
 /// The first form that works, or why none does.
@@ -222,6 +238,24 @@ fn try_unwrap(
         return Err(HsmError::Nonsense("it does not unwrap what was wrapped for it"));
     }
     right(opened.iter().any(|candidate| **candidate == *clear))
+}
+
+/// A vending key of our own, sealed to the sealed server key. It goes the way of all sealed keys.
+fn try_sealed(
+    guard: &mut SessionGuard<'_>,
+    capabilities: &Capabilities,
+    suite: SealSuite,
+) -> Result<(), HsmError> {
+    let server_key = guard.own(Role::Sealed)?;
+    let public = own_keys::public_key(guard, server_key)?;
+    let mut value = [0; 64];
+    value[..HMAC_KEY.len()].copy_from_slice(&HMAC_KEY);
+    let vending_key = suite
+        .encrypt(&public, &mut OsRng, &value)
+        .map_err(|_| HsmError::Nonsense("an RSA key that encrypts nothing"))?;
+    let kcv = reference::kcv(KeyKind::Hmac, &HMAC_KEY)?;
+    let key = SealedKey { suite, vending_key, kcv, class: SealedClass::Hmac };
+    right(sealed::opened(guard, capabilities, PROBE_ID, &key)?.is_some())
 }
 
 fn try_pss(guard: &mut SessionGuard<'_>) -> Result<(), HsmError> {

@@ -19,11 +19,13 @@ pub struct SetupReport {
     pub keys: Vec<(Role, Provision)>,
     /// The public half of the legacy server key.
     pub server_key: ServerKey,
+    /// The public half of the sealed server key.
+    pub sealing_key: ServerKey,
     /// The public half of the audit key.
     pub audit_key: ServerKey,
 }
 
-/// Makes the legacy server key (RSA, unwrap only), the audit key (RSA, PSS signatures only) the
+/// Makes the legacy and the sealed server key (RSA, unwrap only), the audit key (RSA, PSS signatures only) the
 /// row-seal key and the fingerprint key (32 bytes, HMAC only) in the token, and checks them. Safe
 /// to run again: what exists is checked and kept. Blocks for seconds (RSA key generation); not to
 /// be run by two processes at once, PKCS#11 knows no unique names.
@@ -38,11 +40,14 @@ pub fn setup(settings: &HsmSettings, sizes: KeySizes) -> Result<SetupReport, Hsm
     let (own, keys) = module.with_session(SESSION, |guard| own_keys::provide(guard, &before, sizes))?;
     module.token().use_own_keys(own);
     let capabilities = probe(&module, SESSION, true)?;
-    let (server_key, audit_key) = module.with_session(SESSION, |guard| {
-        let (server_key, audit_key) = (guard.own(Role::Legacy)?, guard.own(Role::Audit)?);
-        Ok((own_keys::server_key(guard, server_key)?, own_keys::server_key(guard, audit_key)?))
+    let [server_key, sealing_key, audit_key] = module.with_session(SESSION, |guard| {
+        let mut public = |role| {
+            let key = guard.own(role)?;
+            own_keys::server_key(guard, key)
+        };
+        Ok([public(Role::Legacy)?, public(Role::Sealed)?, public(Role::Audit)?])
     })?;
-    Ok(SetupReport { capabilities, keys, server_key, audit_key })
+    Ok(SetupReport { capabilities, keys, server_key, sealing_key, audit_key })
 }
 
 /// Looks whether the module loads, the token is there and its PIN may be tried. The PIN is not

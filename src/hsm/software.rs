@@ -16,8 +16,10 @@ use super::error::{HsmError, Queue};
 use super::import::{ImportedKey, KeyObject, key_check_value};
 use super::keys::{KeyId, KeyKind, Mask, Role, TokenId, VendingKey, VendingKeyClass, VendingKeyMaterial};
 use super::own_keys::{OwnKey, ServerKey};
+use super::seal_suite::SealSuite;
+use super::sealed::SealedKey;
 use super::tokens::Tokens;
-use super::upload_key::UploadKey;
+use super::upload_key::{SealingKey, UploadKey};
 use super::vending_keys::VendingKeys;
 use super::worker::{Finish, QueuePermit};
 use crate::secret::SecretBytes;
@@ -73,6 +75,7 @@ fn capabilities() -> Capabilities {
         cbc_pad: not_played(),
         unwrap: UnwrapScheme::ALL.map(|scheme| (scheme, not_played())),
         pss: not_played(),
+        sealed: SealSuite::ALL.map(|suite| (suite, not_played())),
         allowed_mechanisms: not_played(),
     }
 }
@@ -133,6 +136,14 @@ impl VendingKeys for SoftwareHsm {
         Ok(ImportedKey { key: VendingKey { token: TOKEN[0], id, class, kcv }, kcv })
     }
 
+    async fn import_sealed_key(&self, _: KeyId, _: Arc<SealedKey>) -> Result<Option<ImportedKey>, HsmError> {
+        Err(HsmError::NotSetUp(vec![Role::Sealed]))
+    }
+
+    async fn opens_sealed_key(&self, _: Arc<SealedKey>) -> Result<bool, HsmError> {
+        Err(HsmError::NotSetUp(vec![Role::Sealed]))
+    }
+
     async fn destroy_vending_key(&self, id: KeyId) -> Result<(), HsmError> {
         self.keys.lock().unwrap().remove(&id);
         Ok(())
@@ -159,6 +170,10 @@ impl VendingKeys for SoftwareHsm {
 impl UploadKey for SoftwareHsm {
     async fn server_key(&self) -> Result<ServerKey, HsmError> {
         Err(HsmError::NotSetUp(vec![Role::Legacy]))
+    }
+
+    async fn sealing_key(&self) -> Result<Option<SealingKey>, HsmError> {
+        Ok(None)
     }
 
     async fn open_legacy(&self, _wrapped_key: Vec<u8>, _data: Vec<u8>) -> Result<Vec<SecretBytes>, HsmError> {

@@ -144,7 +144,7 @@ fn may_be_aes_128(guard: &SessionGuard<'_>, key: ObjectHandle) -> Result<bool, H
 
 /// None for a failure that may be the upload's fault. SoftHSM says CKR_GENERAL_ERROR for bad
 /// padding.
-fn unless_lost<T>(outcome: Result<T, HsmError>) -> Result<Option<T>, HsmError> {
+pub(super) fn unless_lost<T>(outcome: Result<T, HsmError>) -> Result<Option<T>, HsmError> {
     match outcome {
         Ok(done) => Ok(Some(done)),
         Err(error) => match error.cure() {

@@ -1,13 +1,23 @@
-//! The legacy server key and the fingerprint key: what opens an upload and knows it again.
+//! The server keys and the fingerprint key: what opens an upload and knows it again.
 
 use async_trait::async_trait;
 
 use super::error::HsmError;
 use super::keys::Role;
 use super::own_keys::{self, ServerKey};
+use super::seal_suite::SealSuite;
 use super::service::Hsm;
 use super::unwrap;
 use crate::secret::SecretBytes;
+
+/// The public half of the sealed server key, and how to encrypt to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealingKey {
+    /// The key.
+    pub key: ServerKey,
+    /// The suites that the HSM was seen to open, best first; none where it opens none.
+    pub suites: Vec<SealSuite>,
+}
 
 /// Opens uploads. What an import needs of an HSM before it has a vending key.
 #[async_trait]
@@ -17,6 +27,13 @@ pub trait UploadKey: Send + Sync {
     /// # Errors
     /// [`HsmError::Busy`], [`HsmError::Unavailable`], [`HsmError::KeyMissing`].
     async fn server_key(&self) -> Result<ServerKey, HsmError>;
+
+    /// The public half of the sealed server key, to which sealed uploads are encrypted; none on a
+    /// token that was set up before there were any.
+    ///
+    /// # Errors
+    /// [`HsmError::Busy`], [`HsmError::Unavailable`].
+    async fn sealing_key(&self) -> Result<Option<SealingKey>, HsmError>;
 
     /// Opens a legacy upload: `wrapped_key` is the RSA-wrapped AES key, `data` the IV (16 bytes)
     /// and the AES-128-CBC ciphertext. Answers every plaintext that they may mean: none when
@@ -40,6 +57,14 @@ pub trait UploadKey: Send + Sync {
 impl UploadKey for Hsm {
     async fn server_key(&self) -> Result<ServerKey, HsmError> {
         self.public_key(Role::Legacy).await
+    }
+
+    async fn sealing_key(&self) -> Result<Option<SealingKey>, HsmError> {
+        if self.inner.module.token().own_id(Role::Sealed).is_none() {
+            return Ok(None);
+        }
+        let suites = self.inner.capabilities.seal_suites().collect();
+        Ok(Some(SealingKey { key: self.public_key(Role::Sealed).await?, suites }))
     }
 
     async fn open_legacy(&self, wrapped_key: Vec<u8>, data: Vec<u8>) -> Result<Vec<SecretBytes>, HsmError> {

@@ -1,5 +1,7 @@
 //! Vending keys as objects of the token: made, looked at, destroyed.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::capabilities::Capabilities;
@@ -8,6 +10,7 @@ use super::import::{self, ImportedKey, KeyObject};
 use super::keys::{KeyId, VendingKey, VendingKeyMaterial};
 use super::module::ADMIN_SESSION;
 use super::own_keys::{self, OwnKey};
+use super::sealed::{self, SealedKey};
 use super::service::Hsm;
 use super::template::Lifetime;
 use super::tokens::Tokens;
@@ -28,6 +31,25 @@ pub trait VendingKeys: Tokens + Send + Sync {
     /// [`HsmError::NotServed`]; [`HsmError::KeyUntrusted`] when the proof failed;
     /// [`HsmError::Busy`]; [`HsmError::Unavailable`].
     async fn import_vending_key(&self, id: KeyId, key: VendingKeyMaterial) -> Result<ImportedKey, HsmError>;
+
+    /// The same of a key that the sealed server key opens: from its ciphertext to the token object
+    /// inside the HSM. None: it does not open, or is not the key that its check values are of; why,
+    /// nobody is told, and nothing is left of it.
+    ///
+    /// # Errors
+    /// [`HsmError::NotServed`], [`HsmError::NotSetUp`]; [`HsmError::KeyUntrusted`];
+    /// [`HsmError::Busy`]; [`HsmError::Unavailable`].
+    async fn import_sealed_key(
+        &self,
+        id: KeyId,
+        key: Arc<SealedKey>,
+    ) -> Result<Option<ImportedKey>, HsmError>;
+
+    /// Whether an import of this sealed key would succeed. Nothing is kept.
+    ///
+    /// # Errors
+    /// As [`VendingKeys::import_sealed_key`].
+    async fn opens_sealed_key(&self, key: Arc<SealedKey>) -> Result<bool, HsmError>;
 
     /// Destroys a vending key and its mask, and sees that they are gone. Of an id without objects:
     /// nothing to do.
@@ -73,6 +95,26 @@ impl VendingKeys for Hsm {
             Ok(imported)
         })
         .await
+    }
+
+    async fn import_sealed_key(
+        &self,
+        id: KeyId,
+        key: Arc<SealedKey>,
+    ) -> Result<Option<ImportedKey>, HsmError> {
+        self.on_admin_thread(move |module, capabilities| {
+            let imported =
+                module.with_session(ADMIN_SESSION, |guard| sealed::import(guard, capabilities, id, &key))?;
+            if imported.is_some() {
+                module.load_handles(Some(id));
+            }
+            Ok(imported)
+        })
+        .await
+    }
+
+    async fn opens_sealed_key(&self, key: Arc<SealedKey>) -> Result<bool, HsmError> {
+        self.on_admin_session(move |guard, capabilities| sealed::opens(guard, capabilities, &key)).await
     }
 
     async fn destroy_vending_key(&self, id: KeyId) -> Result<(), HsmError> {

@@ -133,6 +133,7 @@ mod tests {
         Configuration {
             id: ConfigurationId::from_bytes([1; 16]),
             fingerprint: [2; 32],
+            nonce: None,
             state: ConfigurationState::Enabled,
             display_name: "test".to_owned(),
             attributes: Attributes { dkga: Dkga::Dkga02, ..Attributes::example() },

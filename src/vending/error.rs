@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     access::{Denied, limits::LimitMet},
     configuration::{ConfigurationRefusal, ConfigurationState, Warning},
-    envelope::{BlobFault, FieldFault},
+    envelope::{BlobFault, DocumentFault, FieldFault, SealedRefusal},
     hsm::{HsmError, TokenId},
     id::ConfigurationId,
     store::{ConfigurationError, LedgerError, Outcome, StoreError},
@@ -19,6 +19,21 @@ pub enum UploadError {
     /// Blobs are visibly not what they should be.
     #[error("the upload is malformed")]
     Malformed(Vec<BlobFault>),
+    /// The settings take sealed uploads alone.
+    #[error("this server takes sealed uploads alone (uploads.legacy)")]
+    LegacyDenied,
+    /// A sealed upload is visibly not what it should be.
+    #[error("the sealed upload is malformed")]
+    Document(Vec<DocumentFault>),
+    /// A sealed upload is meant for other servers.
+    #[error("{0}")]
+    OtherServer(String),
+    /// A sealed upload is meant for another time.
+    #[error("{0}")]
+    NotNow(String),
+    /// Another sealed upload had the same nonce.
+    #[error("another upload had this nonce: seal it anew")]
+    NonceUsed,
     /// It cannot be opened; why, nobody is told.
     #[error("the upload cannot be opened")]
     Invalid,
@@ -47,6 +62,18 @@ pub enum UploadError {
     /// The import's task ended before its time: the server is stopping.
     #[error("the server is stopping")]
     Stopping,
+}
+
+impl From<SealedRefusal> for UploadError {
+    fn from(refusal: SealedRefusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            SealedRefusal::Malformed(faults) => Self::Document(faults),
+            SealedRefusal::Configuration(faults) => Self::Configuration(faults),
+            SealedRefusal::OtherServer { .. } => Self::OtherServer(text),
+            SealedRefusal::NotNow { .. } => Self::NotNow(text),
+        }
+    }
 }
 
 /// Why a configuration cannot be used for new tokens.

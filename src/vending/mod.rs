@@ -39,7 +39,7 @@ use crate::{
     clock::Clock,
     configuration::{AllowedKeyChange, FinishedState, KeyChangePair},
     envelope::PublicKey,
-    hsm::{AuditKey, DecoderKeys, UploadKey, VendingKeys},
+    hsm::{AuditKey, DecoderKeys, SealSuite, UploadKey, VendingKeys},
     selftest::Latch,
     settings::VendingSettings,
     store::{KeyChangePairError, Store, StoreError},
@@ -59,6 +59,9 @@ pub struct Vending {
     policy: Policy,
     configurations: configurations::KnownConfigurations,
     server_key: OnceCell<PublicKey>,
+    sealing_key: OnceCell<Option<(PublicKey, Vec<SealSuite>)>>,
+    /// Whether uploads of the legacy format are taken.
+    legacy_uploads: bool,
     /// One import at a time, so that two uploads of one text make one key object.
     importing: Mutex<()>,
     /// A failed self-test: nothing is issued any more.
@@ -84,6 +87,8 @@ impl Vending {
             policy: Policy::new(settings),
             configurations: configurations::KnownConfigurations::default(),
             server_key: OnceCell::new(),
+            sealing_key: OnceCell::new(),
+            legacy_uploads: settings.legacy_uploads,
             importing: Mutex::new(()),
             selftest: Latch::default(),
             uploads_start: FinishedState::Enabled,

@@ -144,6 +144,7 @@ mod tests {
             allow_unverified_algorithms: allow,
             uploads_per_minute: 1,
             request_retention_days: 90,
+            legacy_uploads: true,
             destroy_delay: Duration::ZERO,
         })
     }

@@ -57,6 +57,7 @@ impl Scene {
             allow_unverified_algorithms: false,
             request_retention_days: 90,
             uploads_per_minute: 10,
+            legacy_uploads: true,
             destroy_delay: Duration::ZERO,
         };
         let guard = Arc::new(IssueGuard::new(clock.clone(), None, None));
@@ -124,6 +125,7 @@ async fn imported(store: &dyn Store, hsm: &SoftwareHsm) -> ConfigurationId {
     let new = NewConfiguration {
         id: ConfigurationId::generate(),
         fingerprint: [1; 32],
+        nonce: None,
         display_name: "test".to_owned(),
         attributes: Attributes::example(),
         key_length: 20,

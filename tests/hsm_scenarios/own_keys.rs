@@ -13,7 +13,7 @@ use vendkey::sts::derivation::Derivation;
 
 use super::rig::{block, derive, dkga02, runtime, with_token};
 
-const SIZES: KeySizes = KeySizes { legacy: 2048, audit: 2048 };
+const SIZES: KeySizes = KeySizes { legacy: 2048, sealed: 2048, audit: 2048 };
 
 #[test]
 fn setup_is_safe_to_run_again() {

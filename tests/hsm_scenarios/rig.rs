@@ -70,7 +70,7 @@ impl Rig {
     }
 
     pub(crate) fn hsm_with(&self, settings: HsmSettings) -> Hsm {
-        setup(&settings, KeySizes { legacy: 2048, audit: 2048 }).unwrap();
+        setup(&settings, KeySizes { legacy: 2048, sealed: 2048, audit: 2048 }).unwrap();
         Hsm::start(settings).unwrap()
     }
 

@@ -109,6 +109,11 @@ fn envelope() {
 }
 
 #[test]
+fn sealed() {
+    bounded("sealed", entries::sealed);
+}
+
+#[test]
 fn public_key() {
     bounded("public_key", entries::public_key);
 }

@@ -40,6 +40,7 @@ mod protocol;
 mod reports;
 mod revocation;
 mod rotating;
+mod sealed;
 mod selftest;
 mod serve_check;
 mod servers;

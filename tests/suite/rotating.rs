@@ -314,7 +314,7 @@ async fn the_inventory_finds_what_is_missing_and_what_is_too_much() {
     assert!(sound.status.success(), "{}", said(&sound));
     let found: serde_json::Value = serde_json::from_slice(&sound.stdout).unwrap();
     assert_eq!(found["sound"], true);
-    assert_eq!(found["ownKeys"].as_array().unwrap().len(), 4);
+    assert_eq!(found["ownKeys"].as_array().unwrap().len(), 5);
     let names: Vec<&str> =
         found["configurations"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
     assert_eq!(names, [des.name.as_str(), hmac.name.as_str()]);

@@ -239,7 +239,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::conformance::{SoftwareKeys, run, vectors};
-    use crate::hsm::{ModuleFacts, TokenFacts, UnwrapScheme};
+    use crate::hsm::{ModuleFacts, SealSuite, TokenFacts, UnwrapScheme};
 
     /// One vector that passes, one that fails and one that is no vector.
     pub(in crate::conformance) fn report() -> Report {
@@ -273,6 +273,7 @@ pub(super) mod tests {
                 cbc_pad: Ok(()),
                 unwrap: [UnwrapScheme::Pkcs1v15, UnwrapScheme::OaepSha1, UnwrapScheme::OaepSha256]
                     .map(|scheme| (scheme, Ok(()))),
+                sealed: SealSuite::ALL.map(|suite| (suite, Ok(()))),
                 pss: Ok(()),
                 allowed_mechanisms: Ok(()),
             },

@@ -114,6 +114,7 @@ impl Table {
                 "updated_ms",
                 "destroy_ms",
                 "destroy_begun_ms",
+                "nonce",
                 "version",
                 "seal_key",
             ],

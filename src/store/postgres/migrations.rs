@@ -19,7 +19,14 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "foundation", sql: include_str!("migrations/0001_foundation.sql") },
     Migration { version: 2, name: "migration", sql: include_str!("migrations/0002_migration.sql") },
     Migration { version: 3, name: "reports", sql: include_str!("migrations/0003_reports.sql") },
+    Migration { version: 4, name: "nonces", sql: include_str!("migrations/0004_nonces.sql") },
 ];
+
+/// How many there are.
+#[cfg(test)]
+pub(super) fn known() -> i64 {
+    MIGRATIONS.last().map_or(0, |migration| migration.version)
+}
 
 /// Brings the schema up, where it is behind, in one transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {

@@ -40,6 +40,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 13, name: "servers", sql: include_str!("migrations/0013_servers.sql") },
     Migration { version: 14, name: "migration", sql: include_str!("migrations/0014_migration.sql") },
     Migration { version: 15, name: "reports", sql: include_str!("migrations/0015_reports.sql") },
+    Migration { version: 16, name: "nonces", sql: include_str!("migrations/0016_nonces.sql") },
 ];
 
 /// Applies what is missing, each step in a transaction of its own.

@@ -31,6 +31,11 @@ pub(in crate::store) fn begin_import<T: Transaction>(
             _ => Begun::Existing(known),
         });
     }
+    if let Some(nonce) = new.nonce
+        && writing.load_one(Select::all(TABLE).with("nonce", nonce))?.is_some()
+    {
+        return Ok(Begun::NonceUsed);
+    }
     let change = new.begin();
     writing.insert(TABLE, &columns(&change.row))?;
     writing.append_act(&change.act)?;
@@ -150,6 +155,7 @@ fn columns(row: &Configuration) -> Columns {
     vec![
         ("id", row.id.to_bytes().into()),
         ("fingerprint", row.fingerprint.into()),
+        ("nonce", row.nonce.into()),
         ("state", row.state.as_str().into()),
         ("display_name", row.display_name.as_str().into()),
         ("iin", iin.as_str().into()),
@@ -200,6 +206,7 @@ fn read(row: &Row) -> Result<Configuration, StoreError> {
     Ok(Configuration {
         id: id(row)?,
         fingerprint: row.bytes("fingerprint")?,
+        nonce: row.bytes_or_null("nonce")?,
         state: state(row)?,
         display_name: row.text("display_name")?.to_owned(),
         attributes,

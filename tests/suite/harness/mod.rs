@@ -7,6 +7,7 @@ mod openssl;
 mod pkcs11;
 mod postgresql;
 mod raw;
+mod sealing;
 mod server;
 mod shim;
 
@@ -17,6 +18,7 @@ pub use openssl::{AES_IV, AES_KEY, Administrator, Blobs, base64, openssl};
 pub use pkcs11::{key_objects, pkcs11_tool};
 pub use postgresql::{Cluster, TestDatabase};
 pub use raw::{Answer, Raw, flagged, framed, grpc, post};
+pub use sealing::{Sealer, decoder_key, flat, unflat};
 pub use server::{Api, Home, Server, descriptions, issued, meter_test, reason, ten_kwh, violations};
 pub use shim::Faults;
 

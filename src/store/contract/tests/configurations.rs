@@ -33,6 +33,26 @@ pub(in crate::store) async fn an_import_begins_is_resumed_and_ends<F: Factory>()
     assert_eq!(refusal(again), ConfigurationRefusal::WrongState { state: ConfigurationState::Enabled });
 }
 
+pub(in crate::store) async fn a_nonce_serves_one_upload<F: Factory>() {
+    let factory = F::default();
+    let store = factory.open();
+    let sealed = |fingerprint| NewConfiguration { nonce: Some([7; 16]), ..upload(fingerprint) };
+    let Begun::Started(row) = store.begin_import(sealed(1)).await.unwrap() else { panic!() };
+    assert_eq!(row.nonce, Some([7; 16]));
+    assert_eq!(store.begin_import(sealed(2)).await, Ok(Begun::NonceUsed));
+    drop(store);
+    let store = factory.open();
+    assert_eq!(store.begin_import(sealed(1)).await, Ok(Begun::Resumed(row.clone())));
+    assert_eq!(store.begin_import(sealed(2)).await, Ok(Begun::NonceUsed));
+    // Any number have none.
+    for fingerprint in [3, 4] {
+        assert!(matches!(store.begin_import(upload(fingerprint)).await, Ok(Begun::Started(_))));
+    }
+    // One that the HSM refused is forgotten whole.
+    assert_eq!(store.abandon_import(row.id, NOW_MS).await, Ok(true));
+    assert!(matches!(store.begin_import(sealed(2)).await, Ok(Begun::Started(_))));
+}
+
 pub(in crate::store) async fn only_an_import_that_did_not_end_is_forgotten<F: Factory>() {
     let factory = F::default();
     let store = factory.open();

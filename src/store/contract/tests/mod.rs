@@ -96,6 +96,7 @@ macro_rules! contract_suite {
             configurations {
                 an_import_begins_is_resumed_and_ends,
                 only_an_import_that_did_not_end_is_forgotten,
+                a_nonce_serves_one_upload,
                 enabling_and_disabling,
                 what_cannot_be_served_is_never_enabled,
                 pages_list_all_in_order_once,
@@ -290,6 +291,7 @@ pub(in crate::store) fn upload(fingerprint: u8) -> NewConfiguration {
     NewConfiguration {
         id: ConfigurationId::generate(),
         fingerprint: [fingerprint; 32],
+        nonce: None,
         display_name: format!("configuration {fingerprint}"),
         attributes: attributes(),
         key_length: 20,
