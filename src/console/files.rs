@@ -53,6 +53,7 @@ pub(super) const FILES: &[(&str, &str, &[u8])] = files! {
     SCRIPT "pages/changes.js",
     SCRIPT "pages/client.js",
     SCRIPT "pages/clients.js",
+    SCRIPT "pages/counted.js",
     SCRIPT "pages/issue.js",
     SCRIPT "pages/proof.js",
     SCRIPT "pages/publicKeys.js",

@@ -3,7 +3,8 @@
 use tonic::{
     Request,
     metadata::{Ascii, MetadataValue},
-    transport::Endpoint,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
 };
 use vendkey::api::v1::{
     EnterTokenRequest, EnterTokenResponse, IssueTokenRequest, KeyAttributes, MakeKeyChangeRequest,
@@ -39,16 +40,24 @@ fn register(meter: &SimulatedMeter, name: &str) -> String {
     found.map(|register| register.value.clone()).unwrap_or_default()
 }
 
+/// The service as the holder of this credential sees it.
+pub fn simulator_of(
+    channel: Channel,
+    credential: &str,
+) -> SimulatorServiceClient<InterceptedService<Channel, impl Interceptor + Clone + use<>>> {
+    let bearer: MetadataValue<Ascii> = format!("Bearer {credential}").parse().unwrap();
+    SimulatorServiceClient::with_interceptor(channel, move |mut request: Request<()>| {
+        request.metadata_mut().insert("authorization", bearer.clone());
+        Ok(request)
+    })
+}
+
 #[tokio::test]
 async fn a_meter_takes_tokens_of_its_test_key_and_of_the_next() {
     let home = Home::new();
     let server = Server::start(&home);
     let channel = Endpoint::from_shared(server.endpoint.clone()).unwrap().connect().await.unwrap();
-    let bearer: MetadataValue<Ascii> = format!("Bearer {}", home.credential()).parse().unwrap();
-    let mut simulator = SimulatorServiceClient::with_interceptor(channel, move |mut request: Request<()>| {
-        request.metadata_mut().insert("authorization", bearer.clone());
-        Ok(request)
-    });
+    let mut simulator = simulator_of(channel, &home.credential());
     let first = "abababababababab949494949494949401234567";
     let made = MakeMeterRequest { key: key(1, first), meter: DRN.to_owned() };
     let mut meter = simulator.make_meter(made).await.unwrap().into_inner();

@@ -18,7 +18,7 @@ export const PAGES = [
   { path: 'clients', icon: 'clients', seen: () => may('CLIENTS', 'AUDIT') },
   { path: 'approvals', icon: 'approvals', seen: () => may(...SEES_APPROVALS) },
   { path: 'tokens', icon: 'tokens', seen: () => offers.tokens && may(...READS_TOKENS) },
-  { path: 'reports', icon: 'reports', seen: () => offers.tokens && may('VEND', 'MANAGE', 'CHANGE_KEYS', 'READ_LEDGER') },
+  { path: 'reports', icon: 'reports', seen: () => may('READ_LEDGER', 'LEDGER', 'AUDIT') || (offers.tokens && may('VEND', 'MANAGE', 'CHANGE_KEYS')) },
   { path: 'simulator', icon: 'simulator', seen: () => may('VERIFY', 'CONFIGURATIONS') },
   { path: 'trail', icon: 'trail', seen: () => may('AUDIT') },
 ];

@@ -6,12 +6,17 @@
 use std::net::TcpListener;
 
 use serde_json::json;
-use vendkey::api::v1::{BatchIssueTokensRequest, DisableCredentialRequest, ListConfigurationsRequest};
+use tonic::transport::Endpoint;
+use vendkey::api::v1::{
+    BatchIssueTokensRequest, DisableCredentialRequest, EnterTokenRequest, ListConfigurationsRequest,
+    MakeMeterRequest, TestKey,
+};
 
 use crate::{
     approvals::{TWO, home as home_of},
     clock::{HOUR_MS, Played},
     harness::{Administrator, Api, Browser, DKGA04, DRN, Home, Server, meter_test, ten_kwh},
+    simulator::simulator_of,
     tls::served,
 };
 
@@ -78,7 +83,13 @@ async fn a_person_does_the_work_of_a_day() {
     browser.press("Overview").await;
     browser.sees("of 1 that is stored").await;
     looked_at(&browser, "overview").await;
+    browser.press("Reports").await;
+    browser.sees("Tokens by hour of the day").await;
+    browser.sees("By client").await;
+    looked_at(&browser, "reports-sums").await;
     public_keys(&browser).await;
+    sealed(&browser, &home, &server, &mut api).await;
+    browser.press("Public keys").await;
     browser.press("test").await;
     browser.sees("Compare it with its owner").await;
     looked_at(&browser, "public-key").await;
@@ -209,6 +220,52 @@ async fn public_keys(browser: &Browser) {
     browser.press("Make and register").await;
     browser.sees("Save the private key now").await;
     looked_at(browser, "public-keys").await;
+}
+
+/// A configuration that is filled in and sealed in the browser, signed by the key that it made:
+/// what the HSM then issues, a meter with that vending key takes. Once for each kind of key.
+async fn sealed(browser: &Browser, home: &Home, server: &Server, api: &mut Api) {
+    let keys = [("04", "abababababababab949494949494949401234599"), ("02", "0123456789abcdef")];
+    for (derivation, key) in keys {
+        browser.press("Configurations").await;
+        browser.press("Seal here").await;
+        browser.press("Seal and check").await;
+        browser.sees("This is needed.").await;
+        let name = format!("sealed {derivation}");
+        browser.fill("Name", &name).await;
+        browser.fill("Supply group", "123456").await;
+        browser.choose("Decoder key generation algorithm", &format!("DKGA{derivation}")).await;
+        browser.fill("Vending key", key).await;
+        browser.press("Seal and check").await;
+        browser.sees("Compare the fingerprint, and say so").await;
+        browser.tick("I compared the fingerprint over another channel").await;
+        if derivation == "04" {
+            looked_at(browser, "seal").await;
+        }
+        browser.press("Seal and check").await;
+        browser.sees("The HSM found the same key check value as this browser").await;
+        let left = browser.script("return (await labelled('Vending key')).value", json!([])).await;
+        assert_eq!(left, "", "the key stays in the page");
+        if derivation == "04" {
+            looked_at(browser, "sealed").await;
+        }
+        browser.press("Store it").await;
+        browser.sees("Where it comes from").await;
+
+        let listed = api.configurations.list_configurations(ListConfigurationsRequest::default()).await;
+        let listed = listed.unwrap().into_inner().configurations;
+        let stored = listed.into_iter().find(|one| one.display_name == name).unwrap();
+        let mut till = Api::connect(&server.endpoint, &home.till()).await;
+        let token = till.issue(ten_kwh(&stored)).await.unwrap().token;
+        let channel = Endpoint::from_shared(server.endpoint.clone()).unwrap().connect().await.unwrap();
+        let mut simulator = simulator_of(channel, &home.till());
+        let key = TestKey { attributes: stored.attributes, vending_key: key.to_owned() };
+        let made = MakeMeterRequest { key: Some(key), meter: DRN.to_owned() };
+        let meter = simulator.make_meter(made).await.unwrap().into_inner();
+        let entered = EnterTokenRequest { state: meter.state, token };
+        let entered = simulator.enter_token(entered).await.unwrap().into_inner();
+        assert!(entered.accepted, "{}", entered.answer);
+    }
 }
 
 /// The administrator sees rows, and no digits; a till verifies and issues.

@@ -6,12 +6,14 @@ import { announce, el, fill, icon } from '../element.js';
 import { away, dateText, grouped, idOf, number, time } from '../format.js';
 import { keyEnd } from '../attributes.js';
 import { refusalBox } from '../refusal.js';
-import { may } from '../session.js';
+import { may, session } from '../session.js';
 import { many, t } from '../texts.js';
 
 const LOOK = 5000;
 // Alarms stand in the trail; they are looked for among its last records, once in a while.
 const ALARMS = { kinds: ['limit.alarm', 'rows.forged'], among: 500, every: 60_000 };
+// How often it is asked what was vended.
+const VENDED_EVERY = 30_000;
 // Keys that end within half a year are named.
 const SOON = 183 * 86_400_000;
 
@@ -32,6 +34,12 @@ export async function show(place) {
   };
 }
 
+// Nobody sees what was read for the person before.
+session.addEventListener('out', () => {
+  alarmsRead = { at: 0, found: [] };
+  vendedRead = { at: 0, kinds: [] };
+});
+
 let alarmsRead = { at: 0, found: [] };
 
 async function alarms(signal) {
@@ -41,23 +49,41 @@ async function alarms(signal) {
   return alarmsRead.found;
 }
 
+let vendedRead = { at: 0, kinds: [] };
+
+// What was vended since midnight, in the zone of this machine.
+async function vended(signal) {
+  if (Date.now() - vendedRead.at < VENDED_EVERY) return vendedRead.kinds;
+  const midnight = new Date();
+  midnight.setHours(0, 0, 0, 0);
+  const { kinds = [] } = await get('/v1/ledger/vendingReport', { startTime: midnight.toISOString(), endTime: new Date().toISOString() }, signal);
+  vendedRead = { at: Date.now(), kinds };
+  return kinds;
+}
+
 async function refresh({ health, facts, work }, signal) {
-  const when = (allowed, read) => (allowed ? read() : null);
+  // What cannot be read is left out: how the server is shall be seen all the same.
+  const soft = (reading) => reading.catch((error) => {
+    if (error.name === 'AbortError') throw error;
+    return null;
+  });
+  const when = (allowed, read) => (allowed ? soft(read()) : null);
   const ledgerSeen = may('LEDGER', 'AUDIT');
-  const [state, ledger, servers, approvals, configurations, checkpoint, alarmed] = await Promise.all([
+  const [state, ledger, servers, approvals, configurations, checkpoint, alarmed, today] = await Promise.all([
     get('/v1/serverState', {}, signal),
     when(ledgerSeen, () => get('/v1/ledger', {}, signal)),
     when(ledgerSeen, () => get('/v1/servers', {}, signal)),
     when(may('CONFIGURATIONS', 'PUBLIC_KEYS', 'CLIENTS', 'LEDGER', 'AUDIT'), () => all('/v1/approvals', 'approvals', {}, signal)),
-    all('/v1/configurations', 'configurations', {}, signal),
+    soft(all('/v1/configurations', 'configurations', {}, signal)),
     when(may('AUDIT'), () => get('/v1/checkpoint', {}, signal)),
     when(may('AUDIT'), () => alarms(signal)),
+    when(may('READ_LEDGER', 'LEDGER', 'AUDIT'), () => vended(signal)),
   ]);
   // What stays the same stays where it is: somebody may be about to press a button.
   const told = JSON.stringify([state.serving, state.causes]);
   if (health.dataset.told !== told) fill(health, healthCard(state));
   health.dataset.told = told;
-  fill(work, el('div.tiles', {}, approvals && waitingTile(approvals, state), configurationsTile(configurations), endingTile(configurations), alarmed && alarmsTile(alarmed)));
+  fill(work, el('div.tiles', {}, today && vendedTile(today), approvals && waitingTile(approvals, state), configurations && [configurationsTile(configurations), endingTile(configurations)], alarmed && alarmsTile(alarmed)));
   fill(facts, factsCard(state, ledger, servers?.servers ?? [], checkpoint));
 }
 
@@ -106,6 +132,13 @@ function configurationsTile(configurations) {
   const enabled = configurations.filter((one) => one.state === 'ENABLED').length;
   const text = configurations.length ? many('overview.of.configurations', configurations.length) : t('overview.no.configurations');
   return tile(t('overview.enabled'), number(enabled), text, el('a', { href: '#/configurations' }, t('overview.see.configurations')));
+}
+
+function vendedTile(kinds) {
+  const tokens = kinds.reduce((all, one) => all + Number(one.tokens), 0);
+  const units = [...new Set(kinds.filter(({ amount }) => amount).map(({ unit = '' }) => unit))];
+  const sums = units.map((unit) => `${number(kinds.filter((one) => (one.unit ?? '') === unit).reduce((all, { amount }) => all + Number(amount || 0), 0))} ${unit || t('reports.currency')}`);
+  return tile(t('overview.today'), number(tokens), sums.join(' · ') || t('overview.today.none'), el('a', { href: '#/reports' }, t('overview.see.reports')));
 }
 
 function alarmsTile(found) {

@@ -1,4 +1,5 @@
-// The upload of three files, as the openssl commands and `vendkey configuration encrypt` make them.
+// The upload of what was encrypted elsewhere: three files, as the openssl commands and `vendkey
+// configuration encrypt` make them, or one sealed document of `vendkey configuration seal`.
 
 import { act } from '../api.js';
 import { attributeList } from '../attributes.js';
@@ -32,18 +33,27 @@ export async function show(place) {
     announce(t(existing ? 'upload.existing' : 'upload.done'));
     location.hash = `#/${configuration.name}`;
   };
-  const checked = async ({ configuration, existing }, outcome) => {
-    const store = form({ fields: [], action: t('upload.store'), submit: send(false), done: uploaded });
-    fill(outcome, el('section.card', { 'aria-labelledby': 'checked' },
-      el('h2', { id: 'checked', tabindex: '-1' }, t('upload.checked', { name: configuration.displayName })),
+  const checked = (stores) => async ({ configuration, existing }, outcome) => {
+    const store = form({ fields: [], action: t('upload.store'), submit: stores, done: uploaded });
+    fill(outcome, el('section.card.inner', { 'aria-label': t('upload.checked', { name: configuration.displayName }) },
+      el('h2', { tabindex: '-1' }, t('upload.checked', { name: configuration.displayName })),
       existing && el('p', {}, t('upload.existing')),
       el('p.large', {}, checkValue(configuration.kcv)), el('p', {}, t('upload.compare')),
       attributeList(configuration.attributes), store.whole));
     outcome.querySelector('h2').focus();
   };
-  const check = form({ fields, action: t('upload.check'), submit: send(true), done: checked });
+  const check = form({ fields, action: t('upload.check'), submit: send(true), done: checked(send(false)) });
+  const sealed = field({ name: 'document', label: t('upload.document'), hint: t('upload.document.hint'), type: 'file', required: true });
+  const sendSealed = (validateOnly) => async (signal) => {
+    const [file] = sealed.input.files;
+    if (!file) throw faults([['document', t('upload.missing')]]);
+    if (file.size > LARGEST) throw faults([['document', t('upload.large')]]);
+    return act('POST', '/v1/configurations:importSealed', { document: await file.text(), validateOnly }, signal);
+  };
+  const checkSealed = form({ fields: [sealed], action: t('upload.check'), submit: sendSealed(true), done: checked(sendSealed(false)) });
   fill(place, el('h1', {}, t('upload.title')), tabs('configurations/upload'),
     el('p.lead', {}, t('upload.text')),
-    el('section.card', { 'aria-labelledby': 'files' }, el('h2', { id: 'files' }, t('upload.files')), check.whole));
+    el('section.card', { 'aria-labelledby': 'files' }, el('h2', { id: 'files' }, t('upload.files')), check.whole),
+    el('section.card', { 'aria-labelledby': 'sealed' }, el('h2', { id: 'sealed' }, t('upload.sealed')), checkSealed.whole));
   return {};
 }
