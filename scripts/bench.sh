@@ -1,31 +1,71 @@
 #!/usr/bin/env bash
-# Measures a server of its own on SoftHSM: everything lies in target/bench-home, on a disk and not in memory.
-# SECONDS_EACH=5, CLIENTS=64, TLS=1, FILL=ROWS in the environment change it. The figures go to target/bench.json too.
+# Measures servers of its own on SoftHSM: everything lies in target/bench-home, on a disk and not in memory. First one server
+# on SQLite, then one on a PostgreSQL of its own (in a folder of $TMPDIR or /var/tmp), then three on that.
+# SECONDS_EACH=5, CLIENTS=64, TLS=1, FILL=ROWS, ENGINES="sqlite postgresql" in the environment change it; PROFILE=dev tries
+# the script itself. The figures go to target/bench.json, target/bench-postgresql.json and target/bench-servers.json too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
 home=$target/bench-home
+engines=${ENGINES:-sqlite postgresql}
 rm -rf "$home"
 mkdir -p "$home"
 . scripts/local-server.sh
-trap 'stop; rm -rf "$home"' EXIT
 
-build release
-set_up 127.0.0.1:0
-if [ "${TLS:-0}" != 1 ]; then
-    sed -i '/^\[server.tls\]/,/^$/d' "$home/vendkey.toml"
-fi
-export RUST_LOG=warn VENDKEY_LOG__FILTER=warn
-start
-if [ "${TLS:-0}" != 1 ]; then endpoint="http://127.0.0.1:${endpoint##*:}"; fi
-client_environment
+cluster=
+folder=
+others=()
+end() {
+    [ ${#others[@]} -eq 0 ] || kill "${others[@]}" 2>/dev/null || true
+    stop
+    [ -z "$cluster" ] || { kill -INT "$cluster" && wait "$cluster"; } 2>/dev/null || true
+    rm -rf "$home" ${folder:+"$folder"}
+}
+trap end EXIT
 
-say "two configurations"
-openssl genrsa -out "$home/user.pem" 2048 2>/dev/null
-openssl rsa -in "$home/user.pem" -pubout -out "$home/user_public.pem" 2>/dev/null
-vendkey public-key register "$home/user_public.pem" --name bench >/dev/null
-fingerprint=$(vendkey server-key --json --out "$home/server.pem" | sed -n 's/.*"fingerprint": "\([0-9a-f]*\)".*/\1/p')
-upload() { # upload ALGORITHM KEY
+# A program of PostgreSQL, which refuses root.
+postgresql() {
+    local name=$1 user=()
+    shift
+    [ "$(id -u)" -ne 0 ] || user=(setpriv --reuid postgres --regid postgres --init-groups)
+    (cd / && exec "${user[@]}" "/usr/lib/postgresql/15/bin/$name" "$@")
+}
+
+# Starts a cluster and makes a database that counts its statements; sets $url.
+start_postgresql() {
+    scripts/prepare.sh test
+    folder=$(mktemp -d "${TMPDIR:-/var/tmp}/vendkey-bench.XXXXXX")
+    [ "$(id -u)" -ne 0 ] || chown postgres:postgres "$folder"
+    postgresql initdb --username postgres --auth trust --encoding UTF8 --locale C --no-instructions \
+        --pgdata "$folder/data" >/dev/null
+    postgresql postgres -D "$folder/data" -k "$folder" -c listen_addresses= -c shared_buffers=256MB -c max_wal_size=4GB \
+        -c shared_preload_libraries=pg_stat_statements >"$home/postgresql.log" 2>&1 &
+    cluster=$!
+    until postgresql pg_isready -q -h "$folder"; do sleep 0.1; done
+    postgresql psql -qX -h "$folder" -U postgres -c "CREATE DATABASE vendkey ENCODING 'UTF8' TEMPLATE template0" postgres
+    postgresql psql -qX -h "$folder" -U postgres -c "CREATE EXTENSION pg_stat_statements" vendkey
+    url="postgresql://postgres@/vendkey?host=$folder"
+}
+
+plain() { # plain ENDPOINT: without TLS, unless TLS=1
+    if [ "${TLS:-0}" = 1 ]; then echo "$1"; else echo "http://127.0.0.1:${1##*:}"; fi
+}
+
+# Two configurations and a till at the server of the environment; sets $dkga04 and $dkga02.
+furnish() {
+    local fingerprint
+    say "two configurations and a till"
+    openssl genrsa -out "$home/user.pem" 2048 2>/dev/null
+    openssl rsa -in "$home/user.pem" -pubout -out "$home/user_public.pem" 2>/dev/null
+    vendkey public-key register "$home/user_public.pem" --name bench >/dev/null
+    fingerprint=$(vendkey server-key --json --out "$home/server.pem" | sed -n 's/.*"fingerprint": "\([0-9a-f]*\)".*/\1/p')
+    dkga04=$(upload 04 abababababababab949494949494949401234567 "$fingerprint")
+    dkga02=$(upload 02 0123456789abcdef "$fingerprint")
+    rm -f "$home/till"
+    vendkey client create bench --preset till --out "$home/till" >/dev/null
+}
+
+upload() { # upload ALGORITHM KEY FINGERPRINT
     cat >"$home/c$1.yaml" <<YAML
 ---
 name: bench $1
@@ -41,17 +81,59 @@ key_type: 2
 base_date: 2014
 issuer_identification_no: 600727
 YAML
-    vendkey configuration encrypt "$home/c$1.yaml" --server-key "$home/server.pem" --fingerprint "$fingerprint" \
+    rm -rf "$home/out"
+    vendkey configuration encrypt "$home/c$1.yaml" --server-key "$home/server.pem" --fingerprint "$3" \
         --signing-key "$home/user.pem" --out "$home/out" >/dev/null
     vendkey configuration upload --data "$home/out/c$1.data" --digest "$home/out/c$1.digest" --key "$home/out/c$1.key" --json |
         sed -n 's/.*"name": "\(configurations[^"]*\)".*/\1/p' | head -n 1
 }
-dkga04=$(upload 04 abababababababab949494949494949401234567)
-dkga02=$(upload 02 0123456789abcdef)
 
-say "a till"
-vendkey client create bench --preset till --out "$home/till" >/dev/null
+measure() { # measure REPORT ARGUMENT...
+    local report=$1
+    shift
+    vendkey bench --credential-file "$home/till" --dkga02 "$dkga02" --settings "$home/vendkey.toml" --server-pid "$server" \
+        --seconds "${SECONDS_EACH:-5}" --clients "${CLIENTS:-64}" --report "$target/$report" "$@"
+}
 
-say "measuring"
-vendkey bench --credential-file "$home/till" --dkga04 "$dkga04" --dkga02 "$dkga02" --settings "$home/vendkey.toml" --server-pid "$server" \
-    ${FILL:+--fill "$FILL"} --seconds "${SECONDS_EACH:-5}" --clients "${CLIENTS:-64}" --report "$target/bench.json"
+build "${PROFILE:-release}"
+set_up 127.0.0.1:0
+if [ "${TLS:-0}" != 1 ]; then
+    sed -i '/^\[server.tls\]/,/^$/d' "$home/vendkey.toml"
+fi
+export RUST_LOG=warn VENDKEY_LOG__FILTER=warn
+
+if [[ " $engines " == *" sqlite "* ]]; then
+    start
+    endpoint=$(plain "$endpoint")
+    client_environment
+    furnish
+    say "measuring one server on SQLite"
+    measure bench.json --dkga04 "$dkga04" ${FILL:+--fill "$FILL"}
+    stop
+fi
+
+if [[ " $engines " == *" postgresql "* ]]; then
+    start_postgresql
+    sed -i "s|^path = .*|url = \"$url\"\ncheckpoint_file = \"checkpoint\"|" "$home/vendkey.toml"
+    export VENDKEY_SERVER__NAME=one
+    rm -f "$home/credential"
+    vendkey setup --settings "$home/vendkey.toml" --credential-file "$home/credential" >/dev/null
+    start
+    endpoint=$(plain "$endpoint")
+    client_environment
+    furnish
+    say "measuring one server on PostgreSQL"
+    measure bench-postgresql.json --dkga04 "$dkga04" ${FILL:+--fill "$FILL"}
+
+    also=()
+    first=$server first_endpoint=$endpoint
+    for name in two three; do
+        export VENDKEY_SERVER__NAME=$name VENDKEY_STORE__CHECKPOINT_FILE="$home/checkpoint-$name"
+        start
+        others+=("$server")
+        also+=(--also "$(plain "$endpoint")")
+    done
+    server=$first endpoint=$first_endpoint
+    say "measuring three servers on it, beside the one"
+    measure bench-servers.json --beside "$target/bench-postgresql.json" "${also[@]}"
+fi

@@ -9,7 +9,7 @@ use std::{
 };
 
 use http_body_util::BodyExt as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long calls took.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Latency {
     /// Half of them at most, in milliseconds.
     pub p50_ms: f64,
@@ -46,10 +46,10 @@ pub(super) struct Measured {
     pub(super) latency: Latency,
 }
 
-/// Requests of a batch, and batches at once.
+/// Requests of a batch, and batches at once; of several servers, two for each.
 const BATCH: usize = 500;
 const BATCHES: usize = 4;
-/// Streams at once, and what each has under way.
+/// Streams at once, as with batches, and what each has under way.
 const STREAMS: usize = 4;
 const UNDER_WAY: usize = 1_024;
 
@@ -186,7 +186,7 @@ pub(super) async fn unary_in_json(plan: &Plan, configuration: &str) -> Result<Me
 pub(super) async fn batch(plan: &Plan, configuration: &str) -> Result<Measured, BenchError> {
     let meters = Arc::new(Meters::new());
     let client = |client| Many(Vendor::new(plan, client, &meters, configuration));
-    loops(plan, "batch", (0..BATCHES).map(client), None).await
+    loops(plan, "batch", (0..BATCHES.max(2 * plan.servers)).map(client), None).await
 }
 
 /// Streams, each kept full, until there are at least `least` tokens.
@@ -196,7 +196,7 @@ pub(super) async fn stream(plan: &Plan, configuration: &str, least: u64) -> Resu
     let start = Instant::now();
     let end = start + plan.window;
     let mut streams = JoinSet::new();
-    for client in 0..STREAMS {
+    for client in 0..STREAMS.max(2 * plan.servers) {
         let mut tokens = TokenServiceClient::new(plan.channels[client % plan.channels.len()].clone());
         let (sender, receiver) = tokio::sync::mpsc::channel(UNDER_WAY);
         let (meters, configuration, sent) = (meters.clone(), configuration.to_owned(), sent.clone());

@@ -1,6 +1,10 @@
 //! `vendkey bench`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 
@@ -10,7 +14,7 @@ use super::{
     whole_file,
 };
 use crate::{
-    bench::{self, Plan, Report},
+    bench::{self, Plan, Report, Statements},
     settings::Settings,
 };
 
@@ -43,6 +47,12 @@ pub(super) struct Arguments {
     /// The server's process: its memory is read too
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
+    /// Another server of the same database; may be given more than once
+    #[arg(long, value_name = "ENDPOINT")]
+    also: Vec<String>,
+    /// The JSON of an earlier run: each figure stands beside the one of the same work
+    #[arg(long, value_name = "FILE")]
+    beside: Option<PathBuf>,
     /// Where the figures go as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -79,7 +89,11 @@ impl Arguments {
         let mut channels = Vec::with_capacity(CONNECTIONS);
         for _ in 0..CONNECTIONS {
             channels.push(self.connection.open().await?);
+            for endpoint in &self.also {
+                channels.push(self.connection.open_at(endpoint).await?);
+            }
         }
+        let beside = self.beside.as_ref().map(|file| earlier(file)).transpose()?;
         let plan = Plan {
             channels,
             dkga04: self.dkga04.clone(),
@@ -88,9 +102,17 @@ impl Arguments {
             clients: self.clients.max(1),
             fill: self.fill,
             server_pid: self.server_pid,
+            servers: self.also.len() + 1,
+            beside,
         };
         bench::run(&plan, settings.as_ref()).await.map_err(|error| Failure::text(error.to_string()))
     }
+}
+
+/// The figures of an earlier run.
+fn earlier(file: &Path) -> Result<Report, Failure> {
+    let text = fs::read_to_string(file).map_err(|error| Failure::file("--beside", file, &error))?;
+    serde_json::from_str(&text).map_err(|error| Failure::data("--beside", file, error))
 }
 
 fn table(report: &Report) -> String {
@@ -115,5 +137,12 @@ fn table(report: &Report) -> String {
             report.server_memory_peak_mib.unwrap_or(mib)
         )
     });
-    format!("{table}{}", memory.unwrap_or_default())
+    let statements = report.statements.iter().map(|statements| {
+        let Statements { work, a_batch, rows, wal_bytes } = statements;
+        format!(
+            "\n{work}: {a_batch:.1} statements for a batch of {rows:.0} rows, {wal_bytes:.0} bytes of the \
+             write-ahead log for a row"
+        )
+    });
+    format!("{table}{}{}", statements.collect::<String>(), memory.unwrap_or_default())
 }

@@ -93,6 +93,15 @@ impl Connection {
         Ok(Servers { addresses, bearer })
     }
 
+    /// Connects to one server alone, whatever the endpoints are.
+    pub(super) async fn open_at(&self, shown: &str) -> Result<Authorized, Failure> {
+        let address = self.address(shown)?;
+        let trust = if address.is_tls() { self.trust()? } else { Trust::no_tls() };
+        Ok(Servers { addresses: VecDeque::from([(address, trust)]), bearer: self.bearer()? }
+            .connect()
+            .await?)
+    }
+
     fn address(&self, shown: &str) -> Result<Address, Failure> {
         let address =
             Address::parse(shown).map_err(|error| Failure::usage(format!("--endpoint {shown}: {error}")))?;

@@ -55,11 +55,11 @@ pub use lease::{LEASE, Leases};
 pub use migration::{Migrated, MigratedChain, MigrationError, Progress, Step, Verified, Watch};
 pub use open::{
     DatabaseSettings, DatabaseUrl, Resealing, UnknownDatabase, all_configurations, copy, examine, migrate,
-    open, open_alone, open_and_seal,
+    open, open_alone, open_and_seal, raw_rows, statements_sent,
 };
 pub use open_error::OpenError;
 pub use page::{Listing, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, PageError, PageRequest, PageToken};
-pub use postgres::{AddressError, PostgresqlAddress};
+pub use postgres::{AddressError, PostgresqlAddress, RawRows, Sent};
 pub use record::{Examined, LostCommits, Past, Records};
 pub use seals::{NoSeal, SealReport, Sealer, SoftwareSealer};
 pub use server::{Job, Server, ServerState};

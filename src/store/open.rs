@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use super::database::Parts;
 use super::engine::Copyable;
 use super::migration::{self, Migrated, MigrationError, Verified, Watch};
-use super::postgres::{self, AddressError, PostgresSettings, PostgresStore, PostgresqlAddress};
+use super::postgres::{
+    self, AddressError, PostgresSettings, PostgresStore, PostgresqlAddress, RawRows, Sent,
+};
 use super::reading::Reading;
 use super::seals::Seals;
 use super::sqlite::{self, SqliteSettings, SqliteStore};
@@ -196,6 +199,29 @@ pub fn copy(url: &DatabaseUrl, to: &Path) -> Result<(), OpenError> {
         DatabaseUrl::Sqlite(path) => sqlite::copy_file(path, to),
         DatabaseUrl::Postgresql(_) => Err(OpenError::OwnBackup),
     }
+}
+
+/// Durable rows of a ledger in a second by a PostgreSQL database with nothing else done, over some
+/// connections: what a measurement stands beside. Blocking.
+///
+/// # Errors
+/// What the database says.
+pub fn raw_rows(
+    address: &PostgresqlAddress,
+    way: RawRows,
+    connections: u32,
+    window: Duration,
+) -> Result<f64, OpenError> {
+    postgres::raw_rows(address, way, connections, window)
+}
+
+/// How many statements a PostgreSQL database was sent since the last call; none where it does not
+/// count them. Blocking.
+///
+/// # Errors
+/// What the database says.
+pub fn statements_sent(address: &PostgresqlAddress) -> Result<Option<Sent>, OpenError> {
+    postgres::sent(address)
 }
 
 /// Copies a database as a whole into another one, which is empty or was left by the same command

@@ -130,8 +130,8 @@ pub(crate) struct Connection {
     statements: Arc<AtomicU64>,
 }
 
-struct Live {
-    client: Client,
+pub(super) struct Live {
+    pub(super) client: Client,
     task: JoinHandle<()>,
     prepared: HashMap<String, Statement>,
 }
@@ -307,7 +307,11 @@ impl Connection {
         self.run_at(Stage::Commit, async |live| live.client.batch_execute("COMMIT").await)
     }
 
-    fn run<T>(&mut self, work: impl AsyncFn(&mut Live) -> Result<T, Error>) -> Result<T, StoreError> {
+    /// Does what a statement does, and again with a new connection where nothing was begun.
+    pub(super) fn run<T>(
+        &mut self,
+        work: impl AsyncFn(&mut Live) -> Result<T, Error>,
+    ) -> Result<T, StoreError> {
         let again = !self.held;
         let done = self.run_at(Stage::Before, &work);
         // A connection that was lost while nobody used it is found out by its next use.

@@ -6,6 +6,7 @@
 //! of a server for one process; `migrations` bring the schema up.
 
 mod address;
+mod bound;
 mod chain;
 mod column;
 mod connection;
@@ -30,6 +31,8 @@ use std::thread;
 use std::time::Duration;
 
 pub use address::{AddressError, PostgresqlAddress};
+pub use bound::{RawRows, Sent};
+pub(super) use bound::{raw_rows, sent};
 
 use self::connection::{Connection, Purpose};
 use self::server::Claim;
