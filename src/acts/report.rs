@@ -27,7 +27,7 @@ pub struct ReportAnswer {
     pub report: VendingReport,
     /// By client, those with most first; none for a caller who must not see all configurations.
     pub clients: Vec<OfClient>,
-    /// The first hour of which sums are kept.
+    /// The first hour of which sums are kept, if tokens were recorded before.
     pub kept_since: Option<i64>,
 }
 

@@ -112,7 +112,7 @@ pub struct Vended {
     pub clients: Vec<OfClient>,
     /// By hour and reason.
     pub refused: Vec<RefusedCalls>,
-    /// The first hour of which sums are kept at all.
+    /// The first hour of which sums are kept, if tokens were recorded before.
     pub kept_since: Option<i64>,
 }
 

@@ -72,8 +72,18 @@ async fn both_versions_of_reflection_answer_alike() {
         panic!("{listed:?}")
     };
     let services: BTreeSet<String> = list.service.into_iter().map(|service| service.name).collect();
-    let ours = ["Approval", "Audit", "Client", "Configuration", "Ledger", "PublicKey", "Server", "Token"]
-        .map(|name| format!("vendkey.v1.{name}Service"));
+    let ours = [
+        "Approval",
+        "Audit",
+        "Client",
+        "Configuration",
+        "Ledger",
+        "PublicKey",
+        "Server",
+        "Simulator",
+        "Token",
+    ]
+    .map(|name| format!("vendkey.v1.{name}Service"));
     let grpcs = [
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
@@ -143,7 +153,7 @@ async fn health_of_services_known_and_unknown() {
         let mut watched = health.watch(asked(service)).await.unwrap().into_inner();
         assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving, "{service}");
     }
-    assert_eq!(listed.len(), 9);
+    assert_eq!(listed.len(), 10);
     for service in ["nothing", "vendkey.v1.tokenservice", "vendkey.v1.TokenService/IssueToken"] {
         let status = health.check(asked(service)).await.unwrap_err();
         assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "SERVICE_NOT_FOUND"));

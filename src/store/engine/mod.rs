@@ -223,8 +223,9 @@ pub(crate) trait View: Send + 'static {
     /// What was vended in the hours from the first to the last.
     fn vended_hours(&mut self, hours: Hours) -> Result<Vec<HourSum>, StoreError>;
 
-    /// The first hour of which anything is kept of what was vended.
-    fn first_vended_hour(&mut self) -> Result<Option<i64>, StoreError>;
+    /// The first hour of which anything is kept of what was vended, and the first day of which there
+    /// are sums of clients.
+    fn first_sums(&mut self) -> Result<(Option<i64>, Option<i64>), StoreError>;
 
     /// The calls that were refused in the hours from the first to the last.
     fn refused_hours(&mut self, hours: Hours) -> Result<Vec<RefusedCalls>, StoreError>;

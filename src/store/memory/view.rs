@@ -189,8 +189,11 @@ impl View for Connection {
         })
     }
 
-    fn first_vended_hour(&mut self) -> Result<Option<i64>, StoreError> {
-        self.read(|tables| tables.vended.keys().next().map(|(hour, ..)| *hour))
+    fn first_sums(&mut self) -> Result<(Option<i64>, Option<i64>), StoreError> {
+        self.read(|tables| {
+            let hour = tables.vended.keys().next().map(|(hour, ..)| *hour);
+            (hour, tables.sums.values().map(|sum| sum.day).min())
+        })
     }
 
     fn refused_hours(&mut self, hours: Hours) -> Result<Vec<RefusedCalls>, StoreError> {

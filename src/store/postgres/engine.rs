@@ -201,8 +201,8 @@ impl<W: Role> View for Postgres<W> {
         report::vended(self.ready()?, hours)
     }
 
-    fn first_vended_hour(&mut self) -> Result<Option<i64>, StoreError> {
-        report::first_vended(self.ready()?)
+    fn first_sums(&mut self) -> Result<(Option<i64>, Option<i64>), StoreError> {
+        report::first_sums(self.ready()?)
     }
 
     fn refused_hours(&mut self, hours: Hours) -> Result<Vec<RefusedCalls>, StoreError> {

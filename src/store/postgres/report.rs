@@ -29,10 +29,11 @@ pub(super) fn vended(connection: &mut Connection, hours: Hours) -> Result<Vec<Ho
     found.iter().map(read).collect()
 }
 
-/// The first hour of which anything is kept.
-pub(super) fn first_vended(connection: &mut Connection) -> Result<Option<i64>, StoreError> {
-    let found = connection.query_opt("SELECT min(hour) FROM vended_hours", &[])?;
-    found.map_or(Ok(None), |row| get(&row, 0, "vended_hours.hour"))
+/// The first hour of which anything is kept, and the first day of which there are sums of clients.
+pub(super) fn first_sums(connection: &mut Connection) -> Result<(Option<i64>, Option<i64>), StoreError> {
+    let sql = "SELECT (SELECT min(hour) FROM vended_hours), (SELECT min(day) FROM usage)";
+    let Some(row) = connection.query_opt(sql, &[])? else { return Ok((None, None)) };
+    Ok((get(&row, 0, "vended_hours.hour")?, get(&row, 1, "usage.day")?))
 }
 
 /// The calls that were refused in the hours from the first to the last.

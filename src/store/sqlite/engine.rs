@@ -181,8 +181,8 @@ impl<W: Send + 'static> View for Sqlite<W> {
         report::vended(self, hours)
     }
 
-    fn first_vended_hour(&mut self) -> Result<Option<i64>, StoreError> {
-        report::first_vended(self)
+    fn first_sums(&mut self) -> Result<(Option<i64>, Option<i64>), StoreError> {
+        report::first_sums(self)
     }
 
     fn refused_hours(&mut self, hours: Hours) -> Result<Vec<RefusedCalls>, StoreError> {

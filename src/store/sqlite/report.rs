@@ -21,9 +21,10 @@ pub(super) fn vended(connection: &Connection, hours: Hours) -> Result<Vec<HourSu
     Ok(sums)
 }
 
-/// The first hour of which anything is kept.
-pub(super) fn first_vended(connection: &Connection) -> Result<Option<i64>, StoreError> {
-    Ok(connection.prepare_cached("SELECT min(hour) FROM vended_hours")?.query_row([], |row| row.get(0))?)
+/// The first hour of which anything is kept, and the first day of which there are sums of clients.
+pub(super) fn first_sums(connection: &Connection) -> Result<(Option<i64>, Option<i64>), StoreError> {
+    let sql = "SELECT (SELECT min(hour) FROM vended_hours), (SELECT min(day) FROM usage)";
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
 /// Adds to what was vended. SQLite has no numbers of 39 digits: they are added here.

@@ -27,8 +27,16 @@ pub(in crate::store) fn vended<V: View>(
         hours: hours_of_configurations,
         clients: of_clients(reading, hours)?,
         refused: reading.view.refused_hours(hours)?,
-        kept_since: reading.view.first_vended_hour()?,
+        kept_since: kept_since(reading)?,
     })
+}
+
+/// Since when sums by the hour are kept, if tokens were recorded on a day before: by a version that
+/// did not keep them.
+fn kept_since<V: View>(reading: &mut Reading<V>) -> Result<Option<i64>, StoreError> {
+    let (hour, day) = reading.view.first_sums()?;
+    let Some((hour, day)) = hour.zip(day) else { return Ok(None) };
+    Ok((Hours { first: hour, last: hour }.days().0 > day).then_some(hour))
 }
 
 fn configuration_ids<V: View>(

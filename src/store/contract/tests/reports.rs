@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::usage::{credits, tokens as tokens_a_day, under};
 use super::*;
 use crate::access::limits::Amount;
-use crate::ledger::{Hours, RefusedCalls, Vended, hour_of};
-use crate::store::engine::{HourSum, Select, Table, Transaction as _, View as _};
+use crate::ledger::{Hours, RefusedCalls, Sum, Vended, day_of, hour_of};
+use crate::store::engine::{DaySum, HourSum, Select, Table, Transaction as _, View as _};
 use crate::store::transactions::tokens::record;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -52,7 +52,19 @@ pub(in crate::store) async fn sums_by_the_hour_are_what_was_recorded<F: Factory>
         ((0, None, "meter_test".to_owned()), (1, 0)),
     ]);
     assert_eq!(by_hour(&vended), expected);
-    assert_eq!(vended.kept_since, Some(hour_of(NOW_MS)));
+    assert_eq!(vended.kept_since, None, "nothing was recorded before");
+    // As a version left it that kept the sums of clients alone.
+    let before = DaySum {
+        client: 1,
+        day: day_of(NOW_MS) - 1,
+        kind: "electricity_credit".into(),
+        sum: Sum { tokens: 1, amount: Amount::default() },
+    };
+    let client = scene.store.read(|reading| Ok(reading.view.rows(&Select::all(Table::Clients))?.pop()));
+    let before = DaySum { client: client.await.unwrap().unwrap().number, ..before };
+    scene.store.write(move |writing| writing.view.put_sums(&[before], &[])).await.unwrap();
+    let since = scene.store.vended(Hours { first: hour_of(NOW_MS), ..span() }).await.unwrap().kept_since;
+    assert_eq!(since, Some(hour_of(NOW_MS)));
     let clients: Vec<_> = vended
         .clients
         .iter()
@@ -99,7 +111,7 @@ pub(in crate::store) async fn sums_are_exact_beyond_64_bits<F: Factory>() {
             hour: hour_of(NOW_MS),
             configuration,
             kind: "electricity_currency_credit".into(),
-            sum: crate::ledger::Sum { tokens: 3, amount: huge },
+            sum: Sum { tokens: 3, amount: huge },
         };
         scene.store.write(move |writing| writing.view.put_sums(&[], &[sum])).await.unwrap();
     }
