@@ -3,6 +3,8 @@
 # on SQLite, then one on a PostgreSQL of its own (in a folder of $TMPDIR or /var/tmp), then three on that.
 # SECONDS_EACH=5, CLIENTS=64, TLS=1, FILL=ROWS, ENGINES="sqlite postgresql" in the environment change it; PROFILE=dev tries
 # the script itself. The figures go to target/bench.json, target/bench-postgresql.json and target/bench-servers.json too.
+# HSM_LATENCY_MS=5 puts a module in between that takes as long for each call and serves HSM_SESSIONS=32 at once,
+# as an HSM across a network does.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
@@ -99,6 +101,13 @@ build "${PROFILE:-release}"
 set_up 127.0.0.1:0
 if [ "${TLS:-0}" != 1 ]; then
     sed -i '/^\[server.tls\]/,/^$/d' "$home/vendkey.toml"
+fi
+if [ -n "${HSM_LATENCY_MS:-}" ]; then
+    say "a module that takes $HSM_LATENCY_MS ms for a call, ${HSM_SESSIONS:-32} at once"
+    cargo build --locked --profile dev --example pkcs11_shim
+    export PKCS11_SHIM_LATENCY_US=$((HSM_LATENCY_MS * 1000)) PKCS11_SHIM_CALLS=${HSM_SESSIONS:-32}
+    sed -i "s#^module = .*#module = \"$target/debug/examples/libpkcs11_shim.so\"\nthreads = $PKCS11_SHIM_CALLS#" \
+        "$home/vendkey.toml"
 fi
 export RUST_LOG=warn VENDKEY_LOG__FILTER=warn
 

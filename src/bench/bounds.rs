@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{
@@ -28,7 +29,7 @@ use crate::{
     audit::Actor,
     configuration::{Begun, FinishedState, ImportedFields, NewConfiguration, TokenKey},
     hsm::{
-        DecoderKeys, Hsm, HsmSettings, KeyId, KeyKind, MOST_DECODER_KEYS, Tokens, VendingKey,
+        DecoderKeys, Hsm, HsmError, HsmSettings, KeyId, KeyKind, MOST_DECODER_KEYS, Tokens, VendingKey,
         VendingKeyClass, VendingKeyMaterial, WithDecoderKeys,
     },
     id::{ClientId, ConfigurationId, PublicKeyId},
@@ -47,7 +48,7 @@ use crate::{
     },
 };
 
-/// HMACs of one job, which are as many calls.
+/// HMACs of the jobs that are done at the same time, which are as many calls.
 const CALLS: usize = 128;
 
 /// Derivations in a second.
@@ -68,6 +69,7 @@ pub(super) async fn hsm(
     window: Duration,
 ) -> Result<HsmRates, BenchError> {
     let hsm = Hsm::start(settings.clone())?;
+    let calls = (CALLS / hsm.jobs_at_once()).max(1);
     let token_hmac = match dkga04 {
         None => None,
         Some((name, kcv)) => {
@@ -75,13 +77,13 @@ pub(super) async fn hsm(
             let id: ConfigurationId = id.parse().map_err(fault)?;
             let (token, id) = (hsm.tokens()[0], KeyId(id.to_bytes()));
             let key = VendingKey { token, id, class: VendingKeyClass::Hmac, kcv };
-            Some(derivations(&hsm, key, derivation(Dkga::Dkga04)?, CALLS, window).await?)
+            Some(derivations(&hsm, key, derivation(Dkga::Dkga04)?, calls, window).await?)
         }
     };
     let mut rates = [0.0; 2];
     for (rate, (dkga, kind, length, at_once)) in rates
         .iter_mut()
-        .zip([(Dkga::Dkga04, KeyKind::Hmac, 20, CALLS), (Dkga::Dkga02, KeyKind::Des, 8, MOST_DECODER_KEYS)])
+        .zip([(Dkga::Dkga04, KeyKind::Hmac, 20, calls), (Dkga::Dkga02, KeyKind::Des, 8, MOST_DECODER_KEYS)])
     {
         let mut key = [0; 20];
         getrandom::fill(&mut key).map_err(|error| BenchError::Ledger(error.to_string()))?;
@@ -89,8 +91,7 @@ pub(super) async fn hsm(
             // DES keys have odd parity.
             *byte = *byte & 0xFE | u8::from((*byte & 0xFE).count_ones() % 2 == 0);
         }
-        let material =
-            VendingKeyMaterial::from_slice(kind, &key[..length]).map_err(crate::hsm::HsmError::from)?;
+        let material = VendingKeyMaterial::from_slice(kind, &key[..length]).map_err(HsmError::from)?;
         let Some(material) = material else { continue };
         let session = hsm.import_session_key(material).await?;
         *rate = derivations(&hsm, session.key(), derivation(dkga)?, at_once, window).await?;
@@ -100,8 +101,8 @@ pub(super) async fn hsm(
     Ok(HsmRates { token_hmac, session_hmac, des })
 }
 
-/// A batch at a time, again and again, from two tasks, so that the HSM's thread never waits for the
-/// next.
+/// A job at a time, again and again, from two tasks for each thread of the HSM, so that none of them
+/// waits for the next.
 async fn derivations(
     hsm: &Hsm,
     key: VendingKey,
@@ -109,17 +110,23 @@ async fn derivations(
     at_once: usize,
     window: Duration,
 ) -> Result<f64, BenchError> {
-    let wanted = vec![(key, derivation); at_once];
     let start = Instant::now();
-    let derive = async || {
-        let mut done = 0;
-        while start.elapsed() < window {
-            done += hsm.with_decoder_keys(hsm.try_reserve()?, wanted.clone(), |keys| keys.len()).await?;
-        }
-        Ok::<_, BenchError>(done)
-    };
-    let (one, other) = tokio::try_join!(derive(), derive())?;
-    Ok((one + other) as f64 / start.elapsed().as_secs_f64())
+    let mut tasks = JoinSet::new();
+    for _ in 0..2 * hsm.jobs_at_once() {
+        let (hsm, wanted) = (hsm.clone(), vec![(key, derivation); at_once]);
+        tasks.spawn(async move {
+            let mut done = 0;
+            while start.elapsed() < window {
+                done += hsm.with_decoder_keys(hsm.try_reserve()?, wanted.clone(), |keys| keys.len()).await?;
+            }
+            Ok::<_, HsmError>(done)
+        });
+    }
+    let mut done = 0;
+    while let Some(ended) = tasks.join_next().await {
+        done += ended.map_err(fault)??;
+    }
+    Ok(done as f64 / start.elapsed().as_secs_f64())
 }
 
 fn fault(error: impl std::fmt::Display) -> BenchError {

@@ -23,6 +23,10 @@ pub trait DecoderKeys: Tokens + fmt::Debug + Send + Sync {
     /// [`HsmError::Busy`]; [`HsmError::Unavailable`] while the HSM does not serve.
     fn try_reserve(&self) -> Result<QueuePermit, HsmError>;
 
+    /// How many jobs are done at the same time: those that share an HSM of many sessions should be
+    /// as many.
+    fn jobs_at_once(&self) -> usize;
+
     /// Derives the decoder keys of `wanted`, at most [`MOST_DECODER_KEYS`], and calls `finish` with
     /// them in that order, on a thread of its own, or with the failure.
     ///
@@ -94,6 +98,10 @@ impl DecoderKeys for Hsm {
             Err(TryAcquireError::NoPermits) => Err(HsmError::Busy(Queue::Vending)),
             Err(TryAcquireError::Closed) => Err(HsmError::Stopped),
         }
+    }
+
+    fn jobs_at_once(&self) -> usize {
+        self.inner.module.settings().threads.max(1)
     }
 
     fn derive(

@@ -140,6 +140,7 @@ impl Hsm {
             threads.0.push(spawn("hsm-monitor", move || monitor::run(&module, &alarms))?);
         }
         let permits = Arc::new(Semaphore::new(queue));
+        tracing::info!(sessions = workers, queue, admin_queue, "the HSM's threads are ready");
         Ok(Hsm {
             inner: Arc::new(Inner {
                 module,

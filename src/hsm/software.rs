@@ -94,6 +94,10 @@ impl DecoderKeys for SoftwareHsm {
         permit.map(QueuePermit::new).map_err(|_| HsmError::Busy(Queue::Vending))
     }
 
+    fn jobs_at_once(&self) -> usize {
+        1
+    }
+
     fn derive(
         &self,
         _permit: QueuePermit,

@@ -107,7 +107,8 @@ impl Worker {
     /// Takes what waits, a fair share where several workers take: (HMACs in groups, jobs to do as
     /// one batch, a job that no longer fits the page with the others).
     fn drain(&self, first: Job) -> (Vec<Vec<Job>>, Vec<Job>, Option<Job>) {
-        let fair = self.queue.len().div_ceil(self.workers.max(1));
+        // Nothing where another worker may be free to take it.
+        let fair = self.queue.len() / self.workers.max(1);
         let (mut hmacs, mut batch, mut keys): (Vec<Vec<Job>>, _, _) = (Vec::new(), Vec::new(), 0);
         let mut room = 0;
         for job in std::iter::once(first).chain(self.queue.try_iter().take(fair)) {

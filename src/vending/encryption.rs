@@ -79,7 +79,11 @@ impl Vending {
         }
         let mut reserved = Reserved { jobs: Vec::with_capacity(by_key.len()), refused: Vec::new() };
         for (dkga, orders) in by_key.into_values() {
-            let most = if dkga == Dkga::Dkga04 { JOB_OF_CALLS } else { JOB_OF_BLOCKS };
+            let most = match dkga {
+                // Shared out among the sessions, which wait for the HSM at the same time.
+                Dkga::Dkga04 => orders.len().div_ceil(self.hsm.jobs_at_once()).clamp(1, JOB_OF_CALLS),
+                _ => JOB_OF_BLOCKS,
+            };
             for orders in orders.chunks(most) {
                 match self.hsm.try_reserve() {
                     Ok(permit) => reserved.jobs.push(Job { permit, orders: orders.to_vec() }),
