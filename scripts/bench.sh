@@ -14,13 +14,14 @@ rm -rf "$home"
 mkdir -p "$home"
 . scripts/local-server.sh
 
-cluster=
 folder=
 others=()
 end() {
-    [ ${#others[@]} -eq 0 ] || kill "${others[@]}" 2>/dev/null || true
+    trap - EXIT
+    [ ${#others[@]} -eq 0 ] || { kill "${others[@]}" && wait "${others[@]}"; } 2>/dev/null || true
     stop
-    [ -z "$cluster" ] || { kill -INT "$cluster" && wait "$cluster"; } 2>/dev/null || true
+    # By its own means: what runs in the background of a script bears no SIGINT.
+    [ -z "$folder" ] || postgresql pg_ctl --pgdata "$folder/data" --mode fast --silent stop || true
     rm -rf "$home" ${folder:+"$folder"}
 }
 trap end EXIT
@@ -40,9 +41,11 @@ start_postgresql() {
     [ "$(id -u)" -ne 0 ] || chown postgres:postgres "$folder"
     postgresql initdb --username postgres --auth trust --encoding UTF8 --locale C --no-instructions \
         --pgdata "$folder/data" >/dev/null
-    postgresql postgres -D "$folder/data" -k "$folder" -c listen_addresses= -c shared_buffers=256MB -c max_wal_size=4GB \
-        -c shared_preload_libraries=pg_stat_statements >"$home/postgresql.log" 2>&1 &
-    cluster=$!
+    (
+        trap - EXIT
+        postgresql postgres -D "$folder/data" -k "$folder" -c listen_addresses= -c shared_buffers=256MB \
+            -c max_wal_size=4GB -c shared_preload_libraries=pg_stat_statements
+    ) >"$home/postgresql.log" 2>&1 &
     until postgresql pg_isready -q -h "$folder"; do sleep 0.1; done
     postgresql psql -qX -h "$folder" -U postgres -c "CREATE DATABASE vendkey ENCODING 'UTF8' TEMPLATE template0" postgres
     postgresql psql -qX -h "$folder" -U postgres -c "CREATE EXTENSION pg_stat_statements" vendkey
