@@ -14,7 +14,7 @@ use vendkey::api::v1::{
 
 use crate::{
     approvals,
-    harness::{Administrator, Api, DKGA02, DKGA04, DRN, Home, Server, ten_kwh},
+    harness::{Administrator, Api, DKGA02, DKGA04, DRN, Home, Server, TestDatabase, ten_kwh},
 };
 
 /// Runs a command whose standard output is full (`/dev/full`) or closed.
@@ -60,6 +60,8 @@ struct Scene {
     home: Home,
     administrator: Administrator,
     fingerprint: String,
+    /// Of the key that sealed uploads are made for.
+    sealing: String,
     public_key: String,
     /// Issues; goes to `next`; is there; is disabled, by its check value too.
     configuration: String,
@@ -75,7 +77,9 @@ struct Scene {
 
 impl Scene {
     async fn new(home: Home, server: &Server, api: &mut Api) -> Self {
-        let shown = server.vendkey(&home, &["server-key", "--json", "--out", &home.text("server.pem")]);
+        let (legacy, sealing) = (home.text("server.pem"), home.text("sealing.pem"));
+        let files = ["--out", &legacy, "--sealing-out", &sealing];
+        let shown = server.vendkey(&home, &[&["server-key", "--json"][..], &files].concat());
         let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
         let administrator = Administrator::new(&fs::read_to_string(home.path("server.pem")).unwrap());
         fs::write(home.path("public.pem"), administrator.public_key()).unwrap();
@@ -105,6 +109,9 @@ impl Scene {
         let client = created["name"].as_str().unwrap().to_owned();
         let credential = format!("credentials/{}", &home.secret("kiosk")["vendkey_".len()..][..16]);
         fs::write(home.path("config.yaml"), DKGA04).unwrap();
+        let message =
+            format!("Meter: {DRN} Token: 4452 5637 3498 8127 8975 Units: 25.5 kWh 2026-11-22 10:15\n");
+        fs::write(home.path("messages.txt"), message).unwrap();
         fs::write(home.path("meter.key"), [7; 32]).unwrap();
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(home.path("meter.key"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -121,6 +128,7 @@ impl Scene {
         assert!(home.vendkey(&[&meter[..], &sources].concat()).status.success());
         Self {
             fingerprint: shown["fingerprint"].as_str().unwrap().to_owned(),
+            sealing: shown["sealing"]["fingerprint"].as_str().unwrap().to_owned(),
             public_key,
             configuration: configuration.name,
             next,
@@ -146,9 +154,12 @@ impl Scene {
         Some(match command {
             "serve" => list(&["--check", "--settings", &settings]),
             "setup" => list(&["--settings", &settings, "--credential-file", &home.text("credential")]),
-            "rotate audit-key" | "rotate row-seal-key" | "rotate server-key" | "inventory" | "selftest" => {
-                list(&["--settings", &settings])
-            }
+            "rotate audit-key"
+            | "rotate row-seal-key"
+            | "rotate sealed-key"
+            | "rotate server-key"
+            | "inventory"
+            | "selftest" => list(&["--settings", &settings]),
             "backup" => list(&["--settings", &settings, "--out", &out("backup")]),
             "conformance" => list(&["--settings", &settings, "--vectors", &home.text("vectors.json")]),
             "server-key"
@@ -160,7 +171,6 @@ impl Scene {
             | "ledger state"
             | "ledger export"
             | "ledger accept-clock"
-            | "ledger accept-restore"
             | "approval list"
             | "client whoami"
             | "server state"
@@ -177,6 +187,19 @@ impl Scene {
                 &self.administrator.path("private.pem"),
                 "--out",
                 &out("upload"),
+            ]),
+            "configuration seal" => list(&[
+                &home.text("config.yaml"),
+                "--sealing-key",
+                &home.text("sealing.pem"),
+                "--fingerprint",
+                &self.sealing,
+                "--suite",
+                "RSA-OAEP-SHA-1",
+                "--signing-key",
+                &self.administrator.path("private.pem"),
+                "--out",
+                &out("sealed"),
             ]),
             "configuration upload" => list(&[
                 "--data",
@@ -207,6 +230,9 @@ impl Scene {
             "token verify" => list(&["--configuration", &self.configuration, "--meter", DRN, &self.token]),
             "ledger seed" => list(&[&home.text("seed.csv")]),
             "ledger lower-tid" => list(&["--meter", &self.meter_pan, "--base-date", "2014", "--tid", &tid]),
+            "report" => list(&["--month", "2026-11"]),
+            "tokens clean" => list(&[&home.text("messages.txt")]),
+            "tokens report" => list(&[&home.text("messages.txt"), "--html", &out("tokens.html")]),
             "audit export" => list(&[&out("chain")]),
             "audit verify" => list(&[&home.text("chain-full")]),
             "bench" => list(&["--seconds", "1", "--clients", "1"]),
@@ -227,10 +253,11 @@ impl Scene {
 }
 
 /// Those that want the database for themselves.
-const WITHOUT_SERVER: [&str; 5] =
-    ["rotate audit-key", "rotate row-seal-key", "rotate server-key", "serve", "setup"];
-/// Those that are about acts that wait.
-const APPROVALS: [&str; 3] = ["approval approve", "approval reject", "approval show"];
+const WITHOUT_SERVER: [&str; 6] =
+    ["rotate audit-key", "rotate row-seal-key", "rotate sealed-key", "rotate server-key", "serve", "setup"];
+/// Those that are tried on databases of their own, below.
+const ELSEWHERE: [&str; 5] =
+    ["approval approve", "approval reject", "approval show", "ledger accept-restore", "store migrate"];
 
 /// Runs a command with nobody listening.
 fn run(home: &Home, endpoint: &str, command: &str, arguments: &[String], full: bool) {
@@ -256,14 +283,13 @@ async fn no_command_breaks_when_nobody_listens() {
     assert_eq!(without, WITHOUT_SERVER);
     let lacking: Vec<_> = commands
         .iter()
-        .filter(|command| !APPROVALS.contains(&command.as_str()) && scene.arguments(command, "").is_none())
+        .filter(|command| !ELSEWHERE.contains(&command.as_str()) && scene.arguments(command, "").is_none())
         .collect();
     assert!(lacking.is_empty(), "put them into the table: {lacking:?}");
     for (command, (full, round)) in
         with.iter().flat_map(|command| [(true, "full"), (false, "closed")].map(|round| (*command, round)))
     {
-        // A restore is accepted on a server of its own.
-        if APPROVALS.contains(&command.as_str()) || command == "ledger accept-restore" {
+        if ELSEWHERE.contains(&command.as_str()) {
             continue;
         }
         run(home, &server.endpoint, command, &scene.arguments(command, round).unwrap(), full);
@@ -331,5 +357,21 @@ async fn a_restore_that_was_accepted_unheard_is_accepted() {
         let server = Server::start(&home);
         run(&home, &server.endpoint, "ledger accept-restore", &[], full);
         server.api(&home).await.issue(crate::harness::meter_test()).await.unwrap();
+    }
+}
+
+#[test]
+fn a_ledger_that_was_carried_unheard_is_carried() {
+    for full in [true, false] {
+        let home = Home::new();
+        let database = TestDatabase::new();
+        let text = fs::read_to_string(home.path("vendkey.toml")).unwrap();
+        let store = format!("url = '{}'\ncheckpoint_file = 'checkpoint'", database.url());
+        fs::write(home.path("postgresql.toml"), text.replace("path = 'vendkey.db'", &store)).unwrap();
+        let (settings, from) = (home.text("postgresql.toml"), home.text("vendkey.db"));
+        let arguments = ["--settings", &settings, "--from", &from].map(str::to_owned);
+        run(&home, "", "store migrate", &arguments, full);
+        fs::copy(home.path("postgresql.toml"), home.path("vendkey.toml")).unwrap();
+        assert!(Server::start(&home).stop().success());
     }
 }
