@@ -97,9 +97,9 @@ fn dkga04(
     capabilities: &Capabilities,
     key: &VendingKey,
     message: &[u8],
-) -> Result<Zeroizing<[u8; 32]>, HsmError> {
+) -> Result<Zeroizing<Vec<u8>>, HsmError> {
     let object = proved(guard, capabilities, key)?;
-    guard.hmac(object, message)
+    guard.secret_hmac(object, message)
 }
 
 /// The object of a vending key, proved to be that key.

@@ -343,13 +343,21 @@ impl SessionGuard<'_> {
 
     /// CKM_SHA256_HMAC.
     pub(super) fn hmac(&self, key: ObjectHandle, message: &[u8]) -> Result<Zeroizing<[u8; 32]>, HsmError> {
-        let mac = Zeroizing::new(self.session.sign(&Mechanism::Sha256Hmac, key, message)?);
+        let mac = self.secret_hmac(key, message)?;
         let mut fixed = Zeroizing::new([0; 32]);
-        if mac.len() != fixed.len() {
-            return Err(HsmError::Nonsense("a MAC of the wrong length"));
-        }
         fixed.copy_from_slice(&mac);
         Ok(fixed)
+    }
+
+    /// The same where the MAC is a secret: it is in one place, which is wiped. An array would leave
+    /// a copy on the stack wherever it is moved.
+    pub(super) fn secret_hmac(
+        &self,
+        key: ObjectHandle,
+        message: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, HsmError> {
+        let mac = Zeroizing::new(self.session.sign(&Mechanism::Sha256Hmac, key, message)?);
+        if mac.len() == 32 { Ok(mac) } else { Err(HsmError::Nonsense("a MAC of the wrong length")) }
     }
 
     fn logged_in(&self) -> Result<(), HsmError> {

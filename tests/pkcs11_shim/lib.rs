@@ -9,6 +9,7 @@
 //! | `PKCS11_SHIM_LATENCY_US` | what a call takes beside the module's own time, in microseconds | 0 |
 //! | `PKCS11_SHIM_CALLS` | how many calls are served at once; others wait | no limit |
 //! | `PKCS11_SHIM_FAULTS` | a file of faults, read again at each call (see [`faults`]) | none |
+//! | `PKCS11_SHIM_TRACE` | a file for what goes into each call and comes out (see [`trace`]) | none |
 //!
 //! A call counts where a network HSM would be asked: each use of a key, each search, each object made or
 //! destroyed. The `Init` half of a use, the question for a length and what concerns a session alone
@@ -17,6 +18,7 @@
 
 mod faults;
 mod latency;
+mod trace;
 
 use std::sync::OnceLock;
 
@@ -113,14 +115,31 @@ fn call(
 
 /// Functions that hand on to the module, and a list with them in the place of the module's own.
 macro_rules! functions {
-    ($($name:ident($($argument:ident: $kind:ty),*) $asks:ident $(gives($bytes:ident, $length:ident))?;)*) => {
+    ($($name:ident($($argument:ident: $kind:ty),*) $asks:ident $(takes($data:ident, $taken:ident))?
+        $(takes_all($template:ident, $attributes:ident))? $(gives_all($found:ident, $looked:ident))?
+        $(gives($bytes:ident, $length:ident))?;)*) => {
         $(unsafe extern "C" fn $name($($argument: $kind),*) -> CK_RV {
             let output = functions!(@output $($bytes, $length)?);
-            call(stringify!($name), functions!(@asks $asks), output, |functions| match functions.$name {
+            #[allow(unused_mut)] // not all take or give any
+            let (mut given, mut answered) = (String::new(), String::new());
+            if trace::wanted() {
+                $(trace::bytes(&mut given, $data, $taken);)?
+                $(trace::values(&mut given, $template, $attributes);)?
+            }
+            let result = call(stringify!($name), functions!(@asks $asks), output, |functions| match functions.$name {
                 // SAFETY: the caller's arguments, unchanged.
                 Some(function) => unsafe { function($($argument),*) },
                 None => CKR_FUNCTION_NOT_SUPPORTED,
-            })
+            });
+            if trace::wanted() {
+                $(trace::values(&mut answered, $found, $looked);)?
+                $(if result == CKR_OK {
+                    // SAFETY: the length that the module has just written.
+                    trace::bytes(&mut answered, $bytes, unsafe { *$length });
+                })?
+                trace::write(stringify!($name), &given, &answered);
+            }
+            result
         })*
 
         fn shown(functions: CK_FUNCTION_LIST) -> CK_FUNCTION_LIST {
@@ -150,24 +169,26 @@ functions! {
     C_CloseSession(session: Session) client;
     C_GetSessionInfo(session: Session, info: *mut CK_SESSION_INFO) client;
     C_Login(session: Session, user: CK_USER_TYPE, pin: *mut CK_UTF8CHAR, length: CK_ULONG) client;
-    C_CreateObject(session: Session, template: *mut CK_ATTRIBUTE, count: CK_ULONG, object: *mut Object) hsm;
+    C_CreateObject(session: Session, template: *mut CK_ATTRIBUTE, count: CK_ULONG, object: *mut Object) hsm
+        takes_all(template, count);
     C_CopyObject(session: Session, object: Object, template: *mut CK_ATTRIBUTE, count: CK_ULONG,
-        copy: *mut Object) hsm;
+        copy: *mut Object) hsm takes_all(template, count);
     C_DestroyObject(session: Session, object: Object) hsm;
-    C_GetAttributeValue(session: Session, object: Object, template: *mut CK_ATTRIBUTE, count: CK_ULONG) hsm;
+    C_GetAttributeValue(session: Session, object: Object, template: *mut CK_ATTRIBUTE, count: CK_ULONG) hsm
+        gives_all(template, count);
     C_SetAttributeValue(session: Session, object: Object, template: *mut CK_ATTRIBUTE, count: CK_ULONG) hsm;
     C_FindObjectsInit(session: Session, template: *mut CK_ATTRIBUTE, count: CK_ULONG) client;
     C_FindObjects(session: Session, objects: *mut Object, most: CK_ULONG, count: Length) hsm;
     C_FindObjectsFinal(session: Session) client;
     C_EncryptInit(session: Session, mechanism: *mut CK_MECHANISM, key: Object) client;
     C_Encrypt(session: Session, data: Bytes, count: CK_ULONG, bytes: Bytes, length: Length) hsm
-        gives(bytes, length);
+        takes(data, count) gives(bytes, length);
     C_DecryptInit(session: Session, mechanism: *mut CK_MECHANISM, key: Object) client;
     C_Decrypt(session: Session, data: Bytes, count: CK_ULONG, bytes: Bytes, length: Length) hsm
-        gives(bytes, length);
+        takes(data, count) gives(bytes, length);
     C_SignInit(session: Session, mechanism: *mut CK_MECHANISM, key: Object) client;
     C_Sign(session: Session, data: Bytes, count: CK_ULONG, bytes: Bytes, length: Length) hsm
-        gives(bytes, length);
+        takes(data, count) gives(bytes, length);
     C_VerifyInit(session: Session, mechanism: *mut CK_MECHANISM, key: Object) client;
     C_Verify(session: Session, data: Bytes, count: CK_ULONG, signature: Bytes, length: CK_ULONG) hsm;
     C_GenerateKey(session: Session, mechanism: *mut CK_MECHANISM, template: *mut CK_ATTRIBUTE,
@@ -178,7 +199,8 @@ functions! {
     C_WrapKey(session: Session, mechanism: *mut CK_MECHANISM, by: Object, key: Object, bytes: Bytes,
         length: Length) hsm gives(bytes, length);
     C_UnwrapKey(session: Session, mechanism: *mut CK_MECHANISM, by: Object, wrapped: Bytes,
-        wrapped_length: CK_ULONG, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut Object) hsm;
+        wrapped_length: CK_ULONG, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut Object) hsm
+        takes(wrapped, wrapped_length) takes_all(template, count);
     C_DeriveKey(session: Session, mechanism: *mut CK_MECHANISM, base: Object, template: *mut CK_ATTRIBUTE,
         count: CK_ULONG, key: *mut Object) hsm;
     C_GenerateRandom(session: Session, bytes: Bytes, count: CK_ULONG) hsm;

@@ -36,6 +36,7 @@ mod one_server;
 mod outputs;
 mod platform;
 mod postgresql;
+mod proof;
 mod protocol;
 mod reports;
 mod revocation;

@@ -8,6 +8,7 @@ mod pkcs11;
 mod postgresql;
 mod raw;
 mod sealing;
+mod search;
 mod server;
 mod shim;
 
@@ -19,6 +20,7 @@ pub use pkcs11::{key_objects, pkcs11_tool};
 pub use postgresql::{Cluster, TestDatabase};
 pub use raw::{Answer, Raw, flagged, framed, grpc, post};
 pub use sealing::{Sealer, decoder_key, flat, unflat};
+pub use search::{Region, Secrets, memory};
 pub use server::{Api, Home, Server, descriptions, issued, meter_test, reason, ten_kwh, violations};
 pub use shim::Faults;
 

@@ -1,6 +1,6 @@
 //! Sealed uploads by the openssl command line: what docs/uploads.md says, and nothing of our own.
 
-use std::fs;
+use std::{cell::RefCell, fs};
 
 use serde_json::{Value, json};
 use vendkey::api::v1::SealingKey;
@@ -11,6 +11,8 @@ use super::{Administrator, openssl};
 pub struct Sealer<'a> {
     pub administrator: &'a Administrator,
     pub server: SealingKey,
+    /// The mask keys that were chosen so far.
+    pub masks: RefCell<Vec<Vec<u8>>>,
     file: String,
 }
 
@@ -31,7 +33,7 @@ impl<'a> Sealer<'a> {
     pub fn new(administrator: &'a Administrator, server: SealingKey) -> Self {
         let file = administrator.path(&format!("{}.pem", server.fingerprint));
         fs::write(&file, &server.public_key_pem).unwrap();
-        Self { administrator, server, file }
+        Self { administrator, server, masks: RefCell::default(), file }
     }
 
     /// RSAES-OAEP to the server, in the suite that SoftHSM opens.
@@ -61,6 +63,7 @@ impl<'a> Sealer<'a> {
         let clear = [key, key, decoder_key, decoder_key].concat();
         let (mask_hex, iv_hex) = (hex::encode(&mask), hex::encode(&iv));
         let ciphertext = openssl(&["enc", "-aes-256-cbc", "-nopad", "-K", &mask_hex, "-iv", &iv_hex], &clear);
+        self.masks.borrow_mut().push(mask.clone());
         json!({"key": self.encrypt(&mask), "iv": flat(&iv), "ciphertext": flat(&ciphertext)})
     }
 
