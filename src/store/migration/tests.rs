@@ -374,7 +374,7 @@ async fn a_source_that_somebody_has_changed_is_not_carried_on() {
         let scene = filled::<Folder>().await;
         let from = scene.factory.url();
         drop(scene.store);
-        rusqlite::Connection::open(scene.factory.path()).unwrap().execute_batch(sql).unwrap();
+        scene.factory.tamper(sql);
         let target = Own::default();
         let refused = migrated(&from, &target.url(), &mut |_| {}).unwrap_err().to_string();
         assert!(refused.contains(told), "{sql}: {refused}");
