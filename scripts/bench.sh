@@ -58,39 +58,12 @@ plain() { # plain ENDPOINT: without TLS, unless TLS=1
 
 # Two configurations and a till at the server of the environment; sets $dkga04 and $dkga02.
 furnish() {
-    local fingerprint
     say "two configurations and a till"
-    openssl genrsa -out "$home/user.pem" 2048 2>/dev/null
-    openssl rsa -in "$home/user.pem" -pubout -out "$home/user_public.pem" 2>/dev/null
-    vendkey public-key register "$home/user_public.pem" --name bench >/dev/null
-    fingerprint=$(vendkey server-key --json --out "$home/server.pem" | sed -n 's/.*"fingerprint": "\([0-9a-f]*\)".*/\1/p')
-    dkga04=$(upload 04 abababababababab949494949494949401234567 "$fingerprint")
-    dkga02=$(upload 02 0123456789abcdef "$fingerprint")
+    prepare_uploads bench
+    dkga04=$(upload "bench 04" 04 abababababababab949494949494949401234567)
+    dkga02=$(upload "bench 02" 02 0123456789abcdef)
     rm -f "$home/till"
     vendkey client create bench --preset till --out "$home/till" >/dev/null
-}
-
-upload() { # upload ALGORITHM KEY FINGERPRINT
-    cat >"$home/c$1.yaml" <<YAML
----
-name: bench $1
-key_expiry_no: 255
-encryption_algorithm: sta
-token_carrier_type: numeric
-decoder_key_generation_algorithm: $1
-tariff_index: 01
-key_revision_no: 1
-vending_key: $2
-supply_group_code: 123456
-key_type: 2
-base_date: 2014
-issuer_identification_no: 600727
-YAML
-    rm -rf "$home/out"
-    vendkey configuration encrypt "$home/c$1.yaml" --server-key "$home/server.pem" --fingerprint "$3" \
-        --signing-key "$home/user.pem" --out "$home/out" >/dev/null
-    vendkey configuration upload --data "$home/out/c$1.data" --digest "$home/out/c$1.digest" --key "$home/out/c$1.key" --json |
-        sed -n 's/.*"name": "\(configurations[^"]*\)".*/\1/p' | head -n 1
 }
 
 measure() { # measure REPORT ARGUMENT...

@@ -70,29 +70,8 @@ client_environment
 all=$(IFS=, && echo "${endpoints[*]}")
 
 say "a configuration through one of them; all have it"
-openssl genrsa -out "$home/user.pem" 2048 2>/dev/null
-openssl rsa -in "$home/user.pem" -pubout -out "$home/user_public.pem" 2>/dev/null
-vendkey public-key register "$home/user_public.pem" --name demo >/dev/null
-fingerprint=$(vendkey server-key --json --out "$home/server.pem" | sed -n 's/.*"fingerprint": "\([0-9a-f]*\)".*/\1/p')
-cat >"$home/demo.yaml" <<'YAML'
----
-name: demo_config
-key_expiry_no: 255
-encryption_algorithm: sta
-token_carrier_type: numeric
-decoder_key_generation_algorithm: 04
-tariff_index: 01
-key_revision_no: 1
-vending_key: abababababababab949494949494949401234567
-supply_group_code: 123456
-key_type: 2
-base_date: 2014
-issuer_identification_no: 600727
-YAML
-vendkey configuration encrypt "$home/demo.yaml" --server-key "$home/server.pem" --fingerprint "$fingerprint" \
-    --signing-key "$home/user.pem" --out "$home/upload" >/dev/null
-VENDKEY_ENDPOINT=${endpoints[alpha]} vendkey configuration upload --data "$home/upload/demo.data" \
-    --digest "$home/upload/demo.digest" --key "$home/upload/demo.key" >/dev/null
+prepare_uploads demo
+VENDKEY_ENDPOINT=${endpoints[alpha]} upload demo_config 04 abababababababab949494949494949401234567 >/dev/null
 configuration=$(VENDKEY_ENDPOINT=${endpoints[bravo]} vendkey configuration list --json |
     sed -n 's/.*"name": "\(configurations[^"]*\)".*/\1/p')
 VENDKEY_ENDPOINT=${endpoints[charlie]} vendkey client create till --preset till --out "$home/till" >/dev/null

@@ -21,21 +21,7 @@ show "$vendkey" public-key register user_public.pem --name "demo administrator"
 tail -n 3 server_key.txt
 
 say "and encrypts a configuration with openssl"
-cat >config.yaml <<'YAML'
----
-name: demo_config
-key_expiry_no: 255
-encryption_algorithm: sta
-token_carrier_type: numeric
-decoder_key_generation_algorithm: 04
-tariff_index: 01
-key_revision_no: 1
-vending_key: abababababababab949494949494949401234567
-supply_group_code: 123456
-key_type: 2
-base_date: 2014
-issuer_identification_no: 600727
-YAML
+configuration demo_config 04 abababababababab949494949494949401234567 >config.yaml
 openssl rand -hex 8 | tr -d '\n' >aes_key
 openssl rand -hex 8 | tr -d '\n' >aes_iv
 hex() { od -An -v -tx1 "$1" | tr -d ' \n'; }

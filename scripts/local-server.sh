@@ -90,3 +90,41 @@ start() {
 client_environment() {
     export VENDKEY_ENDPOINT="$endpoint" VENDKEY_CREDENTIAL_FILE="$home/credential" VENDKEY_CA="$home/tls.pem"
 }
+
+# The text of a configuration with a published key.
+configuration() { # configuration NAME ALGORITHM KEY
+    cat <<YAML
+---
+name: $1
+key_expiry_no: 255
+encryption_algorithm: sta
+token_carrier_type: numeric
+decoder_key_generation_algorithm: $2
+tariff_index: 01
+key_revision_no: 1
+vending_key: $3
+supply_group_code: 123456
+key_type: 2
+base_date: 2014
+issuer_identification_no: 600727
+YAML
+}
+
+# Makes a key that signs uploads, registers it, and fetches the server's own; sets $fingerprint.
+prepare_uploads() { # prepare_uploads NAME
+    openssl genrsa -out "$home/user.pem" 2048 2>/dev/null
+    openssl rsa -in "$home/user.pem" -pubout -out "$home/user_public.pem" 2>/dev/null
+    vendkey public-key register "$home/user_public.pem" --name "$1" >/dev/null
+    # The server's sealing key has one too, further in.
+    fingerprint=$(vendkey server-key --json --out "$home/server.pem" | sed -n 's/^  "fingerprint": "\([0-9a-f]*\)".*/\1/p')
+}
+
+# Uploads a configuration and prints its name.
+upload() { # upload NAME ALGORITHM KEY
+    rm -rf "$home/upload"
+    configuration "$@" >"$home/upload.yaml"
+    vendkey configuration encrypt "$home/upload.yaml" --server-key "$home/server.pem" --fingerprint "$fingerprint" \
+        --signing-key "$home/user.pem" --out "$home/upload" >/dev/null
+    vendkey configuration upload --data "$home/upload/upload.data" --digest "$home/upload/upload.digest" \
+        --key "$home/upload/upload.key" --json | sed -n 's/.*"name": "\(configurations[^"]*\)".*/\1/p' | head -n 1
+}
