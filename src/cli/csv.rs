@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs, path::Path};
 use clap::Args;
 
 use super::{exit::Exit, output::Failure};
-use crate::table::{Encoding, Fault, Format, Table};
+use crate::table::{DecimalMark, Encoding, Fault, Format, Table};
 
 /// The most faults that are listed.
 const LISTED: usize = 10_000;
@@ -20,6 +20,29 @@ pub(super) struct Reading {
     /// What separates fields: comma, semicolon, tab or pipe; what the first line shows if not given
     #[arg(long, value_name = "NAME", value_parser = separator)]
     separator: Option<u8>,
+}
+
+/// How numbers are written where their file does not show that itself.
+#[derive(Args)]
+pub(super) struct Decimals {
+    /// Numbers have a decimal comma: 12,5 or 1.234,5
+    #[arg(long)]
+    decimal_comma: bool,
+    /// Numbers have a decimal point, also where fields are separated by semicolons: 1.234 is less
+    /// than two
+    #[arg(long, conflicts_with = "decimal_comma")]
+    decimal_point: bool,
+}
+
+impl Decimals {
+    /// The mark that is said.
+    pub(super) fn said(&self) -> Option<DecimalMark> {
+        match (self.decimal_comma, self.decimal_point) {
+            (true, _) => Some(DecimalMark::Comma),
+            (_, true) => Some(DecimalMark::Point),
+            _ => None,
+        }
+    }
 }
 
 fn separator(text: &str) -> Result<u8, String> {

@@ -23,7 +23,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     connection::{Connection, NoServer, Servers},
-    csv::{self, Reading},
+    csv::{self, Decimals, Reading},
     exit::Exit,
     interruption,
     output::{Failure, print_text},
@@ -31,7 +31,7 @@ use super::{
 use crate::{
     api::v1::{IssueTokenRequest, token_service_client::TokenServiceClient},
     connection::Authorized,
-    table::{DecimalMark, Table},
+    table::Table,
 };
 use batch::Batch;
 use order::{Amounts, Checked};
@@ -61,13 +61,8 @@ pub(super) struct Arguments {
     /// Round amounts finer than the unit up instead of refusing them
     #[arg(long)]
     round_up: bool,
-    /// Amounts have a decimal comma: 12,5 or 1.234,5
-    #[arg(long)]
-    decimal_comma: bool,
-    /// Amounts have a decimal point, also where fields are separated by semicolons: 1.234 is less
-    /// than two
-    #[arg(long, conflicts_with = "decimal_comma")]
-    decimal_point: bool,
+    #[command(flatten)]
+    decimals: Decimals,
     #[command(flatten)]
     reading: Reading,
     #[command(flatten)]
@@ -80,12 +75,7 @@ const TRIES: u32 = 10;
 impl Arguments {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let table = self.reading.table(&self.input, &order::NAMES)?;
-        let mark = match (self.decimal_comma, self.decimal_point) {
-            (true, _) => Some(DecimalMark::Comma),
-            (_, true) => Some(DecimalMark::Point),
-            _ => None,
-        };
-        let checked = order::check(&table, Amounts { mark, round_up: self.round_up })
+        let checked = order::check(&table, Amounts { mark: self.decimals.said(), round_up: self.round_up })
             .map_err(|faults| csv::refused(&self.input, faults, "nothing was issued"))?;
         let _interrupted = interruption::tell("the same command again goes on, without a double".to_owned());
         let batch = Batch::open(&self.input, &self.output)?;

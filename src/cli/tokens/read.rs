@@ -6,8 +6,12 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use crate::{
-    cli::{csv::Reading, exit::Exit, output::Failure, stdout, token_batch},
-    table::DecimalMark,
+    cli::{
+        csv::{Decimals, Reading},
+        exit::Exit,
+        output::Failure,
+        stdout, token_batch,
+    },
     token_log::{DateOrder, File, Log, Profile},
 };
 
@@ -26,12 +30,8 @@ pub(super) struct Files {
     /// The order of dates that do not show it: dmy, mdy or ymd
     #[arg(long, value_name = "ORDER", value_parser = date_order)]
     date_order: Option<DateOrder>,
-    /// Numbers have a decimal comma: 1.234 is more than a thousand
-    #[arg(long)]
-    decimal_comma: bool,
-    /// Numbers have a decimal point: 1.234 is less than two
-    #[arg(long, conflicts_with = "decimal_comma")]
-    decimal_point: bool,
+    #[command(flatten)]
+    decimals: Decimals,
     #[command(flatten)]
     reading: Reading,
 }
@@ -59,11 +59,7 @@ impl Files {
         profile.encoding = encoding.or(profile.encoding);
         profile.separator = separator.or(profile.separator);
         profile.date_order = self.date_order.or(profile.date_order);
-        profile.decimal_mark = match (self.decimal_comma, self.decimal_point) {
-            (true, _) => Some(DecimalMark::Comma),
-            (_, true) => Some(DecimalMark::Point),
-            _ => profile.decimal_mark,
-        };
+        profile.decimal_mark = self.decimals.said().or(profile.decimal_mark);
         Ok(profile)
     }
 
