@@ -129,27 +129,19 @@ async fn wrong_bytes_become_no_token() {
 
 #[tokio::test]
 async fn an_object_that_is_another_key_gives_no_token() {
-    let home = Home::new();
-    let (server, faults) = Faults::server(&home, &[]);
-    let mut api = server.api(&home).await;
-    let configurations = [api.configuration(DKGA04).await, api.configuration(DKGA02).await];
-    let mut tokens = Vec::new();
-    for configuration in &configurations {
-        let request = ten_kwh(configuration);
-        tokens.push((request.clone(), api.issue(request).await.unwrap().token));
-    }
+    let mut bench = Bench::new().await;
     // The handles are found anew while the module makes nonsense of every key.
-    for (fault, (request, token)) in ["C_Sign", "C_Encrypt"].into_iter().zip(&tokens) {
-        faults.are(&format!("{fault} answer 96\n"));
-        assert_eq!(api.issue(request.clone()).await.unwrap_err().code(), Code::Unavailable);
-        faults.are(&format!("{fault} spoil\n"));
+    for (fault, (request, token)) in ["C_Sign", "C_Encrypt"].into_iter().zip(bench.known.clone()) {
+        bench.faults.are(&format!("{fault} answer 96\n"));
+        assert_eq!(bench.api.issue(request.clone()).await.unwrap_err().code(), Code::Unavailable);
+        bench.faults.are(&format!("{fault} spoil\n"));
         for _ in 0..10 {
-            assert!(api.issue(request.clone()).await.is_err(), "{fault}: a token by another key");
+            assert!(bench.api.issue(request.clone()).await.is_err(), "{fault}: a token by another key");
         }
-        faults.end();
-        let mut health = Health::of(&server).await;
+        bench.faults.end();
+        let mut health = Health::of(&bench.server).await;
         health.serving().await;
-        assert_eq!(api.issue(request.clone()).await.unwrap().token, *token);
+        assert_eq!(bench.api.issue(request).await.unwrap().token, token);
     }
 }
 

@@ -21,7 +21,9 @@ pub use postgresql::{Cluster, TestDatabase};
 pub use raw::{Answer, Raw, flagged, framed, grpc, post};
 pub use sealing::{Sealer, decoder_key, flat, unflat};
 pub use search::{Region, Secrets, memory};
-pub use server::{Api, Home, Server, descriptions, issued, meter_test, reason, ten_kwh, violations};
+pub use server::{
+    Api, Home, Server, descriptions, issued, meter_test, reason, ten_kwh, violations, was_never_sent,
+};
 pub use shim::Faults;
 
 /// A configuration that can issue: DKGA04, EA07, base date 2014.

@@ -357,6 +357,13 @@ pub fn meter_test() -> IssueTokenRequest {
     }
 }
 
+/// Whether a call has not left the client, since its connection had ended: every gRPC library sends
+/// it over a new one then and says nothing ("transparent retries"), tonic tells its caller.
+pub fn was_never_sent(status: &Status) -> bool {
+    let source = std::error::Error::source(status).and_then(std::error::Error::source);
+    source.is_some_and(|error| error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
+}
+
 /// The reason of a refusal.
 pub fn reason(status: &Status) -> String {
     status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()

@@ -1,20 +1,17 @@
 //! Servers that are exchanged one after another under load lose no request, not even of a client
 //! that asks for nothing twice.
 
-use std::{
-    error::Error,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use rustix::process::Signal;
-use tonic::{Status, transport::Endpoint};
+use tonic::transport::Endpoint;
 use vendkey::api::v1::{Configuration, IssuedToken};
 
 use super::*;
-use crate::harness::{DKGA04, Health, ten_kwh};
+use crate::harness::{DKGA04, Health, ten_kwh, was_never_sent};
 
 /// It stays while the balancer is told; the second signal ends it.
 const DRAIN: [(&str, &str); 1] = [("VENDKEY_SERVER__DRAIN_SECONDS", "3600")];
@@ -66,13 +63,6 @@ impl Clients {
             tokio::task::yield_now().await;
         }
     }
-}
-
-/// Whether a call has not left the client, since its connection had ended: every gRPC library sends
-/// it over a new one then and says nothing ("transparent retries"), tonic tells its caller.
-fn was_never_sent(status: &Status) -> bool {
-    let source = status.source().and_then(Error::source);
-    source.is_some_and(|error| error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
