@@ -22,10 +22,13 @@ use vendkey::{
 };
 
 use crate::{
-    approvals::{TWO, api, creating, enabling, held, home, waiting},
     busy,
     clock::{HOUR_MS, Played},
-    harness::{Api, DKGA02, DKGA04, Health, Home, Server, reason, ten_kwh},
+    harness::{
+        Api, DKGA02, DKGA04, Health, Home, Server,
+        persons::{TWO, api, creating, enabling, held, home, waiting},
+        reason, ten_kwh,
+    },
 };
 
 #[tokio::test]

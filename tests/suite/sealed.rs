@@ -9,7 +9,7 @@ use vendkey::api::v1::{
     ListConfigurationsRequest, SealingKey, configuration::State,
 };
 
-use crate::approvals::{TWO, home as two_persons};
+use crate::harness::persons::{TWO, home as two_persons};
 use crate::harness::{
     Administrator, Api, DKGA02, DKGA04, DRN, Home, Sealer, Server, decoder_key, flat, key_objects, openssl,
     reason, ten_kwh, unflat, violations,
@@ -349,9 +349,9 @@ async fn a_repeated_document_finishes_an_import_that_died() {
 async fn four_eyes_hold_for_sealed_uploads() {
     let home = two_persons(TWO, &["asha"]);
     let server = Server::start(&home);
-    let mut api = crate::approvals::api(&home, &server, "credential").await;
+    let mut api = crate::harness::persons::api(&home, &server, "credential").await;
     let (key, _, name) = api.ask_for_key().await;
-    let mut asha = crate::approvals::api(&home, &server, "asha").await;
+    let mut asha = crate::harness::persons::api(&home, &server, "asha").await;
     asha.approve(&name).await.unwrap();
     let administrator: Administrator = key;
     let sealer = Sealer::new(&administrator, sealing_key(&mut api).await);

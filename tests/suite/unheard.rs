@@ -12,10 +12,7 @@ use vendkey::api::v1::{
     RegisterPublicKeyRequest, SeedMetersRequest,
 };
 
-use crate::{
-    approvals,
-    harness::{Administrator, Api, DKGA02, DKGA04, DRN, Home, Server, TestDatabase, ten_kwh},
-};
+use crate::harness::{Administrator, Api, DKGA02, DKGA04, DRN, Home, Server, TestDatabase, persons, ten_kwh};
 
 /// Runs a command whose standard output is full (`/dev/full`) or closed.
 pub fn unheard(home: &Home, endpoint: &str, arguments: &[&str], full: bool) -> Output {
@@ -324,10 +321,10 @@ async fn no_command_breaks_when_nobody_listens() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_approved_that_could_not_be_read() {
-    let home = approvals::home(approvals::TWO, &["asha"]);
+    let home = persons::home(persons::TWO, &["asha"]);
     let server = Server::start(&home);
-    let mut first = approvals::api(&home, &server, "credential").await;
-    let mut asha = approvals::api(&home, &server, "asha").await;
+    let mut first = persons::api(&home, &server, "credential").await;
+    let mut asha = persons::api(&home, &server, "asha").await;
     let (_, _, name) = first.ask_for_key().await;
     for command in ["approval show", "approval approve"] {
         for full in [true, false] {

@@ -13,9 +13,12 @@ use vendkey::api::v1::{
 };
 
 use crate::{
-    approvals::{TWO, home as home_of},
     clock::{HOUR_MS, Played},
-    harness::{Administrator, Api, Browser, DKGA04, DRN, Home, Server, meter_test, ten_kwh},
+    harness::{
+        Administrator, Api, Browser, DKGA04, DRN, Home, Server, meter_test,
+        persons::{TWO, home as home_of},
+        ten_kwh,
+    },
     simulator::simulator_of,
     tls::served,
 };

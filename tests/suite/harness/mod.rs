@@ -4,6 +4,7 @@ mod browser;
 mod certificates;
 mod health;
 mod openssl;
+pub mod persons;
 mod pkcs11;
 mod postgresql;
 mod raw;
