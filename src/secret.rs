@@ -1,8 +1,9 @@
 //! Memory for secrets, the hardening of the process, and what else only an `unsafe` call can ask
 //! the kernel.
 //!
-//! The only module with `unsafe` code: it asks the kernel for pages that are never swapped out,
-//! never in a core dump, fenced by pages that cannot be touched, and wiped before they go back.
+//! With `hsm/initialize.rs` the only module with `unsafe` code: it asks the kernel for pages that are
+//! never swapped out, never in a core dump, fenced by pages that cannot be touched, and wiped before
+//! they go back.
 
 #![allow(unsafe_code)]
 

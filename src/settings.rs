@@ -11,6 +11,7 @@ mod wire;
 
 use std::{
     collections::BTreeMap,
+    ffi::CString,
     fmt, fs,
     net::SocketAddr,
     ops::RangeInclusive,
@@ -333,6 +334,7 @@ impl<'a> Reader<'a> {
     fn hsm(&mut self) -> Option<HsmSettings> {
         let module = self.required("hsm.module", "/usr/lib/softhsm/libsofthsm2.so");
         let pin_file = self.required("hsm.pin_file", "pin");
+        let initialize = self.initialize();
         let label = self.text("hsm.token_label");
         let slot = self.text("hsm.slot");
         let token = match (label, slot) {
@@ -368,8 +370,28 @@ impl<'a> Reader<'a> {
             threads: threads? as usize,
             queue: queue? as usize,
             admin_queue: admin_queue? as usize,
+            initialize: initialize?,
             ..HsmSettings::new(module, token?, pin_file)
         })
+    }
+
+    /// The text for C_Initialize, if there is one.
+    fn initialize(&mut self) -> Option<Option<CString>> {
+        let key = "hsm.initialize";
+        let given = self.values.contains_key(key);
+        match self.text(key).map(CString::new) {
+            None if given => None,
+            None => Some(None),
+            Some(Ok(text)) if !text.is_empty() => Some(Some(text)),
+            Some(Ok(_)) => {
+                self.fault(key, "is empty: leave it out for a module that wants no text");
+                None
+            }
+            Some(Err(_)) => {
+                self.fault(key, "holds a zero byte, at which modules take a text to end");
+                None
+            }
+        }
     }
 
     fn vending(&mut self) -> Option<VendingSettings> {

@@ -86,6 +86,7 @@ impl From<&HsmError> for Exit {
             HsmError::PinRefused(_) | HsmError::PinRefusedBefore { .. } => Self::PinRefused,
             HsmError::PinFile { .. }
             | HsmError::ModuleLoad { .. }
+            | HsmError::Initialize { .. }
             | HsmError::TokenAmbiguous { .. }
             | HsmError::NotSetUp(_)
             | HsmError::RotationUnfinished(_)

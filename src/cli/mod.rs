@@ -16,6 +16,7 @@ mod csv;
 mod destruction;
 mod encrypting;
 mod exit;
+mod hsm;
 mod interruption;
 mod inventory;
 mod key_change;
@@ -119,6 +120,9 @@ enum Command {
     Store(store::Command),
     /// Copy the database and its checkpoint, beside the running server
     Backup(backup::Arguments),
+    /// The HSM and its PKCS#11 module
+    #[command(subcommand)]
+    Hsm(hsm::Command),
     /// Compare what the HSM holds with what the database knows
     Inventory(inventory::Arguments),
     /// Run the known-answer tests that the server runs before it serves
@@ -167,6 +171,7 @@ pub fn main() -> ExitCode {
         Command::Rotate(command) => command.run(),
         Command::Store(command) => command.run(),
         Command::Backup(arguments) => arguments.run(),
+        Command::Hsm(command) => command.run(),
         Command::Inventory(arguments) => arguments.run(),
         Command::Selftest(arguments) => arguments.run(),
     };

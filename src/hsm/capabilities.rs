@@ -79,6 +79,44 @@ impl fmt::Display for HmacForm {
     }
 }
 
+/// How the data of a legacy upload is decrypted, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CbcForm {
+    /// CKM_AES_CBC_PAD: the HSM takes the padding off.
+    Padded,
+    /// CKM_AES_CBC, for modules without the other: the padding is taken off in this process, which
+    /// gets the clear text anyway.
+    Plain,
+}
+
+impl fmt::Display for CbcForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CbcForm::Padded => "CKM_AES_CBC_PAD",
+            CbcForm::Plain => "CKM_AES_CBC, padding taken off by the server",
+        })
+    }
+}
+
+/// By which marks a key that was generated in the HSM is told from one that was put into it, best
+/// first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// CKA_LOCAL, CKA_ALWAYS_SENSITIVE and CKA_NEVER_EXTRACTABLE.
+    Local,
+    /// The last two alone: NSS softokn sets no CKA_LOCAL.
+    NeverOutside,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Origin::Local => "CKA_LOCAL, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE",
+            Origin::NeverOutside => "CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE",
+        })
+    }
+}
+
 /// How an RSA key unwraps the AES key of a legacy upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnwrapScheme {
@@ -135,8 +173,8 @@ pub struct Capabilities {
     pub des2: Probe<DesForm>,
     /// DKGA04: HMAC-SHA-256 with a key of 20 bytes.
     pub hmac: Probe<HmacForm>,
-    /// CKM_AES_CBC_PAD, which opens the data of an upload.
-    pub cbc_pad: Probe<()>,
+    /// What decrypts the data of a legacy upload.
+    pub upload_data: Probe<CbcForm>,
     /// Unwrapping with the legacy server key, per scheme; a reason for all where the key does not
     /// exist yet.
     pub unwrap: [(UnwrapScheme, Probe<()>); 3],
@@ -145,6 +183,8 @@ pub struct Capabilities {
     pub sealed: [(SealSuite, Probe<()>); 2],
     /// CKM_RSA_PKCS_PSS with SHA-256 by the audit key.
     pub pss: Probe<()>,
+    /// The marks of keys that never were outside.
+    pub origin: Probe<Origin>,
     /// CKA_ALLOWED_MECHANISMS is taken and obeyed. Only then our templates carry it.
     pub allowed_mechanisms: Probe<()>,
 }
@@ -269,7 +309,7 @@ impl Capabilities {
             row("DKGA02 mask", &self.mask, |()| "CKK_AES of 32 bytes, CKM_AES_CBC, decrypt only".to_owned()),
             row("DKGA03 derivation", &self.des2, DesForm::to_string),
             row("DKGA04 derivation", &self.hmac, HmacForm::to_string),
-            row("upload data", &self.cbc_pad, |()| "CKM_AES_CBC_PAD".to_owned()),
+            row("upload data", &self.upload_data, CbcForm::to_string),
         ];
         rows.extend(self.unwrap.iter().map(|(scheme, probe)| {
             let name = match scheme {
@@ -283,6 +323,7 @@ impl Capabilities {
             row(format!("sealed upload, {suite}"), probe, |()| UnwrapScheme::from(*suite).to_string())
         }));
         rows.push(row("audit signature", &self.pss, |()| "CKM_RSA_PKCS_PSS, SHA-256".to_owned()));
+        rows.push(row("marks of keys made inside", &self.origin, Origin::to_string));
         rows.push(row("mechanism limits", &self.allowed_mechanisms, |()| {
             "CKA_ALLOWED_MECHANISMS is enforced".to_owned()
         }));

@@ -54,6 +54,16 @@ pub enum HsmError {
         /// The loader's words.
         reason: String,
     },
+    /// The library takes no text at C_Initialize, another one, or must have one.
+    #[error(
+        "C_Initialize answered CKR_ARGUMENTS_BAD: {}",
+        if *.given { "the module does not take the text of hsm.initialize" }
+        else { "the module wants a text in hsm.initialize (docs/hsm.md has some)" }
+    )]
+    Initialize {
+        /// Whether it was given a text.
+        given: bool,
+    },
     /// No slot holds the token that the settings name.
     #[error("no slot of the module holds {0}")]
     TokenNotFound(String),

@@ -101,7 +101,7 @@ fn make(
             let mut pair = SecretBytes::zeroed(16)?;
             pair[..8].copy_from_slice(clear);
             pair[8..].copy_from_slice(clear);
-            let mask = make_mask(guard, allowed(capabilities, MechanismType::AES_CBC), id, &pair, lifetime)?;
+            let mask = make_mask(guard, capabilities, id, &pair, lifetime)?;
             VendingKeyClass::Des { mask }
         }
         KeyKind::Des2 => VendingKeyClass::Des2,
@@ -275,15 +275,17 @@ pub(super) fn mask_template(mechanisms: Vec<MechanismType>, id: KeyId) -> KeyTem
 /// and `C_Decrypt` gives back nothing but what goes with this configuration's row.
 pub(super) fn make_mask(
     guard: &mut SessionGuard<'_>,
-    mechanisms: Vec<MechanismType>,
+    capabilities: &Capabilities,
     id: KeyId,
     pair: &[u8],
     lifetime: Lifetime,
 ) -> Result<Mask, HsmError> {
-    let born = mask_template(mechanisms, id);
+    let born = mask_template(allowed(capabilities, MechanismType::AES_CBC), id);
     let mut attributes = born.attributes();
     attributes.push(Attribute::ValueLen(Ulong::new(32)));
     let newborn = guard.session.generate_key(&Mechanism::AesKeyGen, &attributes)?;
+    // Asked of the newborn: NSS's copies lose these marks.
+    born.check_born_inside(guard.session, newborn, &capabilities.origin)?;
     let mut iv = [0; 16];
     fill_random(&mut iv)?;
     let encrypted = guard.session.encrypt(&Mechanism::AesCbc(iv), newborn, pair)?;
@@ -301,7 +303,6 @@ pub(super) fn make_mask(
     };
     guard.session.destroy_object(newborn)?;
     settled.check(guard.session, copied)?;
-    settled.check_born_inside(guard.session, copied)?;
     Ok(Mask { iv, ciphertext })
 }
 

@@ -19,9 +19,11 @@ mod decoder_keys;
 mod derive;
 mod error;
 mod import;
+mod initialize;
 mod keys;
 mod module;
 mod module_files;
+mod module_report;
 mod monitor;
 mod own_keys;
 mod pin;
@@ -50,7 +52,8 @@ mod worker;
 
 pub use audit_key::AuditKey;
 pub use capabilities::{
-    Capabilities, CapabilityRow, DesForm, HmacForm, ModuleFacts, Probe, TokenFacts, UnwrapScheme,
+    Capabilities, CapabilityRow, CbcForm, DesForm, HmacForm, ModuleFacts, Origin, Probe, TokenFacts,
+    UnwrapScheme,
 };
 pub use decoder_keys::{DecoderKeys, WithDecoderKeys};
 pub use error::{HsmError, Mismatch, PinFileProblem, PinRefusal, Queue};
@@ -60,6 +63,7 @@ pub use keys::{
 };
 pub use module::Health;
 pub use module_files::{ModuleFiles, module_files};
+pub use module_report::{MechanismFacts, ModuleReport, Service, report_on_module};
 pub use own_keys::{KeySizes, OwnKey, Provision, ServerKey};
 pub use rotation::OwnKeys;
 pub use row_seal_key::RowSealKey;

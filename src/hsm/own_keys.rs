@@ -30,7 +30,7 @@ pub struct ServerKey {
 }
 
 /// The keys that `setup` makes, in the order in which it makes them.
-const OWN: [Role; 5] = [Role::RowSeal, Role::Fingerprint, Role::Legacy, Role::Sealed, Role::Audit];
+pub(super) const OWN: [Role; 5] = [Role::RowSeal, Role::Fingerprint, Role::Legacy, Role::Sealed, Role::Audit];
 
 /// Whether a server starts without this key: tokens that were set up before there were sealed
 /// uploads have none for them, until `setup` is run again.
@@ -101,7 +101,7 @@ pub(super) fn provide(
                 (id, Provision::Created)
             }
         };
-        check(guard, &template(role, id, capabilities))?;
+        check(guard, &template(role, id, capabilities), capabilities)?;
         ids.insert(role, id);
         report.push((role, provision));
     }
@@ -126,7 +126,7 @@ pub(super) fn check_all(
     if !missing.is_empty() {
         return Err(HsmError::NotSetUp(missing));
     }
-    ids.iter().try_for_each(|(role, id)| check(guard, &template(*role, *id, capabilities)))?;
+    ids.iter().try_for_each(|(role, id)| check(guard, &template(*role, *id, capabilities), capabilities))?;
     Ok(ids)
 }
 
@@ -153,17 +153,22 @@ pub(super) fn generations(guard: &SessionGuard<'_>, role: Role) -> Result<Vec<(u
     Ok(found)
 }
 
-pub(super) fn check(guard: &mut SessionGuard<'_>, template: &KeyTemplate) -> Result<(), HsmError> {
+pub(super) fn check(
+    guard: &mut SessionGuard<'_>,
+    template: &KeyTemplate,
+    capabilities: &Capabilities,
+) -> Result<(), HsmError> {
     let key = guard.handle(template.role, template.id)?;
     template.check(guard.session, key)?;
-    template.check_born_inside(guard.session, key)
+    template.check_born_inside(guard.session, key, &capabilities.origin)
 }
 
+/// Makes a key, an RSA pair with its public half, and answers the private or secret object.
 pub(super) fn generate(
     guard: &SessionGuard<'_>,
     template: &KeyTemplate,
     sizes: KeySizes,
-) -> Result<(), HsmError> {
+) -> Result<ObjectHandle, HsmError> {
     let mut private = template.attributes();
     let bits = match template.role {
         Role::Legacy => sizes.legacy,
@@ -171,14 +176,13 @@ pub(super) fn generate(
         Role::Audit => sizes.audit,
         Role::RowSeal | Role::Fingerprint | Role::VendingKey | Role::Mask => {
             private.push(Attribute::ValueLen(Ulong::new(32)));
-            guard.session.generate_key(&Mechanism::GenericSecretKeyGen, &private)?;
-            return Ok(());
+            return Ok(guard.session.generate_key(&Mechanism::GenericSecretKeyGen, &private)?);
         }
     };
     // The public half in the token serves nothing: the public key is computed from the private
-    // object.
+    // object. That of a key that signs may verify, since NSS tries the new pair so.
     let public = [
-        Attribute::Token(true),
+        Attribute::Token(template.lifetime == Lifetime::Token),
         Attribute::Private(false),
         Attribute::Modifiable(false),
         Attribute::Label(template.role.label().into()),
@@ -186,12 +190,12 @@ pub(super) fn generate(
         Attribute::ModulusBits(Ulong::new(bits.into())),
         Attribute::PublicExponent(vec![1, 0, 1]),
         Attribute::Encrypt(false),
-        Attribute::Verify(false),
+        Attribute::Verify(template.usage == Usage::Sign),
         Attribute::VerifyRecover(false),
         Attribute::Wrap(false),
     ];
-    guard.session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)?;
-    Ok(())
+    let (_, private) = guard.session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)?;
+    Ok(private)
 }
 
 /// The public key of a private key object, from its modulus and exponent.

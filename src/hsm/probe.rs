@@ -4,7 +4,8 @@
 //! tried on a session object with an answer that is known from elsewhere.
 
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{KeyType, ObjectHandle};
+use cryptoki::object::{Attribute, KeyType, ObjectHandle};
+use cryptoki::types::Ulong;
 use des::cipher::block_padding::Pkcs7;
 use des::cipher::{BlockModeEncrypt, KeyIvInit};
 use rsa::rand_core::OsRng;
@@ -12,12 +13,12 @@ use rsa::traits::PublicKeyParts;
 use rsa::{Oaep, Pkcs1v15Encrypt, Pss};
 use sha2::{Digest, Sha256};
 
-use super::capabilities::{Capabilities, DesForm, HmacForm, Probe, UnwrapScheme};
+use super::capabilities::{Capabilities, CbcForm, DesForm, HmacForm, Origin, Probe, UnwrapScheme};
 use super::error::HsmError;
 use super::import::{self, make_mask};
 use super::keys::{KeyId, KeyKind, Role};
 use super::module::Module;
-use super::own_keys;
+use super::own_keys::{self, KeySizes};
 use super::reference;
 use super::seal_suite::SealSuite;
 use super::sealed::{self, SealedClass, SealedKey};
@@ -26,7 +27,7 @@ use super::template::{self, KeyTemplate, Lifetime, Usage};
 use super::unwrap;
 
 /// CKA_ID of what the probes make.
-const PROBE_ID: KeyId = KeyId(*b"vendkey:probe\0\0\0");
+pub(super) const PROBE_ID: KeyId = KeyId(*b"vendkey:probe\0\0\0");
 
 /// FIPS 81, appendix B: the key, a block and its ciphertext.
 const DES_KEY: [u8; 8] = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
@@ -42,22 +43,53 @@ const HMAC_KEY: [u8; 20] = [0x0b; 20];
 const HMAC_MESSAGE: &[u8] = b"Hi There";
 const HMAC_START: [u8; 8] = [0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb, 0x38, 0x53];
 
+/// The RSA keys of the probes that need some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RsaKeys {
+    /// There are none: what needs them is not probed.
+    Absent,
+    /// The server's own.
+    Own,
+    /// Pairs that are made for each probe, as session objects.
+    Made,
+}
+
+impl RsaKeys {
+    /// The private key of this role.
+    fn key(
+        self,
+        guard: &mut SessionGuard<'_>,
+        role: Role,
+        capabilities: &Capabilities,
+    ) -> Result<ObjectHandle, HsmError> {
+        match self {
+            RsaKeys::Absent | RsaKeys::Own => guard.own(role),
+            RsaKeys::Made => {
+                let template = KeyTemplate {
+                    lifetime: Lifetime::Session,
+                    ..own_keys::template(role, PROBE_ID, capabilities)
+                };
+                own_keys::generate(guard, &template, KeySizes { legacy: 2048, sealed: 2048, audit: 2048 })
+            }
+        }
+    }
+}
+
 /// Tries everything through a session. `own_keys` says whether the server's own keys exist, for
 /// what needs them.
 ///
 /// # Errors
 /// When the token itself does not answer afterwards; a probe that fails is an answer.
 pub(super) fn probe(module: &Module, session: usize, own_keys: bool) -> Result<Capabilities, HsmError> {
+    probe_with(module, session, if own_keys { RsaKeys::Own } else { RsaKeys::Absent })
+}
+
+/// As [`probe`], with these RSA keys.
+pub(super) fn probe_with(module: &Module, session: usize, keys: RsaKeys) -> Result<Capabilities, HsmError> {
     // A failing probe may leave an operation or an object behind: each gets a session that may be
     // thrown away.
     let attempt = |work: &mut dyn FnMut(&mut SessionGuard<'_>) -> Result<(), HsmError>| -> Probe<()> {
-        module
-            .with_session_unchecked(session, |guard| {
-                guard.exclusive()?;
-                guard.close_after();
-                work(guard)
-            })
-            .map_err(|error| error.to_string())
+        in_own_session(module, session, work)
     };
     let des_in = |forms: &[DesForm], key: &[u8], encrypted: [u8; 8]| {
         first(forms, |form| attempt(&mut |guard| try_des(guard, form, key, encrypted)))
@@ -73,30 +105,35 @@ pub(super) fn probe(module: &Module, session: usize, own_keys: bool) -> Result<C
         hmac: first(&[HmacForm::Padded64, HmacForm::Padded32, HmacForm::Native], |form| {
             attempt(&mut |guard| try_hmac(guard, form))
         }),
+        origin: first(&[Origin::Local, Origin::NeverOutside], |origin| {
+            attempt(&mut |guard| try_origin(guard, origin))
+        }),
         allowed_mechanisms: attempt(&mut try_allowed_mechanisms),
         mask: Err(String::new()),
-        cbc_pad: attempt(&mut try_cbc_pad),
+        upload_data: first(&[CbcForm::Padded, CbcForm::Plain], |form| {
+            attempt(&mut |guard| try_cbc(guard, form))
+        }),
         unwrap: UnwrapScheme::ALL.map(|scheme| (scheme, absent())),
         sealed: SealSuite::ALL.map(|suite| (suite, absent())),
         pss: absent(),
     };
     capabilities.mask = attempt(&mut |guard| try_mask(guard, &capabilities));
-    if own_keys {
-        capabilities.pss = attempt(&mut try_pss);
+    if keys != RsaKeys::Absent {
+        capabilities.pss = attempt(&mut |guard| try_pss(guard, &capabilities, keys));
         for scheme in UnwrapScheme::ALL {
             let only = Capabilities {
                 unwrap: UnwrapScheme::ALL.map(|s| (s, if s == scheme { Ok(()) } else { absent() })),
                 ..capabilities.clone()
             };
-            let probe = attempt(&mut |guard| try_unwrap(guard, &only, scheme));
+            let probe = attempt(&mut |guard| try_unwrap(guard, &only, scheme, keys));
             if let Some(entry) = capabilities.unwrap.iter_mut().find(|(s, _)| *s == scheme) {
                 entry.1 = probe;
             }
         }
         for suite in SealSuite::ALL {
             let probe = match module.token().own_id(Role::Sealed) {
-                None => absent_sealed(),
-                Some(_) => attempt(&mut |guard| try_sealed(guard, &capabilities, suite)),
+                None if keys == RsaKeys::Own => absent_sealed(),
+                _ => attempt(&mut |guard| try_sealed(guard, &capabilities, suite, keys)),
             };
             if let Some(entry) = capabilities.sealed.iter_mut().find(|(s, _)| *s == suite) {
                 entry.1 = probe;
@@ -105,6 +142,21 @@ pub(super) fn probe(module: &Module, session: usize, own_keys: bool) -> Result<C
     }
     module.check_token(session)?;
     Ok(capabilities)
+}
+
+/// Does `work` in a session that may be thrown away.
+pub(super) fn in_own_session<T>(
+    module: &Module,
+    session: usize,
+    mut work: impl FnMut(&mut SessionGuard<'_>) -> Result<T, HsmError>,
+) -> Probe<T> {
+    module
+        .with_session_unchecked(session, |guard| {
+            guard.exclusive()?;
+            guard.close_after();
+            work(guard)
+        })
+        .map_err(|error| error.to_string())
 }
 
 fn absent_sealed() -> Probe<()> {
@@ -175,14 +227,35 @@ fn try_allowed_mechanisms(guard: &mut SessionGuard<'_>) -> Result<(), HsmError> 
     }
 }
 
+/// A key that is generated must bear the marks, and one that is put in must not bear all of them.
+fn try_origin(guard: &SessionGuard<'_>, origin: Origin) -> Result<(), HsmError> {
+    let template = KeyTemplate {
+        role: Role::VendingKey,
+        id: PROBE_ID,
+        key_type: KeyType::GENERIC_SECRET,
+        usage: Usage::Sign,
+        lifetime: Lifetime::Session,
+        immutable: true,
+        mechanisms: Vec::new(),
+    };
+    let mut attributes = template.attributes();
+    attributes.push(Attribute::ValueLen(Ulong::new(32)));
+    let generated = guard.session.generate_key(&Mechanism::GenericSecretKeyGen, &attributes)?;
+    template.check_born_inside(guard.session, generated, &Ok(origin))?;
+    let put_in = template::create(guard.session, &template, &[0x0b; 32])?;
+    match template.check_born_inside(guard.session, put_in, &Ok(origin)) {
+        Err(_) => Ok(()),
+        Ok(()) => Err(HsmError::Nonsense("a key that was put in is marked as made inside")),
+    }
+}
+
 /// The whole life of a mask key, and one shifted decryption.
 fn try_mask(guard: &mut SessionGuard<'_>, capabilities: &Capabilities) -> Result<(), HsmError> {
     for left_over in guard.find(Role::Mask, PROBE_ID)? {
         guard.session.destroy_object(left_over)?;
     }
     let pair = [DES_KEY, DES_KEY].concat();
-    let mechanisms = import::allowed(capabilities, MechanismType::AES_CBC);
-    let mask = make_mask(guard, mechanisms, PROBE_ID, &pair, Lifetime::Session)?;
+    let mask = make_mask(guard, capabilities, PROBE_ID, &pair, Lifetime::Session)?;
     let found = guard.find(Role::Mask, PROBE_ID)?;
     let [object] = *found.as_slice() else {
         return Err(HsmError::Nonsense("the mask key is not the only one of its name"));
@@ -198,12 +271,12 @@ fn try_mask(guard: &mut SessionGuard<'_>, capabilities: &Capabilities) -> Result
     right(shifted?[16..].iter().zip(&pair).all(|(got, clear)| *got == clear ^ 0x5a))
 }
 
-fn try_cbc_pad(guard: &mut SessionGuard<'_>) -> Result<(), HsmError> {
+fn try_cbc(guard: &SessionGuard<'_>, form: CbcForm) -> Result<(), HsmError> {
     let (key, iv, clear) = ([0x2b; 16], [0x7e; 16], b"vendkey upload probe");
     let object = known_key(guard, KeyType::AES, Usage::Decrypt, Vec::new(), &key)?;
     let data = aes_cbc(&key, &iv, clear)?;
-    let decrypted = guard.session.decrypt(&Mechanism::AesCbcPad(iv), object, &data)?;
-    right(decrypted == clear)
+    let decrypted = unwrap::decrypt(guard, form, object, &iv, &data)?;
+    right(decrypted.is_some_and(|decrypted| *decrypted == *clear))
 }
 
 /// AES-128-CBC with PKCS#7 padding in software.
@@ -221,8 +294,9 @@ fn try_unwrap(
     guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
     scheme: UnwrapScheme,
+    keys: RsaKeys,
 ) -> Result<(), HsmError> {
-    let server_key = guard.own(Role::Legacy)?;
+    let server_key = keys.key(guard, Role::Legacy, capabilities)?;
     let public = own_keys::public_key(guard, server_key)?;
     let (mut key, iv, clear) = ([0; 16], [0x7e; 16], b"vendkey upload probe");
     import::fill_random(&mut key)?;
@@ -233,8 +307,10 @@ fn try_unwrap(
     }
     .map_err(|_| HsmError::Nonsense("an RSA key that encrypts nothing"))?;
     let data = [&iv, aes_cbc(&key, &iv, clear)?.as_slice()].concat();
-    let opened = unwrap::open_legacy(guard, capabilities, &wrapped, &data)?;
+    let opened = unwrap::open_by(guard, capabilities, |_| Ok(server_key), &wrapped, &data)?;
     if opened.is_empty() {
+        // Whatever is wrong is hidden from who uploads; of our own ciphertext it may be told.
+        guard.session.unwrap_key(&scheme.mechanism(), server_key, &wrapped, &unwrap::aes_template())?;
         return Err(HsmError::Nonsense("it does not unwrap what was wrapped for it"));
     }
     right(opened.iter().any(|candidate| **candidate == *clear))
@@ -245,8 +321,9 @@ fn try_sealed(
     guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
     suite: SealSuite,
+    keys: RsaKeys,
 ) -> Result<(), HsmError> {
-    let server_key = guard.own(Role::Sealed)?;
+    let server_key = keys.key(guard, Role::Sealed, capabilities)?;
     let public = own_keys::public_key(guard, server_key)?;
     let mut value = [0; 64];
     value[..HMAC_KEY.len()].copy_from_slice(&HMAC_KEY);
@@ -255,12 +332,19 @@ fn try_sealed(
         .map_err(|_| HsmError::Nonsense("an RSA key that encrypts nothing"))?;
     let kcv = reference::kcv(KeyKind::Hmac, &HMAC_KEY)?;
     let key = SealedKey { suite, vending_key, kcv, class: SealedClass::Hmac };
-    right(sealed::opened(guard, capabilities, PROBE_ID, &key)?.is_some())
+    if sealed::opened(guard, capabilities, |_| Ok(server_key), PROBE_ID, &key)?.is_none() {
+        let template = import::key_template(capabilities, PROBE_ID, KeyKind::Hmac, Lifetime::Session)?;
+        let attributes = KeyTemplate { immutable: false, ..template }.attributes();
+        let mechanism = UnwrapScheme::from(suite).mechanism();
+        guard.session.unwrap_key(&mechanism, server_key, &key.vending_key, &attributes)?;
+        return Err(HsmError::Nonsense("it does not unwrap what was sealed for it"));
+    }
+    Ok(())
 }
 
-fn try_pss(guard: &mut SessionGuard<'_>) -> Result<(), HsmError> {
+fn try_pss(guard: &mut SessionGuard<'_>, capabilities: &Capabilities, keys: RsaKeys) -> Result<(), HsmError> {
     let message = b"vendkey audit probe";
-    let key = guard.own(Role::Audit)?;
+    let key = keys.key(guard, Role::Audit, capabilities)?;
     let signature = own_keys::sign(guard, key, message)?;
     let public = own_keys::public_key(guard, key)?;
     let digest = Sha256::digest(message);

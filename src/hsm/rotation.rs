@@ -117,7 +117,7 @@ impl OwnKeys {
     }
 
     fn checked(&self, guard: &mut SessionGuard<'_>, role: Role, id: KeyId) -> Result<OwnKey, HsmError> {
-        own_keys::check(guard, &own_keys::template(role, id, &self.capabilities))?;
+        own_keys::check(guard, &own_keys::template(role, id, &self.capabilities), &self.capabilities)?;
         own_keys::described(guard, role, id)
     }
 }

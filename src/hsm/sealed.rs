@@ -137,7 +137,8 @@ pub(super) fn import(
 ) -> Result<Option<ImportedKey>, HsmError> {
     capabilities.opens(sealed.suite, sealed.kind())?;
     destroy(guard, id)?;
-    let Some(opened) = opened(guard, capabilities, id, sealed)? else { return Ok(None) };
+    let own = |guard: &mut SessionGuard<'_>| guard.own(Role::Sealed);
+    let Some(opened) = opened(guard, capabilities, own, id, sealed)? else { return Ok(None) };
     let kept = keep(guard, capabilities, id, sealed, &opened);
     if kept.is_err() {
         // When this fails, its error is the answer: the caller then keeps the row, and the same
@@ -156,14 +157,15 @@ pub(super) fn opens(
     capabilities.opens(sealed.suite, sealed.kind())?;
     let mut id = KeyId([0; 16]);
     import::fill_random(&mut id.0)?;
-    Ok(opened(guard, capabilities, id, sealed)?.is_some())
+    Ok(opened(guard, capabilities, |guard| guard.own(Role::Sealed), id, sealed)?.is_some())
 }
 
-/// Unwraps a sealed key into session objects and has them prove themselves. They end with the
-/// session, which ends with this operation.
+/// Unwraps a sealed key into session objects, by whatever RSA key `server_key` answers, and has them
+/// prove themselves. They end with the session, which ends with this operation.
 pub(super) fn opened(
     guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
+    server_key: impl FnOnce(&mut SessionGuard<'_>) -> Result<ObjectHandle, HsmError>,
     id: KeyId,
     sealed: &SealedKey,
 ) -> Result<Option<Opened>, HsmError> {
@@ -171,7 +173,7 @@ pub(super) fn opened(
     guard.close_after();
     let born =
         KeyTemplate { immutable: false, ..key_template(capabilities, id, sealed.kind(), Lifetime::Session)? };
-    let server_key = guard.own(Role::Sealed)?;
+    let server_key = server_key(guard)?;
     let (stand_in, length) = match sealed.class {
         SealedClass::Des { .. } | SealedClass::Des2 => (Mechanism::Des3KeyGen, None),
         SealedClass::Hmac => (Mechanism::GenericSecretKeyGen, Some(64)),

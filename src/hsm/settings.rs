@@ -1,5 +1,6 @@
 //! Which module, which token, which PIN.
 
+use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +10,9 @@ use std::time::Duration;
 pub struct HsmSettings {
     /// The PKCS#11 library.
     pub module: PathBuf,
+    /// What the library is given to initialise it (the reserved argument of C_Initialize), if it
+    /// wants a text: NSS softokn where its database is, kryoptic its configuration.
+    pub initialize: Option<CString>,
     /// The token in it.
     pub token: TokenSelector,
     /// A file that holds the user PIN: owner only, one LF at its end is cut. Read at each login,
@@ -37,6 +41,7 @@ impl HsmSettings {
         refused_pin_file.push(".refused");
         HsmSettings {
             module,
+            initialize: None,
             token,
             pin_file,
             refused_pin_file: refused_pin_file.into(),

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::audit_key::AuditKey;
-use super::capabilities::{Capabilities, DesForm, HmacForm, ModuleFacts, TokenFacts, UnwrapScheme};
+use super::capabilities::{Capabilities, DesForm, HmacForm, ModuleFacts, Probe, TokenFacts, UnwrapScheme};
 use super::decoder_keys::DecoderKeys;
 use super::error::{HsmError, Queue};
 use super::import::{ImportedKey, KeyObject, key_check_value};
@@ -64,7 +64,9 @@ impl SoftwareHsm {
 
 /// It holds and derives every kind of vending key, and nothing else.
 fn capabilities() -> Capabilities {
-    let not_played = || Err("not played".to_owned());
+    fn not_played<T>() -> Probe<T> {
+        Err("not played".to_owned())
+    }
     Capabilities {
         module: ModuleFacts::default(),
         token: TokenFacts::default(),
@@ -72,10 +74,11 @@ fn capabilities() -> Capabilities {
         mask: Ok(()),
         des2: Ok(DesForm::Des3),
         hmac: Ok(HmacForm::Native),
-        cbc_pad: not_played(),
+        upload_data: not_played(),
         unwrap: UnwrapScheme::ALL.map(|scheme| (scheme, not_played())),
         pss: not_played(),
         sealed: SealSuite::ALL.map(|suite| (suite, not_played())),
+        origin: not_played(),
         allowed_mechanisms: not_played(),
     }
 }

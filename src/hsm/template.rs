@@ -8,6 +8,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHan
 use cryptoki::session::Session;
 use zeroize::Zeroize;
 
+use super::capabilities::{Origin, Probe};
 use super::error::{HsmError, Mismatch};
 use super::keys::{KeyId, Role};
 
@@ -126,10 +127,17 @@ impl KeyTemplate {
 
     /// Checks that a key generated in the HSM never was anywhere else. Imported keys are neither
     /// always sensitive nor never extractable by definition (PKCS#11 v3.1 §4.8), so this is not
-    /// asked of them.
-    pub(super) fn check_born_inside(&self, session: &Session, key: ObjectHandle) -> Result<(), HsmError> {
-        let wanted =
-            [Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true), Attribute::Local(true)];
+    /// asked of them. A module without known marks is asked for all of them.
+    pub(super) fn check_born_inside(
+        &self,
+        session: &Session,
+        key: ObjectHandle,
+        marks: &Probe<Origin>,
+    ) -> Result<(), HsmError> {
+        let mut wanted = vec![Attribute::AlwaysSensitive(true), Attribute::NeverExtractable(true)];
+        if *marks != Ok(Origin::NeverOutside) {
+            wanted.push(Attribute::Local(true));
+        }
         let types: Vec<AttributeType> = wanted.iter().map(Attribute::attribute_type).collect();
         let found = session.get_attributes(key, &types)?;
         match wanted.iter().find(|want| !found.contains(want)) {

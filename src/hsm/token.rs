@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::{MechanismInfo, MechanismType};
 use cryptoki::session::{Session, SessionState, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 
 use super::capabilities::{ModuleFacts, TokenFacts};
 use super::error::{HsmError, PinRefusal};
+use super::initialize::initialize;
 use super::keys::{KeyId, Role, TokenId};
 use super::pin::read_pin;
 use super::refused_pin;
@@ -59,7 +61,7 @@ impl Token {
             path: settings.module.clone(),
             reason: error.to_string(),
         })?;
-        initialize(&library)?;
+        initialize(&library, settings.initialize.as_deref())?;
         let slot = find_slot(&library, &settings.token)?;
         Ok(Token {
             settings,
@@ -92,7 +94,7 @@ impl Token {
         }
         // Fails where the last attempt ended between finalising and initialising.
         self.finalize();
-        initialize(&self.library)?;
+        initialize(&self.library, self.settings.initialize.as_deref())?;
         *lock(&self.slot) = find_slot(&self.library, &self.settings.token)?;
         Ok(())
     }
@@ -228,6 +230,11 @@ impl Token {
         self.id.get().copied().unwrap_or(TokenId([0; 8]))
     }
 
+    /// Whether the module lists a mechanism for the token, and what it says of it.
+    pub(super) fn mechanism(&self, mechanism: MechanismType) -> Option<MechanismInfo> {
+        self.library.get_mechanism_info(*lock(&self.slot), mechanism).ok()
+    }
+
     /// What the library and the token say of themselves.
     pub(super) fn facts(&self) -> (ModuleFacts, TokenFacts) {
         let slot = *lock(&self.slot);
@@ -252,14 +259,6 @@ impl Token {
             Err(_) => TokenFacts { slot: slot.id(), ..TokenFacts::default() },
         };
         (module, token)
-    }
-}
-
-/// Initialises the library; one that is initialised already is as good.
-fn initialize(library: &Pkcs11) -> Result<(), HsmError> {
-    match library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -8,8 +8,9 @@ use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::types::Ulong;
+use subtle::{ConstantTimeEq as _, ConstantTimeGreater as _};
 
-use super::capabilities::{Capabilities, UnwrapScheme};
+use super::capabilities::{Capabilities, CbcForm, UnwrapScheme};
 use super::error::{Cure, HsmError};
 use super::keys::Role;
 use super::session::SessionGuard;
@@ -44,10 +45,21 @@ pub(super) fn open_legacy(
     wrapped: &[u8],
     data: &[u8],
 ) -> Result<Vec<SecretBytes>, HsmError> {
-    capabilities
-        .cbc_pad
+    open_by(guard, capabilities, |guard| guard.own(Role::Legacy), wrapped, data)
+}
+
+/// As [`open_legacy`], by whatever RSA key `server_key` answers.
+pub(super) fn open_by(
+    guard: &mut SessionGuard<'_>,
+    capabilities: &Capabilities,
+    server_key: impl FnOnce(&mut SessionGuard<'_>) -> Result<ObjectHandle, HsmError>,
+    wrapped: &[u8],
+    data: &[u8],
+) -> Result<Vec<SecretBytes>, HsmError> {
+    let form = capabilities
+        .upload_data
         .clone()
-        .map_err(|why| HsmError::NotServed { what: "uploads (CKM_AES_CBC_PAD)", why })?;
+        .map_err(|why| HsmError::NotServed { what: "uploads (AES in CBC mode)", why })?;
     let schemes: Vec<UnwrapScheme> = capabilities.unwrap_schemes().collect();
     if schemes.is_empty() {
         let why = "no way of unwrapping works with the legacy server key".to_owned();
@@ -61,10 +73,11 @@ pub(super) fn open_legacy(
     // The session ends afterwards whatever the outcome, and with it all keys and operations that a
     // failure may leave in it.
     guard.close_after();
-    let server_key = guard.own(Role::Legacy)?;
+    let server_key = server_key(guard)?;
     let mut candidates = Vec::new();
     for scheme in schemes {
-        candidates.extend(open_as(guard, scheme, server_key, wrapped, iv, ciphertext)?);
+        let ways = (scheme, form);
+        candidates.extend(open_as(guard, ways, server_key, wrapped, iv, ciphertext)?);
     }
     // Failures above count as bad uploads. Whether the token answers is asked apart, every time.
     guard.check_token()?;
@@ -74,7 +87,7 @@ pub(super) fn open_legacy(
 /// One scheme: unwrap or go on with a random key, decrypt, destroy the key.
 fn open_as(
     guard: &SessionGuard<'_>,
-    scheme: UnwrapScheme,
+    (scheme, form): (UnwrapScheme, CbcForm),
     server_key: ObjectHandle,
     wrapped: &[u8],
     iv: &[u8; 16],
@@ -95,24 +108,56 @@ fn open_as(
     let mut attributes = aes_template();
     attributes.push(Attribute::ValueLen(Ulong::new(AES_KEY_BYTES)));
     let random = session.generate_key(&Mechanism::AesKeyGen, &attributes)?;
-    let decrypted = session.decrypt(&Mechanism::AesCbcPad(*iv), genuine.unwrap_or(random), ciphertext);
-    let decrypted = unless_lost(decrypted.map_err(HsmError::from))?;
+    let decrypted = decrypt(guard, form, genuine.unwrap_or(random), iv, ciphertext);
+    let decrypted = unless_lost(decrypted)?.flatten();
     for key in genuine.into_iter().chain([random]) {
         session.destroy_object(key)?;
     }
     match (genuine, decrypted) {
-        (Some(_), Some(clear)) => Ok(Some(SecretBytes::absorb(clear)?)),
+        (Some(_), clear) => Ok(clear),
         // What a random key "decrypts" is noise.
-        (_, clear) => {
-            drop(zeroize::Zeroizing::new(clear));
-            Ok(None)
-        }
+        (None, _) => Ok(None),
     }
+}
+
+/// AES-CBC without its padding; none where the padding is wrong and the module does not say so
+/// itself.
+pub(super) fn decrypt(
+    guard: &SessionGuard<'_>,
+    form: CbcForm,
+    key: ObjectHandle,
+    iv: &[u8; 16],
+    ciphertext: &[u8],
+) -> Result<Option<SecretBytes>, HsmError> {
+    let mechanism = match form {
+        CbcForm::Padded => Mechanism::AesCbcPad(*iv),
+        CbcForm::Plain => Mechanism::AesCbc(*iv),
+    };
+    let clear = SecretBytes::absorb(guard.session.decrypt(&mechanism, key, ciphertext)?)?;
+    match form {
+        CbcForm::Padded => Ok(Some(clear)),
+        CbcForm::Plain => match length_without_padding(&clear) {
+            Some(length) => Ok(Some(SecretBytes::copy_of(&clear[..length])?)),
+            None => Ok(None),
+        },
+    }
+}
+
+/// How long a text is without its PKCS#7 padding (RFC 5652 §6.3); none where that is wrong. Looks at
+/// the whole last block whatever is in it.
+fn length_without_padding(clear: &[u8]) -> Option<usize> {
+    let block = clear.last_chunk::<16>()?;
+    let [.., padding] = *block;
+    let mut right = padding.ct_gt(&0) & !padding.ct_gt(&16);
+    for (place, byte) in (0u8..).zip(block.iter().rev()) {
+        right &= !padding.ct_gt(&place) | byte.ct_eq(&padding);
+    }
+    bool::from(right).then(|| clear.len() - usize::from(padding))
 }
 
 /// The session form of an upload's AES key: it decrypts, and nothing else. No CKA_VALUE_LEN or
 /// CKA_MODIFIABLE: SoftHSM answers CKR_ATTRIBUTE_READ_ONLY to either in an unwrap template.
-fn aes_template() -> Vec<Attribute> {
+pub(super) fn aes_template() -> Vec<Attribute> {
     vec![
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::KeyType(KeyType::AES),
@@ -151,5 +196,31 @@ pub(super) fn unless_lost<T>(outcome: Result<T, HsmError>) -> Result<Option<T>, 
             Cure::Refusal | Cure::Suspect => Ok(None),
             Cure::Renew | Cure::Rebuild | Cure::Never => Err(error),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::length_without_padding;
+
+    #[test]
+    fn padding_is_right_in_sixteen_ways_alone() {
+        let block = |text: &[u8], padding: &[u8]| [&[0x55; 32], text, padding].concat();
+        for length in 1..=16u8 {
+            let text = vec![0; 16 - usize::from(length)];
+            let padding = vec![length; length.into()];
+            let whole = block(&text, &padding);
+            assert_eq!(length_without_padding(&whole), Some(48 - usize::from(length)), "{length}");
+            for place in 0..padding.len() - 1 {
+                let mut wrong = padding.clone();
+                wrong[place] ^= 0x40;
+                assert_eq!(length_without_padding(&block(&text, &wrong)), None, "{length} {place}");
+            }
+        }
+        for last in (0..=255u8).filter(|last| !(1..=16).contains(last)) {
+            assert_eq!(length_without_padding(&block(&[], &[last; 16])), None, "{last}");
+        }
+        assert_eq!(length_without_padding(&[1; 15]), None);
+        assert_eq!(length_without_padding(&[]), None);
     }
 }

@@ -36,6 +36,21 @@ fn environment_overrides_the_file() {
 }
 
 #[test]
+fn a_module_may_be_given_a_text() {
+    let given = |text: &str| {
+        parse(&GOOD.replace("[store]", &format!("initialize = {text}\n[store]")), &[])
+            .map(|settings| settings.hsm.initialize)
+    };
+    assert_eq!(parse(GOOD, &[]).unwrap().hsm.initialize, None);
+    let text = c"configdir='sql:/var/lib/vendkey/nss'";
+    assert_eq!(given(&format!("{:?}", text.to_str().unwrap())).unwrap().as_deref(), Some(text));
+    for bad in ["''", "\"a\\u0000b\"", "['a']"] {
+        let error = given(bad).unwrap_err();
+        assert_eq!(error.faults.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["hsm.initialize"]);
+    }
+}
+
+#[test]
 fn every_fault_is_named() {
     let error = parse(
         "[server]\nlisten = '0.0.0.0:1'\ncolour = 'red'\n[hsm]\nslot = 'x'\nthreads = 0\n[vending]\ndkga02 = 'maybe'\n",

@@ -6,7 +6,9 @@ use vendkey::hsm::{
 };
 use vendkey::sts::derivation::{Derivation, KeyBits};
 
-use super::rig::{block, derive, des, dkga02, dkga03, dkga04, hmac, id, message, runtime, with_token};
+use super::rig::{
+    block, derive, des, dkga02, dkga03, dkga04, hmac, id, message, runtime, with_any_token, with_token,
+};
 
 /// Mixed parity on purpose: nothing may "repair" it.
 const DES: [u8; 8] = [0x0a, 0xbc, 0x12, 0xde, 0xf3, 0x45, 0x67, 0x89];
@@ -15,69 +17,74 @@ const HMAC: [u8; 20] = *b"\xab\xab\xab\xab\x94\x94\x94\x94\x01\x23\x45\x67\x00\x
 
 #[test]
 fn keys_derive_as_software_does() {
-    with_token("hsm_scenarios::keys::keys_derive_as_software_does", |rig| {
-        let hsm = rig.hsm();
-        runtime().block_on(async {
-            let des_material = VendingKeyMaterial::des(&DES).unwrap();
-            assert_eq!(key_check_value(&des_material).unwrap(), des(&DES, [0; 8])[..3]);
-            let first = hsm.import_vending_key(id(1), des_material).await.unwrap();
-            let two = hsm.import_vending_key(id(2), VendingKeyMaterial::des2(&DES2).unwrap()).await.unwrap();
-            let three =
-                hsm.import_vending_key(id(3), VendingKeyMaterial::hmac(&HMAC).unwrap()).await.unwrap();
-            assert_eq!(first.kcv, des(&DES, [0; 8])[..3]);
-            assert_eq!(three.kcv, hmac(&HMAC, b"vendkey kcv v1")[..3]);
-            assert!(first.mask().is_some() && two.mask().is_none() && three.mask().is_none());
+    with_any_token(
+        "hsm_scenarios::keys::keys_derive_as_software_does",
+        &[KeyKind::Des, KeyKind::Des2, KeyKind::Hmac],
+        |rig| {
+            let hsm = rig.hsm();
+            runtime().block_on(async {
+                let des_material = VendingKeyMaterial::des(&DES).unwrap();
+                assert_eq!(key_check_value(&des_material).unwrap(), des(&DES, [0; 8])[..3]);
+                let first = hsm.import_vending_key(id(1), des_material).await.unwrap();
+                let two =
+                    hsm.import_vending_key(id(2), VendingKeyMaterial::des2(&DES2).unwrap()).await.unwrap();
+                let three =
+                    hsm.import_vending_key(id(3), VendingKeyMaterial::hmac(&HMAC).unwrap()).await.unwrap();
+                assert_eq!(first.kcv, des(&DES, [0; 8])[..3]);
+                assert_eq!(three.kcv, hmac(&HMAC, b"vendkey kcv v1")[..3]);
+                assert!(first.mask().is_some() && two.mask().is_none() && three.mask().is_none());
 
-            let wanted = |n: u32| {
-                vec![
-                    (first.key, Derivation::Dkga02 { block: block(n) }),
-                    (two.key, Derivation::Dkga03 { block: block(n) }),
-                    (three.key, Derivation::Dkga04 { message: message(n), bits: KeyBits::Bits64 }),
-                    (three.key, Derivation::Dkga04 { message: message(n), bits: KeyBits::Bits128 }),
-                    (first.key, Derivation::Dkga02 { block: block(n + 1_000_000) }),
-                ]
-            };
-            let expected = |n: u32| {
-                vec![
-                    dkga02(DES, block(n)),
-                    dkga03(DES2, block(n)),
-                    dkga04(HMAC, message(n), KeyBits::Bits64),
-                    dkga04(HMAC, message(n), KeyBits::Bits128),
-                    dkga02(DES, block(n + 1_000_000)),
-                ]
-            };
-            // Alone, and all at once, so that jobs share calls.
-            assert_eq!(derive(&hsm, wanted(0)).await.unwrap(), expected(0));
-            let tasks: Vec<_> = (1..200)
-                .map(|n| {
-                    let (hsm, wanted) = (hsm.clone(), wanted(n));
-                    let only_des = (n % 2 == 0).then(|| vec![wanted[0], wanted[4]]);
-                    (n, tokio::spawn(async move { derive(&hsm, only_des.unwrap_or(wanted)).await }))
-                })
-                .collect();
-            for (n, task) in tasks {
-                let all = expected(n);
-                let expected = if n % 2 == 0 { vec![all[0].clone(), all[4].clone()] } else { all };
-                assert_eq!(task.await.unwrap().unwrap(), expected, "{n}");
-            }
-            // One job as large as fits, one larger.
-            let many = |count: u32| {
-                (0..count).map(|n| (first.key, Derivation::Dkga02 { block: block(n) })).collect()
-            };
-            let keys = derive(&hsm, many(1024)).await.unwrap();
-            assert!(keys.iter().zip(0..).all(|(key, n)| *key == dkga02(DES, block(n))));
-            assert_eq!(
-                derive(&hsm, many(1025)).await.unwrap_err(),
-                HsmError::TooMany { asked: 1025, most: 1024 }
-            );
-            assert!(derive(&hsm, Vec::new()).await.unwrap().is_empty());
-        });
-    });
+                let wanted = |n: u32| {
+                    vec![
+                        (first.key, Derivation::Dkga02 { block: block(n) }),
+                        (two.key, Derivation::Dkga03 { block: block(n) }),
+                        (three.key, Derivation::Dkga04 { message: message(n), bits: KeyBits::Bits64 }),
+                        (three.key, Derivation::Dkga04 { message: message(n), bits: KeyBits::Bits128 }),
+                        (first.key, Derivation::Dkga02 { block: block(n + 1_000_000) }),
+                    ]
+                };
+                let expected = |n: u32| {
+                    vec![
+                        dkga02(DES, block(n)),
+                        dkga03(DES2, block(n)),
+                        dkga04(HMAC, message(n), KeyBits::Bits64),
+                        dkga04(HMAC, message(n), KeyBits::Bits128),
+                        dkga02(DES, block(n + 1_000_000)),
+                    ]
+                };
+                // Alone, and all at once, so that jobs share calls.
+                assert_eq!(derive(&hsm, wanted(0)).await.unwrap(), expected(0));
+                let tasks: Vec<_> = (1..200)
+                    .map(|n| {
+                        let (hsm, wanted) = (hsm.clone(), wanted(n));
+                        let only_des = (n % 2 == 0).then(|| vec![wanted[0], wanted[4]]);
+                        (n, tokio::spawn(async move { derive(&hsm, only_des.unwrap_or(wanted)).await }))
+                    })
+                    .collect();
+                for (n, task) in tasks {
+                    let all = expected(n);
+                    let expected = if n % 2 == 0 { vec![all[0].clone(), all[4].clone()] } else { all };
+                    assert_eq!(task.await.unwrap().unwrap(), expected, "{n}");
+                }
+                // One job as large as fits, one larger.
+                let many = |count: u32| {
+                    (0..count).map(|n| (first.key, Derivation::Dkga02 { block: block(n) })).collect()
+                };
+                let keys = derive(&hsm, many(1024)).await.unwrap();
+                assert!(keys.iter().zip(0..).all(|(key, n)| *key == dkga02(DES, block(n))));
+                assert_eq!(
+                    derive(&hsm, many(1025)).await.unwrap_err(),
+                    HsmError::TooMany { asked: 1025, most: 1024 }
+                );
+                assert!(derive(&hsm, Vec::new()).await.unwrap().is_empty());
+            });
+        },
+    );
 }
 
 #[test]
 fn one_bad_job_does_not_spoil_the_batch() {
-    with_token("hsm_scenarios::keys::one_bad_job_does_not_spoil_the_batch", |rig| {
+    with_any_token("hsm_scenarios::keys::one_bad_job_does_not_spoil_the_batch", &[KeyKind::Des], |rig| {
         let hsm = rig.hsm();
         runtime().block_on(async {
             let good =
@@ -168,8 +175,9 @@ fn imported_keys_are_locked_away() {
 
 #[test]
 fn importing_again_replaces_and_destroying_is_seen_by_all_threads() {
-    with_token(
+    with_any_token(
         "hsm_scenarios::keys::importing_again_replaces_and_destroying_is_seen_by_all_threads",
+        &[KeyKind::Des],
         |rig| {
             let mut settings = rig.settings();
             settings.threads = 2;

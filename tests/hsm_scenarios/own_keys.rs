@@ -6,12 +6,12 @@ use rsa::pkcs8::DecodePublicKey;
 use rsa::{Pss, RsaPublicKey};
 use sha2::{Digest, Sha256};
 use vendkey::hsm::{
-    AuditKey, DesForm, HmacForm, Hsm, HsmError, KeySizes, PinFileProblem, PinRefusal, Provision, Role,
-    TokenSelector, UnwrapScheme, UploadKey, VendingKeyMaterial, VendingKeys, setup,
+    AuditKey, CbcForm, DesForm, HmacForm, Hsm, HsmError, KeyKind, KeySizes, PinFileProblem, PinRefusal,
+    Provision, Role, TokenSelector, UnwrapScheme, UploadKey, VendingKeyMaterial, VendingKeys, setup,
 };
 use vendkey::sts::derivation::Derivation;
 
-use super::rig::{block, derive, dkga02, runtime, with_token};
+use super::rig::{block, derive, dkga02, runtime, with_any_token, with_token};
 
 const SIZES: KeySizes = KeySizes { legacy: 2048, sealed: 2048, audit: 2048 };
 
@@ -83,7 +83,7 @@ fn capabilities_are_what_softhsm_does() {
         assert_eq!(capabilities.des2, Ok(DesForm::Des3));
         assert_eq!(capabilities.hmac, Ok(HmacForm::Padded64));
         assert_eq!(capabilities.mask, Ok(()));
-        assert_eq!(capabilities.cbc_pad, Ok(()));
+        assert_eq!(capabilities.upload_data, Ok(CbcForm::Padded));
         assert_eq!(capabilities.pss, Ok(()));
         assert_eq!(capabilities.allowed_mechanisms, Ok(()));
         for (scheme, probe) in &capabilities.unwrap {
@@ -104,8 +104,9 @@ fn capabilities_are_what_softhsm_does() {
 
 #[test]
 fn checkpoints_are_signed_and_fingerprints_are_the_tokens_own() {
-    with_token(
+    with_any_token(
         "hsm_scenarios::own_keys::checkpoints_are_signed_and_fingerprints_are_the_tokens_own",
+        &[],
         |rig| {
             let hsm = rig.hsm();
             runtime().block_on(async {
@@ -156,18 +157,22 @@ fn a_wrong_pin_is_tried_once() {
 
 #[test]
 fn session_keys_need_no_setup_and_go_when_dropped() {
-    with_token("hsm_scenarios::own_keys::session_keys_need_no_setup_and_go_when_dropped", |rig| {
-        let hsm = Hsm::start_bare(rig.settings()).unwrap();
-        runtime().block_on(async {
-            let vk = [0xab; 8];
-            let key = hsm.import_session_key(VendingKeyMaterial::des(&vk).unwrap()).await.unwrap();
-            let wanted = vec![(key.key(), Derivation::Dkga02 { block: block(1) })];
-            assert_eq!(derive(&hsm, wanted.clone()).await.unwrap(), [dkga02(vk, block(1))]);
-            assert!(hsm.key_objects().await.unwrap().is_empty(), "session keys are no token objects");
-            drop(key);
-            // The queue is first come, first served: the destruction is done when this is.
-            hsm.key_objects().await.unwrap();
-            assert!(matches!(derive(&hsm, wanted).await.unwrap_err(), HsmError::KeyMissing { .. }));
-        });
-    });
+    with_any_token(
+        "hsm_scenarios::own_keys::session_keys_need_no_setup_and_go_when_dropped",
+        &[KeyKind::Des],
+        |rig| {
+            let hsm = Hsm::start_bare(rig.settings()).unwrap();
+            runtime().block_on(async {
+                let vk = [0xab; 8];
+                let key = hsm.import_session_key(VendingKeyMaterial::des(&vk).unwrap()).await.unwrap();
+                let wanted = vec![(key.key(), Derivation::Dkga02 { block: block(1) })];
+                assert_eq!(derive(&hsm, wanted.clone()).await.unwrap(), [dkga02(vk, block(1))]);
+                assert!(hsm.key_objects().await.unwrap().is_empty(), "session keys are no token objects");
+                drop(key);
+                // The queue is first come, first served: the destruction is done when this is.
+                hsm.key_objects().await.unwrap();
+                assert!(matches!(derive(&hsm, wanted).await.unwrap_err(), HsmError::KeyMissing { .. }));
+            });
+        },
+    );
 }

@@ -1,4 +1,9 @@
 //! A token per test, and what the tests compare with.
+//!
+//! Tokens are SoftHSM's, unless `VENDKEY_TEST_MODULE` names another module: then the scenarios of
+//! [`with_any_token`] run on it, and the others are skipped.
+
+#![allow(clippy::print_stdout)] // what is skipped is said
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,9 +14,9 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use tempfile::TempDir;
 use vendkey::hsm::{
-    DecoderKeys, Hsm, HsmError, HsmSettings, KeyId, KeySizes, TokenSelector, VendingKey, WithDecoderKeys,
-    setup,
+    DecoderKeys, Hsm, HsmError, HsmSettings, KeyId, KeyKind, KeySizes, VendingKey, WithDecoderKeys, setup,
 };
+use vendkey::settings::Settings;
 use vendkey::sts::cipher::DecoderKey;
 use vendkey::sts::derivation::{DKGA04_MESSAGE_BYTES, Derivation, KeyBits};
 
@@ -24,19 +29,54 @@ pub(crate) struct Rig {
     pub(crate) folder: PathBuf,
 }
 
-/// Runs `scenario` in a process of its own, with a fresh token. `name` is the test's full path.
+/// The module of these tests.
+fn module() -> String {
+    let chosen = std::env::var("VENDKEY_TEST_MODULE").ok().filter(|module| !module.is_empty());
+    chosen.unwrap_or_else(|| "softhsm".to_owned())
+}
+
+/// Runs `scenario` in a process of its own, with a fresh token of SoftHSM. `name` is the test's full
+/// path.
 pub(crate) fn with_token(name: &str, scenario: impl FnOnce(&Rig)) {
+    if module() == "softhsm" {
+        in_own_process(name, scenario);
+    } else {
+        println!("skipped on {}: {name} is about SoftHSM", module());
+    }
+}
+
+/// The same with a token of whatever module, if its probes say that it serves these kinds of keys.
+pub(crate) fn with_any_token(name: &str, kinds: &[KeyKind], scenario: impl FnOnce(&Rig)) {
+    in_own_process(name, |rig| {
+        let hsm = Hsm::start_bare(rig.settings()).unwrap();
+        let lacks: Vec<String> =
+            kinds.iter().filter_map(|kind| hsm.serves(*kind).err()).map(|why| why.to_string()).collect();
+        hsm.stop();
+        drop(hsm);
+        if lacks.is_empty() {
+            scenario(rig);
+        } else {
+            println!("skipped on {}: {name}: {}", module(), lacks.join("; "));
+        }
+    });
+}
+
+fn in_own_process(name: &str, scenario: impl FnOnce(&Rig)) {
     if std::env::var(SCENARIO).is_ok_and(|running| running == name) {
         let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
         return scenario(&Rig { folder });
     }
     let folder = folder();
-    let made = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/softhsm/make-token.sh"))
+    let made = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/modules/make-token.sh"))
+        .arg(module())
         .arg(folder.path())
         .arg("test")
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let hsm = std::fs::read_to_string(folder.path().join("hsm")).unwrap();
+    let settings = format!("[hsm]\n{hsm}pin_file = 'pin'\n[store]\npath = 'not-used.db'\n");
+    std::fs::write(folder.path().join("vendkey.toml"), settings).unwrap();
     let run = Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env("SOFTHSM2_CONF", folder.path().join("softhsm2.conf"))
@@ -47,6 +87,7 @@ pub(crate) fn with_token(name: &str, scenario: impl FnOnce(&Rig)) {
     let output = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success(), "{output}\n{}", String::from_utf8_lossy(&run.stderr));
     assert!(output.contains("1 passed"), "{name} is not this test's path:\n{output}");
+    output.lines().filter(|line| line.starts_with("skipped on ")).for_each(|line| println!("{line}"));
 }
 
 /// Tokens on a tmpfs: on a disk SoftHSM takes milliseconds per attribute.
@@ -57,11 +98,8 @@ fn folder() -> TempDir {
 
 impl Rig {
     pub(crate) fn settings(&self) -> HsmSettings {
-        let token = TokenSelector::Label("test".to_owned());
-        HsmSettings {
-            check_interval: Duration::from_millis(200),
-            ..HsmSettings::new(PathBuf::from(MODULE), token, self.folder.join("pin"))
-        }
+        let settings = Settings::load(&self.folder.join("vendkey.toml")).unwrap();
+        HsmSettings { check_interval: Duration::from_millis(200), ..settings.hsm }
     }
 
     /// Set up with small RSA keys, and started.

@@ -8,7 +8,7 @@ use rsa::rand_core::OsRng;
 use rsa::{Oaep, Pkcs1v15Encrypt, RsaPublicKey};
 use vendkey::hsm::{Hsm, UploadKey};
 
-use super::rig::{runtime, with_token};
+use super::rig::{runtime, with_any_token};
 
 const KEY: &[u8; 16] = b"sixteen letters!";
 const CLEAR: &[u8] = b"---\nname: example_config \nkey_expiry_no: 255\n";
@@ -30,7 +30,7 @@ async fn open(hsm: &Hsm, wrapped: &[u8], data: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn only_good_uploads_open() {
-    with_token("hsm_scenarios::uploads::only_good_uploads_open", |rig| {
+    with_any_token("hsm_scenarios::uploads::only_good_uploads_open", &[], |rig| {
         let hsm = rig.hsm();
         runtime().block_on(async {
             let server = hsm.server_key().await.unwrap();

@@ -11,10 +11,11 @@
 //! decides when a fault begins and ends. It is written under another name and renamed.
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cryptoki_sys::CK_RV;
+use cryptoki_sys::{CK_MECHANISM, CK_MECHANISM_TYPE, CK_RV};
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,4 +51,18 @@ pub(crate) fn of(name: &str) -> Option<Fault> {
             _ => return None,
         }
     }
+}
+
+/// Whether this is a mechanism that the module is to be without.
+pub(crate) fn lacks(mechanism: *const CK_MECHANISM) -> bool {
+    static WITHOUT: OnceLock<Vec<CK_MECHANISM_TYPE>> = OnceLock::new();
+    let without = WITHOUT.get_or_init(|| {
+        let text = std::env::var("PKCS11_SHIM_WITHOUT").unwrap_or_default();
+        text.split(',').filter_map(|number| number.trim().parse().ok()).collect()
+    });
+    // SAFETY: callers hand in a mechanism or nothing.
+    unsafe { mechanism.as_ref() }.is_some_and(|mechanism| {
+        let number = mechanism.mechanism;
+        without.contains(&number)
+    })
 }

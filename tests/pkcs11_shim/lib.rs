@@ -9,6 +9,7 @@
 //! | `PKCS11_SHIM_LATENCY_US` | what a call takes beside the module's own time, in microseconds | 0 |
 //! | `PKCS11_SHIM_CALLS` | how many calls are served at once; others wait | no limit |
 //! | `PKCS11_SHIM_FAULTS` | a file of faults, read again at each call (see [`faults`]) | none |
+//! | `PKCS11_SHIM_WITHOUT` | numbers of mechanisms that it does not have, parted by commas | none |
 //! | `PKCS11_SHIM_TRACE` | a file for what goes into each call and comes out (see [`trace`]) | none |
 //!
 //! A call counts where a network HSM would be asked: each use of a key, each search, each object made or
@@ -115,10 +116,13 @@ fn call(
 
 /// Functions that hand on to the module, and a list with them in the place of the module's own.
 macro_rules! functions {
-    ($($name:ident($($argument:ident: $kind:ty),*) $asks:ident $(takes($data:ident, $taken:ident))?
+    ($($name:ident($($argument:ident: $kind:ty),*) $asks:ident $(by($mechanism:ident))? $(takes($data:ident, $taken:ident))?
         $(takes_all($template:ident, $attributes:ident))? $(gives_all($found:ident, $looked:ident))?
         $(gives($bytes:ident, $length:ident))?;)*) => {
         $(unsafe extern "C" fn $name($($argument: $kind),*) -> CK_RV {
+            $(if faults::lacks($mechanism) {
+                return CKR_MECHANISM_INVALID;
+            })?
             let output = functions!(@output $($bytes, $length)?);
             #[allow(unused_mut)] // not all take or give any
             let (mut given, mut answered) = (String::new(), String::new());
@@ -180,13 +184,13 @@ functions! {
     C_FindObjectsInit(session: Session, template: *mut CK_ATTRIBUTE, count: CK_ULONG) client;
     C_FindObjects(session: Session, objects: *mut Object, most: CK_ULONG, count: Length) hsm;
     C_FindObjectsFinal(session: Session) client;
-    C_EncryptInit(session: Session, mechanism: *mut CK_MECHANISM, key: Object) client;
+    C_EncryptInit(session: Session, mechanism: *mut CK_MECHANISM, key: Object) client by(mechanism);
     C_Encrypt(session: Session, data: Bytes, count: CK_ULONG, bytes: Bytes, length: Length) hsm
         takes(data, count) gives(bytes, length);
-    C_DecryptInit(session: Session, mechanism: *mut CK_MECHANISM, key: Object) client;
+    C_DecryptInit(session: Session, mechanism: *mut CK_MECHANISM, key: Object) client by(mechanism);
     C_Decrypt(session: Session, data: Bytes, count: CK_ULONG, bytes: Bytes, length: Length) hsm
         takes(data, count) gives(bytes, length);
-    C_SignInit(session: Session, mechanism: *mut CK_MECHANISM, key: Object) client;
+    C_SignInit(session: Session, mechanism: *mut CK_MECHANISM, key: Object) client by(mechanism);
     C_Sign(session: Session, data: Bytes, count: CK_ULONG, bytes: Bytes, length: Length) hsm
         takes(data, count) gives(bytes, length);
     C_VerifyInit(session: Session, mechanism: *mut CK_MECHANISM, key: Object) client;
@@ -200,7 +204,7 @@ functions! {
         length: Length) hsm gives(bytes, length);
     C_UnwrapKey(session: Session, mechanism: *mut CK_MECHANISM, by: Object, wrapped: Bytes,
         wrapped_length: CK_ULONG, template: *mut CK_ATTRIBUTE, count: CK_ULONG, key: *mut Object) hsm
-        takes(wrapped, wrapped_length) takes_all(template, count);
+        by(mechanism) takes(wrapped, wrapped_length) takes_all(template, count);
     C_DeriveKey(session: Session, mechanism: *mut CK_MECHANISM, base: Object, template: *mut CK_ATTRIBUTE,
         count: CK_ULONG, key: *mut Object) hsm;
     C_GenerateRandom(session: Session, bytes: Bytes, count: CK_ULONG) hsm;

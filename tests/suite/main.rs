@@ -25,6 +25,7 @@ mod hardening;
 mod harness;
 mod healing;
 mod history;
+mod hsm_probe;
 mod http;
 mod interrupted;
 mod issuing;

@@ -239,7 +239,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::conformance::{SoftwareKeys, run, vectors};
-    use crate::hsm::{ModuleFacts, SealSuite, TokenFacts, UnwrapScheme};
+    use crate::hsm::{CbcForm, ModuleFacts, Origin, SealSuite, TokenFacts, UnwrapScheme};
 
     /// One vector that passes, one that fails and one that is no vector.
     pub(in crate::conformance) fn report() -> Report {
@@ -270,11 +270,12 @@ pub(super) mod tests {
                 mask: Ok(()),
                 des2: Err(String::new()),
                 hmac: Err(String::new()),
-                cbc_pad: Ok(()),
+                upload_data: Ok(CbcForm::Padded),
                 unwrap: [UnwrapScheme::Pkcs1v15, UnwrapScheme::OaepSha1, UnwrapScheme::OaepSha256]
                     .map(|scheme| (scheme, Ok(()))),
                 sealed: SealSuite::ALL.map(|suite| (suite, Ok(()))),
                 pss: Ok(()),
+                origin: Ok(Origin::Local),
                 allowed_mechanisms: Ok(()),
             },
             files: vec![FileFacts { name: "f.json".to_owned(), sha256: "00".repeat(32), vectors: 3 }],

@@ -1,11 +1,12 @@
 //! The program itself as a child process, and its API.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::OnceLock,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -60,36 +61,59 @@ fn template_folder() -> TempDir {
     tempfile::Builder::new().prefix(&prefix).tempdir_in(base()).unwrap()
 }
 
-/// Made once: RSA keys take seconds. Each test gets a copy.
-fn template() -> &'static Home {
-    static TEMPLATE: OnceLock<Home> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
-        let home = Home { dir: template_folder() };
-        let made = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/softhsm/make-token.sh"))
-            .arg(home.path("hsm"))
-            .arg("vendkey")
+/// The module that `VENDKEY_TEST_MODULE` names, if any: softhsm, nss or kryoptic.
+fn chosen_module() -> Option<String> {
+    std::env::var("VENDKEY_TEST_MODULE").ok().filter(|module| !module.is_empty())
+}
+
+/// Made once for each module: RSA keys take seconds. Each test gets a copy.
+fn template(module: &str) -> Arc<Home> {
+    static TEMPLATES: Mutex<BTreeMap<String, Arc<Home>>> = Mutex::new(BTreeMap::new());
+    let mut templates = TEMPLATES.lock().unwrap_or_else(PoisonError::into_inner);
+    templates.entry(module.to_owned()).or_insert_with(|| Arc::new(new_home(module))).clone()
+}
+
+/// A home whose token and database are set up.
+fn new_home(module: &str) -> Home {
+    let home = Home::bare(template_folder(), module);
+    let setup = home.vendkey(&["setup", "--settings", &home.text("vendkey.toml")]);
+    assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
+    // One that vends: the administrator does not.
+    let server = Server::start(&home);
+    let (endpoint, file) = (server.endpoint.clone(), home.text("till"));
+    let create =
+        ["client", "create", "till", "--preset", "till", "--allow", "manage,change_keys", "--out", &file];
+    let till = home.vendkey(&[&create[..], &["--endpoint", &endpoint]].concat());
+    assert!(till.status.success(), "{}", String::from_utf8_lossy(&till.stderr));
+    assert!(server.stop().success());
+    home
+}
+
+impl Home {
+    /// A copy of a set-up home, on SoftHSM unless `VENDKEY_TEST_MODULE` names another module.
+    pub fn new() -> Self {
+        Self::on(&chosen_module().unwrap_or_else(|| "softhsm".to_owned()))
+    }
+
+    /// A copy of a set-up home on this module.
+    pub fn on(module: &str) -> Self {
+        template(module).copied()
+    }
+
+    /// An empty token of this module, with settings.
+    pub fn with_empty_token(module: &str) -> Self {
+        Self::bare(scratch(), module)
+    }
+
+    fn bare(dir: TempDir, module: &str) -> Self {
+        let home = Home { dir };
+        let made = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/modules/make-token.sh"))
+            .args([module, &home.text("hsm"), "vendkey"])
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         home.write_settings("");
-        let setup = home.vendkey(&["setup", "--settings", &home.text("vendkey.toml")]);
-        assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
-        // One that vends: the administrator does not.
-        let server = Server::start(&home);
-        let (endpoint, file) = (server.endpoint.clone(), home.text("till"));
-        let create =
-            ["client", "create", "till", "--preset", "till", "--allow", "manage,change_keys", "--out", &file];
-        let till = home.vendkey(&[&create[..], &["--endpoint", &endpoint]].concat());
-        assert!(till.status.success(), "{}", String::from_utf8_lossy(&till.stderr));
-        assert!(server.stop().success());
         home
-    })
-}
-
-impl Home {
-    /// A copy of a set-up home.
-    pub fn new() -> Self {
-        template().copied()
     }
 
     /// A copy of this home in another place, token and all.
@@ -99,9 +123,12 @@ impl Home {
             Command::new("cp").arg("-a").arg(self.dir.path().join(".")).arg(dir.path()).status().unwrap();
         assert!(copied.success());
         let home = Self { dir };
-        let conf = fs::read_to_string(home.path("hsm/softhsm2.conf")).unwrap();
         let (from, to) = (self.dir.path().to_str().unwrap(), home.dir.path().to_str().unwrap());
-        fs::write(home.path("hsm/softhsm2.conf"), conf.replace(from, to)).unwrap();
+        for file in ["hsm/hsm", "hsm/softhsm2.conf", "hsm/kryoptic.conf", "vendkey.toml"] {
+            if let Ok(text) = fs::read_to_string(home.path(file)) {
+                fs::write(home.path(file), text.replace(from, to)).unwrap();
+            }
+        }
         home
     }
 
@@ -116,9 +143,9 @@ impl Home {
     /// Writes the settings; `more` is put at the end.
     pub fn write_settings(&self, more: &str) {
         let root = rustix::process::geteuid().is_root();
+        let hsm = fs::read_to_string(self.path("hsm/hsm")).unwrap();
         let text = format!(
-            "[server]\nlisten = '127.0.0.1:0'\nallow_root = {root}\n\
-             [hsm]\nmodule = '/usr/lib/softhsm/libsofthsm2.so'\ntoken_label = 'vendkey'\npin_file = 'hsm/pin'\n\
+            "[server]\nlisten = '127.0.0.1:0'\nallow_root = {root}\n[hsm]\n{hsm}pin_file = 'hsm/pin'\n\
              [store]\npath = 'vendkey.db'\n[log]\nfilter = 'trace,h2=info,hyper=info'\n{more}"
         );
         fs::write(self.path("vendkey.toml"), text).unwrap();

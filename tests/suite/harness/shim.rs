@@ -31,14 +31,19 @@ pub struct Faults(PathBuf);
 impl Faults {
     /// Starts a server on the home's token, with this module in between and these variables for it.
     pub fn server(home: &Home, environment: &[(&str, &str)]) -> (Server, Faults) {
-        let settings = fs::read_to_string(home.path("vendkey.toml")).unwrap();
-        fs::write(home.path("vendkey.toml"), settings.replace("/usr/lib/softhsm/libsofthsm2.so", library()))
-            .unwrap();
+        Faults::put_between(home);
         let file = home.text("faults");
         let environment: Vec<_> =
             environment.iter().copied().chain([("PKCS11_SHIM_FAULTS", file.as_str())]).collect();
         let server = Server::start_with(home, &environment);
         (server, Faults(file.into()))
+    }
+
+    /// Puts this module between the home's programs and its token.
+    pub fn put_between(home: &Home) {
+        let settings = fs::read_to_string(home.path("vendkey.toml")).unwrap();
+        fs::write(home.path("vendkey.toml"), settings.replace("/usr/lib/softhsm/libsofthsm2.so", library()))
+            .unwrap();
     }
 
     /// From the next call on, what these lines say.
