@@ -177,9 +177,9 @@ pub fn sealed(data: &[u8]) {
         }
     }
     let server = SealingServer { fingerprint: [0xab; 32].into(), modulus_bytes: SERVER_MODULUS_BYTES };
-    match read_content(data, server, NOW) {
+    match read_content(data, &[server], NOW) {
         Ok(upload) => {
-            let key = upload.key.expect("its algorithm has a key");
+            let (_, key) = upload.keys.first().expect("its algorithm has a key");
             assert_eq!(key.vending_key.len(), SERVER_MODULUS_BYTES);
             assert!(!upload.draft.display_name.is_empty());
         }

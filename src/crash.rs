@@ -17,6 +17,7 @@
 //! | `approval-after-act` | the act is done, its approval does not say so |
 //! | `import-between-objects` | the vending key of a sealed upload is in the HSM, its mask is not |
 //! | `import-before-finish` | its key is in the HSM, the row is still IMPORTING |
+//! | `import-before-key-added` | one more token holds the key of a configuration, its row does not say so |
 //! | `destroy-after-begin` | the row says that destruction has begun, the HSM holds all |
 //! | `destroy-between-objects` | the vending key is gone from the HSM, its mask is not |
 //! | `destroy-after-keys` | the HSM holds nothing any more, the row does not say so |

@@ -5,13 +5,13 @@
 //! absolute count from the folder of the file.
 
 mod hardening;
+mod hsm;
 mod http;
 mod store;
 mod wire;
 
 use std::{
     collections::BTreeMap,
-    ffi::CString,
     fmt, fs,
     net::SocketAddr,
     ops::RangeInclusive,
@@ -22,12 +22,14 @@ use std::{
 use rustix::system::uname;
 use toml::{Table, Value};
 
+use self::hsm::remembering;
+
 pub use self::hardening::{HardeningSettings, Wanted};
 pub use self::http::{ConsoleSettings, HttpSettings, NoOrigin, Origins};
 pub use self::store::{StoreSettings, checkpoint_file_of};
 pub use wire::{ClientAuth, ListenerSettings, TlsSettings, WireSettings};
 
-use crate::hsm::{HsmSettings, TokenSelector};
+use crate::hsm::HsmSettings;
 
 /// All settings of a server.
 #[derive(Debug, Clone)]
@@ -40,8 +42,10 @@ pub struct Settings {
     pub http: HttpSettings,
     /// Where metrics are read, if anywhere.
     pub metrics: Option<SocketAddr>,
-    /// The PKCS#11 module and token.
+    /// The PKCS#11 module and the token that holds the server's own keys.
     pub hsm: HsmSettings,
+    /// Further tokens that hold vending keys.
+    pub other_tokens: Vec<HsmSettings>,
     /// The database.
     pub store: StoreSettings,
     /// What may be issued.
@@ -285,13 +289,16 @@ impl<'a> Reader<'a> {
         let (server, hsm, store, vending, access, log) =
             (self.server(), self.hsm(), self.store(), self.vending(), self.access(), self.log());
         let (wire, http, metrics, hardening) = (self.wire(), self.http(), self.metrics(), self.hardening());
-        let (hsm, store) = (hsm?, store?);
+        let ((hsm, other_tokens), store) = (hsm?, store?);
+        let refused_pin_file = store.refused_pin_file();
+        let other_tokens = remembering(other_tokens, &refused_pin_file);
         Some(Settings {
             server: server?,
             wire: wire?,
             http: http?,
             metrics: metrics?,
-            hsm: HsmSettings { refused_pin_file: store.refused_pin_file(), ..hsm },
+            hsm: HsmSettings { refused_pin_file, ..hsm },
+            other_tokens,
             store,
             vending: vending?,
             access: access?,
@@ -329,69 +336,6 @@ impl<'a> Reader<'a> {
             if given { String::new() } else { "is missing, and the host's name cannot be used: ".into() };
         self.fault(key, format!("{fault}{name:?}: {expected}"));
         None
-    }
-
-    fn hsm(&mut self) -> Option<HsmSettings> {
-        let module = self.required("hsm.module", "/usr/lib/softhsm/libsofthsm2.so");
-        let pin_file = self.required("hsm.pin_file", "pin");
-        let initialize = self.initialize();
-        let label = self.text("hsm.token_label");
-        let slot = self.text("hsm.slot");
-        let token = match (label, slot) {
-            (Some(label), None) => Some(TokenSelector::Label(label)),
-            (None, Some(slot)) => {
-                let id = slot.parse().ok();
-                if id.is_none() {
-                    self.fault("hsm.slot", format!("{slot:?} is not a slot id"));
-                }
-                id.map(TokenSelector::Slot)
-            }
-            (None, None) => {
-                self.fault("hsm.token_label", "is missing (or hsm.slot); for example vendkey");
-                None
-            }
-            (Some(_), Some(_)) => {
-                self.fault("hsm.slot", "cannot stand beside hsm.token_label: name the token once");
-                None
-            }
-        };
-        let threads = self.within("hsm.threads", 1, 1..=64);
-        let queue = self.within("hsm.queue", 1024, 1..=1_000_000);
-        let admin_queue = self.within("hsm.admin_queue", 64, 1..=10_000);
-        let (module, pin_file) = (self.path(&module?), self.path(&pin_file?));
-        // A name alone would be looked for where the system has its libraries.
-        let module = std::path::absolute(&module).unwrap_or(module);
-        for (key, file) in [("hsm.module", &module), ("hsm.pin_file", &pin_file)] {
-            if let Err(error) = fs::File::open(file) {
-                self.fault(key, format!("{} cannot be read: {error}", file.display()));
-            }
-        }
-        Some(HsmSettings {
-            threads: threads? as usize,
-            queue: queue? as usize,
-            admin_queue: admin_queue? as usize,
-            initialize: initialize?,
-            ..HsmSettings::new(module, token?, pin_file)
-        })
-    }
-
-    /// The text for C_Initialize, if there is one.
-    fn initialize(&mut self) -> Option<Option<CString>> {
-        let key = "hsm.initialize";
-        let given = self.values.contains_key(key);
-        match self.text(key).map(CString::new) {
-            None if given => None,
-            None => Some(None),
-            Some(Ok(text)) if !text.is_empty() => Some(Some(text)),
-            Some(Ok(_)) => {
-                self.fault(key, "is empty: leave it out for a module that wants no text");
-                None
-            }
-            Some(Err(_)) => {
-                self.fault(key, "holds a zero byte, at which modules take a text to end");
-                None
-            }
-        }
     }
 
     fn vending(&mut self) -> Option<VendingSettings> {

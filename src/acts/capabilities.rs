@@ -33,7 +33,7 @@ impl Acts {
     /// What this server can do.
     pub fn capabilities(&self, caller: &Caller) -> Capabilities {
         let vending = self.vending.as_ref();
-        let rows = vending.hsm().capabilities().rows().into_iter();
+        let rows = vending.hsm().first().capabilities().rows().into_iter();
         let pairs = PAIRS.iter().map(|(dkga, ea)| algorithm(vending, *dkga, *ea));
         Capabilities {
             hsm: rows
@@ -110,5 +110,5 @@ fn pair_served(vending: &Vending, dkga: Dkga, ea: EncryptionAlgorithm) -> Result
         return Err(format!("{dkga} makes no decoder keys for {ea}"));
     }
     let kind = kind_of(dkga).ok_or_else(|| format!("{dkga} has no key object"))?;
-    vending.hsm().capabilities().serves(kind).map_err(|why| why.to_string())
+    vending.hsm().first().capabilities().serves(kind).map_err(|why| why.to_string())
 }

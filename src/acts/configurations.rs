@@ -245,6 +245,14 @@ impl Acts {
         Ok(self.vending.sealing_key().await?)
     }
 
+    /// The same of the further tokens that answer.
+    ///
+    /// # Errors
+    /// What the HSM says.
+    pub async fn other_sealing_keys(&self) -> Result<Vec<(PublicKey, Vec<SealSuite>)>, Refusal> {
+        Ok(self.vending.other_sealing_keys().await?)
+    }
+
     async fn stored_configuration(&self, id: ConfigurationId) -> Result<Configuration, Refusal> {
         let found = self.store.configuration(id).await?;
         found.ok_or_else(|| Unusable::NotFound(id).into())

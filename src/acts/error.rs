@@ -137,6 +137,7 @@ impl From<Unusable> for Refusal {
             Unusable::Unverified(_) => Reason::UnverifiedAlgorithm,
             Unusable::KeyClass(_) => Reason::KeyClassUnsupported,
             Unusable::OtherTokens(_) => Reason::KeyMissing,
+            Unusable::Unreached(error) => return error.clone().into(),
         };
         Self::new(reason, error.to_string())
     }

@@ -163,11 +163,13 @@ impl ConfigurationService for Services {
         _: Request<v1::GetServerKeyRequest>,
     ) -> Result<Response<v1::ServerKey>, Status> {
         let key = self.acts.server_key().await?;
+        let others = self.acts.other_sealing_keys().await?;
         Ok(Response::new(v1::ServerKey {
             public_key_pem: key.spki_pem(),
             fingerprint: key.fingerprint().to_string(),
             bits: u32::try_from(key.bits()).unwrap_or_default(),
             sealing: self.acts.sealing_key().await?.map(|(key, suites)| sealing_key(&key, &suites)),
+            other_sealing: others.iter().map(|(key, suites)| sealing_key(key, suites)).collect(),
         }))
     }
 }
@@ -231,5 +233,6 @@ fn shown(configuration: &Configuration) -> v1::Configuration {
         create_time: Some(timestamp(configuration.created_ms)),
         update_time: Some(timestamp(configuration.updated_ms)),
         destroy_time: configuration.destroy_ms.map(timestamp),
+        hsm_tokens: configuration.held_by().map(|token| token.to_string()).collect(),
     }
 }

@@ -27,7 +27,7 @@ use crate::{
         rights::Rights,
     },
     audit::Actor,
-    configuration::{Begun, FinishedState, ImportedFields, NewConfiguration, TokenKey},
+    configuration::{Begun, FinishedState, ImportedFields, KeyState, NewConfiguration, TokenKey},
     hsm::{
         DecoderKeys, Hsm, HsmError, HsmSettings, KeyId, KeyKind, MOST_DECODER_KEYS, Tokens, VendingKey,
         VendingKeyClass, VendingKeyMaterial, WithDecoderKeys,
@@ -332,7 +332,7 @@ impl Rows {
             return Err(fault("a nonce of no upload"));
         };
         let fields = ImportedFields {
-            key: Some(TokenKey { token: None, kcv: [0; 3], mask: None }),
+            key: Some(TokenKey { token: None, kcv: [0; 3], mask: None, state: KeyState::Held }),
             state: FinishedState::Enabled,
         };
         store.finish_import(row.id, fields, Actor::Local, now_ms).await.map_err(fault)?;

@@ -35,6 +35,7 @@ pub(super) fn described(configuration: &Configuration) -> String {
         ("base date", attributes.base_date.to_string()),
         ("algorithms", format!("EA{:02} DKGA{:02}", attributes.ea, attributes.dkga)),
         ("key check value", configuration.kcv.clone()),
+        ("held by", configuration.hsm_tokens.join(", ")),
         ("warnings", lines(&configuration.warnings)),
         ("cannot be used", lines(&configuration.unservable)),
         ("signed by", configuration.signer.clone()),

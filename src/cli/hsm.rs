@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
+    hsm_tokens,
     output::{self, Failure},
     setup, stdout,
 };
@@ -18,12 +19,21 @@ use crate::{
 pub(super) enum Command {
     /// Try what an HSM can do for Vendkey; leaves nothing on its token
     Probe(Probe),
+    /// Show whether each token answers, and how many keys it holds
+    Status(hsm_tokens::Status),
+    /// List the configurations with the tokens that hold their keys, as the database has them
+    List(hsm_tokens::List),
+    /// Prove every key on every token by its check value
+    Check(hsm_tokens::Check),
 }
 
 impl Command {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Probe(arguments) => arguments.run(),
+            Self::Status(arguments) => arguments.run(),
+            Self::List(arguments) => arguments.run(),
+            Self::Check(arguments) => arguments.run(),
         }
     }
 }

@@ -35,7 +35,8 @@ impl Arguments {
         let rows = store::all_configurations(&settings.store.url, Arc::new(hsm.clone()));
         let rows = rows.map_err(Failure::database)?;
         super::calling(async {
-            let inventory = custody::take(&hsm, rows).await;
+            let token = hsm.token();
+            let inventory = custody::take(&hsm, (token, token), rows).await;
             hsm.stop();
             let inventory = inventory.map_err(|error| Failure::text(error.to_string()))?;
             output::print_text(if self.json {
@@ -52,11 +53,12 @@ impl Arguments {
     }
 }
 
-fn said(finding: &Finding) -> String {
+pub(super) fn said(finding: &Finding) -> String {
     match finding {
         Finding::Sound => "sound".to_owned(),
         Finding::Importing => "its upload did not end".to_owned(),
         Finding::NoKey => "has no key".to_owned(),
+        Finding::Elsewhere => "another token holds its key".to_owned(),
         Finding::Gone => "gone".to_owned(),
         Finding::Faulty(fault) => fault.clone(),
         Finding::OtherKey { kcv } => format!("the HSM holds another key: {}", hex::encode(kcv)),

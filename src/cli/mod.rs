@@ -17,6 +17,7 @@ mod destruction;
 mod encrypting;
 mod exit;
 mod hsm;
+mod hsm_tokens;
 mod interruption;
 mod inventory;
 mod key_change;
@@ -120,7 +121,7 @@ enum Command {
     Store(store::Command),
     /// Copy the database and its checkpoint, beside the running server
     Backup(backup::Arguments),
-    /// The HSM and its PKCS#11 module
+    /// The HSM, its PKCS#11 module, its tokens and the keys on them
     #[command(subcommand)]
     Hsm(hsm::Command),
     /// Compare what the HSM holds with what the database knows

@@ -1,6 +1,6 @@
 //! `vendkey server-key`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -20,7 +20,8 @@ pub(super) struct Arguments {
     /// Write the key as PEM to this file as well
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Write the sealing key as PEM to this file as well
+    /// Write the sealing key as PEM to this file as well; those of further tokens beside it, to
+    /// sealing.2.pem and so on
     #[arg(long, value_name = "FILE")]
     sealing_out: Option<PathBuf>,
     #[command(flatten)]
@@ -41,15 +42,18 @@ impl Arguments {
             let sealing = key.sealing.as_ref().ok_or_else(|| {
                 Failure::text("the server has no sealing key yet: run `vendkey setup` there again".to_owned())
             })?;
-            whole_file::put(file, 0o666, &sealing.public_key_pem)
-                .map_err(|error| Failure::created("--sealing-out", file, &error))?;
+            for (place, sealing) in [sealing].into_iter().chain(&key.other_sealing).enumerate() {
+                let file = numbered(file, place + 1);
+                whole_file::put(&file, 0o666, &sealing.public_key_pem)
+                    .map_err(|error| Failure::created("--sealing-out", &file, &error))?;
+            }
         }
         output::show(json, &key, |key| {
             let mut text = format!(
                 "{}fingerprint (SHA-256): {}\nbits: {}\n",
                 key.public_key_pem, key.fingerprint, key.bits
             );
-            if let Some(sealing) = &key.sealing {
+            for sealing in key.sealing.iter().chain(&key.other_sealing) {
                 text.push_str(&format!(
                     "\nsealing key, for sealed uploads:\n{}fingerprint (SHA-256): {}\nbits: {}\nsuites: {}\n",
                     sealing.public_key_pem,
@@ -62,4 +66,14 @@ impl Arguments {
             text
         })
     }
+}
+
+/// The file of the key in this place: the file itself for the first, `sealing.2.pem` for the second.
+fn numbered(file: &Path, place: usize) -> PathBuf {
+    if place == 1 {
+        return file.to_owned();
+    }
+    let ending = file.extension().map(|ending| ending.to_string_lossy().into_owned()).unwrap_or_default();
+    let ending = if ending.is_empty() { place.to_string() } else { format!("{place}.{ending}") };
+    file.with_extension(ending)
 }

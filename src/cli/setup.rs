@@ -37,7 +37,7 @@ use crate::{
   vendkey setup --settings vendkey.toml --administrator asha=asha.credential --administrator ben=ben.credential
 
 Creates in the HSM what is missing of: the server keys that open uploads and sealed uploads (RSA-4096), the audit key (RSA-3072), the
-row-seal key and the fingerprint key; the database; and administrators, whose credentials are written to files of mode 600. They administer and may
+row-seal key and the fingerprint key, in every token of the settings; the database; and administrators, whose credentials are written to files of mode 600. They administer and may
 grant everything, but do not vend: `vendkey client create` makes a till. With access.approvals = N there must be N of them.")]
 pub(super) struct Arguments {
     /// The settings file
@@ -69,6 +69,7 @@ impl Arguments {
         }
         stdout::note("making keys in the HSM: RSA-4096 takes some seconds");
         let report = hsm::setup(&settings.hsm, hsm::KeySizes::default()).map_err(Failure::hsm)?;
+        let others = other_tokens(&settings);
         let hsm = hsm::Hsm::start(settings.hsm.clone()).map_err(Failure::hsm)?;
         let store = self.open_store(&settings, &hsm)?;
         super::calling(async {
@@ -77,6 +78,7 @@ impl Arguments {
             // Told when all is done: a set-up does not stop half way because nobody reads.
             let mut text =
                 format!("{}\n{}\n{database}", capabilities(&report.capabilities), own_keys(&report));
+            text.push_str(&others);
             for one in &administrators {
                 let outcome = administrator(store.as_ref(), one).await?;
                 let _ = write!(text, "\nadministrator {}: {} ({outcome})", one.name, one.file.display());
@@ -121,6 +123,24 @@ pub(super) fn capabilities(capabilities: &hsm::Capabilities) -> String {
         .into_iter()
         .map(|row| [row.name, if row.served { "yes" } else { "no" }.to_owned(), row.detail]);
     output::table(["the HSM can do", "", "by known-answer operations"], rows)
+}
+
+/// Makes the keys that are missing in the further tokens. One that is away does not keep the others
+/// from being set up.
+fn other_tokens(settings: &Settings) -> String {
+    let set_up = settings.other_tokens.iter().map(|other| {
+        let name = other.token.to_string();
+        match hsm::setup(other, hsm::KeySizes::default()) {
+            Ok(report) => {
+                format!("\n{name}: sealing key fingerprint (SHA-256): {}", report.sealing_key.fingerprint)
+            }
+            Err(error) => {
+                stdout::note(format!("warning: {name}: {error}; run setup again when it is there"));
+                format!("\n{name}: not set up")
+            }
+        }
+    });
+    set_up.collect()
 }
 
 fn own_keys(report: &hsm::SetupReport) -> String {

@@ -3,8 +3,11 @@
 //! Between the row that says that destruction has begun and the row that says that it is done the
 //! HSM destroys the keys. Whatever dies there is due again, and done again.
 
-use super::{Configuration, ConfigurationRefusal, ConfigurationState as State, TokenKey, Transition};
+use super::{
+    Configuration, ConfigurationRefusal, ConfigurationState as State, KeyState, TokenKey, Transition,
+};
 use crate::audit::Actor;
+use crate::hsm::TokenId;
 
 impl Configuration {
     /// Schedules the destruction of a disabled configuration. One that is scheduled already keeps
@@ -67,26 +70,39 @@ impl Configuration {
         Ok(Some(row.told("configuration.destruction_begun", [], Actor::Local, now_ms)))
     }
 
-    /// The keys were seen to be gone. What is left of the mask in the row goes too; attributes and
-    /// check value stay.
+    /// The keys on these tokens were seen to be gone; `first` is the first token of the server that
+    /// saw it. What is left of their masks in the row goes too; attributes and check values stay. It
+    /// is destroyed once no token holds its key.
     ///
     /// # Errors
     /// [`ConfigurationRefusal::WrongState`] unless destruction was begun.
-    pub fn finish_destruction(&self, now_ms: i64) -> Transition {
+    pub fn finish_destruction(&self, gone: &[TokenId], first: TokenId, now_ms: i64) -> Transition {
         match self.state {
             State::Destroyed => return Ok(None),
             State::DestroyScheduled if self.destroy_begun() => {}
             state => return Err(ConfigurationRefusal::WrongState { state }),
         }
-        let row = Self {
-            state: State::Destroyed,
-            keys: self.keys.iter().map(|key| TokenKey { mask: None, ..*key }).collect(),
-            destroy_ms: Some(now_ms),
-            updated_ms: now_ms,
-            ..self.clone()
-        };
-        let details = [("kcv", self.kcv_text())];
-        Ok(Some(row.told("configuration.destroyed", details, Actor::Local, now_ms)))
+        let is_gone = |key: &TokenKey| gone.iter().any(|token| key.is_on(*token, first));
+        let after = |key: &TokenKey| if is_gone(key) { key.destroyed() } else { *key };
+        let mut keys: Vec<TokenKey> = self.keys.iter().map(after).collect();
+        keys.sort_by_key(|key| key.state);
+        if keys.iter().all(|key| key.state == KeyState::Destroyed) {
+            let row = Self {
+                state: State::Destroyed,
+                keys,
+                destroy_ms: Some(now_ms),
+                updated_ms: now_ms,
+                ..self.clone()
+            };
+            let details = [("kcv", self.kcv_text())];
+            return Ok(Some(row.told("configuration.destroyed", details, Actor::Local, now_ms)));
+        }
+        if keys == self.keys {
+            return Ok(None);
+        }
+        let names = gone.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let row = Self { keys, updated_ms: now_ms, ..self.clone() };
+        Ok(Some(row.told("configuration.keys_destroyed", [("tokens", names)], Actor::Local, now_ms)))
     }
 }
 
@@ -94,11 +110,16 @@ impl Configuration {
 mod tests {
     use super::*;
     use crate::configuration::{
-        Configuration, FinishedState, ImportedFields, TokenKey, Warning, tests::upload,
+        Configuration, FinishedState, ImportedFields, KeyState, TokenKey, Warning, tests::upload,
     };
 
     const NOW: i64 = 1_795_298_400_000;
-    const KEY: TokenKey = TokenKey { token: None, kcv: [1, 2, 3], mask: None };
+    const KEY: TokenKey = TokenKey { token: None, kcv: [1, 2, 3], mask: None, state: KeyState::Held };
+    const TOKENS: [TokenId; 2] = [TokenId([1; 8]), TokenId([2; 8])];
+
+    fn finish(row: &Configuration, now_ms: i64) -> Transition {
+        row.finish_destruction(&TOKENS[..1], TOKENS[0], now_ms)
+    }
 
     fn imported(state: FinishedState) -> Configuration {
         let fields = ImportedFields { key: Some(KEY), state };
@@ -129,20 +150,38 @@ mod tests {
         assert_eq!(restored.begin_destruction(i64::MAX), is(State::Disabled));
 
         assert!(!scheduled.is_due(NOW + 49) && scheduled.is_due(NOW + 50));
-        assert_eq!(scheduled.finish_destruction(NOW + 50), is(State::DestroyScheduled));
+        assert_eq!(finish(&scheduled, NOW + 50), is(State::DestroyScheduled));
         let begun = row(scheduled.begin_destruction(NOW + 50));
         // The clock goes back: what was begun is ended all the same, and never taken back.
         assert!(begun.is_due(NOW));
         assert_eq!(begun.begin_destruction(NOW), Ok(None));
         assert_eq!(begun.restore(Actor::Local, NOW), is(State::Destroyed));
-        let gone = row(begun.finish_destruction(NOW + 60));
+        let gone = row(finish(&begun, NOW + 60));
         assert_eq!(
             (gone.state, gone.destroy_ms, gone.kcv()),
             (State::Destroyed, Some(NOW + 60), Some([1, 2, 3]))
         );
-        assert_eq!(gone.finish_destruction(NOW + 70), Ok(None));
+        assert_eq!(finish(&gone, NOW + 70), Ok(None));
         assert_eq!(gone.restore(Actor::Local, NOW), is(State::Destroyed));
         assert!(!gone.is_due(i64::MAX));
+    }
+
+    #[test]
+    fn it_is_destroyed_once_every_token_was_seen_to_hold_nothing() {
+        let [first, second] = TOKENS;
+        let enabled = imported(FinishedState::Enabled);
+        let on_second = TokenKey { token: Some(second), ..KEY };
+        let enabled = row(enabled.add_key(on_second, first, Actor::Local, NOW));
+        let disabled = row(enabled.set_enabled(false, Actor::Local, NOW));
+        let scheduled = row(disabled.schedule_destruction(NOW, Actor::Local, NOW));
+        let begun = row(scheduled.begin_destruction(NOW));
+        let half = row(begun.finish_destruction(&[first], first, NOW + 1));
+        assert_eq!((half.state, half.is_due(NOW)), (State::DestroyScheduled, true));
+        assert_eq!(half.keys, [on_second, KEY.destroyed()]);
+        assert_eq!(half.finish_destruction(&[first], first, NOW + 2), Ok(None), "nothing new");
+        let gone = row(half.finish_destruction(&[first, second], first, NOW + 3));
+        assert_eq!((gone.state, gone.kcv()), (State::Destroyed, Some([1, 2, 3])));
+        assert!(gone.keys.iter().all(|key| key.state == KeyState::Destroyed));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod destruction;
 mod import;
 mod key_change;
 mod public_key;
+mod token_key;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,9 +15,9 @@ use thiserror::Error;
 
 pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairRefusal, allow, forbid};
 pub use public_key::{PublicKey, Registered, register};
+pub use token_key::{KeyState, MaskedKey, TokenKey};
 
 use crate::audit::{Actor, Change, NewAct};
-use crate::hsm::TokenId;
 use crate::id::{ClientId, ConfigurationId, PublicKeyId};
 use crate::sts::attributes::Attributes;
 
@@ -69,34 +70,6 @@ impl FromStr for ConfigurationState {
     fn from_str(text: &str) -> Result<Self, UnknownState> {
         Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownState)
     }
-}
-
-/// The vending key of a DKGA02 configuration under the mask key that only the HSM holds: useless
-/// without it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct MaskedKey {
-    /// The initialisation vector, 16 bytes.
-    pub iv: [u8; 16],
-    /// One block of ciphertext, 16 bytes.
-    pub ciphertext: [u8; 16],
-}
-
-impl fmt::Debug for MaskedKey {
-    /// Shows nothing: with the HSM's PIN the ciphertext gives the key, so no log needs it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MaskedKey(..)")
-    }
-}
-
-/// A configuration's key as one HSM token holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TokenKey {
-    /// The token. `None` in rows from before tokens were told apart: the one token of the server.
-    pub token: Option<TokenId>,
-    /// The key check value, made by that token.
-    pub kcv: [u8; 3],
-    /// The masked key of a DKGA02 configuration, which that token alone can use; gone with the key.
-    pub mask: Option<MaskedKey>,
 }
 
 /// Something that the uploader should know about an accepted configuration.
@@ -185,8 +158,8 @@ pub struct Configuration {
     pub unservable: Vec<Warning>,
     /// What the uploader should know.
     pub warnings: Vec<Warning>,
-    /// Its key on each token that holds it, once imported. Their check values stay when the key is
-    /// destroyed.
+    /// Its key on each token that holds it, once imported; those that are destroyed come last. Their
+    /// check values stay.
     pub keys: Vec<TokenKey>,
     /// The key that signed the upload.
     pub signer: PublicKeyId,
@@ -305,6 +278,14 @@ pub enum ConfigurationRefusal {
         /// The state in which it is.
         state: ConfigurationState,
     },
+    /// A token made another check value of its key than the one on record.
+    #[error("it is another key: its check value is {}, not {}", hex::encode(.found), hex::encode(.known))]
+    OtherKey {
+        /// What the token made.
+        found: [u8; 3],
+        /// What is on record.
+        known: [u8; 3],
+    },
 }
 
 #[cfg(test)]
@@ -336,11 +317,5 @@ mod tests {
             assert_eq!(state.as_str().parse(), Ok(state));
         }
         assert_eq!("enabled".parse::<ConfigurationState>(), Err(UnknownState));
-    }
-
-    #[test]
-    fn a_masked_key_does_not_print() {
-        let mask = MaskedKey { iv: [0xA5; 16], ciphertext: [0x5A; 16] };
-        assert_eq!(format!("{mask:?}"), "MaskedKey(..)");
     }
 }

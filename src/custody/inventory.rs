@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    configuration::{Configuration, ConfigurationState},
-    hsm::{HsmError, KeyId, KeyObject, OwnKey, Role, VendingKeys},
+    configuration::{Configuration, ConfigurationState, KeyState},
+    hsm::{HsmError, KeyId, KeyObject, OwnKey, Role, TokenId, VendingKeys},
     vending::configurations::vending_key,
 };
 
@@ -39,6 +39,8 @@ pub enum Finding {
     Importing,
     /// It has none and needs none: no token can be issued under it.
     NoKey,
+    /// Other tokens hold its key, this one does not.
+    Elsewhere,
     /// It is destroyed, and so are they.
     Gone,
     /// They are missing, or not what they must be.
@@ -66,11 +68,16 @@ impl Inventory {
     }
 }
 
-/// Looks at every object. Reads alone; a server may run.
+/// Looks at every object of one token of a server whose first token is `first`. Reads alone; a server
+/// may run.
 ///
 /// # Errors
 /// The HSM does not answer.
-pub async fn take(hsm: &dyn VendingKeys, rows: Vec<Configuration>) -> Result<Inventory, HsmError> {
+pub async fn take(
+    hsm: &dyn VendingKeys,
+    (token, first): (TokenId, TokenId),
+    rows: Vec<Configuration>,
+) -> Result<Inventory, HsmError> {
     let own = hsm.own_keys().await?;
     let objects = hsm.key_objects().await?;
     let held: BTreeSet<(Role, KeyId)> =
@@ -78,7 +85,7 @@ pub async fn take(hsm: &dyn VendingKeys, rows: Vec<Configuration>) -> Result<Inv
     let known: BTreeSet<KeyId> = rows.iter().map(id).collect();
     let mut configurations = Vec::with_capacity(rows.len());
     for row in rows {
-        let finding = look(hsm, &row, &held).await?;
+        let finding = look(hsm, (token, first), &row, &held).await?;
         configurations.push(Item { configuration: row, finding });
     }
     let unknown = objects.into_iter().filter(|object| object.id.is_none_or(|id| !known.contains(&id)));
@@ -91,6 +98,7 @@ fn id(row: &Configuration) -> KeyId {
 
 async fn look(
     hsm: &dyn VendingKeys,
+    (token, first): (TokenId, TokenId),
     row: &Configuration,
     held: &BTreeSet<(Role, KeyId)>,
 ) -> Result<Finding, HsmError> {
@@ -103,7 +111,10 @@ async fn look(
         _ if row.destroy_begun() => return Ok(Finding::Gone),
         _ => {}
     }
-    let Some(key) = vending_key(row, hsm.tokens()) else {
+    let Some(key) = vending_key(row, token, first) else {
+        if !any && row.keys.iter().any(|key| key.state == KeyState::Held) {
+            return Ok(Finding::Elsewhere);
+        }
         let faulty = || Finding::Faulty("objects without a use are there".to_owned());
         return Ok(if any { faulty() } else { Finding::NoKey });
     };

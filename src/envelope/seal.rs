@@ -230,7 +230,7 @@ mod tests {
     fn read(document: &SealedDocument, server: SealingServer) -> Result<SealedUpload, SealedRefusal> {
         let signers = [test_keys::public(test_keys::administrator())];
         let sealed = SealedEnvelope::parse(document.text.as_bytes()).unwrap().verify(&signers).unwrap();
-        sealed.read(server, NOW)
+        sealed.read(&[server], NOW)
     }
 
     /// What the HSM makes of a ciphertext.
@@ -250,7 +250,7 @@ mod tests {
             let upload = read(&document, server()).unwrap();
             assert_eq!(upload.draft, document.draft);
             assert_eq!((upload.draft.display_name.as_str(), upload.key_bytes), ("a: b", 20));
-            let SealedKey { suite: named, vending_key, kcv, class } = upload.key.unwrap();
+            let SealedKey { suite: named, vending_key, kcv, class } = upload.keys[0].1.clone();
             assert_eq!((named, kcv, class), (suite, document.kcv, SealedClass::Hmac));
             let clear = decrypt(suite, &vending_key);
             assert_eq!(hex::encode(&clear[..20]), "abababababababab949494949494949401234567");
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_mask_hides_the_key_and_the_decoder_key_that_proves_it() {
         let document = sealed(&dkga02(), SealSuite::OaepSha1);
-        let key = read(&document, server()).unwrap().key.unwrap();
+        let key = read(&document, server()).unwrap().keys.remove(0).1;
         let vending_key = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
         // FIPS 81's key; the first bytes of DES of zeros under it.
         assert_eq!(hex::encode(key.kcv), "d5d44f");
@@ -288,6 +288,12 @@ mod tests {
         let other = SealingServer { fingerprint: [7; 32].into(), ..server() };
         let refusal = read(&sealed(DKGA04, SealSuite::OaepSha1), other).unwrap_err();
         assert!(matches!(refusal, SealedRefusal::OtherServer { .. }), "{refusal:?}");
+        // One of several servers that are asked for is enough.
+        let signers = [test_keys::public(test_keys::administrator())];
+        let document = sealed(DKGA04, SealSuite::OaepSha1);
+        let sealed = SealedEnvelope::parse(document.text.as_bytes()).unwrap().verify(&signers).unwrap();
+        let keys = sealed.read(&[other, server()], NOW).unwrap().keys;
+        assert_eq!(keys.iter().map(|(server, _)| *server).collect::<Vec<_>>(), [server().fingerprint]);
     }
 
     #[test]

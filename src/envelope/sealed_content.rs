@@ -41,11 +41,11 @@ pub enum SealedRefusal {
     /// Its attributes are those of no configuration.
     #[error("the configuration is not valid")]
     Configuration(Vec<FieldFault>),
-    /// It is not meant for this server's key.
-    #[error("it is sealed to other servers' keys ({}), not to {ours}", .named.join(", "))]
+    /// It is not meant for this server's keys.
+    #[error("it is sealed to other servers' keys ({}), not to {}", .named.join(", "), .ours.join(", "))]
     OtherServer {
-        /// This server's key.
-        ours: String,
+        /// This server's keys.
+        ours: Vec<String>,
         /// Those that it names.
         named: Vec<String>,
     },
@@ -75,8 +75,9 @@ pub struct SealedUpload {
     pub draft: ConfigurationDraft,
     /// Bytes of the vending key, by its algorithm.
     pub key_bytes: usize,
-    /// The key for the HSM; none where no key serves the algorithm.
-    pub key: Option<SealedKey>,
+    /// The key for each of the sealed server keys that are recipients, in the order of the servers;
+    /// none where no key serves the algorithm.
+    pub keys: Vec<(Fingerprint, SealedKey)>,
     /// What makes it one.
     pub nonce: Nonce,
     not_before: Timestamp,
@@ -127,14 +128,14 @@ struct Mask {
 }
 
 impl Sealed {
-    /// Reads the content for the server of this key, at the time `now` (seconds since 1970), which
+    /// Reads the content for the servers of these keys, at the time `now` (seconds since 1970), which
     /// only warnings depend on.
     ///
     /// # Errors
-    /// Every fault of the document, else every fault of the attributes; that it is not for this
-    /// server.
-    pub fn read(&self, server: SealingServer, now: i64) -> Result<SealedUpload, SealedRefusal> {
-        read_content(self.content(), server, now)
+    /// Every fault of the document, else every fault of the attributes; that it is for none of these
+    /// servers.
+    pub fn read(&self, servers: &[SealingServer], now: i64) -> Result<SealedUpload, SealedRefusal> {
+        read_content(self.content(), servers, now)
     }
 }
 
@@ -142,7 +143,11 @@ impl Sealed {
 ///
 /// # Errors
 /// As [`Sealed::read`].
-pub fn read_content(content: &[u8], server: SealingServer, now: i64) -> Result<SealedUpload, SealedRefusal> {
+pub fn read_content(
+    content: &[u8],
+    servers: &[SealingServer],
+    now: i64,
+) -> Result<SealedUpload, SealedRefusal> {
     let content: Content = json("content", content).map_err(SealedRefusal::Malformed)?;
     let mut reader = Reader::default();
     let nonce = reader.sized("nonce", content.nonce).map(Nonce);
@@ -183,14 +188,30 @@ pub fn read_content(content: &[u8], server: SealingServer, now: i64) -> Result<S
         configuration::read(fields(attributes), KeyPlace::Sealed).map_err(SealedRefusal::Configuration)?;
     let dkga = parsed.attributes.dkga;
     let named: Vec<String> = recipients.iter().map(|one| one.server_key.to_string()).collect();
-    let ours = recipients.into_iter().find(|one| one.server_key == server.fingerprint);
-    let ours =
-        ours.ok_or_else(|| SealedRefusal::OtherServer { ours: server.fingerprint.to_string(), named })?;
-    let key = ours.key(dkga, kcv, server.modulus_bytes).map_err(SealedRefusal::Malformed)?;
+    let mut ours = Vec::new();
+    for server in servers {
+        if let Some(one) = recipients.iter().find(|one| one.server_key == server.fingerprint) {
+            ours.push((server.fingerprint, one.key(dkga, kcv, server.modulus_bytes)));
+        }
+    }
+    if ours.is_empty() {
+        let ours = servers.iter().map(|server| server.fingerprint.to_string()).collect();
+        return Err(SealedRefusal::OtherServer { ours, named });
+    }
+    let (mut keys, mut faults) = (Vec::new(), Vec::new());
+    for (server, key) in ours {
+        match key {
+            Ok(key) => keys.extend(key.map(|key| (server, key))),
+            Err(more) => faults.extend(more),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(SealedRefusal::Malformed(faults));
+    }
     let key_bytes = dkga.vending_key_bytes();
     // Whoever sealed it knows the parity; nobody else does.
     let facts = KeyFacts { bytes: key_bytes, odd_parity: true };
-    Ok(SealedUpload { draft: parsed.judge(facts, now), key_bytes, key, nonce, not_before, not_after })
+    Ok(SealedUpload { draft: parsed.judge(facts, now), key_bytes, keys, nonce, not_before, not_after })
 }
 
 /// The attributes as the reader of configurations takes them.
@@ -228,12 +249,13 @@ struct Addressed {
 impl Addressed {
     /// The key for the HSM of this recipient.
     fn key(
-        self,
+        &self,
         dkga: Dkga,
         kcv: [u8; 3],
         modulus_bytes: usize,
     ) -> Result<Option<SealedKey>, Vec<DocumentFault>> {
         let Addressed { place, suite, vending_key, mask, .. } = self;
+        let (suite, vending_key, mask) = (*suite, vending_key.clone(), mask.clone());
         let mut faults = Vec::new();
         let mut fault = |field: &str, reason| {
             faults.push(DocumentFault::new(format!("recipients[{place}].{field}"), reason));

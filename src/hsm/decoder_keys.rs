@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{TryAcquireError, oneshot};
 
 use super::error::{HsmError, Queue};
-use super::keys::VendingKey;
+use super::keys::{TokenId, VendingKey};
 use super::service::Hsm;
 use super::tokens::Tokens;
 use super::worker::{Finish, Job, MOST_DECODER_KEYS, QueuePermit, answer_within};
@@ -23,11 +23,20 @@ pub trait DecoderKeys: Tokens + fmt::Debug + Send + Sync {
     /// [`HsmError::Busy`]; [`HsmError::Unavailable`] while the HSM does not serve.
     fn try_reserve(&self) -> Result<QueuePermit, HsmError>;
 
+    /// The same of the queue of one token.
+    ///
+    /// # Errors
+    /// As [`DecoderKeys::try_reserve`].
+    fn try_reserve_on(&self, _token: TokenId) -> Result<QueuePermit, HsmError> {
+        self.try_reserve()
+    }
+
     /// How many jobs are done at the same time: those that share an HSM of many sessions should be
     /// as many.
     fn jobs_at_once(&self) -> usize;
 
-    /// Derives the decoder keys of `wanted`, at most [`MOST_DECODER_KEYS`], and calls `finish` with
+    /// Derives the decoder keys of `wanted`, at most [`MOST_DECODER_KEYS`], all by keys of one token,
+    /// and calls `finish` with
     /// them in that order, on a thread of its own, or with the failure.
     ///
     /// The keys lie in locked memory and are wiped when `finish` returns.
@@ -44,9 +53,9 @@ pub trait DecoderKeys: Tokens + fmt::Debug + Send + Sync {
     /// How long an answer is waited for.
     fn answer_timeout(&self) -> Duration;
 
-    /// Takes note that no answer came within the time: a call that hangs fails nobody, so nobody
-    /// else would notice.
-    fn note_timeout(&self, error: &HsmError);
+    /// Takes note that no answer of this token came within the time: a call that hangs fails nobody,
+    /// so nobody else would notice.
+    fn note_timeout(&self, token: TokenId, error: &HsmError);
 }
 
 /// What callers use of [`DecoderKeys`].
@@ -73,6 +82,7 @@ pub trait WithDecoderKeys: DecoderKeys {
             if wanted.len() > MOST_DECODER_KEYS {
                 return Err(HsmError::TooMany { asked: wanted.len(), most: MOST_DECODER_KEYS });
             }
+            let token = wanted.first().map(|(key, _)| key.token);
             let (answer, answered) = oneshot::channel();
             let finish = Box::new(move |keys: Result<&[DecoderKey<'_>], HsmError>| {
                 // A caller that has gone needs no token now; it asks again.
@@ -80,8 +90,8 @@ pub trait WithDecoderKeys: DecoderKeys {
             });
             self.derive(permit, wanted, finish)?;
             let found = answer_within(self.answer_timeout(), answered).await;
-            if let Err(error @ HsmError::Timeout(_)) = &found {
-                self.note_timeout(error);
+            if let (Err(error @ HsmError::Timeout(_)), Some(token)) = (&found, token) {
+                self.note_timeout(token, error);
             }
             found
         }
@@ -117,7 +127,7 @@ impl DecoderKeys for Hsm {
         self.inner.module.settings().answer_timeout
     }
 
-    fn note_timeout(&self, error: &HsmError) {
+    fn note_timeout(&self, _token: TokenId, error: &HsmError) {
         // The monitor takes it back if the token answers.
         self.inner.module.set_unhealthy(error);
         self.inner.module.wake_monitor();

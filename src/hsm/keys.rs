@@ -266,6 +266,14 @@ impl VendingKeyMaterial {
         self.kind
     }
 
+    /// The same once more, for one more token.
+    ///
+    /// # Errors
+    /// [`MemoryError`] when the system has no memory.
+    pub fn copied(&self) -> Result<VendingKeyMaterial, MemoryError> {
+        Ok(VendingKeyMaterial { kind: self.kind, bytes: SecretBytes::copy_of(&self.bytes)? })
+    }
+
     /// The clear key; as long as its kind says.
     pub(super) fn expose(&self) -> &[u8] {
         &self.bytes

@@ -4,7 +4,8 @@
 //! worker's locked page, for the time of one closure ([`WithDecoderKeys::with_decoder_keys`]).
 //!
 //! Users see a trait for each need: [`DecoderKeys`], [`VendingKeys`], [`UploadKey`],
-//! [`RowSealKey`], [`AuditKey`]. [`Hsm`] is all of them over one token.
+//! [`RowSealKey`], [`AuditKey`]. [`Hsm`] is all of them over one token, [`TokenList`] over all tokens of a
+//! server.
 //!
 //! The way of a token: [`DecoderKeys::try_reserve`] → `worker` (its queue and its page) → `derive`
 //! → `session` (a thread's session and its handles) → `token` (the library and the login). RSA work
@@ -21,6 +22,7 @@ mod error;
 mod import;
 mod initialize;
 mod keys;
+mod library;
 mod module;
 mod module_files;
 mod module_report;
@@ -44,6 +46,7 @@ mod setup;
 pub(crate) mod software;
 mod template;
 mod token;
+mod token_list;
 mod tokens;
 mod unwrap;
 mod upload_key;
@@ -74,6 +77,7 @@ pub use service::Hsm;
 pub use session_key::SessionKey;
 pub use settings::{HsmSettings, TokenSelector};
 pub use setup::{SetupReport, examine, setup};
+pub use token_list::{TokenList, TokenState};
 pub use tokens::Tokens;
 pub use upload_key::{SealingKey, UploadKey};
 pub use vending_keys::VendingKeys;

@@ -2,8 +2,8 @@
 //! HSM can serve.
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::watch;
 
@@ -37,13 +37,18 @@ pub(super) const SEAL_SESSION: usize = 2;
 /// The first worker's session; the other workers' follow.
 pub(super) const WORKER_SESSIONS: usize = 3;
 
+/// What runs, for whoever must know who else uses a library.
+static RUNNING: Mutex<Vec<Weak<Module>>> = Mutex::new(Vec::new());
+
+/// Held while a token is built anew.
+static REBUILDING: Mutex<()> = Mutex::new(());
+
 /// The token with the sessions of all threads.
 #[derive(Debug)]
 pub(super) struct Module {
-    token: Token,
-    /// Held during work under [`Locking::Exclusive`]. Taken after the lock of a session.
-    exclusive: Mutex<()>,
+    /// Dropped, and so closed, before the library is.
     sessions: Box<[Mutex<ThreadSession>]>,
+    token: Token,
     health: watch::Sender<Health>,
     alarm: flume::Sender<()>,
     stopping: AtomicBool,
@@ -60,7 +65,6 @@ impl Module {
         let (alarm, alarms) = flume::bounded(1);
         let module = Module {
             token: Token::load(settings)?,
-            exclusive: Mutex::default(),
             sessions: sessions.into_iter().map(|access| Mutex::new(ThreadSession::new(access))).collect(),
             health: watch::Sender::new(Health::Healthy),
             alarm,
@@ -148,21 +152,52 @@ impl Module {
         match locking {
             Locking::Shared => work(),
             Locking::Exclusive => {
-                let _exclusive = lock(&self.exclusive);
+                // Taken after the lock of a session.
+                let _exclusive = self.token.library().exclusive();
                 work()
             }
         }
     }
 
+    /// Has others that use the same library know of this one.
+    pub(super) fn register(self: &Arc<Self>) {
+        let mut running = lock(&RUNNING);
+        running.retain(|module| module.strong_count() > 0);
+        running.push(Arc::downgrade(self));
+    }
+
+    /// The others that reach their tokens through the same library.
+    fn neighbours(&self) -> Vec<Arc<Module>> {
+        let running = lock(&RUNNING);
+        let others = running.iter().filter_map(Weak::upgrade);
+        let shares = |other: &Arc<Module>| Arc::ptr_eq(other.token.library(), self.token.library());
+        others.filter(|other| !std::ptr::eq(Arc::as_ptr(other), self)).filter(shares).collect()
+    }
+
     /// Closes everything and builds it anew: sessions, library, slot, login. All threads wait
-    /// meanwhile.
+    /// meanwhile. A library through which another token serves stays as it is; one through which none
+    /// does is built anew for all of them.
     pub(super) fn rebuild(&self) -> Result<(), HsmError> {
+        // Two monitors that lock each other's sessions would wait for ever.
+        let _one_at_a_time = lock(&REBUILDING);
         let mut sessions: Vec<_> = self.sessions.iter().map(lock).collect();
         sessions.iter_mut().for_each(|session| session.close_all());
         if self.stopping() {
             return Err(HsmError::Stopped);
         }
-        self.token.reload()?;
+        let neighbours = self.neighbours();
+        let none_serves = neighbours.iter().all(|module| module.serves().is_err());
+        // One that is inside the library has its session locked: then the library stays as it is.
+        let theirs: Option<Vec<_>> = none_serves
+            .then(|| neighbours.iter().flat_map(|module| &module.sessions))
+            .and_then(|all| all.map(|session| session.try_lock().ok()).collect());
+        match theirs {
+            Some(mut theirs) => {
+                theirs.iter_mut().for_each(|session| session.close_all());
+                self.token.reload()?;
+            }
+            None => self.token.find_again()?,
+        }
         match sessions.first_mut() {
             Some(session) => session.begin(&self.token, Locking::Exclusive).map(drop),
             None => Ok(()),
@@ -200,7 +235,10 @@ impl Module {
         self.health.send_replace(Health::Unhealthy { reason: HsmError::Stopped.to_string() });
         let mut sessions: Vec<_> = self.sessions.iter().map(lock).collect();
         sessions.iter_mut().for_each(|session| session.close_all());
-        self.token.finalize();
+        // The last one that uses the library ends it.
+        if self.neighbours().iter().all(|module| module.stopping()) {
+            self.token.finalize();
+        }
     }
 
     /// Whether the process stops.

@@ -90,6 +90,7 @@ impl Hsm {
         let (module, alarms) =
             Module::load(settings, sessions.chain(std::iter::repeat_n(Access::ReadOnly, workers)))?;
         let module = Arc::new(module);
+        module.register();
         let mut capabilities = probe(&module, ADMIN_SESSION, false)?;
         let mut seal_key = SealKeyId([0; 8]);
         if own_keys {
@@ -154,6 +155,11 @@ impl Hsm {
                 _threads: threads,
             }),
         })
+    }
+
+    /// Which token this is.
+    pub fn token(&self) -> TokenId {
+        self.inner.token
     }
 
     /// Whether the HSM can serve; changes as soon as a thread notices.

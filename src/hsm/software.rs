@@ -86,8 +86,20 @@ fn capabilities() -> Capabilities {
 const TOKEN: [TokenId; 1] = [TokenId([7; 8])];
 
 impl Tokens for SoftwareHsm {
-    fn tokens(&self) -> &[TokenId] {
-        &TOKEN
+    fn tokens(&self) -> Vec<TokenId> {
+        TOKEN.to_vec()
+    }
+
+    fn on(&self, _token: TokenId) -> Result<&dyn VendingKeys, HsmError> {
+        Ok(self)
+    }
+
+    fn first(&self) -> &dyn VendingKeys {
+        self
+    }
+
+    fn serves_key(&self, _key: &VendingKey) -> bool {
+        true
     }
 }
 
@@ -123,7 +135,7 @@ impl DecoderKeys for SoftwareHsm {
         Duration::from_secs(60)
     }
 
-    fn note_timeout(&self, _error: &HsmError) {}
+    fn note_timeout(&self, _token: TokenId, _error: &HsmError) {}
 }
 
 #[async_trait]
@@ -181,6 +193,10 @@ impl UploadKey for SoftwareHsm {
 
     async fn sealing_key(&self) -> Result<Option<SealingKey>, HsmError> {
         Ok(None)
+    }
+
+    async fn sealing_keys(&self) -> Result<Vec<(TokenId, SealingKey)>, HsmError> {
+        Ok(Vec::new())
     }
 
     async fn open_legacy(&self, _wrapped_key: Vec<u8>, _data: Vec<u8>) -> Result<Vec<SecretBytes>, HsmError> {

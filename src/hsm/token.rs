@@ -2,7 +2,7 @@
 //! server's own keys.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
@@ -13,8 +13,8 @@ use cryptoki::types::AuthPin;
 
 use super::capabilities::{ModuleFacts, TokenFacts};
 use super::error::{HsmError, PinRefusal};
-use super::initialize::initialize;
 use super::keys::{KeyId, Role, TokenId};
+use super::library::Library;
 use super::pin::read_pin;
 use super::refused_pin;
 use super::settings::{HsmSettings, TokenSelector};
@@ -35,7 +35,7 @@ pub(super) type OwnIds = BTreeMap<Role, KeyId>;
 #[derive(Debug)]
 pub(super) struct Token {
     settings: HsmSettings,
-    library: Pkcs11,
+    library: Arc<Library>,
     slot: Mutex<Slot>,
     /// Held during a login, so that there is only one at a time. Keeps a refusal of the PIN for
     /// good.
@@ -57,12 +57,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Token {
     /// Loads the library and finds the token. Nobody is logged in yet.
     pub(super) fn load(settings: HsmSettings) -> Result<Token, HsmError> {
-        let library = Pkcs11::new(&settings.module).map_err(|error| HsmError::ModuleLoad {
-            path: settings.module.clone(),
-            reason: error.to_string(),
-        })?;
-        initialize(&library, settings.initialize.as_deref())?;
-        let slot = find_slot(&library, &settings.token)?;
+        let library = Library::load(&settings.module, settings.initialize.as_deref())?;
+        let slot = find_slot(&library.functions, &settings.token)?;
         Ok(Token {
             settings,
             library,
@@ -86,30 +82,43 @@ impl Token {
         of != key || before == *mac
     }
 
-    /// Finalises and initialises the library and finds the token again. All sessions must be
-    /// closed.
+    /// Finalises and initialises the library and finds the token again. All sessions of all tokens
+    /// that are reached through it must be closed.
     pub(super) fn reload(&self) -> Result<(), HsmError> {
         if let Some(refusal) = *lock(&self.login) {
             return Err(HsmError::PinRefused(refusal));
         }
         // Fails where the last attempt ended between finalising and initialising.
-        self.finalize();
-        initialize(&self.library, self.settings.initialize.as_deref())?;
-        *lock(&self.slot) = find_slot(&self.library, &self.settings.token)?;
+        self.library.finalize();
+        self.find_again()
+    }
+
+    /// Finds the token again through the library as it is.
+    pub(super) fn find_again(&self) -> Result<(), HsmError> {
+        if let Some(refusal) = *lock(&self.login) {
+            return Err(HsmError::PinRefused(refusal));
+        }
+        self.library.initialize()?;
+        *lock(&self.slot) = find_slot(&self.library.functions, &self.settings.token)?;
         Ok(())
     }
 
-    /// C_Finalize. All sessions must be closed.
+    /// C_Finalize. All sessions of all tokens that are reached through the library must be closed.
     pub(super) fn finalize(&self) {
-        let _ = self.library.clone().finalize();
+        self.library.finalize();
+    }
+
+    /// The library.
+    pub(super) fn library(&self) -> &Arc<Library> {
+        &self.library
     }
 
     /// Opens a session and sees to it that the token is logged in.
     pub(super) fn open(&self, access: Access) -> Result<Session, HsmError> {
         let slot = *lock(&self.slot);
         let session = match access {
-            Access::ReadOnly => self.library.open_ro_session(slot),
-            Access::ReadWrite => self.library.open_rw_session(slot),
+            Access::ReadOnly => self.library.functions.open_ro_session(slot),
+            Access::ReadWrite => self.library.functions.open_rw_session(slot),
         }?;
         self.log_in(&session, slot)?;
         Ok(session)
@@ -157,7 +166,7 @@ impl Token {
     /// The PIN, if it may be tried.
     pub(super) fn pin(&self, slot: Slot) -> Result<AuthPin, HsmError> {
         // Some modules' token information cannot be read; then there are no flags to look at.
-        if let Ok(info) = self.library.get_token_info(slot) {
+        if let Ok(info) = self.library.functions.get_token_info(slot) {
             if info.user_pin_locked() {
                 return Err(HsmError::PinRefused(PinRefusal::Locked));
             }
@@ -175,7 +184,7 @@ impl Token {
 
     /// What tells the token from others, as far as it can be known before the login.
     fn name_of(&self, slot: Slot) -> String {
-        match self.library.get_token_info(slot) {
+        match self.library.functions.get_token_info(slot) {
             Ok(info) => format!("{} {}", info.label(), info.serial_number()),
             Err(_) => self.settings.token.to_string(),
         }
@@ -232,14 +241,14 @@ impl Token {
 
     /// Whether the module lists a mechanism for the token, and what it says of it.
     pub(super) fn mechanism(&self, mechanism: MechanismType) -> Option<MechanismInfo> {
-        self.library.get_mechanism_info(*lock(&self.slot), mechanism).ok()
+        self.library.functions.get_mechanism_info(*lock(&self.slot), mechanism).ok()
     }
 
     /// What the library and the token say of themselves.
     pub(super) fn facts(&self) -> (ModuleFacts, TokenFacts) {
         let slot = *lock(&self.slot);
         let path = self.settings.module.display().to_string();
-        let module = match self.library.get_library_info() {
+        let module = match self.library.functions.get_library_info() {
             Ok(info) => ModuleFacts {
                 path,
                 description: info.library_description().to_owned(),
@@ -249,7 +258,7 @@ impl Token {
             },
             Err(_) => ModuleFacts { path, ..ModuleFacts::default() },
         };
-        let token = match self.library.get_token_info(slot) {
+        let token = match self.library.functions.get_token_info(slot) {
             Ok(info) => TokenFacts {
                 slot: slot.id(),
                 label: info.label().to_owned(),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::error::HsmError;
-use super::keys::Role;
+use super::keys::{Role, TokenId};
 use super::own_keys::{self, ServerKey};
 use super::seal_suite::SealSuite;
 use super::service::Hsm;
@@ -35,6 +35,12 @@ pub trait UploadKey: Send + Sync {
     /// [`HsmError::Busy`], [`HsmError::Unavailable`].
     async fn sealing_key(&self) -> Result<Option<SealingKey>, HsmError>;
 
+    /// The sealing keys of all tokens that answer, the first one's first.
+    ///
+    /// # Errors
+    /// As [`UploadKey::sealing_key`], of the first token.
+    async fn sealing_keys(&self) -> Result<Vec<(TokenId, SealingKey)>, HsmError>;
+
     /// Opens a legacy upload: `wrapped_key` is the RSA-wrapped AES key, `data` the IV (16 bytes)
     /// and the AES-128-CBC ciphertext. Answers every plaintext that they may mean: none when
     /// anything is wrong, and never why. The caller finds the right one by the signed digest.
@@ -65,6 +71,10 @@ impl UploadKey for Hsm {
         }
         let suites = self.inner.capabilities.seal_suites().collect();
         Ok(Some(SealingKey { key: self.public_key(Role::Sealed).await?, suites }))
+    }
+
+    async fn sealing_keys(&self) -> Result<Vec<(TokenId, SealingKey)>, HsmError> {
+        Ok(self.sealing_key().await?.map(|key| (self.inner.token, key)).into_iter().collect())
     }
 
     async fn open_legacy(&self, wrapped_key: Vec<u8>, data: Vec<u8>) -> Result<Vec<SecretBytes>, HsmError> {

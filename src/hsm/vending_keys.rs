@@ -13,12 +13,11 @@ use super::own_keys::{self, OwnKey};
 use super::sealed::{self, SealedKey};
 use super::service::Hsm;
 use super::template::Lifetime;
-use super::tokens::Tokens;
 use crate::crash;
 
 /// Holds vending keys. What an import, a destruction and the inventory need of an HSM.
 #[async_trait]
-pub trait VendingKeys: Tokens + Send + Sync {
+pub trait VendingKeys: Send + Sync {
     /// What the probes at start found.
     fn capabilities(&self) -> &Capabilities;
 

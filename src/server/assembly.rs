@@ -20,7 +20,7 @@ use crate::{
     acts::{Acts, Admission, Authenticator, Causes, Identity, Refusals},
     api::health::health_check_response::ServingStatus,
     clock::{self, Clock},
-    hsm::{Hsm, Tokens as _},
+    hsm::{Hsm, TokenList, Tokens as _},
     selftest::{self, Latch},
     settings::Settings,
     store::{Job, Leases, ServerState, Store},
@@ -32,7 +32,7 @@ pub(super) struct Assembly {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) acts: Arc<Acts>,
     pub(super) admission: Arc<Admission>,
-    hsm: Hsm,
+    hsm: TokenList,
     store: Arc<dyn Store>,
     guard: Arc<IssueGuard>,
     leases: Arc<Leases>,
@@ -49,20 +49,22 @@ impl Assembly {
     /// Approved acts that did not end are done before anybody can ask for more.
     pub(super) async fn new(
         settings: &Settings,
-        hsm: Hsm,
+        hsm: TokenList,
         store: Arc<dyn Store>,
     ) -> Result<Self, ServeError> {
         let clock: Arc<dyn Clock> = clock::of_server();
         // Before anything is written: what the last server left tells whether clock and database
         // are believed.
         let past = store.past().await.map_err(checkpoints::CheckpointFailure::from)?;
-        let token = hsm.tokens().first().map(ToString::to_string).unwrap_or_default();
-        let state = ServerState { version: env!("CARGO_PKG_VERSION").to_owned(), hsm_token: token };
-        let examined = checkpoints::examine(&hsm, store.as_ref(), &settings.store, &past).await?;
+        let tokens: Vec<String> = hsm.tokens().iter().map(ToString::to_string).collect();
+        let state =
+            ServerState { version: env!("CARGO_PKG_VERSION").to_owned(), hsm_token: tokens.join(" ") };
+        let first = hsm.first_token().clone();
+        let examined = checkpoints::examine(&first, store.as_ref(), &settings.store, &past).await?;
         let guard = Arc::new(IssueGuard::new(clock.clone(), past.sign_of_life, examined.stop.clone()));
         store.put_server(state).await.map_err(checkpoints::CheckpointFailure::from)?;
         let leases = Arc::new(Leases::new(store.clone(), clock.clone()));
-        let key = Arc::new(hsm.clone());
+        let key = Arc::new(first.clone());
         let (of_store, leased) = (settings.store.clone(), leases.clone());
         let checkpoints =
             Checkpoints::new(key, store.clone(), guard.clone(), leased, of_store, examined).await?;
@@ -70,7 +72,7 @@ impl Assembly {
         trust.look_at_seals().await;
         trust.look_at_database().await;
         trust.look_at_clock().await;
-        let latch = self_tested(&hsm).await;
+        let latch = self_tested(&first).await;
         if let Err(error) = inventory::report(&hsm, store.as_ref()).await {
             tracing::warn!(%error, "the HSM's objects could not be compared with the store's");
         }
@@ -135,6 +137,7 @@ impl Assembly {
         let (ready, told) = oneshot::channel();
         let watched =
             health::Watched { hsm: hsm.health(), store: store.clone(), guard: guard.clone(), latch, causes };
+        tasks.spawn("tokens of the HSM", hsm.watch());
         tasks.spawn_until_end("health", watched.report(reporter, stages.clone(), ready));
         let leased = leases.clone();
         tasks.spawn("approved acts", async move { acts.finish_approved(&leased).await });

@@ -66,6 +66,11 @@ pub fn check(settings: &Settings) -> Report {
     for error in hsm::examine(&settings.hsm) {
         report.fault(setting_of(&error, &settings.hsm), error);
     }
+    // A token beside the first one may be away: the server starts without it.
+    for (place, other) in settings.other_tokens.iter().enumerate() {
+        let found = hsm::examine(other).into_iter();
+        report.warnings.extend(found.map(|error| format!("hsm.other_tokens[{place}]: {error}")));
+    }
     database(settings, &mut report);
     addresses(settings, &mut report);
     report

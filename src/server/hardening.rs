@@ -104,30 +104,29 @@ fn unless_required(wanted: Wanted, why: String) -> Result<(), ServeError> {
 
 /// What a server with these settings reaches. `None`: nobody knows what its module writes to.
 fn reach(settings: &Settings) -> Option<Reach> {
-    let Settings { server, metrics, hsm, store, hardening, .. } = settings;
+    let Settings { server, metrics, hsm, other_tokens, store, hardening, .. } = settings;
     let mut reach = Reach::default();
-    let known = module_files(&hsm.module);
-    let is_local = known.is_some();
-    match (known, &hardening.module_paths) {
-        (None, None) => return None,
-        (known, paths) => {
-            reach.write.extend(paths.iter().flatten().cloned());
-            if let Some(files) = known {
+    let mut is_local = true;
+    reach.write.extend(hardening.module_paths.iter().flatten().cloned());
+    for hsm in [hsm].into_iter().chain(other_tokens) {
+        match (module_files(&hsm.module), &hardening.module_paths) {
+            (None, None) => return None,
+            (None, Some(_)) => is_local = false,
+            (Some(files), _) => {
                 reach.read.extend(folders_of(&files.configuration));
                 reach.write.push(files.tokens);
             }
         }
+        for file in [&hsm.module, &hsm.pin_file] {
+            reach.read.extend(folders_of(file));
+        }
+        reach.write.extend(folders_of(&hsm.refused_pin_file));
     }
     reach.read.extend(OF_THE_SYSTEM.map(PathBuf::from));
     reach.read.extend(env::current_exe());
     reach.read.extend(OF_AUTHORITIES.into_iter().filter_map(env::var_os).map(PathBuf::from));
     reach.write.extend(DEVICES.map(PathBuf::from));
-    for file in [&hsm.module, &hsm.pin_file] {
-        reach.read.extend(folders_of(file));
-    }
-    for file in [&hsm.refused_pin_file, &store.checkpoint_file] {
-        reach.write.extend(folders_of(file));
-    }
+    reach.write.extend(folders_of(&store.checkpoint_file));
     let listeners: Vec<&ListenerSettings> =
         [&server.main].into_iter().chain(&server.administration).collect();
     for tls in listeners.iter().filter_map(|listener| listener.tls.as_ref()) {

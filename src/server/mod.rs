@@ -41,7 +41,7 @@ use tokio::{signal::unix::SignalKind, sync::watch};
 
 use crate::{
     api::{AuthenticationLayer, Services},
-    hsm::{Hsm, HsmError, VendingKeys as _},
+    hsm::{HsmError, TokenList, VendingKeys as _},
     settings::Settings,
     store::{self, DatabaseSettings, Store},
 };
@@ -121,15 +121,15 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
         tracing::warn!("running as root, as server.allow_root says");
     }
     hardening::harden(&settings)?;
-    let hsm = Hsm::start(settings.hsm.clone())?;
-    tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.capabilities());
+    let hsm = TokenList::start(settings.hsm.clone(), settings.other_tokens.clone())?;
+    tracing::info!("what the HSM can do, by known-answer operations:\n{}", hsm.first_token().capabilities());
     let database = DatabaseSettings {
         url: settings.store.url.clone(),
         server: settings.server.name.clone(),
         queue: settings.store.queue,
         alarm_pace: settings.access.alarm_pace,
     };
-    let store = store::open(&database, Arc::new(hsm.clone()))?;
+    let store = store::open(&database, Arc::new(hsm.first_token().clone()))?;
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -141,7 +141,7 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
 }
 
 /// Serves until a signal asks for the end, or until a task ends that should not.
-async fn serve(settings: Settings, hsm: Hsm, store: Arc<dyn Store>) -> Result<(), ServeError> {
+async fn serve(settings: Settings, hsm: TokenList, store: Arc<dyn Store>) -> Result<(), ServeError> {
     let (stage, stages) = watch::channel(Stage::Serving);
     let assembly = Assembly::new(&settings, hsm, store).await?;
     let listeners = Listeners::bind(&settings, &assembly.clock).await?;

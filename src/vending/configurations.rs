@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Unusable;
+use super::{Unusable, VendingHsm};
 use crate::{
-    configuration::{Configuration, ConfigurationState, TokenKey},
-    hsm::{KeyId, KeyKind, Mask, TokenId, VendingKey, VendingKeyClass},
+    configuration::{Configuration, ConfigurationState, KeyState},
+    hsm::{HsmError, KeyId, KeyKind, Mask, TokenId, VendingKey, VendingKeyClass},
     id::ConfigurationId,
     store::{Store, StoreError},
     sts::attributes::{Attributes, Dkga},
@@ -26,34 +26,43 @@ pub struct Known {
     pub attributes: Attributes,
     /// The key check value; zero where no key is kept.
     pub kcv: Option<[u8; 3]>,
-    /// How its key is used, or why there is none.
-    key: Result<VendingKey, Unusable>,
+    /// How its key is used on each token that holds it, at least one; or why there is none.
+    keys: Result<Vec<VendingKey>, Unusable>,
 }
 
 impl Known {
-    fn new(row: &Configuration, tokens: &[TokenId]) -> Self {
-        let key = if row.destroy_begun() {
-            Err(Unusable::Destroyed)
-        } else {
-            vending_key(row, tokens).ok_or_else(|| {
-                let held = row.keys.iter().filter_map(|key| key.token).collect::<Vec<_>>();
-                if held.is_empty() {
-                    Unusable::Unservable(row.unservable.clone())
-                } else {
-                    Unusable::OtherTokens(held)
-                }
-            })
-        };
-        Self { id: row.id, attributes: row.attributes, kcv: row.kcv(), key }
+    fn new(row: &Configuration, tokens: &[TokenId], unreached: Option<HsmError>) -> Self {
+        let keys =
+            if row.destroy_begun() { Err(Unusable::Destroyed) } else { usable(row, tokens, unreached) };
+        Self { id: row.id, attributes: row.attributes, kcv: row.kcv(), keys }
     }
 
-    /// The key, if there is one.
+    /// The key on each token that holds it, at least one.
     ///
     /// # Errors
-    /// The configuration can never issue, or its key is destroyed.
-    pub fn key(&self) -> Result<VendingKey, Unusable> {
-        self.key.clone()
+    /// The configuration can never issue, its key is destroyed, or no token of this server holds it.
+    pub fn keys(&self) -> Result<&[VendingKey], Unusable> {
+        self.keys.as_deref().map_err(Clone::clone)
     }
+}
+
+fn usable(
+    row: &Configuration,
+    tokens: &[TokenId],
+    unreached: Option<HsmError>,
+) -> Result<Vec<VendingKey>, Unusable> {
+    let keys: Vec<VendingKey> = vending_keys(row, tokens).collect();
+    if !keys.is_empty() {
+        return Ok(keys);
+    }
+    let held = row.keys.iter().filter(|key| key.state == KeyState::Held);
+    let held = held.filter_map(|key| key.token).collect::<Vec<_>>();
+    Err(match unreached {
+        _ if held.is_empty() => Unusable::Unservable(row.unservable.clone()),
+        // It may be the one that holds it.
+        Some(why) => Unusable::Unreached(why),
+        None => Unusable::OtherTokens(held),
+    })
 }
 
 /// Which kind of key object serves an algorithm; DKGA01 has none.
@@ -66,16 +75,18 @@ pub(crate) fn kind_of(dkga: Dkga) -> Option<KeyKind> {
     }
 }
 
-/// How a configuration's key is used, where one of these tokens keeps it.
-pub(crate) fn vending_key(row: &Configuration, tokens: &[TokenId]) -> Option<VendingKey> {
+/// How a configuration's key is used on each of a server's tokens that holds it.
+fn vending_keys(row: &Configuration, tokens: &[TokenId]) -> impl Iterator<Item = VendingKey> {
+    let first = tokens.first().copied();
+    tokens.iter().filter_map(move |token| vending_key(row, *token, first?))
+}
+
+/// How a configuration's key is used on one token of a server whose first one is `first`.
+pub(crate) fn vending_key(row: &Configuration, token: TokenId, first: TokenId) -> Option<VendingKey> {
     if !row.is_servable() {
         return None;
     }
-    let (token, held) = tokens.iter().find_map(|token| {
-        // A row from before tokens were told apart is the first one's.
-        let holds = |key: &&TokenKey| key.token.is_none_or(|held| held == *token);
-        row.keys.iter().find(holds).map(|key| (*token, key))
-    })?;
+    let held = row.key_on(token, first)?;
     let class = match kind_of(row.attributes.dkga)? {
         KeyKind::Des => {
             let mask = held.mask?;
@@ -99,7 +110,7 @@ impl KnownConfigurations {
     pub(super) async fn get(
         &self,
         store: &dyn Store,
-        tokens: &[TokenId],
+        hsm: &dyn VendingHsm,
         id: ConfigurationId,
     ) -> Result<Result<Arc<Known>, Unusable>, StoreError> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
@@ -112,7 +123,7 @@ impl KnownConfigurations {
         if row.state == ConfigurationState::Importing {
             return Ok(Err(Unusable::Importing));
         }
-        let known = Arc::new(Known::new(&row, tokens));
+        let known = Arc::new(Known::new(&row, &hsm.tokens(), hsm.unreached()));
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, (Instant::now(), known.clone()));
         Ok(Ok(known))
     }
@@ -126,7 +137,7 @@ impl KnownConfigurations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configuration::MaskedKey;
+    use crate::configuration::{MaskedKey, TokenKey};
     use crate::id::{ClientId, PublicKeyId};
 
     fn row(keys: Vec<TokenKey>) -> Configuration {
@@ -152,29 +163,34 @@ mod tests {
 
     fn key(token: Option<u8>, iv: u8) -> TokenKey {
         let mask = Some(MaskedKey { iv: [iv; 16], ciphertext: [9; 16] });
-        TokenKey { token: token.map(|token| TokenId([token; 8])), kcv: [1, 2, 3], mask }
+        let token = token.map(|token| TokenId([token; 8]));
+        TokenKey { token, kcv: [1, 2, 3], mask, state: KeyState::Held }
     }
 
     #[test]
     fn each_token_derives_with_its_own_mask() {
         let row = row(vec![key(Some(1), 11), key(Some(2), 22)]);
-        for (token, iv) in [(1, 11), (2, 22)] {
-            let found = vending_key(&row, &[TokenId([7; 8]), TokenId([token; 8])]).unwrap();
-            let mask = Mask { iv: [iv; 16], ciphertext: [9; 16] };
-            assert_eq!(found.token, TokenId([token; 8]));
-            assert_eq!(found.class, VendingKeyClass::Des { mask });
-        }
+        let tokens = [TokenId([2; 8]), TokenId([7; 8]), TokenId([1; 8])];
+        let found: Vec<_> = vending_keys(&row, &tokens).map(|key| (key.token, key.class)).collect();
+        let class = |iv| VendingKeyClass::Des { mask: Mask { iv: [iv; 16], ciphertext: [9; 16] } };
+        assert_eq!(found, [(tokens[0], class(22)), (tokens[2], class(11))]);
     }
 
     #[test]
     fn a_row_without_a_token_is_the_first_ones() {
-        let found = vending_key(&row(vec![key(None, 11)]), &[TokenId([5; 8]), TokenId([6; 8])]).unwrap();
-        assert_eq!(found.token, TokenId([5; 8]));
+        let tokens = [TokenId([5; 8]), TokenId([6; 8])];
+        let found: Vec<_> = vending_keys(&row(vec![key(None, 11)]), &tokens).map(|key| key.token).collect();
+        assert_eq!(found, [TokenId([5; 8])]);
     }
 
     #[test]
     fn a_key_on_other_tokens_is_told() {
-        let known = Known::new(&row(vec![key(Some(1), 11)]), &[TokenId([2; 8])]);
-        assert!(matches!(known.key(), Err(Unusable::OtherTokens(held)) if held == [TokenId([1; 8])]));
+        let known = |unreached| Known::new(&row(vec![key(Some(1), 11)]), &[TokenId([2; 8])], unreached);
+        assert!(matches!(known(None).keys(), Err(Unusable::OtherTokens(held)) if held == [TokenId([1; 8])]));
+        let unreached = known(Some(HsmError::Stopped));
+        assert!(matches!(unreached.keys(), Err(Unusable::Unreached(HsmError::Stopped))));
+        let destroyed = TokenKey { state: KeyState::Destroyed, ..key(Some(2), 22) };
+        let known = Known::new(&row(vec![key(Some(1), 11), destroyed]), &[TokenId([2; 8])], None);
+        assert!(matches!(known.keys(), Err(Unusable::OtherTokens(_))), "it holds it no more");
     }
 }

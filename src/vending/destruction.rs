@@ -7,7 +7,7 @@
 use super::{EnableError, Vending};
 use crate::{
     access::Caller,
-    configuration::Configuration,
+    configuration::{Configuration, ConfigurationState, KeyState},
     crash,
     hsm::{HsmError, KeyId},
     id::ConfigurationId,
@@ -86,9 +86,31 @@ impl Vending {
         // Read anew from now on: the row says that the key is gone.
         self.configurations.forget(id);
         crash::point("destroy-after-begin");
-        self.hsm.destroy_vending_key(KeyId(id.to_bytes())).await?;
+        let tokens = self.hsm.tokens();
+        let (mut gone, mut failed) = (Vec::new(), None);
+        for token in &tokens {
+            let destroyed = match self.hsm.on(*token) {
+                Ok(hsm) => hsm.destroy_vending_key(KeyId(id.to_bytes())).await,
+                Err(error) => Err(error),
+            };
+            match destroyed {
+                Ok(()) => gone.push(*token),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
         crash::point("destroy-after-keys");
-        match self.store.finish_destruction(id, self.clock.now_ms()).await {
+        // One token alone leaves nothing to note before it is done.
+        if let (Some(error), true) = (&failed, gone.is_empty()) {
+            return Err(error.clone().into());
+        }
+        let Some(first) = tokens.first().copied() else { return Ok(false) };
+        match self.store.finish_destruction(id, gone, first, self.clock.now_ms()).await {
+            Ok(row) if row.state != ConfigurationState::Destroyed => {
+                let left = row.keys.iter().filter(|key| key.state == KeyState::Held);
+                let left: Vec<_> = left.filter_map(|key| key.token).map(|token| token.to_string()).collect();
+                tracing::warn!(configuration = %id, ?left, "the keys of a configuration are destroyed but for those on tokens that this server does not reach");
+                failed.map_or(Ok(false), |error| Err(error.into()))
+            }
             Ok(row) => {
                 self.configurations.forget(id);
                 tracing::warn!(configuration = %id, kcv = row.kcv().map(hex::encode), "the keys of a configuration are destroyed");

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{IssueError, Known, Unusable, Vending, VendingHsm};
 use crate::{
     crash,
-    hsm::{QueuePermit, VendingKey, WithDecoderKeys},
+    hsm::{HsmError, QueuePermit, VendingKey, WithDecoderKeys},
     id::ConfigurationId,
     ledger::{RowContent, TokenRow},
     sts::{
@@ -72,20 +72,19 @@ const JOB_OF_BLOCKS: usize = crate::hsm::MOST_DECODER_KEYS;
 impl Vending {
     /// Takes permits of the HSM's queue, one for each job of these orders.
     pub(super) fn reserve<'a>(&self, orders: impl Iterator<Item = (usize, &'a Known)>) -> Reserved {
-        let mut by_key: BTreeMap<ConfigurationId, (Dkga, Vec<usize>)> = BTreeMap::new();
+        let mut by_key: BTreeMap<ConfigurationId, (&Known, Vec<usize>)> = BTreeMap::new();
         for (order, known) in orders {
-            let of_key = by_key.entry(known.id).or_insert_with(|| (known.attributes.dkga, Vec::new()));
-            of_key.1.push(order);
+            by_key.entry(known.id).or_insert_with(|| (known, Vec::new())).1.push(order);
         }
         let mut reserved = Reserved { jobs: Vec::with_capacity(by_key.len()), refused: Vec::new() };
-        for (dkga, orders) in by_key.into_values() {
-            let most = match dkga {
+        for (known, orders) in by_key.into_values() {
+            let most = match known.attributes.dkga {
                 // Shared out among the sessions, which wait for the HSM at the same time.
                 Dkga::Dkga04 => orders.len().div_ceil(self.hsm.jobs_at_once()).clamp(1, JOB_OF_CALLS),
                 _ => JOB_OF_BLOCKS,
             };
             for orders in orders.chunks(most) {
-                match self.hsm.try_reserve() {
+                match self.permit_for(known) {
                     Ok(permit) => reserved.jobs.push(Job { permit, orders: orders.to_vec() }),
                     Err(error) => {
                         let refused = |order: &usize| (*order, IssueError::before_commit(error.clone()));
@@ -153,15 +152,31 @@ impl Vending {
         self.encrypt_many(RecordedOrders { orders, jobs }).await
     }
 
-    /// The key of a configuration that has rows: what was issued is answered again, whatever the
-    /// policy says now.
+    /// The key of a configuration that has rows, on each token that holds it, those that serve first:
+    /// what was issued is answered again, whatever the policy says now.
+    pub(super) fn recorded_keys(&self, known: &Known) -> Result<Vec<VendingKey>, Unusable> {
+        let mut keys = known.keys()?.to_vec();
+        if let Some(key) = keys.first() {
+            let served = self.hsm.first().capabilities().serves(key.class.kind());
+            served.map_err(|why| Unusable::KeyClass(why.to_string()))?;
+        }
+        keys.sort_by_key(|key| !self.hsm.serves_key(key));
+        Ok(keys)
+    }
+
+    /// The same on the best of these tokens.
     pub(super) fn recorded_key(&self, known: &Known) -> Result<VendingKey, Unusable> {
-        let key = known.key()?;
-        self.hsm
-            .capabilities()
-            .serves(key.class.kind())
-            .map_err(|why| Unusable::KeyClass(why.to_string()))?;
-        Ok(key)
+        let best = self.recorded_keys(known)?.into_iter().next();
+        best.ok_or_else(|| Unusable::Unservable(Vec::new()))
+    }
+
+    /// A permit of the queue of the best token for this key.
+    pub(super) fn permit_for(&self, known: &Known) -> Result<QueuePermit, HsmError> {
+        match self.recorded_key(known) {
+            Ok(key) => self.hsm.try_reserve_on(key.token),
+            // What is in the way is told where the key is used.
+            Err(_) => self.hsm.try_reserve(),
+        }
     }
 
     /// What a row's token is made of.
@@ -175,7 +190,7 @@ impl Vending {
         let derivation = Derivation::new(&known.attributes, meter)
             .map_err(|_| IssueError::Fault("a configuration that cannot derive has rows"))?;
         Ok(Block {
-            key: self.recorded_key(known)?,
+            keys: self.recorded_keys(known)?,
             derivation,
             ea: known.attributes.ea,
             block: block.clone(),
@@ -185,30 +200,53 @@ impl Vending {
 
 /// What a token is made of.
 struct Block {
-    key: VendingKey,
+    /// On each token that holds it, the best first.
+    keys: Vec<VendingKey>,
     derivation: Derivation,
     ea: EncryptionAlgorithm,
     block: ClearBlock,
 }
 
-/// Encrypts the blocks of one job. One that cannot be does not hold up the others.
+/// Encrypts the blocks of one job, which are of one configuration. One that cannot be does not hold
+/// up the others. A token that fails is followed by the next one that holds the key.
 async fn encrypt(
     hsm: &dyn VendingHsm,
     permit: QueuePermit,
     blocks: Vec<Result<Block, IssueError>>,
 ) -> Vec<Result<Token, IssueError>> {
-    let (mut wanted, mut clear) = (Vec::with_capacity(blocks.len()), Vec::with_capacity(blocks.len()));
-    let mut derived = |Block { key, derivation, ea, block }: Block| {
-        wanted.push((key, derivation));
-        clear.push((ea, block));
+    let (mut keys, mut derivations, mut clear) = (Vec::new(), Vec::new(), Vec::new());
+    let mut derived = |block: Block| {
+        keys = block.keys;
+        derivations.push(block.derivation);
+        clear.push((block.ea, block.block));
     };
     let blocks: Vec<Result<(), IssueError>> =
         blocks.into_iter().map(|block| block.map(&mut derived)).collect();
-    let work = move |keys: &[DecoderKey<'_>]| {
-        crash::point("issue-after-derivation");
-        keys.iter().zip(&clear).map(|(key, (ea, block))| block.encrypt(*ea, *key)).collect::<Vec<_>>()
+    let clear = Arc::new(clear);
+    let work = |clear: Arc<Vec<(EncryptionAlgorithm, ClearBlock)>>| {
+        move |keys: &[DecoderKey<'_>]| {
+            crash::point("issue-after-derivation");
+            keys.iter().zip(&*clear).map(|(key, (ea, block))| block.encrypt(*ea, *key)).collect::<Vec<_>>()
+        }
     };
-    let mut encrypted = hsm.with_decoder_keys(permit, wanted, work).await.map(Vec::into_iter);
+    let mut encrypted = Ok(Vec::new());
+    let mut permit = Ok(permit);
+    for (place, key) in keys.iter().enumerate() {
+        let wanted = derivations.iter().map(|derivation| (*key, *derivation)).collect();
+        encrypted = match permit {
+            Ok(permit) => hsm.with_decoder_keys(permit, wanted, work(clear.clone())).await,
+            Err(error) => Err(error),
+        };
+        let next = keys.get(place + 1).filter(|next| hsm.serves_key(next));
+        match (&encrypted, next) {
+            (Err(error), Some(next)) => {
+                tracing::warn!(token = %key.token, next = %next.token, %error, "another token is asked for a key");
+                permit = hsm.try_reserve_on(next.token);
+            }
+            _ => break,
+        }
+    }
+    let mut encrypted = encrypted.map(Vec::into_iter);
     let token = |block: Result<(), IssueError>| {
         block?;
         match &mut encrypted {

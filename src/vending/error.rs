@@ -103,6 +103,9 @@ pub enum Unusable {
     /// Its key lies in tokens that this server does not use.
     #[error("no token of this server holds the configuration's key: it lies in {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     OtherTokens(Vec<TokenId>),
+    /// No token that was reached holds its key, and one was not reached.
+    #[error(transparent)]
+    Unreached(HsmError),
     /// The settings deny its algorithm.
     #[error("the settings of this server deny {0}")]
     Denied(&'static str),
@@ -336,6 +339,10 @@ impl EnableError {
             }
             ConfigurationError::Refused(ConfigurationRefusal::WrongState { state }) => {
                 Unusable::from(state).into()
+            }
+            ConfigurationError::Refused(refusal @ ConfigurationRefusal::OtherKey { .. }) => {
+                let reason = format!("a change of its state that looks at its keys: {refusal}");
+                Self::Store(StoreError::Defect { reason })
             }
         }
     }

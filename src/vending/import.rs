@@ -6,19 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{EnableError, Unusable, UploadError, Vending, configurations::kind_of};
+use super::{
+    EnableError, Unusable, UploadError, Vending,
+    configurations::{kind_of, vending_key},
+};
 use crate::{
     access::{Caller, rights::Scope},
     audit::Actor,
     configuration::{
-        Begun, Configuration, ConfigurationState, FinishedState, ImportedFields, MaskedKey, NewConfiguration,
-        TokenKey, Warning,
+        Begun, Configuration, ConfigurationState, FinishedState, ImportedFields, KeyState, MaskedKey,
+        NewConfiguration, TokenKey, Warning,
     },
     envelope::{
         self, Blobs, ConfigurationDraft, Envelope, Fingerprint, Invalid, PublicKey, SealedEnvelope,
         SealedUpload, SealingServer, Unservable, Upload,
     },
-    hsm::{HsmError, KeyId, SealSuite, SealedKey, SealingKey, VendingKeyMaterial, key_check_value},
+    hsm::{HsmError, KeyId, SealSuite, SealedKey, SealingKey, TokenId, VendingKeyMaterial, key_check_value},
     id::{ConfigurationId, PublicKeyId},
     store::{ConfigurationError, Job, StoreError},
 };
@@ -41,11 +44,14 @@ struct Opened {
 
 /// A vending key on its way into the HSM.
 enum Material {
-    /// In clear, out of a legacy upload.
+    /// In clear, out of a legacy upload: for every token.
     Clear(VendingKeyMaterial),
-    /// As it came, to be opened by the HSM alone.
-    Sealed(Arc<SealedKey>),
+    /// As it came, to be opened by the HSM alone: for each token that is a recipient.
+    Sealed(Vec<(TokenId, Arc<SealedKey>)>),
 }
+
+/// The answer's word on a token that does not hold the key.
+const KEY_NOT_ON_TOKEN: &str = "KEY_NOT_ON_TOKEN";
 
 /// How long an import may take: so long after a server died in one, others import again.
 const LONGEST_IMPORT: Duration = Duration::from_secs(60);
@@ -115,11 +121,19 @@ impl Vending {
     pub async fn sealing_key(&self) -> Result<Option<(PublicKey, Vec<SealSuite>)>, HsmError> {
         let read = || async {
             let Some(SealingKey { key, suites }) = self.hsm.sealing_key().await? else { return Ok(None) };
-            let key = PublicKey::parse(&key.spki_der)
-                .map_err(|_| HsmError::Nonsense("the sealed server key is no RSA public key"))?;
-            Ok(Some((key, suites)))
+            Ok(Some((sealing_key(&key.spki_der)?, suites)))
         };
         self.sealing_key.get_or_try_init(read).await.cloned()
+    }
+
+    /// The same of the further tokens that answer.
+    ///
+    /// # Errors
+    /// What the HSM says; a key that is no RSA key.
+    pub async fn other_sealing_keys(&self) -> Result<Vec<(PublicKey, Vec<SealSuite>)>, HsmError> {
+        let first = self.hsm.tokens().first().copied();
+        let keys = self.hsm.sealing_keys().await?.into_iter().filter(|(token, _)| Some(*token) != first);
+        keys.map(|(_, SealingKey { key, suites })| Ok((sealing_key(&key.spki_der)?, suites))).collect()
     }
 
     /// The keys whose signature opens an upload of this caller.
@@ -174,26 +188,40 @@ impl Vending {
         let signers = self.signers(caller).await?;
         let sealed = envelope.verify(&signers.keys()).map_err(|Invalid| not_opened(caller))?;
         let signer = signers.id(sealed.signer())?;
-        let (server, _) = self.sealing_key().await?.ok_or_else(|| HsmError::NotServed {
-            what: "sealed uploads",
-            why: "the token has no sealed server key yet: run `vendkey setup` again".to_owned(),
-        })?;
+        let mut servers = Vec::new();
+        for (token, SealingKey { key, .. }) in self.hsm.sealing_keys().await? {
+            let key = sealing_key(&key.spki_der)?;
+            let (fingerprint, modulus_bytes) = (key.fingerprint(), key.modulus_bytes());
+            servers.push((token, SealingServer { fingerprint, modulus_bytes }));
+        }
+        if servers.is_empty() {
+            let why = "the token has no sealed server key yet: run `vendkey setup` again".to_owned();
+            return Err(HsmError::NotServed { what: "sealed uploads", why }.into());
+        }
         let now_ms = self.clock.now_ms();
-        let server =
-            SealingServer { fingerprint: server.fingerprint(), modulus_bytes: server.modulus_bytes() };
-        let upload = sealed.read(server, now_ms.div_euclid(1000))?;
+        let readers: Vec<SealingServer> = servers.iter().map(|(_, server)| *server).collect();
+        let upload = sealed.read(&readers, now_ms.div_euclid(1000))?;
         caller.may_bring(upload.draft.attributes.sgc)?;
         let fingerprint = self.hsm.fingerprint(SEALED_FINGERPRINT_DOMAIN, sealed.content()).await?;
         // One that was begun in its time may be ended, and told, later.
         if self.store.configuration_of_upload(fingerprint).await?.is_none() {
             upload.meant_for(now_ms.div_euclid(1000))?;
         }
-        let SealedUpload { draft, key_bytes, key, nonce, .. } = upload;
+        let SealedUpload { draft, key_bytes, keys, nonce, .. } = upload;
         let (unservable, warnings) = judged(&draft);
-        let material = key.filter(|_| unservable.is_empty());
-        if let Some(key) = &material {
-            let opens = self.hsm.capabilities().opens(key.suite, key.kind());
-            opens.map_err(|why| UploadError::KeyClass(why.to_string()))?;
+        let mut material = Vec::new();
+        let mut refused = None;
+        for (recipient, key) in keys.into_iter().filter(|_| unservable.is_empty()) {
+            let Some((token, _)) = servers.iter().find(|(_, server)| server.fingerprint == recipient) else {
+                continue;
+            };
+            match self.hsm.on(*token)?.capabilities().opens(key.suite, key.kind()) {
+                Ok(()) => material.push((*token, Arc::new(key))),
+                Err(why) => refused = refused.or(Some(UploadError::KeyClass(why.to_string()))),
+            }
+        }
+        if let Some(refused) = refused.filter(|_| material.is_empty()) {
+            return Err(refused);
         }
         let new = NewConfiguration {
             id: ConfigurationId::generate(),
@@ -210,7 +238,8 @@ impl Vending {
             actor: caller.actor(),
             now_ms,
         };
-        Ok(Opened { new, material: material.map(|key| Material::Sealed(Arc::new(key))) })
+        let material = Some(material).filter(|material| !material.is_empty());
+        Ok(Opened { new, material: material.map(Material::Sealed) })
     }
 
     /// The key for the HSM, if the HSM passed the probe of its class.
@@ -220,7 +249,8 @@ impl Vending {
         key: &[u8],
     ) -> Result<Option<VendingKeyMaterial>, UploadError> {
         let Some(kind) = kind_of(draft.attributes.dkga) else { return Ok(None) };
-        self.hsm.capabilities().serves(kind).map_err(|why| UploadError::KeyClass(why.to_string()))?;
+        let served = self.hsm.first().capabilities().serves(kind);
+        served.map_err(|why| UploadError::KeyClass(why.to_string()))?;
         VendingKeyMaterial::from_slice(kind, key).map_err(|error| UploadError::Hsm(error.into()))
     }
 
@@ -247,58 +277,187 @@ impl Vending {
         let now_ms = new.now_ms;
         let row = match self.store.begin_import(new).await? {
             Begun::Existing(gone) if gone.destroy_begun() => return Err(UploadError::Destroyed),
-            Begun::Existing(configuration) => return Ok(Uploaded { configuration, existing: true }),
+            Begun::Existing(known) => {
+                let configuration = self.spread(known, material.as_ref(), &actor).await?;
+                return Ok(Uploaded { configuration, existing: true });
+            }
             Begun::NonceUsed => return Err(UploadError::NonceUsed),
             Begun::Started(row) | Begun::Resumed(row) => row,
         };
-        let fields = match material {
+        let fields = match &material {
             None => ImportedFields { key: None, state: FinishedState::Disabled },
-            Some(material) => self.keep(row.id, material).await?,
+            Some(material) => {
+                ImportedFields { key: Some(self.keep(row.id, material).await?), state: self.uploads_start }
+            }
         };
         let configuration =
-            self.store.finish_import(row.id, fields, actor, now_ms).await.map_err(|error| match error {
-                ConfigurationError::Store(error) => UploadError::Store(error),
-                ConfigurationError::Refused(refusal) => UploadError::Import(refusal.to_string()),
-            })?;
+            self.store.finish_import(row.id, fields, actor.clone(), now_ms).await.map_err(of_import)?;
         tracing::info!(
             configuration = %configuration.id,
             kcv = configuration.kcv().map(hex::encode),
             state = %configuration.state,
             "configuration imported"
         );
+        let configuration = self.spread(configuration, material.as_ref(), &actor).await?;
         Ok(Uploaded { configuration, existing: false })
     }
 
-    /// Puts the key into the HSM under the configuration's id.
-    async fn keep(&self, id: ConfigurationId, material: Material) -> Result<ImportedFields, UploadError> {
-        let object = KeyId(id.to_bytes());
-        let imported = match material {
-            Material::Clear(key) => self.hsm.import_vending_key(object, key).await.map(Some),
-            Material::Sealed(key) => self.hsm.import_sealed_key(object, key).await,
-        };
-        let imported = match imported {
-            Ok(Some(imported)) => imported,
-            Ok(None) => {
-                tracing::warn!(configuration = %id, "a sealed key could not be opened");
-                self.store.abandon_import(id, self.clock.now_ms()).await?;
-                return Err(UploadError::Invalid);
+    /// The tokens that a key is meant for.
+    fn meant_for(&self, material: &Material) -> Vec<TokenId> {
+        match material {
+            Material::Clear(_) => self.hsm.tokens(),
+            Material::Sealed(keys) => keys.iter().map(|(token, _)| *token).collect(),
+        }
+    }
+
+    /// Puts the key into one token, the first that takes it.
+    async fn keep(&self, id: ConfigurationId, material: &Material) -> Result<TokenKey, UploadError> {
+        let (mut refused, mut failed) = (None, None);
+        for token in self.meant_for(material) {
+            match self.keep_on(token, id, material).await {
+                Ok(Some(key)) => return Ok(key),
+                Ok(None) => {
+                    tracing::warn!(configuration = %id, "a sealed key could not be opened");
+                    self.store.abandon_import(id, self.clock.now_ms()).await?;
+                    return Err(UploadError::Invalid);
+                }
+                Err(error @ (HsmError::KeyUntrusted { .. } | HsmError::NotServed { .. })) => {
+                    refused = refused.or(Some(error));
+                }
+                Err(error) => failed = failed.or(Some(error)),
             }
-            Err(refused @ (HsmError::KeyUntrusted { .. } | HsmError::NotServed { .. })) => {
+        }
+        match (failed, refused) {
+            // The row stays IMPORTING: the same upload goes on from there.
+            (Some(error), _) => Err(error.into()),
+            (None, refused) => {
                 // The object is gone again: so goes the row.
                 self.store.abandon_import(id, self.clock.now_ms()).await?;
-                return Err(UploadError::Import(refused.to_string()));
+                let why = refused.map_or_else(|| "no token takes it".to_owned(), |error| error.to_string());
+                Err(UploadError::Import(why))
             }
-            // The row stays IMPORTING: the same upload goes on from there.
-            Err(error) => return Err(error.into()),
+        }
+    }
+
+    /// Puts the key into one token under the configuration's id. None: it is sealed, and does not
+    /// open.
+    async fn keep_on(
+        &self,
+        token: TokenId,
+        id: ConfigurationId,
+        material: &Material,
+    ) -> Result<Option<TokenKey>, HsmError> {
+        let (hsm, object) = (self.hsm.on(token)?, KeyId(id.to_bytes()));
+        let imported = match material {
+            Material::Clear(key) => Some(hsm.import_vending_key(object, key.copied()?).await?),
+            Material::Sealed(keys) => {
+                let key = keys.iter().find(|(recipient, _)| *recipient == token);
+                let (_, key) = key.ok_or(HsmError::Nonsense("a token that is no recipient"))?;
+                hsm.import_sealed_key(object, key.clone()).await?
+            }
         };
-        Ok(ImportedFields {
-            key: Some(TokenKey {
-                token: Some(imported.key.token),
+        Ok(imported.map(|imported| {
+            self.hsm.note_key(&imported.key);
+            TokenKey {
+                token: Some(token),
                 kcv: imported.kcv,
                 mask: imported.mask().map(|mask| MaskedKey { iv: mask.iv, ciphertext: mask.ciphertext }),
-            }),
-            state: self.uploads_start,
-        })
+                state: KeyState::Held,
+            }
+        }))
+    }
+
+    /// Puts the key into every other token that it is meant for and that does not hold it, or not as
+    /// it must. A token that cannot take it now is named by a warning of the answer: the same upload
+    /// again tries again.
+    async fn spread(
+        &self,
+        mut row: Configuration,
+        material: Option<&Material>,
+        actor: &Actor,
+    ) -> Result<Configuration, UploadError> {
+        let usable = matches!(row.state, ConfigurationState::Enabled | ConfigurationState::Disabled);
+        let (Some(material), Some(first), true) = (material, self.hsm.tokens().first().copied(), usable)
+        else {
+            return Ok(row);
+        };
+        let mut without = Vec::new();
+        for token in self.meant_for(material) {
+            if self.holds(&row, token, first).await {
+                continue;
+            }
+            let key = match self.keep_on(token, row.id, material).await {
+                Ok(Some(key)) => key,
+                Ok(None) => {
+                    tracing::warn!(configuration = %row.id, %token, "a sealed key could not be opened");
+                    without.push(token);
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(configuration = %row.id, %token, %error, "a token does not take a key");
+                    without.push(token);
+                    continue;
+                }
+            };
+            match self.store.add_key(row.id, key, first, actor.clone(), self.clock.now_ms()).await {
+                Ok(changed) => row = changed,
+                Err(refused @ ConfigurationError::Refused(_)) => {
+                    // It is another key.
+                    self.hsm.on(token)?.destroy_vending_key(KeyId(row.id.to_bytes())).await?;
+                    return Err(of_import(refused));
+                }
+                // The row may know it; the same upload again makes both fit.
+                Err(error) => return Err(of_import(error)),
+            }
+            self.configurations.forget(row.id);
+            tracing::info!(configuration = %row.id, %token, "a further token holds the key");
+        }
+        row.warnings.extend(without.iter().map(|token| Warning {
+            code: KEY_NOT_ON_TOKEN.to_owned(),
+            message: format!(
+                "the token {token} does not hold the key: send the same upload again when it answers"
+            ),
+        }));
+        if let Some(why) = self.hsm.unreached() {
+            row.warnings.push(Warning { code: KEY_NOT_ON_TOKEN.to_owned(), message: why.to_string() });
+        }
+        Ok(row)
+    }
+
+    /// Whether a token holds the key as the row says, or cannot be asked.
+    async fn holds(&self, row: &Configuration, token: TokenId, first: TokenId) -> bool {
+        let (Some(key), Ok(hsm)) = (vending_key(row, token, first), self.hsm.on(token)) else { return false };
+        match hsm.inspect_vending_key(key).await {
+            Ok(kcv) if kcv == key.kcv => {
+                self.hsm.note_key(&key);
+                true
+            }
+            Ok(_)
+            | Err(
+                HsmError::KeyMissing { .. } | HsmError::KeyAmbiguous { .. } | HsmError::KeyUntrusted { .. },
+            ) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// The check value of a sealed key that each of the tokens opens that can be asked.
+    async fn opened_kcv(&self, keys: &[(TokenId, Arc<SealedKey>)]) -> Result<Option<[u8; 3]>, UploadError> {
+        let (mut kcv, mut failed) = (None, None);
+        for (token, key) in keys {
+            let opens = match self.hsm.on(*token) {
+                Ok(hsm) => hsm.opens_sealed_key(key.clone()).await,
+                Err(error) => Err(error),
+            };
+            match opens {
+                Ok(true) => kcv = Some(key.kcv),
+                Ok(false) => return Err(UploadError::Invalid),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        match (kcv, failed) {
+            (None, Some(error)) => Err(error.into()),
+            (kcv, _) => Ok(kcv),
+        }
     }
 
     /// The row that would be stored.
@@ -306,8 +465,7 @@ impl Vending {
         let kcv = match &material {
             None => None,
             Some(Material::Clear(key)) => Some(key_check_value(key)?),
-            Some(Material::Sealed(key)) if self.hsm.opens_sealed_key(key.clone()).await? => Some(key.kcv),
-            Some(Material::Sealed(_)) => return Err(UploadError::Invalid),
+            Some(Material::Sealed(keys)) => self.opened_kcv(keys).await?,
         };
         let start = self.uploads_start;
         Ok(Configuration {
@@ -320,7 +478,10 @@ impl Vending {
             key_length: new.key_length,
             unservable: new.unservable,
             warnings: new.warnings,
-            keys: kcv.map(|kcv| TokenKey { token: None, kcv, mask: None }).into_iter().collect(),
+            keys: kcv
+                .map(|kcv| TokenKey { token: None, kcv, mask: None, state: KeyState::Held })
+                .into_iter()
+                .collect(),
             signer: new.signer,
             uploaded_by: new.uploaded_by,
             created_ms: new.now_ms,
@@ -361,6 +522,18 @@ impl Vending {
         let now_ms = self.clock.now_ms();
         let changed = self.store.set_configuration_enabled(id, enabled, caller.actor(), now_ms).await;
         changed.map_err(|error| EnableError::of(id, error))
+    }
+}
+
+fn sealing_key(spki: &[u8]) -> Result<PublicKey, HsmError> {
+    PublicKey::parse(spki).map_err(|_| HsmError::Nonsense("the sealed server key is no RSA public key"))
+}
+
+/// What the store said of a row under import.
+fn of_import(error: ConfigurationError) -> UploadError {
+    match error {
+        ConfigurationError::Store(error) => UploadError::Store(error),
+        ConfigurationError::Refused(refusal) => UploadError::Import(refusal.to_string()),
     }
 }
 

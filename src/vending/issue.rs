@@ -130,7 +130,7 @@ impl Vending {
                 OrderState::Refused(refusal) => match self.recorded_before(caller, order).await {
                     Ok(None) => Err(refusal),
                     Err(error) => Err(refusal.after_look(error)),
-                    Ok(Some(order)) => match self.hsm.try_reserve() {
+                    Ok(Some(order)) => match self.permit_for(&order.known) {
                         Ok(reserved) => {
                             jobs.push(Job { permit: reserved, orders: vec![index] });
                             Ok(order)
@@ -246,7 +246,7 @@ impl Vending {
         self.self_tested()?;
         Ok(self
             .configurations
-            .get(self.store.as_ref(), self.hsm.tokens(), id)
+            .get(self.store.as_ref(), self.hsm.as_ref(), id)
             .await
             .map_err(IssueError::Store)??)
     }

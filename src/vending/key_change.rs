@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
-use super::{IssueError, KeyChangeRefused, Known, MeterNumber, Vending};
+use super::{IssueError, KeyChangeRefused, Known, MeterNumber, Unusable, Vending};
 use crate::{
     access::Caller,
     crash,
@@ -87,7 +87,7 @@ impl Vending {
                 Ok((Recorded::Replay(row), permit)) => (row, true, permit),
                 Err(refusal) => {
                     let row = self.replayed(caller, order.request_id, request_hash, refusal).await?;
-                    (row, true, self.hsm.try_reserve().map_err(IssueError::after_commit)?)
+                    (row, true, self.permit_for(&source).map_err(IssueError::after_commit)?)
                 }
             };
         crash::point("key-change-after-record");
@@ -126,7 +126,7 @@ impl Vending {
         let wanted = self.wanted(source, target, meter)?;
         if plan.roll_over {
             // What only the keys can tell is asked before anything is recorded.
-            let permit = self.hsm.try_reserve().map_err(IssueError::before_commit)?;
+            let permit = self.permit_for(source).map_err(IssueError::before_commit)?;
             let equal = self.hsm.with_decoder_keys(permit, wanted, |keys| match keys {
                 [current, new] => Some(bool::from(current.as_bytes().ct_eq(new.as_bytes()))),
                 _ => None,
@@ -137,7 +137,7 @@ impl Vending {
                 None => return Err(IssueError::Fault("two decoder keys were asked for, others came")),
             }
         }
-        let permit = self.hsm.try_reserve().map_err(IssueError::before_commit)?;
+        let permit = self.permit_for(source).map_err(IssueError::before_commit)?;
         let new = NewToken {
             client: caller.client,
             credential: caller.key_id.to_string(),
@@ -180,14 +180,24 @@ impl Vending {
         }
     }
 
+    /// Both keys, on the best token that holds both: they are used together.
     fn wanted(&self, source: &Known, target: &Known, meter: MeterPan) -> Result<Wanted, IssueError> {
+        let (sources, targets) = (self.recorded_keys(source)?, self.recorded_keys(target)?);
+        let pairs = sources.iter().filter_map(|source| {
+            targets.iter().find(|target| target.token == source.token).map(|target| [*source, *target])
+        });
+        let mut pairs: Vec<_> = pairs.collect();
+        pairs.sort_by_key(|pair| !pair.iter().all(|key| self.hsm.serves_key(key)));
+        let pair = pairs.first().ok_or_else(|| {
+            Unusable::OtherTokens(sources.iter().chain(&targets).map(|key| key.token).collect())
+        })?;
         [source, target]
             .into_iter()
-            .map(|known| {
-                let key = self.recorded_key(known)?;
+            .zip(pair)
+            .map(|(known, key)| {
                 let derivation = Derivation::new(&known.attributes, &meter)
                     .map_err(|_| IssueError::Fault("a configuration that cannot derive is in use"))?;
-                Ok((key, derivation))
+                Ok((*key, derivation))
             })
             .collect()
     }

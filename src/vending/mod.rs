@@ -39,16 +39,16 @@ use crate::{
     clock::Clock,
     configuration::{AllowedKeyChange, FinishedState, KeyChangePair},
     envelope::PublicKey,
-    hsm::{AuditKey, DecoderKeys, SealSuite, UploadKey, VendingKeys},
+    hsm::{AuditKey, DecoderKeys, SealSuite, UploadKey},
     selftest::Latch,
     settings::VendingSettings,
     store::{KeyChangePairError, Store, StoreError},
 };
 
 /// What the acts need of an HSM.
-pub trait VendingHsm: DecoderKeys + VendingKeys + UploadKey + AuditKey {}
+pub trait VendingHsm: DecoderKeys + UploadKey + AuditKey {}
 
-impl<T: DecoderKeys + VendingKeys + UploadKey + AuditKey> VendingHsm for T {}
+impl<T: DecoderKeys + UploadKey + AuditKey> VendingHsm for T {}
 
 /// The HSM, the store and the rules, put together.
 pub struct Vending {

@@ -13,8 +13,8 @@ use crate::{
     },
     audit::Actor,
     clock::SetClock,
-    configuration::{Begun, ImportedFields, NewConfiguration, TokenKey},
-    hsm::{HsmError, KeyId, KeyKind, VendingKeyMaterial, software::SoftwareHsm},
+    configuration::{Begun, ImportedFields, KeyState, NewConfiguration, TokenKey},
+    hsm::{HsmError, KeyId, KeyKind, VendingKeyMaterial, VendingKeys as _, software::SoftwareHsm},
     id::{ClientId, ConfigurationId, PublicKeyId},
     settings::VendingSettings,
     store::{Outcome, SoftwareSealer, memory::Memory},
@@ -139,7 +139,8 @@ async fn imported(store: &dyn Store, hsm: &SoftwareHsm) -> ConfigurationId {
     let Begun::Started(row) = store.begin_import(new).await.unwrap() else { panic!("not new") };
     let key = VendingKeyMaterial::from_slice(KeyKind::Hmac, KEY).unwrap().unwrap();
     let imported = hsm.import_vending_key(KeyId(row.id.to_bytes()), key).await.unwrap();
-    let key = TokenKey { token: Some(imported.key.token), kcv: imported.kcv, mask: None };
+    let key =
+        TokenKey { token: Some(imported.key.token), kcv: imported.kcv, mask: None, state: KeyState::Held };
     let fields = ImportedFields { key: Some(key), state: FinishedState::Enabled };
     store.finish_import(row.id, fields, Actor::Local, NOW_MS).await.unwrap().id
 }

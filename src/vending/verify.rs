@@ -178,7 +178,7 @@ impl Vending {
         let derivation = Derivation::new(&known.attributes, &meter)
             .map_err(|_| VerifyError::Fault("a configuration that cannot derive is in use"))?;
         let ea = known.attributes.ea;
-        let permit = self.hsm.try_reserve()?;
+        let permit = self.hsm.try_reserve_on(key.token)?;
         let work = move |keys: &[DecoderKey<'_>]| keys.first().map(|key| token.decrypt(ea, *key));
         match self.hsm.with_decoder_keys(permit, vec![(key, derivation)], work).await? {
             Some(Ok(found)) => Ok(found),
@@ -224,8 +224,8 @@ impl Vending {
                 continue;
             }
             let Ok(target) = self.known(target).await else { continue };
-            let permit = self.hsm.try_reserve()?;
             let plan = KeyChange::carrying(&target.attributes, transfer_sgc, roll_over);
+            let permit = self.permit_for(known)?;
             match self.tokens_of(permit, known, &target, meter, plan).await {
                 Ok(tokens) if tokens.contains(token) => return Ok(Some(row)),
                 Err(IssueError::Hsm { error, .. }) => return Err(error.into()),

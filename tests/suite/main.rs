@@ -47,6 +47,7 @@ mod selftest;
 mod serve_check;
 mod servers;
 mod several_servers;
+mod several_tokens;
 mod simulator;
 mod slips;
 mod stopping;

@@ -5,8 +5,9 @@ use async_trait::async_trait;
 use crate::audit::Actor;
 use crate::configuration::{
     AllowedKeyChange, Begun, Configuration, ImportedFields, KeyChangePair, NewConfiguration, PublicKey,
-    Registered,
+    Registered, TokenKey,
 };
+use crate::hsm::TokenId;
 use crate::id::{ClientId, ConfigurationId, PublicKeyId};
 use crate::store::{ConfigurationError, KeyChangePairError, Page, PageRequest, StoreError};
 
@@ -35,6 +36,22 @@ pub trait ConfigurationStore: Send + Sync {
         &self,
         id: ConfigurationId,
         fields: ImportedFields,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError>;
+
+    /// Notes that one more token holds the key of a configuration, or holds it anew; `first` is the
+    /// first token of the server that made it do so. What is so already is left as it is.
+    ///
+    /// Refused unless it is enabled or disabled, and where the check value is another one.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`].
+    async fn add_key(
+        &self,
+        id: ConfigurationId,
+        key: TokenKey,
+        first: TokenId,
         actor: Actor,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
@@ -123,13 +140,16 @@ pub trait ConfigurationStore: Send + Sync {
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 
-    /// Says that the keys were seen to be gone. Refused unless destruction was begun.
+    /// Says on which tokens the keys were seen to be gone; `first` is the first token of the server
+    /// that saw it. Destroyed once no token holds the key. Refused unless destruction was begun.
     ///
     /// # Errors
     /// [`ConfigurationError`].
     async fn finish_destruction(
         &self,
         id: ConfigurationId,
+        gone: Vec<TokenId>,
+        first: TokenId,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 }

@@ -6,9 +6,10 @@ use super::Database;
 use crate::audit::Actor;
 use crate::configuration::{
     AllowedKeyChange, Begun, Configuration, ImportedFields, KeyChangePair, NewConfiguration, PublicKey,
-    Registered,
+    Registered, TokenKey,
 };
 use crate::crash;
+use crate::hsm::TokenId;
 use crate::id::{ClientId, ConfigurationId, PublicKeyId};
 use crate::store::contract::{ConfigurationStore, KeyChangeStore, PublicKeyStore};
 use crate::store::engine::Engine;
@@ -34,6 +35,23 @@ impl<E: Engine> ConfigurationStore for Database<E> {
     ) -> Result<Configuration, ConfigurationError> {
         crash::point("import-before-finish");
         self.write_or_refuse(move |c| configurations::finish_import(c, id, &fields, actor, now_ms)).await
+    }
+
+    async fn add_key(
+        &self,
+        id: ConfigurationId,
+        key: TokenKey,
+        first: TokenId,
+        actor: Actor,
+        now_ms: i64,
+    ) -> Result<Configuration, ConfigurationError> {
+        crash::point("import-before-key-added");
+        self.write_or_refuse(move |c| {
+            configurations::change(c, id, (actor, now_ms), |row, actor| {
+                row.add_key(key, first, actor, now_ms)
+            })
+        })
+        .await
     }
 
     async fn abandon_import(&self, id: ConfigurationId, now_ms: i64) -> Result<bool, StoreError> {
@@ -115,10 +133,14 @@ impl<E: Engine> ConfigurationStore for Database<E> {
     async fn finish_destruction(
         &self,
         id: ConfigurationId,
+        gone: Vec<TokenId>,
+        first: TokenId,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError> {
         self.write_or_refuse(move |c| {
-            configurations::change(c, id, (Actor::Local, now_ms), |row, _| row.finish_destruction(now_ms))
+            configurations::change(c, id, (Actor::Local, now_ms), |row, _| {
+                row.finish_destruction(&gone, first, now_ms)
+            })
         })
         .await
     }

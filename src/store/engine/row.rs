@@ -115,6 +115,7 @@ impl Table {
                 "destroy_ms",
                 "destroy_begun_ms",
                 "nonce",
+                "other_keys",
                 "version",
                 "seal_key",
             ],

@@ -1,16 +1,16 @@
 //! Configurations.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Columns;
 use crate::audit::Actor;
 use crate::configuration::{
-    Begun, Configuration, ConfigurationRefusal, ConfigurationState, ImportedFields, MaskedKey,
+    Begun, Configuration, ConfigurationRefusal, ConfigurationState, ImportedFields, KeyState, MaskedKey,
     NewConfiguration, TokenKey, Transition,
 };
 use crate::hsm::TokenId;
 use crate::id::{ClientId, ConfigurationId, PublicKeyId};
-use crate::store::engine::{Row, Select, Table, Transaction, View};
+use crate::store::engine::{Row, Select, Table, Transaction, Value, View};
 use crate::store::reading::Reading;
 use crate::store::seals::CheckedRow;
 use crate::store::writing::Writing;
@@ -147,10 +147,44 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// The key on a token beside the first one of its row, as `other_keys` holds it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OtherKey {
+    token: Option<[u8; 8]>,
+    kcv: [u8; 3],
+    destroyed: bool,
+    /// Initialisation vector and ciphertext.
+    mask: Option<([u8; 16], [u8; 16])>,
+}
+
+impl From<&TokenKey> for OtherKey {
+    fn from(key: &TokenKey) -> Self {
+        Self {
+            token: key.token.map(|token| token.0),
+            kcv: key.kcv,
+            destroyed: key.state == KeyState::Destroyed,
+            mask: key.mask.map(|mask| (mask.iv, mask.ciphertext)),
+        }
+    }
+}
+
+impl From<OtherKey> for TokenKey {
+    fn from(key: OtherKey) -> Self {
+        Self {
+            token: key.token.map(TokenId),
+            kcv: key.kcv,
+            mask: key.mask.map(|(iv, ciphertext)| MaskedKey { iv, ciphertext }),
+            state: if key.destroyed { KeyState::Destroyed } else { KeyState::Held },
+        }
+    }
+}
+
 fn columns(row: &Configuration) -> Columns {
     let Attributes { iin, sgc, ti, krn, kt, ken: KeyExpiry(ken), ea, dkga, base_date } = row.attributes;
-    // There is one token today, so one key in the row of its configuration.
     let key = row.keys.first();
+    let others: Vec<OtherKey> = row.keys.iter().skip(1).map(OtherKey::from).collect();
+    let others = Some(others).filter(|others| !others.is_empty());
     let mask = key.and_then(|key| key.mask);
     vec![
         ("id", row.id.to_bytes().into()),
@@ -175,6 +209,7 @@ fn columns(row: &Configuration) -> Columns {
         ("kcv", key.map(|key| key.kcv).into()),
         ("mask_iv", mask.map(|mask| mask.iv).into()),
         ("mask_ciphertext", mask.map(|mask| mask.ciphertext).into()),
+        ("other_keys", others.map(|others| json(&others)).into()),
         ("signer", row.signer.to_bytes().into()),
         ("uploaded_by", row.uploaded_by.to_bytes().into()),
         ("created_ms", row.created_ms.into()),
@@ -198,22 +233,33 @@ fn read(row: &Row) -> Result<Configuration, StoreError> {
     };
     let (iv, ciphertext) = (row.bytes_or_null("mask_iv")?, row.bytes_or_null("mask_ciphertext")?);
     let (token, kcv) = (row.bytes_or_null("token")?, row.bytes_or_null("kcv")?);
+    let state = state(row)?;
     let key = kcv.map(|kcv| TokenKey {
         token: token.map(TokenId),
         kcv,
         mask: iv.zip(ciphertext).map(|(iv, ciphertext)| MaskedKey { iv, ciphertext }),
+        // Those that are destroyed come last.
+        state: match state {
+            ConfigurationState::Destroyed => KeyState::Destroyed,
+            _ => KeyState::Held,
+        },
     });
+    let others: Vec<OtherKey> = match row.get("other_keys") {
+        Value::Null => Vec::new(),
+        _ => row.json("other_keys")?,
+    };
+    let keys = key.into_iter().chain(others.into_iter().map(TokenKey::from)).collect();
     Ok(Configuration {
         id: id(row)?,
         fingerprint: row.bytes("fingerprint")?,
         nonce: row.bytes_or_null("nonce")?,
-        state: state(row)?,
+        state,
         display_name: row.text("display_name")?.to_owned(),
         attributes,
         key_length: row.coded::<u8, u8>("key_length")?,
         unservable: row.json("unservable")?,
         warnings: row.json("warnings")?,
-        keys: key.into_iter().collect(),
+        keys,
         signer: PublicKeyId::from_bytes(row.bytes("signer")?),
         uploaded_by: ClientId::from_bytes(row.bytes("uploaded_by")?),
         created_ms: row.integer("created_ms")?,

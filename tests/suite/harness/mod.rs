@@ -12,6 +12,7 @@ mod sealing;
 mod search;
 mod server;
 mod shim;
+mod two_tokens;
 
 pub use browser::Browser;
 pub use certificates::{Authority, OpensslServer, Validity};
@@ -25,7 +26,8 @@ pub use search::{Region, Secrets, memory};
 pub use server::{
     Api, Home, Server, descriptions, issued, meter_test, reason, ten_kwh, violations, was_never_sent,
 };
-pub use shim::Faults;
+pub use shim::{Faults, library as shim};
+pub use two_tokens::Which;
 
 /// A configuration that can issue: DKGA04, EA07, base date 2014.
 pub const DKGA04: &str = "\

@@ -10,7 +10,7 @@ use std::{
 use super::{Home, Server};
 
 /// Where it is, built with the profile of these tests.
-fn library() -> &'static str {
+pub fn library() -> &'static str {
     static LIBRARY: OnceLock<String> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let folder = Path::new(env!("CARGO_BIN_EXE_vendkey")).parent().unwrap();
@@ -44,6 +44,11 @@ impl Faults {
         let settings = fs::read_to_string(home.path("vendkey.toml")).unwrap();
         fs::write(home.path("vendkey.toml"), settings.replace("/usr/lib/softhsm/libsofthsm2.so", library()))
             .unwrap();
+    }
+
+    /// Those of a server that is started with this file as `PKCS11_SHIM_FAULTS`.
+    pub fn in_file(file: PathBuf) -> Self {
+        Faults(file)
     }
 
     /// From the next call on, what these lines say.

@@ -33,6 +33,30 @@ pub(in crate::store) async fn an_import_begins_is_resumed_and_ends<F: Factory>()
     assert_eq!(refusal(again), ConfigurationRefusal::WrongState { state: ConfigurationState::Enabled });
 }
 
+pub(in crate::store) async fn further_tokens_hold_a_key<F: Factory>() {
+    let factory = F::default();
+    let store = factory.open();
+    let row = imported(&store, 1).await;
+    let first = FIRST_TOKEN;
+    let add = |token, iv, kcv| {
+        let mask = Some(MaskedKey { iv: [iv; 16], ciphertext: [iv; 16] });
+        let key = TokenKey { token: Some(TokenId([token; 8])), kcv, mask, state: KeyState::Held };
+        store.add_key(row.id, key, first, Actor::Local, NOW_MS + 5)
+    };
+    let added = add(21, 1, [1, 2, 3]).await.unwrap();
+    assert_eq!((added.keys.len(), added.keys[0]), (2, row.keys[0]));
+    assert_eq!(add(21, 1, [1, 2, 3]).await, Ok(added), "it is so already");
+    add(22, 2, [1, 2, 3]).await.unwrap();
+    // The second one lost it, and holds it under another mask.
+    let anew = add(21, 3, [1, 2, 3]).await.unwrap();
+    let masks: Vec<_> = anew.keys.iter().map(|key| key.mask.map(|mask| mask.iv)).collect();
+    assert_eq!(masks[1..], [Some([3; 16]), Some([2; 16])]);
+    let other = ConfigurationRefusal::OtherKey { found: [9; 3], known: [1, 2, 3] };
+    assert_eq!(refusal(add(23, 4, [9; 3]).await), other);
+    assert_eq!(store.configuration(row.id).await, Ok(Some(anew)));
+    assert!(store.verify_seals().await.unwrap().is_sound());
+}
+
 pub(in crate::store) async fn a_nonce_serves_one_upload<F: Factory>() {
     let factory = F::default();
     let store = factory.open();

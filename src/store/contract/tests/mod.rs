@@ -32,8 +32,9 @@ use crate::access::rights::Rights;
 use crate::audit::{Actor, NewAct};
 use crate::configuration::{
     Begun, Configuration, ConfigurationRefusal, ConfigurationState, FinishedState, ImportedFields,
-    KeyChangePair, MaskedKey, NewConfiguration, PublicKey, Registered, Warning,
+    KeyChangePair, KeyState, MaskedKey, NewConfiguration, PublicKey, Registered, TokenKey, Warning,
 };
+use crate::hsm::TokenId;
 use crate::id::{ApprovalId, ClientId, ConfigurationId, PublicKeyId};
 use crate::ledger::{
     AcceptedRestore, Content, Cursor, LowerRefused, NewToken, Recorded, Refused, RowContent, Seed,
@@ -96,6 +97,7 @@ macro_rules! contract_suite {
             configurations {
                 an_import_begins_is_resumed_and_ends,
                 only_an_import_that_did_not_end_is_forgotten,
+                further_tokens_hold_a_key,
                 a_nonce_serves_one_upload,
                 enabling_and_disabling,
                 what_cannot_be_served_is_never_enabled,
@@ -103,6 +105,7 @@ macro_rules! contract_suite {
             }
             destruction {
                 the_way_to_the_end_and_back,
+                each_token_is_told_apart,
             }
             ledger {
                 callers_of_one_meter_get_distinct_growing_tids,
@@ -304,12 +307,16 @@ pub(in crate::store) fn upload(fingerprint: u8) -> NewConfiguration {
     }
 }
 
+/// The token that holds what is imported.
+pub(in crate::store) const FIRST_TOKEN: TokenId = TokenId([6; 8]);
+
 pub(in crate::store) fn imported_fields() -> ImportedFields {
     ImportedFields {
-        key: Some(crate::configuration::TokenKey {
-            token: Some(crate::hsm::TokenId([6; 8])),
+        key: Some(TokenKey {
+            token: Some(FIRST_TOKEN),
             kcv: [1, 2, 3],
             mask: Some(MaskedKey { iv: [4; 16], ciphertext: [5; 16] }),
+            state: KeyState::Held,
         }),
         state: FinishedState::Enabled,
     }
