@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::KeyType;
 
@@ -178,6 +179,9 @@ pub struct Capabilities {
     /// Unwrapping with the legacy server key, per scheme; a reason for all where the key does not
     /// exist yet.
     pub unwrap: [(UnwrapScheme, Probe<()>); 3],
+    /// By which codes the module refuses what does not unwrap, where they would mean of other
+    /// modules that the HSM is gone: kryoptic answers CKR_DEVICE_ERROR.
+    pub unwrap_refusals: Vec<RvError>,
     /// Unwrapping a vending key with the sealed server key, per suite; a reason for all where the
     /// key does not exist yet.
     pub sealed: [(SealSuite, Probe<()>); 2],

@@ -7,7 +7,8 @@ use zeroize::Zeroize;
 
 use crate::secret::{MemoryError, SecretBytes};
 
-/// CKA_ID of a key object: 16 bytes. A configuration's key and mask share the configuration's id.
+/// What a key goes by: 16 bytes. A configuration's key and mask share the configuration's id; in the
+/// token each object has a CKA_ID of its own (`Role::cka_id`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub [u8; 16]);
 
@@ -80,6 +81,26 @@ impl Role {
         }
     }
 
+    /// CKA_ID of an object. That of a mask has its first bit flipped, which is 0 in the ids of
+    /// configurations: to NSS softokn two secret keys of one CKA_ID are one, and the later takes the
+    /// place of the earlier.
+    pub(super) fn cka_id(self, id: KeyId) -> KeyId {
+        match self {
+            Role::Mask => flipped(id),
+            _ => id,
+        }
+    }
+
+    /// Every CKA_ID that an object may have: masks that were made before have that of their key.
+    pub(super) fn cka_ids(self, id: KeyId) -> impl Iterator<Item = KeyId> {
+        [self.cka_id(id)].into_iter().chain((self == Role::Mask).then_some(id))
+    }
+
+    /// What an object of this CKA_ID goes by.
+    pub(super) fn id_of(self, cka_id: KeyId) -> KeyId {
+        if self == Role::Mask && cka_id.0[0] & FIRST_BIT != 0 { flipped(cka_id) } else { cka_id }
+    }
+
     /// CKA_CLASS of the object. Public halves of RSA keys have the same label and id, and no role:
     /// they are never used.
     pub(super) fn class(self) -> ObjectClass {
@@ -88,6 +109,13 @@ impl Role {
             Role::Legacy | Role::Sealed | Role::Audit => ObjectClass::PRIVATE_KEY,
         }
     }
+}
+
+const FIRST_BIT: u8 = 0x80;
+
+fn flipped(mut id: KeyId) -> KeyId {
+    id.0[0] ^= FIRST_BIT;
+    id
 }
 
 impl fmt::Display for Role {

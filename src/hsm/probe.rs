@@ -3,6 +3,7 @@
 //! Mechanism lists promise too much (SoftHSM lists CKM_DES_ECB and refuses it), so every ability is
 //! tried on a session object with an answer that is known from elsewhere.
 
+use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, KeyType, ObjectHandle};
 use cryptoki::types::Ulong;
@@ -14,7 +15,7 @@ use rsa::{Oaep, Pkcs1v15Encrypt, Pss};
 use sha2::{Digest, Sha256};
 
 use super::capabilities::{Capabilities, CbcForm, DesForm, HmacForm, Origin, Probe, UnwrapScheme};
-use super::error::HsmError;
+use super::error::{Cure, HsmError, cure_of};
 use super::import::{self, make_mask};
 use super::keys::{KeyId, KeyKind, Role};
 use super::module::Module;
@@ -114,12 +115,15 @@ pub(super) fn probe_with(module: &Module, session: usize, keys: RsaKeys) -> Resu
             attempt(&mut |guard| try_cbc(guard, form))
         }),
         unwrap: UnwrapScheme::ALL.map(|scheme| (scheme, absent())),
+        unwrap_refusals: Vec::new(),
         sealed: SealSuite::ALL.map(|suite| (suite, absent())),
         pss: absent(),
     };
     capabilities.mask = attempt(&mut |guard| try_mask(guard, &capabilities));
     if keys != RsaKeys::Absent {
         capabilities.pss = attempt(&mut |guard| try_pss(guard, &capabilities, keys));
+        let refusals = in_own_session(module, session, |guard| refusals(guard, &capabilities, keys));
+        capabilities.unwrap_refusals = refusals.unwrap_or_default();
         for scheme in UnwrapScheme::ALL {
             let only = Capabilities {
                 unwrap: UnwrapScheme::ALL.map(|s| (s, if s == scheme { Ok(()) } else { absent() })),
@@ -289,6 +293,31 @@ fn aes_cbc(key: &[u8; 16], iv: &[u8; 16], clear: &[u8]) -> Result<Vec<u8>, HsmEr
         .map_err(|_| HsmError::Nonsense("a buffer too small for its padding"))
 }
 
+/// By which codes noise is refused that is unwrapped, where they say that the HSM is gone. It is
+/// asked whether it is.
+fn refusals(
+    guard: &mut SessionGuard<'_>,
+    capabilities: &Capabilities,
+    keys: RsaKeys,
+) -> Result<Vec<RvError>, HsmError> {
+    let server_key = keys.key(guard, Role::Legacy, capabilities)?;
+    // Less than the modulus.
+    let mut noise = vec![0; own_keys::public_key(guard, server_key)?.size()];
+    import::fill_random(&mut noise[1..])?;
+    let mut refusals = Vec::new();
+    for scheme in UnwrapScheme::ALL {
+        let template = unwrap::aes_template();
+        match guard.session.unwrap_key(&scheme.mechanism(), server_key, &noise, &template) {
+            Err(Error::Pkcs11(code, _)) if cure_of(code) == Cure::Rebuild && !refusals.contains(&code) => {
+                refusals.push(code);
+            }
+            _ => {}
+        }
+    }
+    guard.check_token()?;
+    Ok(refusals)
+}
+
 /// An upload of our own to the legacy server key. It goes the way of all uploads.
 fn try_unwrap(
     guard: &mut SessionGuard<'_>,
@@ -309,9 +338,7 @@ fn try_unwrap(
     let data = [&iv, aes_cbc(&key, &iv, clear)?.as_slice()].concat();
     let opened = unwrap::open_by(guard, capabilities, |_| Ok(server_key), &wrapped, &data)?;
     if opened.is_empty() {
-        // Whatever is wrong is hidden from who uploads; of our own ciphertext it may be told.
-        guard.session.unwrap_key(&scheme.mechanism(), server_key, &wrapped, &unwrap::aes_template())?;
-        return Err(HsmError::Nonsense("it does not unwrap what was wrapped for it"));
+        return Err(why_not(guard, scheme, server_key, &wrapped, &unwrap::aes_template()));
     }
     right(opened.iter().any(|candidate| **candidate == *clear))
 }
@@ -335,11 +362,28 @@ fn try_sealed(
     if sealed::opened(guard, capabilities, |_| Ok(server_key), PROBE_ID, &key)?.is_none() {
         let template = import::key_template(capabilities, PROBE_ID, KeyKind::Hmac, Lifetime::Session)?;
         let attributes = KeyTemplate { immutable: false, ..template }.attributes();
-        let mechanism = UnwrapScheme::from(suite).mechanism();
-        guard.session.unwrap_key(&mechanism, server_key, &key.vending_key, &attributes)?;
-        return Err(HsmError::Nonsense("it does not unwrap what was sealed for it"));
+        return Err(why_not(guard, suite.into(), server_key, &key.vending_key, &attributes));
     }
     Ok(())
+}
+
+/// Why a ciphertext of our own does not unwrap. Of an upload's nobody is told.
+fn why_not(
+    guard: &SessionGuard<'_>,
+    scheme: UnwrapScheme,
+    server_key: ObjectHandle,
+    wrapped: &[u8],
+    template: &[Attribute],
+) -> HsmError {
+    match guard.session.unwrap_key(&scheme.mechanism(), server_key, wrapped, template).map_err(HsmError::from)
+    {
+        Ok(_) => HsmError::Nonsense("it does not unwrap what was wrapped for it"),
+        // The HSM is there: it answered what went before.
+        Err(error) if error.cure() == Cure::Rebuild => {
+            HsmError::NotServed { what: "this way of unwrapping", why: error.to_string() }
+        }
+        Err(error) => error,
+    }
 }
 
 fn try_pss(guard: &mut SessionGuard<'_>, capabilities: &Capabilities, keys: RsaKeys) -> Result<(), HsmError> {

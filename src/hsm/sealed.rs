@@ -23,7 +23,7 @@ use super::reference;
 use super::seal_suite::SealSuite;
 use super::session::SessionGuard;
 use super::template::{KeyTemplate, Lifetime, Usage};
-use super::unwrap::unless_lost;
+use super::unwrap::{unless_lost, unless_refused};
 use crate::crash;
 use crate::secret::SecretBytes;
 use crate::sts::derivation::Derivation;
@@ -174,11 +174,11 @@ pub(super) fn opened(
     let born =
         KeyTemplate { immutable: false, ..key_template(capabilities, id, sealed.kind(), Lifetime::Session)? };
     let server_key = server_key(guard)?;
-    let (stand_in, length) = match sealed.class {
+    let stand_in = match sealed.class {
         SealedClass::Des { .. } | SealedClass::Des2 => (Mechanism::Des3KeyGen, None),
         SealedClass::Hmac => (Mechanism::GenericSecretKeyGen, Some(64)),
     };
-    let key = unwrapped(guard, sealed.suite, server_key, &sealed.vending_key, &born, &stand_in, length)?;
+    let key = unwrapped(guard, capabilities, sealed.suite, server_key, &sealed.vending_key, &born, stand_in)?;
     let kcv = unless_lost(check_value(guard, capabilities, sealed.kind(), key.object))?;
     let right_key = kcv.is_some_and(|kcv| bool::from(kcv.ct_eq(&sealed.kcv)));
     let mut mask = None;
@@ -189,8 +189,8 @@ pub(super) fn opened(
             ..mask_template(allowed(capabilities, MechanismType::AES_CBC), id)
         };
         let wrapped = &sealed_mask.key;
-        let stand_in = Mechanism::AesKeyGen;
-        let found = unwrapped(guard, sealed.suite, server_key, wrapped, &born, &stand_in, Some(32))?;
+        let stand_in = (Mechanism::AesKeyGen, Some(32));
+        let found = unwrapped(guard, capabilities, sealed.suite, server_key, wrapped, &born, stand_in)?;
         let proved = unless_lost(hides(guard, capabilities, key.object, found.object, sealed_mask))?;
         right_mask = found.genuine & proved.unwrap_or(false);
         let [ciphertext, _] = blocks(&sealed_mask.ciphertext);
@@ -210,21 +210,21 @@ struct Unwrapped {
 
 fn unwrapped(
     guard: &SessionGuard<'_>,
+    capabilities: &Capabilities,
     suite: SealSuite,
     server_key: ObjectHandle,
     wrapped: &[u8],
     template: &KeyTemplate,
-    stand_in: &Mechanism<'_>,
-    length: Option<u64>,
+    (stand_in, length): (Mechanism<'_>, Option<u64>),
 ) -> Result<Unwrapped, HsmError> {
     let attributes = template.attributes();
     // Made every time, so that success and failure take the same calls.
     let mut random = attributes.clone();
     random.extend(length.map(|bytes| Attribute::ValueLen(Ulong::new(bytes))));
-    let random = guard.session.generate_key(stand_in, &random)?;
+    let random = guard.session.generate_key(&stand_in, &random)?;
     let unwrapped =
         guard.session.unwrap_key(&UnwrapScheme::from(suite).mechanism(), server_key, wrapped, &attributes);
-    Ok(match unless_lost(unwrapped.map_err(HsmError::from))? {
+    Ok(match unless_refused(unwrapped.map_err(HsmError::from), capabilities)? {
         Some(object) => {
             guard.session.destroy_object(random)?;
             Unwrapped { object, genuine: true }

@@ -263,7 +263,7 @@ impl SessionGuard<'_> {
             // One that is destroyed by another process meanwhile has no attributes any more.
             let attributes = self.session.get_attributes(handle, &[AttributeType::Id]).unwrap_or_default();
             let id = attributes.into_iter().find_map(|attribute| match attribute {
-                Attribute::Id(id) => id.try_into().ok().map(KeyId),
+                Attribute::Id(id) => id.try_into().ok().map(|id| role.id_of(KeyId(id))),
                 _ => None,
             });
             (id, handle)
@@ -274,11 +274,15 @@ impl SessionGuard<'_> {
     /// All key objects of this role and id, without the cache. Scans the whole token. Under
     /// [`Locking::Exclusive`].
     pub(super) fn find(&self, role: Role, id: KeyId) -> Result<Vec<ObjectHandle>, HsmError> {
-        Ok(self.session.find_objects(&[
-            Attribute::Class(role.class()),
-            Attribute::Id(id.0.to_vec()),
-            Attribute::Label(role.label().into()),
-        ])?)
+        let mut found = Vec::new();
+        for id in role.cka_ids(id) {
+            found.extend(self.session.find_objects(&[
+                Attribute::Class(role.class()),
+                Attribute::Id(id.0.to_vec()),
+                Attribute::Label(role.label().into()),
+            ])?);
+        }
+        Ok(found)
     }
 
     /// The public halves of an RSA key, which serve nothing. Under [`Locking::Exclusive`].

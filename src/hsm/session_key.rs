@@ -51,6 +51,7 @@ impl Hsm {
     pub async fn import_session_key(&self, key: VendingKeyMaterial) -> Result<SessionKey, HsmError> {
         let mut id = [0; 16];
         fill_random(&mut id)?;
+        id[0] &= 0x7f; // as in the ids of configurations
         let id = KeyId(id);
         let imported = self
             .on_admin_session(move |guard, capabilities| {

@@ -76,6 +76,7 @@ fn capabilities() -> Capabilities {
         hmac: Ok(HmacForm::Native),
         upload_data: not_played(),
         unwrap: UnwrapScheme::ALL.map(|scheme| (scheme, not_played())),
+        unwrap_refusals: Vec::new(),
         pss: not_played(),
         sealed: SealSuite::ALL.map(|suite| (suite, not_played())),
         origin: not_played(),

@@ -63,7 +63,7 @@ impl KeyTemplate {
             Attribute::Extractable(false),
             Attribute::Modifiable(!self.immutable),
             Attribute::Label(self.role.label().into()),
-            Attribute::Id(self.id.0.to_vec()),
+            Attribute::Id(self.role.cka_id(self.id).0.to_vec()),
         ];
         attributes.extend(self.usages());
         if !self.mechanisms.is_empty() {
@@ -104,7 +104,7 @@ impl KeyTemplate {
         for want in &wanted {
             let kind = want.attribute_type();
             let have = found.iter().find(|have| have.attribute_type() == kind);
-            if have.is_none_or(|have| !same(want, have)) {
+            if have.is_none_or(|have| !self.same(want, have)) {
                 return Err(untrusted(Mismatch::Attribute {
                     attribute: kind.to_string(),
                     wanted: format!("{want:?}"),
@@ -123,6 +123,19 @@ impl KeyTemplate {
             }
         }
         Ok(())
+    }
+
+    /// Equality of attributes; a list of mechanisms is a set, and one object may have two ids.
+    fn same(&self, want: &Attribute, have: &Attribute) -> bool {
+        match (want, have) {
+            (Attribute::AllowedMechanisms(want), Attribute::AllowedMechanisms(have)) => {
+                want.len() == have.len() && want.iter().all(|mechanism| have.contains(mechanism))
+            }
+            (Attribute::Id(_), Attribute::Id(have)) => {
+                self.role.cka_ids(self.id).any(|id| id.0[..] == have[..])
+            }
+            _ => want == have,
+        }
     }
 
     /// Checks that a key generated in the HSM never was anywhere else. Imported keys are neither
@@ -152,16 +165,6 @@ impl KeyTemplate {
                 },
             }),
         }
-    }
-}
-
-/// Equality of attributes; a list of mechanisms is a set.
-fn same(want: &Attribute, have: &Attribute) -> bool {
-    match (want, have) {
-        (Attribute::AllowedMechanisms(want), Attribute::AllowedMechanisms(have)) => {
-            want.len() == have.len() && want.iter().all(|mechanism| have.contains(mechanism))
-        }
-        _ => want == have,
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) fn open_by(
     let mut candidates = Vec::new();
     for scheme in schemes {
         let ways = (scheme, form);
-        candidates.extend(open_as(guard, ways, server_key, wrapped, iv, ciphertext)?);
+        candidates.extend(open_as(guard, capabilities, ways, server_key, wrapped, iv, ciphertext)?);
     }
     // Failures above count as bad uploads. Whether the token answers is asked apart, every time.
     guard.check_token()?;
@@ -87,6 +87,7 @@ pub(super) fn open_by(
 /// One scheme: unwrap or go on with a random key, decrypt, destroy the key.
 fn open_as(
     guard: &SessionGuard<'_>,
+    capabilities: &Capabilities,
     (scheme, form): (UnwrapScheme, CbcForm),
     server_key: ObjectHandle,
     wrapped: &[u8],
@@ -95,7 +96,7 @@ fn open_as(
 ) -> Result<Option<SecretBytes>, HsmError> {
     let session = guard.session;
     let unwrapped = session.unwrap_key(&scheme.mechanism(), server_key, wrapped, &aes_template());
-    let unwrapped = unless_lost(unwrapped.map_err(HsmError::from))?;
+    let unwrapped = unless_refused(unwrapped.map_err(HsmError::from), capabilities)?;
     let genuine = match unwrapped {
         Some(key) if may_be_aes_128(guard, key)? => Some(key),
         Some(key) => {
@@ -185,6 +186,17 @@ fn may_be_aes_128(guard: &SessionGuard<'_>, key: ObjectHandle) -> Result<bool, H
         [Attribute::ValueLen(len)] => **len == AES_KEY_BYTES || **len == 0,
         _ => true,
     })
+}
+
+/// As [`unless_lost`], of what C_UnwrapKey answered.
+pub(super) fn unless_refused<T>(
+    outcome: Result<T, HsmError>,
+    capabilities: &Capabilities,
+) -> Result<Option<T>, HsmError> {
+    match outcome {
+        Err(HsmError::Call { code, .. }) if capabilities.unwrap_refusals.contains(&code) => Ok(None),
+        outcome => unless_lost(outcome),
+    }
 }
 
 /// None for a failure that may be the upload's fault. SoftHSM says CKR_GENERAL_ERROR for bad

@@ -1,8 +1,10 @@
 //! Vending keys: import, proof, derivation, destruction.
 
+use cbc::cipher::block_padding::NoPadding;
+use cbc::cipher::{BlockModeEncrypt, KeyIvInit};
 use vendkey::hsm::{
-    HsmError, KeyId, KeyKind, Mismatch, Role, TokenId, Tokens, VendingKeyClass, VendingKeyMaterial,
-    VendingKeys, key_check_value,
+    HsmError, KeyId, KeyKind, Mask, Mismatch, Role, TokenId, Tokens, VendingKey, VendingKeyClass,
+    VendingKeyMaterial, VendingKeys, key_check_value,
 };
 use vendkey::sts::derivation::{Derivation, KeyBits};
 
@@ -122,6 +124,44 @@ fn one_bad_job_does_not_spoil_the_batch() {
                 e.unwrap_err(),
                 HsmError::WrongKind { id: id(1), held: KeyKind::Des, needed: KeyKind::Des2 }
             );
+        });
+    });
+}
+
+/// Masks that were made before had the CKA_ID of their key.
+#[test]
+fn masks_of_before_are_found_and_destroyed() {
+    with_token("hsm_scenarios::keys::masks_of_before_are_found_and_destroyed", |rig| {
+        let hsm = rig.hsm();
+        runtime().block_on(async {
+            let imported =
+                hsm.import_vending_key(id(1), VendingKeyMaterial::des(&DES).unwrap()).await.unwrap();
+            let mut of_mask = id(1).0;
+            of_mask[0] |= 0x80;
+            let delete = ["--delete-object", "--type", "secrkey", "--id", &hex::encode(of_mask)];
+            assert!(rig.pkcs11_tool(&delete).status.success());
+
+            let (mask_key, iv) = ([0x4d; 32], [3; 16]);
+            let mut pair = [DES, DES].concat();
+            let encrypted = cbc::Encryptor::<aes::Aes256>::new(&mask_key.into(), &iv.into())
+                .encrypt_padded::<NoPadding>(&mut pair, 16)
+                .unwrap();
+            let ciphertext = encrypted.try_into().unwrap();
+            let file = rig.folder.join("mask");
+            std::fs::write(&file, mask_key).unwrap();
+            let (file, of_key) = (file.to_str().unwrap(), hex::encode(id(1).0));
+            let write =
+                ["--write-object", file, "--type", "secrkey", "--key-type", "AES:32", "--id", &of_key];
+            let written =
+                rig.pkcs11_tool(&[&write[..], &["--label", "vendkey mask key", "--usage-decrypt"]].concat());
+            assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+
+            let class = VendingKeyClass::Des { mask: Mask { iv, ciphertext } };
+            let wanted = vec![(VendingKey { class, ..imported.key }, Derivation::Dkga02 { block: block(1) })];
+            assert_eq!(derive(&hsm, wanted).await.unwrap(), [dkga02(DES, block(1))]);
+            assert_eq!(hsm.key_objects().await.unwrap().len(), 2);
+            hsm.destroy_vending_key(id(1)).await.unwrap();
+            assert!(hsm.key_objects().await.unwrap().is_empty());
         });
     });
 }

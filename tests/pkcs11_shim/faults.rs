@@ -4,6 +4,7 @@
 //! C_Sign answer 48          every C_Sign answers CKR_DEVICE_ERROR and does nothing
 //! C_Sign answer 48 every 7  the 7th, 14th, … of them
 //! C_Decrypt spoil           the bytes that come back are wrong
+//! C_UnwrapKey refuse 48     what fails by itself answers CKR_DEVICE_ERROR, as kryoptic does
 //! C_Sign hang               the call waits for as long as the line stands there
 //! ```
 //!
@@ -24,6 +25,8 @@ pub(crate) enum Fault {
     Answer(CK_RV),
     /// It answers wrong bytes.
     Spoil,
+    /// If it fails by itself, it answers this.
+    Refuse(CK_RV),
 }
 
 /// The fault of this call, if the file names one. Returns from a hanging call when its line is gone.
@@ -38,6 +41,7 @@ pub(crate) fn of(name: &str) -> Option<Fault> {
         match words.next() {
             Some("hang") => std::thread::sleep(Duration::from_millis(5)),
             Some("spoil") => return Some(Fault::Spoil),
+            Some("refuse") => return words.next().and_then(|code| code.parse().ok()).map(Fault::Refuse),
             Some("answer") => {
                 let code = words.next().and_then(|code| code.parse().ok())?;
                 let every = match words.next() {

@@ -105,6 +105,11 @@ fn call(
     let asks_hsm = asks_hsm && output.is_none_or(|(bytes, _)| !bytes.is_null());
     let run = || run(&module.functions);
     let result = if asks_hsm { latency::slowly(run) } else { run() };
+    if let Some(Fault::Refuse(code)) = fault
+        && result != CKR_OK
+    {
+        return code;
+    }
     if let (Some(Fault::Spoil), CKR_OK, Some((bytes, length))) = (fault, result, output)
         && !bytes.is_null()
     {

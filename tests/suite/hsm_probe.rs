@@ -3,8 +3,12 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::Value;
+use vendkey::api::v1::{GetServerKeyRequest, ImportSealedConfigurationRequest};
 
-use crate::harness::{AES_IV, AES_KEY, DKGA04, Faults, Home, Server, base64, openssl, reason, ten_kwh};
+use crate::harness::{
+    AES_IV, AES_KEY, Blobs, DKGA02, DKGA04, Faults, Home, Sealer, Server, base64, flat, openssl, reason,
+    ten_kwh,
+};
 
 const CKM_RSA_PKCS: &str = "1";
 const CKM_RSA_PKCS_OAEP: &str = "9";
@@ -123,7 +127,7 @@ async fn a_module_without_cbc_pad_opens_legacy_uploads_and_tells_no_more_than_an
         told.push((status.code(), reason(&status), status.message().to_owned()));
     }
     let other_digest = administrator.encrypt(DKGA04.replace("123456", "654321"));
-    let wrong = crate::harness::Blobs { digest: other_digest.digest, ..blobs.clone() };
+    let wrong = Blobs { digest: other_digest.digest, ..blobs.clone() };
     let status = api.upload(&wrong).await.unwrap_err();
     told.push((status.code(), reason(&status), status.message().to_owned()));
     assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
@@ -137,6 +141,42 @@ async fn a_module_without_cbc_pad_opens_legacy_uploads_and_tells_no_more_than_an
     let server = Server::start(&home);
     let mut api = server.api(&home).await;
     assert_eq!(api.issue(request).await.unwrap().token, token);
+}
+
+/// kryoptic says that the device failed of whatever does not unwrap: that is the upload's fault, and no
+/// reason to tear down a good HSM.
+#[tokio::test]
+async fn a_module_that_calls_a_bad_upload_a_device_error_goes_on() {
+    let home = Home::on("softhsm");
+    fs::write(home.path("faults"), "C_UnwrapKey refuse 48\n").unwrap();
+    let (server, _faults) = Faults::server(&home, &[]);
+    let mut api = server.api(&home).await;
+    let administrator = api.administrator().await;
+    let configuration = api.upload(&administrator.encrypt(DKGA04)).await.unwrap().configuration.unwrap();
+    let blobs = administrator.encrypt(DKGA02);
+    let mut refusals = Vec::new();
+    let mut data = openssl(&["base64", "-d"], blobs.data.as_bytes());
+    *data.last_mut().unwrap() ^= 1;
+    for bad in
+        [Blobs { data: base64(&data), ..blobs.clone() }, Blobs { key: base64(&[7; 512]), ..blobs.clone() }]
+    {
+        let status = api.upload(&bad).await.unwrap_err();
+        refusals.push((status.code(), reason(&status)));
+        // The HSM is not healed meanwhile: tokens are issued at once.
+        api.issue(ten_kwh(&configuration)).await.unwrap();
+    }
+    assert_eq!(refusals[0], refusals[1]);
+    assert!(!home.log().contains("does not serve"), "{}", home.log());
+    let sealing = api.configurations.get_server_key(GetServerKeyRequest {}).await.unwrap().into_inner();
+    let sealer = Sealer::new(&administrator, sealing.sealing.unwrap());
+    let mut content = sealer.content(DKGA02);
+    content["recipients"][0]["vending_key"] = flat(&[7; 512]).into();
+    let document = sealer.sign(&content).to_string();
+    let request = ImportSealedConfigurationRequest { document, validate_only: false };
+    let status = api.configurations.import_sealed_configuration(request).await.unwrap_err();
+    assert_eq!(status.code(), refusals[0].0, "{status:?}");
+    api.issue(ten_kwh(&configuration)).await.unwrap();
+    assert!(!home.log().contains("does not serve"), "{}", home.log());
 }
 
 /// The data of an upload whose text ends with a block of this byte in the place of padding.

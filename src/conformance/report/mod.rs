@@ -273,6 +273,7 @@ pub(super) mod tests {
                 upload_data: Ok(CbcForm::Padded),
                 unwrap: [UnwrapScheme::Pkcs1v15, UnwrapScheme::OaepSha1, UnwrapScheme::OaepSha256]
                     .map(|scheme| (scheme, Ok(()))),
+                unwrap_refusals: Vec::new(),
                 sealed: SealSuite::ALL.map(|suite| (suite, Ok(()))),
                 pss: Ok(()),
                 origin: Ok(Origin::Local),
