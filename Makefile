@@ -1,5 +1,5 @@
 # What a person types. CI calls the same targets.
-.PHONY: demo demo-cluster run test lint deny doc bench soak conformance custody fuzz fresh accept-api
+.PHONY: demo demo-cluster run test test-hsm lint deny doc bench soak conformance custody fuzz fresh accept-api
 
 # The whole way on this machine, from an encrypted configuration to a token, with SoftHSM.
 demo:
@@ -21,7 +21,7 @@ test: lint doc
 SPELLED := *.md Cargo.toml Makefile .ci deploy docs examples benches proto scripts softhsm src tests/*.rs tests/suite tests/hsm_scenarios tests/foreign
 
 lint: prepare
-	shellcheck -x scripts/*.sh softhsm/*.sh .ci/run
+	shellcheck -x scripts/*.sh softhsm/*.sh tests/modules/*.sh .ci/run
 	codespell $(SPELLED)
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -44,6 +44,11 @@ conformance: prepare
 # log, backup, exports and answers are searched. Only root can look into the memory; all else is searched without.
 custody: prepare
 	VENDKEY_CUSTODY_TOKENS=$${TOKENS:-10000} cargo test --locked --test suite -- proof:: custody::
+
+# The HSM layer and the whole way from upload to destruction on another module than SoftHSM: VENDKEY_TEST_MODULE=nss,
+# kryoptic (which is built once) or softhsm. What the module cannot do is skipped, and said with what its probe saw.
+test-hsm:
+	@scripts/test-hsm.sh
 
 # Long fuzz runs; `make test` has a bounded one. make fuzz FUZZ_TARGETS=vectors FUZZ_SECONDS=3600
 FUZZ_TARGETS ?= token block configuration envelope sealed http public_key token_log vectors

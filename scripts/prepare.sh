@@ -2,7 +2,8 @@
 # Installs what the project needs from Debian and is missing here. Says what it does; does nothing where
 # all is there.
 #
-# Usage: scripts/prepare.sh [postgresql | test]     with "postgresql": it too; with "test": all that the tests need
+# Usage: scripts/prepare.sh [postgresql | test | kryoptic]     with "postgresql": it too; with "test": all that the tests
+# need; with "kryoptic": that, and what building the module kryoptic takes
 set -euo pipefail
 
 missing=()
@@ -16,12 +17,12 @@ need cc gcc
 need make make
 # Rust links C code against it; gcc only recommends it.
 need /usr/include/stdio.h libc6-dev
-case "${1:-}" in postgresql | test)
+case "${1:-}" in postgresql | test | kryoptic)
     need setpriv util-linux
     need /usr/lib/postgresql/15/bin/postgres postgresql-15
     ;;
 esac
-if [ "${1:-}" = test ]; then
+case "${1:-}" in test | kryoptic)
     need pkcs11-tool opensc
     need /usr/lib/python3/dist-packages/grpc python3-grpcio
     # Wanted by the stubs that protoc makes; grpcio does not depend on it.
@@ -40,6 +41,16 @@ if [ "${1:-}" = test ]; then
     need shellcheck shellcheck
     need codespell codespell
     need systemd-analyze systemd
+    # NSS softokn, a module that is not SoftHSM, with what makes its database.
+    need "$(find /usr/lib -maxdepth 2 -name libsoftokn3.so -print -quit)" libnss3
+    need certutil libnss3-tools
+    ;;
+esac
+if [ "${1:-}" = kryoptic ]; then
+    need /usr/lib/llvm-14/lib/libclang.so libclang-dev
+    need /usr/include/openssl/evp.h libssl-dev
+    need /usr/include/sqlite3.h libsqlite3-dev
+    need pkg-config pkg-config
 fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "Rust is missing: install it with rustup, then run this again" >&2

@@ -33,6 +33,7 @@ mod ledger;
 mod limits;
 mod meter;
 mod migrating;
+mod modules;
 mod one_server;
 mod outputs;
 mod platform;

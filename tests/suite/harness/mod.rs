@@ -24,7 +24,8 @@ pub use raw::{Answer, Raw, flagged, framed, grpc, post};
 pub use sealing::{Sealer, decoder_key, flat, unflat};
 pub use search::{Region, Secrets, memory};
 pub use server::{
-    Api, Home, Server, descriptions, issued, meter_test, reason, ten_kwh, violations, was_never_sent,
+    Api, Home, Server, chosen_module, descriptions, issued, meter_test, reason, ten_kwh, violations,
+    was_never_sent,
 };
 pub use shim::{Faults, library as shim};
 pub use two_tokens::Which;

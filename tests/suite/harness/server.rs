@@ -62,7 +62,7 @@ fn template_folder() -> TempDir {
 }
 
 /// The module that `VENDKEY_TEST_MODULE` names, if any: softhsm, nss or kryoptic.
-fn chosen_module() -> Option<String> {
+pub fn chosen_module() -> Option<String> {
     std::env::var("VENDKEY_TEST_MODULE").ok().filter(|module| !module.is_empty())
 }
 
