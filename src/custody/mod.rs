@@ -14,5 +14,5 @@ mod tokens;
 
 pub use inventory::{Finding, Inventory, Item, take};
 pub use migration::{CarryError, CheckpointFile, carry};
-pub use rotation::{Rotated, RotationError, rotate};
+pub use rotation::{Rotated, RotationError, end_overlaps, rotate};
 pub use tokens::{TokenInventory, take_all};

@@ -13,7 +13,7 @@ use crate::{
     audit::{Actor, Checkpoint, CheckpointError, NewAct, SignedCheckpoint},
     clock::{Clock as _, SystemClock},
     crash,
-    hsm::{HsmError, KeySizes, OwnKey, OwnKeys, Role, SealKeyId},
+    hsm::{Hsm, HsmError, KeySizes, OwnKey, OwnKeys, Role, SealKeyId},
     settings::{Settings, StoreSettings},
     store::{self, DatabaseSettings, NoSeal, OpenError, Resealing, Sealer, Store, StoreError},
     vending::{Stop, lacking},
@@ -22,8 +22,10 @@ use crate::{
 /// A key that was exchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rotated {
-    /// The one that is destroyed.
+    /// The one that is destroyed, now or when its time is over.
     pub old: OwnKey,
+    /// Until when it opens uploads, in milliseconds since 1970; none: it is destroyed.
+    pub until_ms: Option<i64>,
     /// The one in its place.
     pub new: OwnKey,
 }
@@ -35,6 +37,9 @@ pub enum RotationError {
     /// names uploads for ever.
     #[error("the {0} key is not rotated")]
     NotRotated(Role),
+    /// Only what opens uploads is kept for a time.
+    #[error("the old {0} key is not kept: nothing would use it")]
+    NotKept(Role),
     /// What no rotation leaves behind.
     #[error("the token holds {1} generations of the {0} key: an operator must look")]
     TooMany(Role, usize),
@@ -59,11 +64,19 @@ pub enum RotationError {
 }
 
 /// Exchanges one of the server's own keys. Takes the database for itself, so that no server runs
-/// meanwhile.
+/// meanwhile. The old key of two that open uploads is kept until a time, if one is given.
 ///
 /// # Errors
 /// [`RotationError`].
-pub async fn rotate(settings: &Settings, role: Role, sizes: KeySizes) -> Result<Rotated, RotationError> {
+pub async fn rotate(
+    settings: &Settings,
+    role: Role,
+    sizes: KeySizes,
+    until_ms: Option<i64>,
+) -> Result<Rotated, RotationError> {
+    if until_ms.is_some() && !matches!(role, Role::Legacy | Role::Sealed) {
+        return Err(RotationError::NotKept(role));
+    }
     let act = match role {
         Role::Legacy => "server_key.rotated",
         Role::Sealed => "sealed_key.rotated",
@@ -87,11 +100,17 @@ pub async fn rotate(settings: &Settings, role: Role, sizes: KeySizes) -> Result<
         _ => return Err(HsmError::RotationUnfinished(Role::RowSeal).into()),
     };
     let store = store::open_alone(&database, seals)?;
-    let rotated = two_generations(&keys, role, sizes)?;
-    store.record_act_once(rotated.act(act)).await?;
+    let rotated = Rotated { until_ms, ..two_generations(&keys, role, sizes)? };
+    // One that was kept ends now.
+    let ends = until_ms.is_none() && keys.kept_until(&rotated.old)?.is_some();
+    store.record_act_once(rotated.act(if ends { ended(role) } else { act })).await?;
     crash::point("rotate-after-act");
     if role == Role::Audit {
         hand_over(&keys, store.as_ref(), &settings.store, &rotated).await?;
+    }
+    if let Some(until_ms) = until_ms {
+        keys.keep_until(&rotated.old, until_ms)?;
+        return Ok(rotated);
     }
     retire(&keys, rotated)
 }
@@ -103,11 +122,33 @@ fn two_generations(keys: &OwnKeys, role: Role, sizes: KeySizes) -> Result<Rotate
         [old] => {
             let new = keys.renew(old, sizes)?;
             crash::point("rotate-after-new-key");
-            Ok(Rotated { old: old.clone(), new })
+            Ok(Rotated { old: old.clone(), new, until_ms: None })
         }
-        [old, new] => Ok(Rotated { old: old.clone(), new: new.clone() }),
+        [old, new] => Ok(Rotated { old: old.clone(), new: new.clone(), until_ms: None }),
         several => Err(RotationError::TooMany(role, several.len())),
     }
+}
+
+/// The act of destroying a key that was kept for a time.
+fn ended(role: Role) -> &'static str {
+    if role == Role::Sealed { "sealed_key.old_destroyed" } else { "server_key.old_destroyed" }
+}
+
+/// Destroys the old server keys whose time is over, on record.
+///
+/// # Errors
+/// What the HSM and the store say; the next look tries again.
+pub async fn end_overlaps(hsm: &Hsm, store: &dyn Store, now_ms: i64) -> Result<(), RotationError> {
+    for old in hsm.old_keys().into_iter().filter(|old| old.until_ms <= now_ms) {
+        let details =
+            BTreeMap::from([("key", old.id.to_string()), ("old_until_ms", old.until_ms.to_string())]);
+        let act = NewAct { kind: ended(old.role), actor: Actor::Local, details, now_ms };
+        // First: once the key is gone nobody knows of it.
+        store.record_act_once(act).await?;
+        hsm.destroy_old_key(old).await?;
+        tracing::warn!(key = %old.role, "the time of an old server key is over: it is destroyed");
+    }
+    Ok(())
 }
 
 fn retire(keys: &OwnKeys, rotated: Rotated) -> Result<Rotated, RotationError> {
@@ -160,6 +201,7 @@ impl Rotated {
             ("new", self.new.fingerprint.clone()),
             ("generation", self.new.generation.to_string()),
         ]);
+        details.extend(self.until_ms.map(|until_ms| ("old_until_ms", until_ms.to_string())));
         if self.old.role == Role::Audit {
             // What the old key signed verifies as long as the record is kept.
             details.insert("old_key", STANDARD.encode(spki(&self.old)));

@@ -250,7 +250,7 @@ mod tests {
             let upload = read(&document, server()).unwrap();
             assert_eq!(upload.draft, document.draft);
             assert_eq!((upload.draft.display_name.as_str(), upload.key_bytes), ("a: b", 20));
-            let SealedKey { suite: named, vending_key, kcv, class } = upload.keys[0].1.clone();
+            let SealedKey { suite: named, vending_key, kcv, class, .. } = upload.keys[0].1.clone();
             assert_eq!((named, kcv, class), (suite, document.kcv, SealedClass::Hmac));
             let clear = decrypt(suite, &vending_key);
             assert_eq!(hex::encode(&clear[..20]), "abababababababab949494949494949401234567");

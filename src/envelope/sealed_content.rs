@@ -285,7 +285,7 @@ impl Addressed {
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(class.map(|class| SealedKey { suite, vending_key, kcv, class }))
+        Ok(class.map(|class| SealedKey { server_key: None, suite, vending_key, kcv, class }))
     }
 }
 

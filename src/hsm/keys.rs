@@ -160,6 +160,17 @@ impl Role {
     }
 }
 
+/// A generation of a server key that is used beside the one that followed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OldKey {
+    /// Which key.
+    pub role: Role,
+    /// The old generation's CKA_ID.
+    pub id: KeyId,
+    /// Until when it opens uploads, in milliseconds since 1970.
+    pub until_ms: i64,
+}
+
 /// The public half of the DKGA02 trick: the vending key's ciphertext under the configuration's mask
 /// key.
 ///

@@ -27,6 +27,7 @@ mod module;
 mod module_files;
 mod module_report;
 mod monitor;
+mod overlap;
 mod own_keys;
 mod pin;
 mod probe;
@@ -62,7 +63,7 @@ pub use decoder_keys::{DecoderKeys, WithDecoderKeys};
 pub use error::{HsmError, Mismatch, PinFileProblem, PinRefusal, Queue};
 pub use import::{ImportedKey, KeyObject, key_check_value};
 pub use keys::{
-    KeyId, KeyKind, Mask, Role, SealKeyId, TokenId, VendingKey, VendingKeyClass, VendingKeyMaterial,
+    KeyId, KeyKind, Mask, OldKey, Role, SealKeyId, TokenId, VendingKey, VendingKeyClass, VendingKeyMaterial,
 };
 pub use module::Health;
 pub use module_files::{ModuleFiles, module_files};

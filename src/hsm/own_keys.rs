@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::capabilities::Capabilities;
 use super::error::HsmError;
-use super::keys::{KeyId, Role, SealKeyId, TokenId};
+use super::keys::{KeyId, OldKey, Role, SealKeyId, TokenId};
+use super::overlap;
 use super::reference;
 use super::session::SessionGuard;
 use super::template::{KeyTemplate, Lifetime, Usage};
@@ -93,8 +94,8 @@ pub(super) fn provide(
     guard.exclusive()?;
     let (mut ids, mut report) = (OwnIds::new(), Vec::new());
     for role in OWN {
-        let (id, provision) = match the_one(guard, role)? {
-            Some(id) => (id, Provision::Found),
+        let (id, provision) = match in_use(guard, role)? {
+            Some((id, _)) => (id, Provision::Found),
             None => {
                 let id = role.own_id(0).ok_or(HsmError::Nonsense("an own key without an id"))?;
                 generate(guard, &template(role, id, capabilities), sizes)?;
@@ -109,16 +110,19 @@ pub(super) fn provide(
 }
 
 /// Checks at start that all own keys are there, and are what they must be. Answers which objects
-/// are used.
+/// are used, and the old generations that open uploads still.
 pub(super) fn check_all(
     guard: &mut SessionGuard<'_>,
     capabilities: &Capabilities,
-) -> Result<OwnIds, HsmError> {
+) -> Result<(OwnIds, Vec<OldKey>), HsmError> {
     guard.exclusive()?;
-    let (mut ids, mut missing) = (OwnIds::new(), Vec::new());
+    let (mut ids, mut old, mut missing) = (OwnIds::new(), Vec::new(), Vec::new());
     for role in OWN {
-        match the_one(guard, role)? {
-            Some(id) => drop(ids.insert(role, id)),
+        match in_use(guard, role)? {
+            Some((id, kept)) => {
+                ids.insert(role, id);
+                old.extend(kept);
+            }
             None if may_be_missing(role) => {}
             None => missing.push(role),
         }
@@ -126,16 +130,21 @@ pub(super) fn check_all(
     if !missing.is_empty() {
         return Err(HsmError::NotSetUp(missing));
     }
-    ids.iter().try_for_each(|(role, id)| check(guard, &template(*role, *id, capabilities), capabilities))?;
-    Ok(ids)
+    let kept = old.iter().map(|old: &OldKey| (old.role, old.id));
+    let mut all = ids.iter().map(|(role, id)| (*role, *id)).chain(kept);
+    all.try_for_each(|(role, id)| check(guard, &template(role, id, capabilities), capabilities))?;
+    Ok((ids, old))
 }
 
-/// The one generation of an own key that there is. Two mean that a rotation did not end: which one
-/// is right, only its end tells.
-fn the_one(guard: &SessionGuard<'_>, role: Role) -> Result<Option<KeyId>, HsmError> {
+/// The generation of an own key that is used, and one before it whose time is not over. Two without
+/// that mean that a rotation did not end: which one is right, only its end tells.
+fn in_use(guard: &SessionGuard<'_>, role: Role) -> Result<Option<(KeyId, Option<OldKey>)>, HsmError> {
     match *generations(guard, role)?.as_slice() {
         [] => Ok(None),
-        [(_, id)] => Ok(Some(id)),
+        [(_, id)] => Ok(Some((id, None))),
+        [(_, old), (_, new)] if overlap::of(guard, old)?.is_some() => {
+            Ok(Some((new, overlap::of(guard, old)?)))
+        }
         _ => Err(HsmError::RotationUnfinished(role)),
     }
 }

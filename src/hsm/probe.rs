@@ -358,7 +358,7 @@ fn try_sealed(
         .encrypt(&public, &mut OsRng, &value)
         .map_err(|_| HsmError::Nonsense("an RSA key that encrypts nothing"))?;
     let kcv = reference::kcv(KeyKind::Hmac, &HMAC_KEY)?;
-    let key = SealedKey { suite, vending_key, kcv, class: SealedClass::Hmac };
+    let key = SealedKey { server_key: None, suite, vending_key, kcv, class: SealedClass::Hmac };
     if sealed::opened(guard, capabilities, |_| Ok(server_key), PROBE_ID, &key)?.is_none() {
         let template = import::key_template(capabilities, PROBE_ID, KeyKind::Hmac, Lifetime::Session)?;
         let attributes = KeyTemplate { immutable: false, ..template }.attributes();

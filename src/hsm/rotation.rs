@@ -3,8 +3,9 @@
 use super::capabilities::Capabilities;
 use super::error::HsmError;
 use super::import::destroy_objects;
-use super::keys::{KeyId, Role, SealKeyId};
+use super::keys::{KeyId, OldKey, Role, SealKeyId};
 use super::module::Module;
+use super::overlap;
 use super::own_keys::{self, KeySizes, OwnKey, ROW_SEAL_DOMAIN};
 use super::probe::probe;
 use super::session::SessionGuard;
@@ -71,13 +72,28 @@ impl OwnKeys {
     /// # Errors
     /// Any failure of the HSM; the key may be there still.
     pub fn retire(&self, key: &OwnKey) -> Result<(), HsmError> {
+        self.module.with_session(SESSION, |guard| destroy_generation(guard, key.role, key.id))
+    }
+
+    /// Has the token say that a generation opens uploads until a time, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// Any failure of the HSM.
+    pub fn keep_until(&self, key: &OwnKey, until_ms: i64) -> Result<(), HsmError> {
         self.module.with_session(SESSION, |guard| {
             guard.exclusive()?;
-            destroy_objects(guard, key.role, key.id)?;
-            for public in guard.public_halves(key.role, key.id)? {
-                guard.session.destroy_object(public)?;
-            }
-            Ok(())
+            overlap::begin(guard, OldKey { role: key.role, id: key.id, until_ms })
+        })
+    }
+
+    /// Until when a generation opens uploads, if the token says so.
+    ///
+    /// # Errors
+    /// Any failure of the HSM.
+    pub fn kept_until(&self, key: &OwnKey) -> Result<Option<i64>, HsmError> {
+        self.module.with_session(SESSION, |guard| {
+            guard.exclusive()?;
+            Ok(overlap::of(guard, key.id)?.map(|old| old.until_ms))
         })
     }
 
@@ -120,6 +136,21 @@ impl OwnKeys {
         own_keys::check(guard, &own_keys::template(role, id, &self.capabilities), &self.capabilities)?;
         own_keys::described(guard, role, id)
     }
+}
+
+/// Destroys a generation of an own key with its public half, and sees that it is gone.
+pub(super) fn destroy_generation(
+    guard: &mut SessionGuard<'_>,
+    role: Role,
+    id: KeyId,
+) -> Result<(), HsmError> {
+    guard.exclusive()?;
+    destroy_objects(guard, role, id)?;
+    for public in guard.public_halves(role, id)? {
+        guard.session.destroy_object(public)?;
+    }
+    // Last: without it two generations would look like a rotation that did not end.
+    overlap::end(guard, id)
 }
 
 impl Drop for OwnKeys {

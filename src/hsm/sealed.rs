@@ -32,6 +32,8 @@ use crate::sts::derivation::Derivation;
 /// Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedKey {
+    /// Which sealed server key opens it; none: the one that is used now.
+    pub server_key: Option<KeyId>,
     /// How it is encrypted.
     pub suite: SealSuite,
     /// The RSA ciphertext of the key in its [sealed form](sealed_form).
@@ -137,8 +139,9 @@ pub(super) fn import(
 ) -> Result<Option<ImportedKey>, HsmError> {
     capabilities.opens(sealed.suite, sealed.kind())?;
     destroy(guard, id)?;
-    let own = |guard: &mut SessionGuard<'_>| guard.own(Role::Sealed);
-    let Some(opened) = opened(guard, capabilities, own, id, sealed)? else { return Ok(None) };
+    let Some(opened) = opened(guard, capabilities, |guard| opener(guard, sealed), id, sealed)? else {
+        return Ok(None);
+    };
     let kept = keep(guard, capabilities, id, sealed, &opened);
     if kept.is_err() {
         // When this fails, its error is the answer: the caller then keeps the row, and the same
@@ -157,7 +160,15 @@ pub(super) fn opens(
     capabilities.opens(sealed.suite, sealed.kind())?;
     let mut id = KeyId([0; 16]);
     import::fill_random(&mut id.0)?;
-    Ok(opened(guard, capabilities, |guard| guard.own(Role::Sealed), id, sealed)?.is_some())
+    Ok(opened(guard, capabilities, |guard| opener(guard, sealed), id, sealed)?.is_some())
+}
+
+/// The server key that opens a sealed key.
+fn opener(guard: &mut SessionGuard<'_>, sealed: &SealedKey) -> Result<ObjectHandle, HsmError> {
+    match sealed.server_key {
+        Some(id) => guard.handle(Role::Sealed, id),
+        None => guard.own(Role::Sealed),
+    }
 }
 
 /// Unwraps a sealed key into session objects, by whatever RSA key `server_key` answers, and has them

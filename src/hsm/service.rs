@@ -8,11 +8,12 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use super::admin::{self, AdminJob};
 use super::capabilities::Capabilities;
 use super::error::{HsmError, Queue};
-use super::keys::{KeyKind, Role, SealKeyId, TokenId};
+use super::keys::{KeyKind, OldKey, Role, SealKeyId, TokenId};
 use super::module::{ADMIN_SESSION, Health, Module, WORKER_SESSIONS};
 use super::monitor;
 use super::own_keys::{self, ServerKey};
 use super::probe::probe;
+use super::rotation;
 use super::session::SessionGuard;
 use super::settings::HsmSettings;
 use super::token::Access;
@@ -94,9 +95,9 @@ impl Hsm {
         let mut capabilities = probe(&module, ADMIN_SESSION, false)?;
         let mut seal_key = SealKeyId([0; 8]);
         if own_keys {
-            let own =
+            let (own, old) =
                 module.with_session(ADMIN_SESSION, |guard| own_keys::check_all(guard, &capabilities))?;
-            module.token().use_own_keys(own);
+            module.token().use_own_keys(own, old);
             capabilities = probe(&module, ADMIN_SESSION, true)?;
             let (token, key) = module.with_session(ADMIN_SESSION, |guard| {
                 let key = guard.own(Role::RowSeal)?;
@@ -198,6 +199,25 @@ impl Hsm {
         self.on_admin_session(move |guard, _| {
             let key = guard.own(role)?;
             own_keys::server_key(guard, key)
+        })
+        .await
+    }
+
+    /// The old generations of server keys that open uploads still.
+    pub fn old_keys(&self) -> Vec<OldKey> {
+        self.inner.module.token().old_keys()
+    }
+
+    /// Destroys an old generation, with its public half and what the token says of it.
+    ///
+    /// # Errors
+    /// Any failure of the HSM; the key may be there still.
+    pub async fn destroy_old_key(&self, old: OldKey) -> Result<(), HsmError> {
+        self.on_admin_thread(move |module, _| {
+            module
+                .with_session(ADMIN_SESSION, |guard| rotation::destroy_generation(guard, old.role, old.id))?;
+            module.token().forget_old(old.id);
+            Ok(())
         })
         .await
     }

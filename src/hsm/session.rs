@@ -201,6 +201,11 @@ impl SessionGuard<'_> {
         self.handle(role, id)
     }
 
+    /// The old generations of a server key that open uploads still.
+    pub(super) fn old_keys(&self, role: Role) -> Vec<KeyId> {
+        self.token.old_keys().into_iter().filter(|old| old.role == role).map(|old| old.id).collect()
+    }
+
     /// Which token this is.
     pub(super) fn token_id(&self) -> TokenId {
         self.token.id()

@@ -38,7 +38,7 @@ pub fn setup(settings: &HsmSettings, sizes: KeySizes) -> Result<SetupReport, Hsm
     let (module, _) = Module::load(settings.clone(), [Access::ReadWrite])?;
     let before = probe(&module, SESSION, false)?;
     let (own, keys) = module.with_session(SESSION, |guard| own_keys::provide(guard, &before, sizes))?;
-    module.token().use_own_keys(own);
+    module.token().use_own_keys(own, Vec::new());
     let capabilities = probe(&module, SESSION, true)?;
     let [server_key, sealing_key, audit_key] = module.with_session(SESSION, |guard| {
         let mut public = |role| {

@@ -13,7 +13,7 @@ use cryptoki::types::AuthPin;
 
 use super::capabilities::{ModuleFacts, TokenFacts};
 use super::error::{HsmError, PinRefusal};
-use super::keys::{KeyId, Role, TokenId};
+use super::keys::{KeyId, OldKey, Role, TokenId};
 use super::library::Library;
 use super::pin::read_pin;
 use super::refused_pin;
@@ -44,6 +44,8 @@ pub(super) struct Token {
     destroyed: Mutex<Vec<KeyId>>,
     /// None on a token without the server's own keys.
     own: Mutex<OwnIds>,
+    /// Old generations that open uploads still.
+    old: Mutex<Vec<OldKey>>,
     id: OnceLock<TokenId>,
     /// What the row-seal key made of the message of the token's check.
     checked: Mutex<Option<(KeyId, [u8; 32])>>,
@@ -66,6 +68,7 @@ impl Token {
             login: Mutex::new(None),
             destroyed: Mutex::default(),
             own: Mutex::default(),
+            old: Mutex::default(),
             id: OnceLock::new(),
             checked: Mutex::default(),
         })
@@ -215,8 +218,19 @@ impl Token {
 
     /// From now on these are the server's own keys; the row-seal key among them shows that the
     /// token is there.
-    pub(super) fn use_own_keys(&self, own: OwnIds) {
+    pub(super) fn use_own_keys(&self, own: OwnIds, old: Vec<OldKey>) {
         *lock(&self.own) = own;
+        *lock(&self.old) = old;
+    }
+
+    /// The old generations that open uploads still.
+    pub(super) fn old_keys(&self) -> Vec<OldKey> {
+        lock(&self.old).clone()
+    }
+
+    /// From now on an old generation opens nothing.
+    pub(super) fn forget_old(&self, id: KeyId) {
+        lock(&self.old).retain(|old| old.id != id);
     }
 
     /// The objects of all of the server's own keys.

@@ -45,7 +45,16 @@ pub(super) fn open_legacy(
     wrapped: &[u8],
     data: &[u8],
 ) -> Result<Vec<SecretBytes>, HsmError> {
-    open_by(guard, capabilities, |guard| guard.own(Role::Legacy), wrapped, data)
+    let mut candidates = open_by(guard, capabilities, |guard| guard.own(Role::Legacy), wrapped, data)?;
+    for old in guard.old_keys(Role::Legacy) {
+        match open_by(guard, capabilities, |guard| guard.handle(Role::Legacy, old), wrapped, data) {
+            Ok(more) => candidates.extend(more),
+            // Another server has destroyed it.
+            Err(HsmError::KeyMissing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(candidates)
 }
 
 /// As [`open_legacy`], by whatever RSA key `server_key` answers.

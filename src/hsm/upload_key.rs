@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::error::HsmError;
-use super::keys::{Role, TokenId};
+use super::keys::{KeyId, Role, TokenId};
 use super::own_keys::{self, ServerKey};
 use super::seal_suite::SealSuite;
 use super::service::Hsm;
@@ -13,6 +13,8 @@ use crate::secret::SecretBytes;
 /// The public half of the sealed server key, and how to encrypt to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealingKey {
+    /// Its CKA_ID.
+    pub id: KeyId,
     /// The key.
     pub key: ServerKey,
     /// The suites that the HSM was seen to open, best first; none where it opens none.
@@ -35,7 +37,8 @@ pub trait UploadKey: Send + Sync {
     /// [`HsmError::Busy`], [`HsmError::Unavailable`].
     async fn sealing_key(&self) -> Result<Option<SealingKey>, HsmError>;
 
-    /// The sealing keys of all tokens that answer, the first one's first.
+    /// The sealing keys of all tokens that answer, the first one's first; old ones that are opened
+    /// still come behind the new one of their token, without suites.
     ///
     /// # Errors
     /// As [`UploadKey::sealing_key`], of the first token.
@@ -66,15 +69,26 @@ impl UploadKey for Hsm {
     }
 
     async fn sealing_key(&self) -> Result<Option<SealingKey>, HsmError> {
-        if self.inner.module.token().own_id(Role::Sealed).is_none() {
-            return Ok(None);
-        }
+        let Some(id) = self.inner.module.token().own_id(Role::Sealed) else { return Ok(None) };
         let suites = self.inner.capabilities.seal_suites().collect();
-        Ok(Some(SealingKey { key: self.public_key(Role::Sealed).await?, suites }))
+        Ok(Some(SealingKey { id, key: self.public_key(Role::Sealed).await?, suites }))
     }
 
     async fn sealing_keys(&self) -> Result<Vec<(TokenId, SealingKey)>, HsmError> {
-        Ok(self.sealing_key().await?.map(|key| (self.inner.token, key)).into_iter().collect())
+        let mut keys: Vec<SealingKey> = self.sealing_key().await?.into_iter().collect();
+        for old in self.old_keys().into_iter().filter(|old| old.role == Role::Sealed) {
+            let read = self.on_admin_session(move |guard, _| {
+                let key = guard.handle(old.role, old.id)?;
+                own_keys::server_key(guard, key)
+            });
+            match read.await {
+                Ok(key) => keys.push(SealingKey { id: old.id, key, suites: Vec::new() }),
+                // Another server has destroyed it.
+                Err(HsmError::KeyMissing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(keys.into_iter().map(|key| (self.inner.token, key)).collect())
     }
 
     async fn open_legacy(&self, wrapped_key: Vec<u8>, data: Vec<u8>) -> Result<Vec<SecretBytes>, HsmError> {

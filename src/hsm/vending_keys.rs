@@ -133,7 +133,9 @@ impl VendingKeys for Hsm {
 
     async fn own_keys(&self) -> Result<Vec<OwnKey>, HsmError> {
         self.on_admin_thread(|module, _| {
-            let own = module.token().own_ids();
+            let old = module.token().old_keys();
+            let own = module.token().own_ids().into_iter().chain(old.iter().map(|old| (old.role, old.id)));
+            let own: Vec<_> = own.collect();
             module.with_session(ADMIN_SESSION, |guard| {
                 own.iter().map(|(role, id)| own_keys::described(guard, *role, *id)).collect()
             })

@@ -11,7 +11,7 @@ use super::{
     destruction,
     ending::Stage,
     health::{self, HealthService},
-    inventory,
+    inventory, overlap,
     tasks::Tasks,
     trust::Trust,
     usage,
@@ -20,6 +20,7 @@ use crate::{
     acts::{Acts, Admission, Authenticator, Causes, Identity, Refusals},
     api::health::health_check_response::ServingStatus,
     clock::{self, Clock},
+    custody,
     hsm::{Hsm, TokenList, Tokens as _},
     selftest::{self, Latch},
     settings::Settings,
@@ -73,6 +74,11 @@ impl Assembly {
         trust.look_at_database().await;
         trust.look_at_clock().await;
         let latch = self_tested(&first).await;
+        if let Ok(now_ms) = guard.pass()
+            && let Err(error) = custody::end_overlaps(&first, store.as_ref(), now_ms).await
+        {
+            tracing::error!(%error, "an old server key cannot be destroyed");
+        }
         if let Err(error) = inventory::report(&hsm, store.as_ref()).await {
             tracing::warn!(%error, "the HSM's objects could not be compared with the store's");
         }
@@ -137,6 +143,8 @@ impl Assembly {
         let (ready, told) = oneshot::channel();
         let watched =
             health::Watched { hsm: hsm.health(), store: store.clone(), guard: guard.clone(), latch, causes };
+        let first = hsm.first_token().clone();
+        tasks.spawn("old server keys", overlap::watch(first, store.clone(), guard.clone()));
         tasks.spawn("tokens of the HSM", hsm.watch());
         tasks.spawn_until_end("health", watched.report(reporter, stages.clone(), ready));
         let leased = leases.clone();

@@ -20,6 +20,7 @@ mod listeners;
 mod log;
 mod metrics;
 mod opening;
+mod overlap;
 mod protocol;
 mod refused_connections;
 mod services;

@@ -120,7 +120,7 @@ impl Vending {
     /// What the HSM says; a key that is no RSA key.
     pub async fn sealing_key(&self) -> Result<Option<(PublicKey, Vec<SealSuite>)>, HsmError> {
         let read = || async {
-            let Some(SealingKey { key, suites }) = self.hsm.sealing_key().await? else { return Ok(None) };
+            let Some(SealingKey { key, suites, .. }) = self.hsm.sealing_key().await? else { return Ok(None) };
             Ok(Some((sealing_key(&key.spki_der)?, suites)))
         };
         self.sealing_key.get_or_try_init(read).await.cloned()
@@ -132,8 +132,10 @@ impl Vending {
     /// What the HSM says; a key that is no RSA key.
     pub async fn other_sealing_keys(&self) -> Result<Vec<(PublicKey, Vec<SealSuite>)>, HsmError> {
         let first = self.hsm.tokens().first().copied();
-        let keys = self.hsm.sealing_keys().await?.into_iter().filter(|(token, _)| Some(*token) != first);
-        keys.map(|(_, SealingKey { key, suites })| Ok((sealing_key(&key.spki_der)?, suites))).collect()
+        let keys = self.hsm.sealing_keys().await?.into_iter();
+        // Old keys have no suites: nobody is to seal to them any more.
+        let keys = keys.filter(|(token, key)| Some(*token) != first && !key.suites.is_empty());
+        keys.map(|(_, SealingKey { key, suites, .. })| Ok((sealing_key(&key.spki_der)?, suites))).collect()
     }
 
     /// The keys whose signature opens an upload of this caller.
@@ -189,17 +191,17 @@ impl Vending {
         let sealed = envelope.verify(&signers.keys()).map_err(|Invalid| not_opened(caller))?;
         let signer = signers.id(sealed.signer())?;
         let mut servers = Vec::new();
-        for (token, SealingKey { key, .. }) in self.hsm.sealing_keys().await? {
+        for (token, SealingKey { id, key, .. }) in self.hsm.sealing_keys().await? {
             let key = sealing_key(&key.spki_der)?;
             let (fingerprint, modulus_bytes) = (key.fingerprint(), key.modulus_bytes());
-            servers.push((token, SealingServer { fingerprint, modulus_bytes }));
+            servers.push((token, id, SealingServer { fingerprint, modulus_bytes }));
         }
         if servers.is_empty() {
             let why = "the token has no sealed server key yet: run `vendkey setup` again".to_owned();
             return Err(HsmError::NotServed { what: "sealed uploads", why }.into());
         }
         let now_ms = self.clock.now_ms();
-        let readers: Vec<SealingServer> = servers.iter().map(|(_, server)| *server).collect();
+        let readers: Vec<SealingServer> = servers.iter().map(|(_, _, server)| *server).collect();
         let upload = sealed.read(&readers, now_ms.div_euclid(1000))?;
         caller.may_bring(upload.draft.attributes.sgc)?;
         let fingerprint = self.hsm.fingerprint(SEALED_FINGERPRINT_DOMAIN, sealed.content()).await?;
@@ -212,9 +214,13 @@ impl Vending {
         let mut material = Vec::new();
         let mut refused = None;
         for (recipient, key) in keys.into_iter().filter(|_| unservable.is_empty()) {
-            let Some((token, _)) = servers.iter().find(|(_, server)| server.fingerprint == recipient) else {
+            let named = servers.iter().find(|(_, _, server)| server.fingerprint == recipient);
+            let Some((token, id, _)) = named else { continue };
+            // To the old key of a token and to its new one: either will do.
+            if material.iter().any(|(known, _)| known == token) {
                 continue;
-            };
+            }
+            let key = SealedKey { server_key: Some(*id), ..key };
             match self.hsm.on(*token)?.capabilities().opens(key.suite, key.kind()) {
                 Ok(()) => material.push((*token, Arc::new(key))),
                 Err(why) => refused = refused.or(Some(UploadError::KeyClass(why.to_string()))),

@@ -10,9 +10,12 @@ use std::{
 
 use rusqlite::Connection;
 use rustix::process::Signal;
-use vendkey::api::v1::{AcceptRestoreRequest, GetCheckpointRequest, GetServerKeyRequest};
+use vendkey::api::v1::{
+    AcceptRestoreRequest, Configuration, GetCheckpointRequest, GetServerKeyRequest,
+    ImportSealedConfigurationRequest,
+};
 
-use crate::harness::{DKGA02, DKGA04, Home, Server, key_objects, pkcs11_tool, reason, ten_kwh};
+use crate::harness::{Api, DKGA02, DKGA04, Home, Sealer, Server, key_objects, pkcs11_tool, reason, ten_kwh};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -76,6 +79,97 @@ fn verified(home: &Home, chain: &str, signed: &str) -> Output {
         "--audit-key",
         &file(signed, "audit.pem"),
     ])
+}
+
+/// Rotates a key and keeps the old one for so many seconds.
+fn rotate_and_keep(home: &Home, key: &str, seconds: i64) {
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+    let settings = home.text("vendkey.toml");
+    let kept = ["rotate", key, "--settings", &settings, "--keep-old-until", &until.to_string()];
+    let rotated = home.vendkey(&kept);
+    assert!(rotated.status.success() && said(&rotated).contains("until "), "{}", said(&rotated));
+}
+
+#[tokio::test]
+async fn uploads_to_an_old_key_are_opened_until_a_set_time() {
+    const KEYS: [(&str, &str); 2] =
+        [("server-key", "vendkey legacy server key"), ("sealed-key", "vendkey sealed server key")];
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let administrator = api.administrator().await;
+    let get = GetServerKeyRequest {};
+    let before = api.configurations.get_server_key(get).await.unwrap().into_inner();
+    let sealer = Sealer::new(&administrator, before.sealing.clone().unwrap());
+    assert!(server.stop().success());
+    for (key, _) in KEYS {
+        rotate_and_keep(&home, key, 3_600);
+    }
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let after = api.configurations.get_server_key(get).await.unwrap().into_inner();
+    assert_ne!(before.fingerprint, after.fingerprint);
+    assert_ne!(sealer.server.fingerprint, after.sealing.as_ref().unwrap().fingerprint);
+    // Those who have not heard of it, and those who have.
+    let new = api.administrator().await;
+    let new_sealer = Sealer::new(&new, after.sealing.unwrap());
+    for (number, (administrator, sealer)) in
+        [(&administrator, &sealer), (&new, &new_sealer)].iter().enumerate()
+    {
+        let yaml = DKGA02.replace("tariff_index: 01", &format!("tariff_index: {:02}", number + 10));
+        let uploaded = api.upload(&administrator.encrypt(&yaml)).await.unwrap().configuration.unwrap();
+        let sealed = imported(&mut api, sealer.seal(&yaml)).await.unwrap();
+        for configuration in [uploaded, sealed] {
+            api.issue(ten_kwh(&configuration)).await.unwrap();
+        }
+    }
+    assert!(server.stop().success());
+
+    for (key, _) in KEYS {
+        rotate_and_keep(&home, key, 5);
+    }
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while KEYS.iter().any(|(_, label)| private_keys(&home, label).len() > 1) {
+        assert!(Instant::now() < give_up, "the old keys are there still");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let late = api.upload(&administrator.encrypt(DKGA04)).await.unwrap_err();
+    assert_eq!(reason(&late), "ENVELOPE_INVALID");
+    let late = imported(&mut api, sealer.seal(DKGA04)).await.unwrap_err();
+    assert_eq!(reason(&late), "UPLOAD_FOR_OTHER_SERVER");
+    api.upload(&new.encrypt(DKGA04)).await.unwrap();
+    imported(&mut api, new_sealer.seal(DKGA04)).await.unwrap();
+    assert!(server.stop().success());
+    let database = Connection::open(home.path("vendkey.db")).unwrap();
+    let count = "SELECT count(*) FROM acts WHERE kind LIKE '%key.old_destroyed'";
+    assert_eq!(database.query_row(count, (), |row| row.get::<_, u32>(0)).unwrap(), 2);
+    drop(database);
+    // Nothing is left of it: the next rotation is one like any other.
+    let rotated = rotate(&home, "server-key");
+    assert!(rotated.status.success() && said(&rotated).contains("destroyed"), "{}", said(&rotated));
+}
+
+#[tokio::test]
+async fn an_old_key_that_is_kept_can_be_ended_at_once() {
+    let home = Home::new();
+    rotate_and_keep(&home, "server-key", 3_600);
+    assert_eq!(private_keys(&home, "vendkey legacy server key").len(), 2);
+    let ended = rotate(&home, "server-key");
+    assert!(ended.status.success() && said(&ended).contains("destroyed"), "{}", said(&ended));
+    assert_eq!(private_keys(&home, "vendkey legacy server key").len(), 1);
+    assert_eq!(rotations(&home), 1, "it was exchanged once");
+    assert!(Server::start(&home).stop().success());
+    let past = ["rotate", "sealed-key", "--settings", &home.text("vendkey.toml")];
+    let past = home.vendkey(&[&past[..], &["--keep-old-until", "2020-01-01T00:00:00Z"]].concat());
+    assert_eq!(past.status.code(), Some(64), "{}", said(&past));
+}
+
+async fn imported(api: &mut Api, document: String) -> Result<Configuration, tonic::Status> {
+    let request = ImportSealedConfigurationRequest { document, validate_only: false };
+    let imported = api.configurations.import_sealed_configuration(request).await?;
+    Ok(imported.into_inner().configuration.unwrap())
 }
 
 #[tokio::test]
