@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures servers of its own on SoftHSM: everything lies in target/bench-home, on a disk and not in memory. First one server
 # on SQLite, then one on a PostgreSQL of its own (in a folder of $TMPDIR or /var/tmp), then three on that.
-# SECONDS_EACH=5, CLIENTS=64, TLS=1, FILL=ROWS, ENGINES="sqlite postgresql" in the environment change it; PROFILE=dev tries
+# SECONDS_EACH=5, ROUNDS=3, CLIENTS=64, TLS=1, FILL=ROWS, ENGINES="sqlite postgresql" in the environment change it; PROFILE=dev tries
 # the script itself. The figures go to target/bench.json, target/bench-postgresql.json and target/bench-servers.json too.
 # HSM_LATENCY_MS=5 puts a module in between that takes as long for each call and serves HSM_SESSIONS=32 at once,
 # as an HSM across a network does.
@@ -70,7 +70,7 @@ measure() { # measure REPORT ARGUMENT...
     local report=$1
     shift
     vendkey bench --credential-file "$home/till" --dkga02 "$dkga02" --settings "$home/vendkey.toml" --server-pid "$server" \
-        --seconds "${SECONDS_EACH:-5}" --clients "${CLIENTS:-64}" --report "$target/$report" "$@"
+        --seconds "${SECONDS_EACH:-5}" --rounds "${ROUNDS:-3}" --clients "${CLIENTS:-64}" --report "$target/$report" "$@"
 }
 
 build "${PROFILE:-release}"

@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use super::{
     BenchError,
-    load::{Measured, latency},
     meters::Meters,
+    processor::Spent,
+    report::{Latency, Sample},
 };
 use crate::{
     access::{
@@ -54,11 +55,11 @@ const CALLS: usize = 128;
 /// Derivations in a second.
 pub(super) struct HsmRates {
     /// HMACs by the vending key of the service's own configuration, which lies in the token.
-    pub(super) token_hmac: Option<f64>,
+    pub(super) token_hmac: Option<Sample>,
     /// HMACs by a key that lies in memory as long as its session.
-    pub(super) session_hmac: f64,
+    pub(super) session_hmac: Sample,
     /// DKGA02 in batches.
-    pub(super) des: f64,
+    pub(super) des: Sample,
 }
 
 /// Measures what the HSM can do. Keys that are not `dkga04`'s, a configuration with its key check
@@ -80,7 +81,7 @@ pub(super) async fn hsm(
             Some(derivations(&hsm, key, derivation(Dkga::Dkga04)?, calls, window).await?)
         }
     };
-    let mut rates = [0.0; 2];
+    let mut rates = [Sample::from(0.0); 2];
     for (rate, (dkga, kind, length, at_once)) in rates
         .iter_mut()
         .zip([(Dkga::Dkga04, KeyKind::Hmac, 20, calls), (Dkga::Dkga02, KeyKind::Des, 8, MOST_DECODER_KEYS)])
@@ -109,8 +110,8 @@ async fn derivations(
     derivation: Derivation,
     at_once: usize,
     window: Duration,
-) -> Result<f64, BenchError> {
-    let start = Instant::now();
+) -> Result<Sample, BenchError> {
+    let (spent, start) = (Spent::now(None), Instant::now());
     let mut tasks = JoinSet::new();
     for _ in 0..2 * hsm.jobs_at_once() {
         let (hsm, wanted) = (hsm.clone(), vec![(key, derivation); at_once]);
@@ -126,7 +127,8 @@ async fn derivations(
     while let Some(ended) = tasks.join_next().await {
         done += ended.map_err(fault)??;
     }
-    Ok(done as f64 / start.elapsed().as_secs_f64())
+    let cost = Some(spent.each(None, done as f64));
+    Ok(Sample { rate: done as f64 / start.elapsed().as_secs_f64(), latency: None, cost })
 }
 
 fn fault(error: impl std::fmt::Display) -> BenchError {
@@ -158,7 +160,7 @@ const COMMIT: usize = 16 * 1024;
 
 /// Writes and syncs on the database's disk, one after another, into a file that has its length, as
 /// the log of a database has: no token is answered sooner than one of them takes.
-pub(super) fn disk(settings: &Settings, window: Duration) -> std::io::Result<Measured> {
+pub(super) fn disk(settings: &Settings, window: Duration) -> std::io::Result<Sample> {
     let path = beside(settings, "bench-sync");
     let syncs = syncs(&path, window);
     // What is not there need not go.
@@ -171,7 +173,7 @@ fn beside(settings: &Settings, name: &str) -> PathBuf {
     settings.store.url.path().unwrap_or(&settings.store.checkpoint_file).with_extension(name)
 }
 
-fn syncs(path: &Path, window: Duration) -> std::io::Result<Measured> {
+fn syncs(path: &Path, window: Duration) -> std::io::Result<Sample> {
     const OFFSETS: u64 = 256;
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     let commit = [7; COMMIT];
@@ -186,7 +188,8 @@ fn syncs(path: &Path, window: Duration) -> std::io::Result<Measured> {
         file.sync_data()?;
         times.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
-    Ok(Measured { rate: times.len() as f64 / start.elapsed().as_secs_f64(), latency: latency(times) })
+    let rate = times.len() as f64 / start.elapsed().as_secs_f64();
+    Ok(Sample { rate, latency: Some(Latency::of(times)), cost: None })
 }
 
 /// Rows of one commit, as a stream makes them.
@@ -199,32 +202,25 @@ const ROUNDS: usize = 3;
 /// from then on.
 const NEW: u64 = 200_000;
 
-/// Durable rows in a second, chain included, on the same disk as the server's: in a new database;
-/// and, if that is asked for, on top of a number of rows, and in new databases alternately with it,
-/// since machines are faster at one time than at another.
-pub(super) async fn ledger(
-    settings: &Settings,
-    window: Duration,
-    fill: Option<u64>,
-) -> Result<(f64, Option<Grown>), BenchError> {
-    let empty = async || Database::with(settings, "bench-empty", NEW).await?.rate(window).await;
-    let alone = empty().await?;
-    let Some(fill) = fill else { return Ok((alone, None)) };
-    let full = Database::with(settings, "bench-full", fill).await?;
-    let (mut on_top, mut beside) = (0.0, 0.0);
-    for _ in 0..ROUNDS {
-        on_top += full.rate(window).await?;
-        beside += empty().await?;
-    }
-    Ok((alone, Some(Grown { on_top: on_top / ROUNDS as f64, empty: beside / ROUNDS as f64 })))
+/// Durable rows in a second, chain included, on the same disk as the server's, in a new database.
+pub(super) async fn ledger(settings: &Settings, window: Duration) -> Result<Sample, BenchError> {
+    Database::with(settings, "bench-empty", NEW).await?.rate(window).await
 }
 
-/// Rows in a second, measured alternately.
-pub(super) struct Grown {
-    /// On top of many rows.
-    pub(super) on_top: f64,
-    /// In new databases.
-    pub(super) empty: f64,
+/// The same on top of a number of rows (`true`) and in new databases alternately, since machines are
+/// faster at one time than at another.
+pub(super) async fn grown(
+    settings: &Settings,
+    window: Duration,
+    fill: u64,
+    mut found: impl FnMut(bool, Sample),
+) -> Result<(), BenchError> {
+    let full = Database::with(settings, "bench-full", fill).await?;
+    for _ in 0..ROUNDS {
+        found(false, ledger(settings, window).await?);
+        found(true, full.rate(window).await?);
+    }
+    Ok(())
 }
 
 /// A database that is gone when this is.
@@ -258,7 +254,7 @@ impl Database {
     }
 
     /// Rows in a second.
-    async fn rate(&self, window: Duration) -> Result<f64, BenchError> {
+    async fn rate(&self, window: Duration) -> Result<Sample, BenchError> {
         self.rows.record(self.store.as_ref(), Until::Time(window)).await
     }
 }
@@ -370,8 +366,8 @@ impl Rows {
     }
 
     /// Rows in a second.
-    async fn record(&self, store: &dyn Store, until: Until) -> Result<f64, BenchError> {
-        let (start, done) = (Instant::now(), AtomicU64::new(0));
+    async fn record(&self, store: &dyn Store, until: Until) -> Result<Sample, BenchError> {
+        let (spent, start, done) = (Spent::now(None), Instant::now(), AtomicU64::new(0));
         let go_on = || match until {
             Until::Time(window) => start.elapsed() < window,
             Until::Rows(rows) => done.load(Ordering::Relaxed) < rows,
@@ -388,6 +384,11 @@ impl Rows {
         };
         // Two, so that the committer never waits for the next rows.
         tokio::try_join!(record(), record())?;
-        Ok(done.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
+        let done = done.load(Ordering::Relaxed) as f64;
+        Ok(Sample {
+            rate: done / start.elapsed().as_secs_f64(),
+            latency: None,
+            cost: Some(spent.each(None, done)),
+        })
     }
 }

@@ -9,14 +9,18 @@ use std::{
 };
 
 use http_body_util::BodyExt as _;
-use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tower::{Service as _, ServiceExt as _};
 use uuid::Uuid;
 
-use super::{BenchError, Plan, meters::Meters};
+use super::{
+    BenchError, Plan,
+    meters::Meters,
+    processor::Spent,
+    report::{Latency, Sample},
+};
 use crate::{
     api::{
         health::{HealthCheckRequest, health_client::HealthClient},
@@ -28,23 +32,6 @@ use crate::{
     },
     connection::Authorized,
 };
-
-/// How long calls took.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Latency {
-    /// Half of them at most, in milliseconds.
-    pub p50_ms: f64,
-    /// 99 of 100.
-    pub p99_ms: f64,
-    /// 999 of 1,000.
-    pub p999_ms: f64,
-}
-
-/// What a closed loop came to.
-pub(super) struct Measured {
-    pub(super) rate: f64,
-    pub(super) latency: Latency,
-}
 
 /// Requests of a batch, and batches at once; of several servers, two for each.
 const BATCH: usize = 500;
@@ -155,25 +142,26 @@ pub(super) async fn key_check_value(plan: &Plan, configuration: &str) -> Result<
 }
 
 /// Calls that do nothing: health checks.
-pub(super) async fn nothing(plan: &Plan) -> Result<Measured, BenchError> {
+pub(super) async fn nothing(plan: &Plan) -> Result<Sample, BenchError> {
+    paced_nothing(plan, None).await
+}
+
+/// The same, at most at this rate, if one is given.
+pub(super) async fn paced_nothing(plan: &Plan, rate: Option<f64>) -> Result<Sample, BenchError> {
     let client =
         |client: usize| Nothing(HealthClient::new(plan.channels[client % plan.channels.len()].clone()));
-    loops(plan, "an RPC that does nothing", (0..plan.clients).map(client), None).await
+    loops(plan, "an RPC that does nothing", (0..plan.clients).map(client), rate).await
 }
 
 /// One token a call; at most at this rate, if one is given.
-pub(super) async fn unary(
-    plan: &Plan,
-    configuration: &str,
-    rate: Option<f64>,
-) -> Result<Measured, BenchError> {
+pub(super) async fn unary(plan: &Plan, configuration: &str, rate: Option<f64>) -> Result<Sample, BenchError> {
     let meters = Arc::new(Meters::new());
     let client = |client| One(Vendor::new(plan, client, &meters, configuration));
     loops(plan, "unary", (0..plan.clients).map(client), rate).await
 }
 
 /// One token a call, over HTTP with JSON.
-pub(super) async fn unary_in_json(plan: &Plan, configuration: &str) -> Result<Measured, BenchError> {
+pub(super) async fn unary_in_json(plan: &Plan, configuration: &str) -> Result<Sample, BenchError> {
     let meters = Arc::new(Meters::new());
     let client = |client: usize| {
         let channel = plan.channels[client % plan.channels.len()].clone();
@@ -183,14 +171,15 @@ pub(super) async fn unary_in_json(plan: &Plan, configuration: &str) -> Result<Me
 }
 
 /// Batches.
-pub(super) async fn batch(plan: &Plan, configuration: &str) -> Result<Measured, BenchError> {
+pub(super) async fn batch(plan: &Plan, configuration: &str) -> Result<Sample, BenchError> {
     let meters = Arc::new(Meters::new());
     let client = |client| Many(Vendor::new(plan, client, &meters, configuration));
     loops(plan, "batch", (0..BATCHES.max(2 * plan.servers)).map(client), None).await
 }
 
 /// Streams, each kept full, until there are at least `least` tokens.
-pub(super) async fn stream(plan: &Plan, configuration: &str, least: u64) -> Result<f64, BenchError> {
+pub(super) async fn stream(plan: &Plan, configuration: &str, least: u64) -> Result<Sample, BenchError> {
+    let spent = Spent::now(plan.server_pid);
     let sent = Arc::new(AtomicU64::new(0));
     let meters = Arc::new(Meters::new());
     let start = Instant::now();
@@ -218,7 +207,8 @@ pub(super) async fn stream(plan: &Plan, configuration: &str, least: u64) -> Resu
     while let Some(ended) = streams.join_next().await {
         count += settled("stream", ended)?;
     }
-    Ok(count as f64 / start.elapsed().as_secs_f64())
+    let cost = Some(spent.each(plan.server_pid, count as f64));
+    Ok(Sample { rate: count as f64 / start.elapsed().as_secs_f64(), latency: None, cost })
 }
 
 fn issued(result: &TokenResult) -> Result<(), Status> {
@@ -239,10 +229,10 @@ async fn loops<C: Call>(
     work: &str,
     clients: impl ExactSizeIterator<Item = C>,
     rate: Option<f64>,
-) -> Result<Measured, BenchError> {
+) -> Result<Sample, BenchError> {
     let pause = rate.map(|rate| Duration::from_secs_f64(clients.len() as f64 / rate.max(1.0)));
     let share = pause.map(|pause| pause / u32::try_from(clients.len()).unwrap_or(u32::MAX).max(1));
-    let start = Instant::now();
+    let (spent, start) = (Spent::now(plan.server_pid), Instant::now());
     let end = start + plan.window;
     let mut running = JoinSet::new();
     for (index, mut client) in clients.enumerate() {
@@ -274,7 +264,8 @@ async fn loops<C: Call>(
         times.extend(of_one);
     }
     let rate = count as f64 / start.elapsed().as_secs_f64();
-    Ok(Measured { rate, latency: latency(times) })
+    let cost = Some(spent.each(plan.server_pid, count as f64));
+    Ok(Sample { rate, latency: Some(Latency::of(times)), cost })
 }
 
 fn settled<T>(work: &str, ended: Result<Result<T, Status>, tokio::task::JoinError>) -> Result<T, BenchError> {
@@ -282,27 +273,5 @@ fn settled<T>(work: &str, ended: Result<Result<T, Status>, tokio::task::JoinErro
     match ended {
         Ok(done) => done.map_err(call),
         Err(error) => Err(call(Status::internal(error.to_string()))),
-    }
-}
-
-/// The percentiles of times in microseconds.
-pub(super) fn latency(mut micros: Vec<u32>) -> Latency {
-    micros.sort_unstable();
-    let at = |thousandths: usize| {
-        let index = (micros.len() * thousandths / 1_000).min(micros.len().saturating_sub(1));
-        micros.get(index).map_or(0.0, |micros| f64::from(*micros) / 1_000.0)
-    };
-    Latency { p50_ms: at(500), p99_ms: at(990), p999_ms: at(999) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles() {
-        let found = latency((1..=1_000).map(|n| n * 1_000).collect());
-        assert_eq!((found.p50_ms, found.p99_ms, found.p999_ms), (501.0, 991.0, 1_000.0));
-        assert_eq!(latency(Vec::new()).p99_ms, 0.0);
     }
 }

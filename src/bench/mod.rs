@@ -1,15 +1,18 @@
-//! The load generator: rates of the service beside the bounds that the machine sets, measured in
-//! one run.
+//! The load generator: rates of the service beside the bounds that the machine sets, measured by
+//! turns in one run.
 
 mod bounds;
 mod load;
 mod meters;
+mod processor;
+mod report;
 
 use std::{fs, time::Duration};
 
-use serde::{Deserialize, Serialize};
+pub use processor::{Cost, Machine};
+pub use report::{Figure, Latency, Report, Statements};
 
-pub use load::Latency;
+use self::{processor::Watched, report::Figures};
 
 use crate::{
     connection::Authorized,
@@ -27,6 +30,8 @@ pub struct Plan {
     pub dkga02: Option<String>,
     /// How long each measurement takes.
     pub window: Duration,
+    /// How often everything is measured.
+    pub rounds: u32,
     /// Clients that call one token at a time.
     pub clients: usize,
     /// How many rows a ledger gets before its bound, and a stream, are measured once more.
@@ -37,50 +42,6 @@ pub struct Plan {
     pub servers: usize,
     /// Figures of an earlier run beside which these stand.
     pub beside: Option<Report>,
-}
-
-/// All figures of a run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Report {
-    /// In the order in which they were measured.
-    pub figures: Vec<Figure>,
-    /// What a PostgreSQL database was sent.
-    #[serde(default)]
-    pub statements: Vec<Statements>,
-    /// The server's memory before any load.
-    pub server_memory_idle_mib: Option<f64>,
-    /// The server's memory at the end.
-    pub server_memory_mib: Option<f64>,
-    /// The most that it ever had.
-    pub server_memory_peak_mib: Option<f64>,
-}
-
-/// What batches of the ledger cost in statements.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Statements {
-    /// While this was measured.
-    pub work: String,
-    /// Statements of a batch, BEGIN and COMMIT among them, and whatever else servers sent meanwhile.
-    pub a_batch: f64,
-    /// Rows of a batch.
-    pub rows: f64,
-    /// Bytes of the write-ahead log for a row.
-    pub wal_bytes: f64,
-}
-
-/// One rate.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Figure {
-    /// Of what.
-    pub work: String,
-    /// In a second.
-    pub rate: f64,
-    /// The bound beside which it stands.
-    pub bound: Option<String>,
-    /// The part of that bound.
-    pub share: Option<f64>,
-    /// Where calls were timed.
-    pub latency: Option<Latency>,
 }
 
 /// Why there are no figures.
@@ -112,86 +73,139 @@ const UNNEST: &str = "raw durable rows of this PostgreSQL by unnest";
 const COPY: &str = "raw durable rows of this PostgreSQL by COPY";
 const EMPTY_ROWS: &str = "the same in new ledgers, alternating with a grown one";
 
-/// Measures everything that the plan allows.
+/// What a token costs where nothing stands between its parts, by the processor's time of each.
+const PARTS_DKGA04: &str = "its parts alone: that RPC, an HMAC, a row";
+const PARTS_DKGA02: &str = "its parts alone: that RPC, DES and mask, a row";
+
+/// Measures everything that the plan allows, all of it in each round, so that what the machine does
+/// besides meets every figure alike.
 ///
 /// # Errors
 /// [`BenchError`]: a run in which anything is refused has no figures.
 pub async fn run(plan: &Plan, settings: Option<&Settings>) -> Result<Report, BenchError> {
-    let mut figures = Figures { all: Vec::new(), beside: plan.beside.clone() };
-    let mut statements = Vec::new();
-    let address = settings.and_then(|settings| match &settings.store.url {
-        DatabaseUrl::Postgresql(address) => Some(address.as_ref()),
-        DatabaseUrl::Sqlite(_) => None,
-    });
     let memory = |line| plan.server_pid.and_then(|pid| memory_mib(pid, line));
     let server_memory_idle_mib = memory("VmRSS:");
-    if let Some(settings) = settings {
-        let dkga04 = match plan.dkga04.as_deref() {
-            Some(name) => Some((name, load::key_check_value(plan, name).await?)),
-            None => None,
-        };
-        let rates = bounds::hsm(&settings.hsm, dkga04, plan.window).await?;
-        if let Some(hmac) = rates.token_hmac {
-            figures.add(HMAC, hmac, None, None);
-        }
-        figures.add(SESSION_HMAC, rates.session_hmac, None, None);
-        figures.add(DES, rates.des, None, None);
-        let syncs =
-            bounds::disk(settings, plan.window).map_err(|error| BenchError::Ledger(error.to_string()))?;
-        figures.add(SYNC, syncs.rate, None, Some(syncs.latency));
+    let machine = Watched::begin();
+    for configuration in [&plan.dkga04, &plan.dkga02].into_iter().flatten() {
+        // What a server does for the first time it does more slowly.
+        load::unary(plan, configuration, None).await?;
     }
-    if let Some(address) = address {
-        // Connections as many as servers, which have one each that writes.
-        let connections = u32::try_from(plan.servers.max(1)).unwrap_or(1);
-        for (name, way) in [(UNNEST, RawRows::Unnest), (COPY, RawRows::Copy)] {
-            let rate = apart(|| store::raw_rows(address, way, connections, plan.window))?;
-            figures.add(name, rate, None, None);
-        }
-    } else if let Some(settings) = settings {
-        let (empty, grown) = bounds::ledger(settings, plan.window, plan.fill).await?;
-        figures.add(ROWS, empty, None, None);
-        if let Some((grown, fill)) = grown.zip(plan.fill) {
-            figures.add(EMPTY_ROWS, grown.empty, None, None);
-            figures.add(&format!("the same on top of {fill} rows"), grown.on_top, Some(EMPTY_ROWS), None);
-        }
+    let (mut figures, mut statements) = (Figures::default(), Vec::new());
+    for round in 1..=plan.rounds.max(1) {
+        tracing::info!(round, of = plan.rounds, "measuring");
+        statements = measure(plan, settings, &mut figures).await?;
     }
-    let nothing = load::nothing(plan).await?;
-    figures.add(RPC, nothing.rate, None, Some(nothing.latency));
-    let rows = if address.is_some() { UNNEST } else { ROWS };
-    for (name, configuration, bound) in [("DKGA04", &plan.dkga04, HMAC), ("DKGA02", &plan.dkga02, rows)] {
-        let Some(configuration) = configuration else { continue };
-        let unary = load::unary(plan, configuration, None).await?;
-        let work = format!("unary, {} clients, {name}", plan.clients);
-        figures.add(&work, unary.rate, Some(RPC), Some(unary.latency));
-        let json = load::unary_in_json(plan, configuration).await?;
-        figures.add(
-            &format!("the same over HTTP with JSON, {name}"),
-            json.rate,
-            Some(&work),
-            Some(json.latency),
-        );
-        let half = load::unary(plan, configuration, Some(unary.rate / 2.0)).await?;
-        figures.add(&format!("unary at half load, {name}"), half.rate, None, Some(half.latency));
-        sent(address)?;
-        let (work, batch) = (format!("batch, {name}"), load::batch(plan, configuration).await?);
-        statements.extend(sent(address)?.map(|sent| Statements::of(&work, sent)));
-        figures.add(&work, batch.rate, Some(bound), Some(batch.latency));
-        let (work, stream) = (format!("stream, {name}"), load::stream(plan, configuration, 0).await?);
-        statements.extend(sent(address)?.map(|sent| Statements::of(&work, sent)));
-        figures.add(&work, stream, Some(bound), None);
-    }
-    if let Some((fill, configuration)) = plan.fill.zip(plan.dkga02.as_ref()) {
-        load::stream(plan, configuration, fill).await?;
-        let full = load::stream(plan, configuration, 0).await?;
-        figures.add(&format!("stream, DKGA02, on top of {fill} tokens"), full, Some("stream, DKGA02"), None);
-    }
+    figures.add_sum_of_parts(PARTS_DKGA04, &[HMAC, ROWS, RPC]);
+    figures.add_sum_of_parts(PARTS_DKGA02, &[DES, ROWS, RPC]);
+    fill(plan, settings, &mut figures).await?;
     Ok(Report {
+        machine: Some(machine.end()),
         server_memory_idle_mib,
         server_memory_mib: memory("VmRSS:"),
         server_memory_peak_mib: memory("VmHWM:"),
-        figures: figures.all,
+        figures: figures.finish(plan.beside.as_ref()),
         statements,
     })
+}
+
+/// One round: the machine's own bounds, then the service. Answers what the database was sent.
+async fn measure(
+    plan: &Plan,
+    settings: Option<&Settings>,
+    figures: &mut Figures,
+) -> Result<Vec<Statements>, BenchError> {
+    let address = settings.and_then(postgresql);
+    if let Some(settings) = settings {
+        measure_bounds(plan, settings, figures).await?;
+    }
+    figures.add(RPC, None, load::nothing(plan).await?);
+    let mut statements = Vec::new();
+    let rows = if address.is_some() { UNNEST } else { ROWS };
+    for (name, configuration, parts, bound) in
+        [("DKGA04", &plan.dkga04, PARTS_DKGA04, HMAC), ("DKGA02", &plan.dkga02, PARTS_DKGA02, rows)]
+    {
+        let Some(configuration) = configuration else { continue };
+        let unary = load::unary(plan, configuration, None).await?;
+        let work = format!("unary, {} clients, {name}", plan.clients);
+        figures.add(&work, Some(if address.is_some() { RPC } else { parts }), unary);
+        let json = load::unary_in_json(plan, configuration).await?;
+        figures.add(&format!("the same over HTTP with JSON, {name}"), Some(&work), json);
+        let half = Some(unary.rate / 2.0);
+        figures.add(
+            &format!("{RPC}, at that half load, {name}"),
+            None,
+            load::paced_nothing(plan, half).await?,
+        );
+        figures.add(
+            &format!("unary at half load, {name}"),
+            None,
+            load::unary(plan, configuration, half).await?,
+        );
+        sent(address)?;
+        let work = format!("batch, {name}");
+        figures.add(&work, Some(bound), load::batch(plan, configuration).await?);
+        statements.extend(sent(address)?.map(|sent| Statements::of(&work, sent)));
+        let work = format!("stream, {name}");
+        figures.add(&work, Some(bound), load::stream(plan, configuration, 0).await?);
+        statements.extend(sent(address)?.map(|sent| Statements::of(&work, sent)));
+    }
+    Ok(statements)
+}
+
+/// What this machine's HSM, disk and database do for themselves.
+async fn measure_bounds(plan: &Plan, settings: &Settings, figures: &mut Figures) -> Result<(), BenchError> {
+    let dkga04 = match plan.dkga04.as_deref() {
+        Some(name) => Some((name, load::key_check_value(plan, name).await?)),
+        None => None,
+    };
+    let rates = bounds::hsm(&settings.hsm, dkga04, plan.window).await?;
+    if let Some(hmac) = rates.token_hmac {
+        figures.add(HMAC, None, hmac);
+    }
+    figures.add(SESSION_HMAC, None, rates.session_hmac);
+    figures.add(DES, None, rates.des);
+    let syncs = bounds::disk(settings, plan.window).map_err(|error| BenchError::Ledger(error.to_string()))?;
+    figures.add(SYNC, None, syncs);
+    let Some(address) = postgresql(settings) else {
+        figures.add(ROWS, None, bounds::ledger(settings, plan.window).await?);
+        return Ok(());
+    };
+    // Connections as many as servers, which have one each that writes.
+    let connections = u32::try_from(plan.servers.max(1)).unwrap_or(1);
+    for (name, way) in [(UNNEST, RawRows::Unnest), (COPY, RawRows::Copy)] {
+        figures.add(name, None, apart(|| store::raw_rows(address, way, connections, plan.window))?);
+    }
+    Ok(())
+}
+
+/// The ledger, and a stream, on top of many rows.
+async fn fill(plan: &Plan, settings: Option<&Settings>, figures: &mut Figures) -> Result<(), BenchError> {
+    let Some(fill) = plan.fill else { return Ok(()) };
+    if let Some(settings) = settings.filter(|settings| postgresql(settings).is_none()) {
+        bounds::grown(settings, plan.window, fill, |on_top, rate| {
+            let on_top_of = format!("the same on top of {fill} rows");
+            match on_top {
+                false => figures.add(EMPTY_ROWS, None, rate),
+                true => figures.add(&on_top_of, Some(EMPTY_ROWS), rate),
+            }
+        })
+        .await?;
+    }
+    if let Some(configuration) = &plan.dkga02 {
+        load::stream(plan, configuration, fill).await?;
+        for _ in 0..plan.rounds.max(1) {
+            let full = load::stream(plan, configuration, 0).await?;
+            figures.add(&format!("stream, DKGA02, on top of {fill} tokens"), Some("stream, DKGA02"), full);
+        }
+    }
+    Ok(())
+}
+
+fn postgresql(settings: &Settings) -> Option<&PostgresqlAddress> {
+    match &settings.store.url {
+        DatabaseUrl::Postgresql(address) => Some(address.as_ref()),
+        DatabaseUrl::Sqlite(_) => None,
+    }
 }
 
 /// Runs it where it may wait.
@@ -213,28 +227,6 @@ impl Statements {
         let (a_batch, rows) = (sent.statements as f64 / batches, sent.rows as f64 / batches);
         let wal_bytes = sent.wal_bytes as f64 / (sent.rows as f64).max(1.0);
         Self { work: work.to_owned(), a_batch, rows, wal_bytes }
-    }
-}
-
-/// Figures as they come in.
-struct Figures {
-    all: Vec<Figure>,
-    beside: Option<Report>,
-}
-
-impl Figures {
-    fn add(&mut self, work: &str, rate: f64, bound: Option<&str>, latency: Option<Latency>) {
-        let of = |figures: &[Figure], work: &str| {
-            figures.iter().find(|figure| figure.work == work).map(|figure| figure.rate)
-        };
-        let earlier = self.beside.as_ref().and_then(|report| of(&report.figures, work));
-        let (beside, bound) = match earlier {
-            Some(rate) => (Some(rate), Some("the same of the run before")),
-            None => (bound.and_then(|bound| of(&self.all, bound)), bound),
-        };
-        let share = beside.filter(|beside| *beside > 0.0).map(|beside| rate / beside);
-        let bound = share.and(bound).map(str::to_owned);
-        self.all.push(Figure { work: work.to_owned(), rate, bound, share, latency });
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// How long each measurement takes
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// How often everything is measured, by turns; the table shows medians
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
     /// Clients that call one token at a time
     #[arg(long, default_value_t = 64)]
     clients: usize,
@@ -99,6 +102,7 @@ impl Arguments {
             dkga04: self.dkga04.clone(),
             dkga02: self.dkga02.clone(),
             window: Duration::from_secs(self.seconds.max(1)),
+            rounds: self.rounds.max(1),
             clients: self.clients.max(1),
             fill: self.fill,
             server_pid: self.server_pid,
@@ -116,20 +120,33 @@ fn earlier(file: &Path) -> Result<Report, Failure> {
 }
 
 fn table(report: &Report) -> String {
-    let number = |value: Option<f64>| value.map(|value| format!("{value:.0}")).unwrap_or_default();
     let rows = report.figures.iter().map(|figure| {
+        let several = figure.lowest < figure.highest;
         [
             figure.work.clone(),
-            number(Some(figure.rate)),
+            format!("{:.0}", figure.rate),
+            if several { format!("{:.0} to {:.0}", figure.lowest, figure.highest) } else { String::new() },
             figure.bound.clone().unwrap_or_default(),
             figure.share.map(|share| format!("{:.0} %", share * 100.0)).unwrap_or_default(),
             figure
                 .latency
                 .map(|l| format!("{:.2} / {:.2} / {:.2}", l.p50_ms, l.p99_ms, l.p999_ms))
                 .unwrap_or_default(),
+            figure.cost.map(|cost| format!("{:.1} + {:.1}", cost.client, cost.server)).unwrap_or_default(),
         ]
     });
-    let table = output::table(["work", "per second", "beside", "share", "ms: p50 / p99 / p99.9"], rows);
+    let table = output::table(
+        [
+            "work",
+            "per second",
+            "of all rounds",
+            "beside",
+            "share",
+            "ms: p50 / p99 / p99.9",
+            "µs: client + server",
+        ],
+        rows,
+    );
     let memory = report.server_memory_mib.map(|mib| {
         format!(
             "\nthe server's memory: {:.0} MiB idle, {mib:.0} MiB now, at most {:.0} MiB",
@@ -144,5 +161,14 @@ fn table(report: &Report) -> String {
              write-ahead log for a row"
         )
     });
-    format!("{table}{}{}", statements.collect::<String>(), memory.unwrap_or_default())
+    let machine = report.machine.map(|machine| {
+        format!(
+            "\nthe machine: {} processors, load average {:.2} before, {:.1} % stolen by its host meanwhile",
+            machine.processors,
+            machine.load_average,
+            machine.stolen * 100.0
+        )
+    });
+    let (memory, machine) = (memory.unwrap_or_default(), machine.unwrap_or_default());
+    format!("{table}{}{memory}{machine}", statements.collect::<String>())
 }
