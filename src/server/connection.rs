@@ -32,6 +32,7 @@ use super::{
     activity::Activity,
     calls::{Calls, Capacity},
     ending::{Stage, ending},
+    gathered::Gathered,
     handshake::HandshakeFailure,
     opening::{self, Opening},
     services::Web,
@@ -199,7 +200,7 @@ where
             .max_concurrent_streams(wire.streams)
             .keep_alive_interval(wire.keepalive)
             .keep_alive_timeout(wire.keepalive_timeout);
-        let connection = builder.serve_connection(TokioIo::new(io), calls);
+        let connection = builder.serve_connection(TokioIo::new(Gathered::new(io)), calls);
         let mut connection = pin!(connection);
         let mut looks = interval(look_every(&wire));
         let began = Instant::now();

@@ -11,6 +11,7 @@ mod connection;
 mod connection_limit;
 mod destruction;
 mod ending;
+mod gathered;
 mod handshake;
 mod hardening;
 mod health;
