@@ -193,8 +193,9 @@ pub(crate) trait View: Send + 'static {
         size: u32,
     ) -> Result<RowPage, StoreError>;
 
-    /// What is known of the TIDs of meters, in the order in which they are asked for. Within a
-    /// transaction nobody else gives these meters a TID until its end.
+    /// What is known of the TIDs of meters, in the order in which they are asked for. Where somebody
+    /// else gives one of these meters a TID before the transaction does, the transaction meets
+    /// [`StoreError::Conflict`] when it writes its own.
     fn last_tids(&mut self, meters: &[(MeterPan, BaseDate)]) -> Result<Vec<LastTids>, StoreError>;
 
     /// The sums of clients, by their numbers, on the days from the first to the last. Within a

@@ -163,7 +163,7 @@ impl<W: Role> View for Postgres<W> {
     }
 
     fn last_tids(&mut self, meters: &[(MeterPan, BaseDate)]) -> Result<Vec<LastTids>, StoreError> {
-        let lock = self.role.is_writing();
+        let lock = self.role.locks_meters();
         meters::last_tids(self.ready()?, meters, lock)
     }
 
@@ -321,6 +321,7 @@ impl Transaction for Postgres<Writer> {
 
     fn insert_tokens(&mut self, rows: &mut dyn Iterator<Item = NewRow<'_>>) -> Result<(), StoreError> {
         let written = ledger::insert(self.ready()?, rows);
+        let written = self.role.wrote(written);
         self.note_refused(written)
     }
 

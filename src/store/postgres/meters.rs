@@ -1,6 +1,6 @@
-//! The last TID of every meter, for ever. Rows are locked in the order of meters, and written in it
-//! before the rows of the ledger, so that servers which meet at several meters do not wait for each
-//! other in a circle.
+//! The last TID of every meter, for ever. Rows are written in the order of meters before the rows of
+//! the ledger, and locked in it where that is needed, so that servers which meet at several meters do
+//! not wait for each other in a circle.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,8 +29,7 @@ fn value(tid: Tid) -> i32 {
     tid.value().cast_signed()
 }
 
-/// What is known of the TIDs of meters, in the order in which they are asked for; locked for whoever
-/// writes.
+/// What is known of the TIDs of meters, in the order in which they are asked for; locked on demand.
 pub(super) fn last_tids(
     connection: &mut Connection,
     meters: &[(MeterPan, BaseDate)],
@@ -159,7 +158,7 @@ pub(super) fn raise(
 }
 
 /// Writes TIDs by a statement that leaves out those which are not above the last one. There are such
-/// only where another server was first to give a new meter a TID: a row that was there is locked.
+/// only where another server gave the meter a TID since the last one was read.
 fn put(connection: &mut Connection, tids: &Highest, sql: &str) -> Result<(), StoreError> {
     let (pans, years, numbers) = tids.columns();
     if pans.is_empty() {
@@ -169,7 +168,9 @@ fn put(connection: &mut Connection, tids: &Highest, sql: &str) -> Result<(), Sto
     if written == pans.len() as u64 {
         Ok(())
     } else {
-        Err(StoreError::Conflict { reason: "another server gave a meter its first token identifier".into() })
+        Err(StoreError::Conflict {
+            reason: "another server gave a meter a token identifier meanwhile".into(),
+        })
     }
 }
 

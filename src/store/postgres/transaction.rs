@@ -22,6 +22,8 @@ pub(crate) struct Writer {
     own_writes: i64,
     /// What other servers gave on the days that were read.
     others: OfOthers,
+    /// Whether another server was in the way of the last transaction, which is tried again.
+    met: bool,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,14 @@ pub(crate) trait Role: Send + 'static {
     /// Whether the connection is in a transaction that writes.
     fn is_writing(&self) -> bool;
 
+    /// Whether meters are locked before their TIDs are read. A lock of each row costs a quarter of
+    /// what the row of a token costs, and few meters are asked for at two servers at once: what is
+    /// written tells whether another server was in the way, and then the next try locks.
+    fn locks_meters(&self) -> bool;
+
+    /// Takes note of what writing rows came to.
+    fn wrote<T>(&mut self, written: Result<T, StoreError>) -> Result<T, StoreError>;
+
     /// The chain of the server, where the transaction knows it.
     fn chain(&mut self, connection: &mut Connection) -> Result<Option<Chain>, StoreError>;
 
@@ -74,6 +84,14 @@ impl Role for ReadOnly {
 
     fn is_writing(&self) -> bool {
         false
+    }
+
+    fn locks_meters(&self) -> bool {
+        false
+    }
+
+    fn wrote<T>(&mut self, written: Result<T, StoreError>) -> Result<T, StoreError> {
+        written
     }
 
     fn chain(&mut self, _: &mut Connection) -> Result<Option<Chain>, StoreError> {
@@ -99,6 +117,15 @@ impl Role for Writer {
         !matches!(self.stage, Stage::Idle)
     }
 
+    fn locks_meters(&self) -> bool {
+        self.is_writing() && self.met
+    }
+
+    fn wrote<T>(&mut self, written: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.met |= matches!(written, Err(StoreError::Conflict { .. }));
+        written
+    }
+
     fn chain(&mut self, connection: &mut Connection) -> Result<Option<Chain>, StoreError> {
         if self.is_writing() {
             self.opened(connection)?.chain.ok_or_else(chain::no_chain).map(Some)
@@ -114,7 +141,7 @@ impl Role for Writer {
 
 impl Writer {
     pub(super) fn new(claim: Claim) -> Self {
-        Self { claim, stage: Stage::Idle, own_writes: 0, others: OfOthers::default() }
+        Self { claim, stage: Stage::Idle, own_writes: 0, others: OfOthers::default(), met: false }
     }
 
     pub(super) fn begin(&mut self) {
@@ -234,6 +261,7 @@ impl Writer {
             connection.commit()?;
             self.own_writes += i64::from(noted);
         }
+        self.met = false;
         self.end(connection);
         Ok(())
     }

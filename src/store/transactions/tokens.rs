@@ -134,9 +134,8 @@ impl<'a> Loaded<'a> {
         };
         let mut loaded = Self { of_orders: orders.iter().map(of_order).collect() };
         loaded.load_pairs(writing)?;
-        // What is loaded is kept from other servers until the end, and all servers take it in this
-        // order. Requests come last: the same one at another server has met this one at its meter,
-        // and finds its row.
+        // Sums are kept from other servers until the end. Who is first with a meter or a request is
+        // found when the rows are written: whoever comes second decides once more.
         loaded.lock_sums(writing)?;
         loaded.load_last_tids(writing)?;
         loaded.load_earlier(writing)?;
