@@ -15,7 +15,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         "server",
         "simulator",
         "token",
-        "token_file",
     ];
     let files = ours
         .map(|name| format!("proto/vendkey/v1/{name}.proto"))

@@ -384,11 +384,14 @@ pub fn meter_test() -> IssueTokenRequest {
     }
 }
 
-/// Whether a call has not left the client, since its connection had ended: every gRPC library sends
-/// it over a new one then and says nothing ("transparent retries"), tonic tells its caller.
+/// Whether a call was never begun: it has not left the client, since its connection had ended; or it
+/// crossed the server's last GOAWAY on its way, which says that it is none of those that it takes
+/// (RFC 9113 §6.8). Every gRPC library sends it over a new connection then and says nothing
+/// ("transparent retries"), tonic tells its caller.
 pub fn was_never_sent(status: &Status) -> bool {
     let source = std::error::Error::source(status).and_then(std::error::Error::source);
-    source.is_some_and(|error| error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
+    let Some(error) = source.and_then(|error| error.downcast_ref::<hyper::Error>()) else { return false };
+    error.is_canceled() || format!("{error:?}").contains("NO_ERROR, Remote")
 }
 
 /// The reason of a refusal.
