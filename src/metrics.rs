@@ -93,6 +93,9 @@ struct Metrics {
     transactions: Counter<u64, AtomicU64>,
     commands: Counter<u64, AtomicU64>,
     waiting: Gauge,
+    walk_records: Gauge,
+    walk_whole: Gauge,
+    walk_damages: Gauge,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
@@ -114,6 +117,9 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         transactions: Counter::default(),
         commands: Counter::default(),
         waiting: Gauge::default(),
+        walk_records: Gauge::default(),
+        walk_whole: Gauge::default(),
+        walk_damages: Gauge::default(),
     };
     let registry = &mut metrics.registry;
     registry.register(
@@ -152,7 +158,7 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     registry.register("serving", "1 while tokens are issued", metrics.serving.clone());
     registry.register(
         "not_serving",
-        "1 for what keeps the server from issuing: self_test, hsm, store, clock, checkpoint, seals",
+        "1 for what keeps the server from issuing: self_test, hsm, store, clock, checkpoint, seals, ledger",
         metrics.not_serving.clone(),
     );
     registry.register("hsm_up", "1 while the HSM is well", metrics.hsm_up.clone());
@@ -163,6 +169,21 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         "store_waiting",
         "Commands that waited when the last transaction ended",
         metrics.waiting.clone(),
+    );
+    registry.register(
+        "ledger_walk_records",
+        "The positions in all chains to which this server's walk over the ledger has come, together; 0 between two passes",
+        metrics.walk_records.clone(),
+    );
+    registry.register(
+        "ledger_walk_whole_seconds",
+        "When the whole ledger was walked last, in seconds since 1970",
+        metrics.walk_whole.clone(),
+    );
+    registry.register(
+        "ledger_damages",
+        "What the walk over the ledger found and nobody accepted",
+        metrics.walk_damages.clone(),
     );
     metrics
 });
@@ -246,6 +267,17 @@ pub fn committed(commands: usize, waiting: usize) {
     METRICS.transactions.inc();
     METRICS.commands.inc_by(commands as u64);
     METRICS.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+}
+
+/// The walk over the ledger has come so far; it came to the end last at this time, in milliseconds.
+pub fn walked(records: u64, whole_ms: Option<i64>) {
+    METRICS.walk_records.set(i64::try_from(records).unwrap_or(i64::MAX));
+    METRICS.walk_whole.set(whole_ms.unwrap_or_default() / 1000);
+}
+
+/// What the walk found and nobody accepted.
+pub fn damages(count: usize) {
+    METRICS.walk_damages.set(i64::try_from(count).unwrap_or(i64::MAX));
 }
 
 /// All of it, in the text format of OpenMetrics.

@@ -52,6 +52,8 @@ pub struct Settings {
     pub vending: VendingSettings,
     /// How many persons it takes.
     pub access: AccessSettings,
+    /// How the server looks at its own ledger.
+    pub audit: AuditSettings,
     /// What the kernel keeps from the server.
     pub hardening: HardeningSettings,
     /// The log.
@@ -104,6 +106,13 @@ pub struct AccessSettings {
     pub approval_expiry: Duration,
     /// Which multiple of a client's usual tokens of a day raises an alarm.
     pub alarm_pace: u32,
+}
+
+/// How the server looks at its own ledger.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditSettings {
+    /// How many records a second the walk over the whole ledger reads; 0: it is not walked.
+    pub walk_rows_per_second: u32,
 }
 
 /// What the log says and how.
@@ -289,6 +298,7 @@ impl<'a> Reader<'a> {
         let (server, hsm, store, vending, access, log) =
             (self.server(), self.hsm(), self.store(), self.vending(), self.access(), self.log());
         let (wire, http, metrics, hardening) = (self.wire(), self.http(), self.metrics(), self.hardening());
+        let audit = self.audit();
         let ((hsm, other_tokens), store) = (hsm?, store?);
         let refused_pin_file = store.refused_pin_file();
         let other_tokens = remembering(other_tokens, &refused_pin_file);
@@ -302,6 +312,7 @@ impl<'a> Reader<'a> {
             store,
             vending: vending?,
             access: access?,
+            audit: audit?,
             hardening: hardening?,
             log: log?,
         })
@@ -368,6 +379,11 @@ impl<'a> Reader<'a> {
             approval_expiry: approval_expiry?,
             alarm_pace: alarm_pace?,
         })
+    }
+
+    fn audit(&mut self) -> Option<AuditSettings> {
+        let pace = self.within("audit.walk_rows_per_second", 1_000, 0..=1_000_000);
+        Some(AuditSettings { walk_rows_per_second: pace? })
     }
 
     /// A time such as `72h` or `30m`.

@@ -85,6 +85,13 @@ impl From<StoreError> for Refusal {
                 tracing::error!(%error, "the store");
                 return Self::new(Reason::SealBroken, "a row that decides was changed by somebody else");
             }
+            StoreError::Unlinked { .. } => {
+                // The same: it was told as an alarm.
+                return Self::new(
+                    Reason::LedgerDamaged,
+                    "the ledger's row of this token was changed by somebody else",
+                );
+            }
             StoreError::Damaged { .. } | StoreError::Corrupt { .. } | StoreError::Defect { .. } => {
                 tracing::error!(%error, "the store");
                 return Self::internal().issued(error.outcome().into());
@@ -248,6 +255,7 @@ fn stopped(stop: &Stop) -> Reason {
     match stop {
         Stop::BehindCheckpoint { .. } => Reason::LedgerBehindCheckpoint,
         Stop::RowsChanged => Reason::SealBroken,
+        Stop::LedgerDamaged { .. } => Reason::LedgerDamaged,
         Stop::ClockJumped { .. } | Stop::ClockFarFromLastSign { .. } | Stop::ClockOffDatabase { .. } => {
             Reason::ClockInDoubt
         }

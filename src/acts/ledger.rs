@@ -51,7 +51,7 @@ impl Acts {
         self.ledger_state().await
     }
 
-    /// Goes on with a database that is behind its checkpoint.
+    /// Goes on with a database that is behind its checkpoint, or whose ledger does not hold.
     ///
     /// # Errors
     /// APPROVAL_PENDING; NOTHING_TO_ACCEPT; what the store says.
@@ -74,10 +74,15 @@ impl Acts {
     }
 
     fn restoring(&self) -> Result<Option<String>, Refusal> {
-        let Some(Stop::BehindCheckpoint { reason, .. }) = self.vending.database_stop() else {
-            return Err(Refusal::new(Reason::NothingToAccept, RestoreError::NothingToAccept.to_string()));
-        };
-        Ok(Some(format!("go on with a database that has forgotten records: {reason}")))
+        match (self.vending.database_stop(), self.vending.ledger_stop()) {
+            (Some(Stop::BehindCheckpoint { reason, .. }), _) => {
+                Ok(Some(format!("go on with a database that has forgotten records: {reason}")))
+            }
+            (_, Some(Stop::LedgerDamaged { first, more })) => {
+                Ok(Some(format!("go on with a ledger that does not hold: {first}, and {more} more")))
+            }
+            _ => Err(Refusal::new(Reason::NothingToAccept, RestoreError::NothingToAccept.to_string())),
+        }
     }
 
     /// Lowers the last TID of one meter, and answers what it was.

@@ -74,6 +74,7 @@ reasons! {
     ClockInDoubt = "CLOCK_IN_DOUBT", "The server's clock jumped or is far from the server's last sign of life; nothing is issued until the clock is proved right or an administrator accepts it. Replays are answered.";
     LedgerBehindCheckpoint = "LEDGER_BEHIND_CHECKPOINT", "The database lacks records of the last checkpoint, as after a restore; nothing is issued until an administrator accepts it. Replays are answered.";
     SealBroken = "SEAL_BROKEN", "A row that decides does not bear this server's seal: somebody wrote to the database. Nothing is done with it until an administrator has looked.";
+    LedgerDamaged = "LEDGER_DAMAGED", "A row of the ledger is not what its link of the chain says: somebody wrote to the database. No token is made from it; where the whole ledger was found so, nothing is issued until an administrator has looked.";
     PermissionDenied = "PERMISSION_DENIED", "This client may not do that; the message names the permission that it lacks.";
     ClientNotFound = "CLIENT_NOT_FOUND", "No client has this name.";
     CredentialNotFound = "CREDENTIAL_NOT_FOUND", "No credential has this name.";

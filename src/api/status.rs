@@ -92,7 +92,7 @@ pub(super) fn code(reason: Reason) -> Code {
         | Reason::LedgerTakenOver
         | Reason::SelftestFailed => Code::Unavailable,
         Reason::RequestTooSlow | Reason::StreamIdle | Reason::DeadlinePassed => Code::DeadlineExceeded,
-        Reason::SealBroken => Code::DataLoss,
+        Reason::SealBroken | Reason::LedgerDamaged => Code::DataLoss,
         Reason::MethodUnknown | Reason::CompressionUnsupported => Code::Unimplemented,
         // As gRPC's own libraries say of what they cannot parse.
         Reason::MessageMalformed | Reason::Internal => Code::Internal,

@@ -56,6 +56,11 @@ pub struct Hash(pub [u8; 32]);
 impl Hash {
     /// What stands before the first record.
     pub const START: Self = Self([0; 32]);
+
+    /// The SHA-256 of bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
 }
 
 impl fmt::Display for Hash {

@@ -32,7 +32,7 @@ pub(super) enum Command {
     Seed(Seed),
     /// Believe the server's clock after a jump or a long pause
     AcceptClock(Connection),
-    /// Go on with a database that was restored from a backup
+    /// Go on with a database that was restored from a backup, or whose ledger does not hold
     AcceptRestore(Connection),
     /// Lower the last token identifier of a meter that was seeded too high
     LowerTid(LowerTid),

@@ -17,6 +17,7 @@ mod sequence;
 mod sum;
 mod usage;
 mod verification;
+mod walk;
 
 use std::time::Instant;
 
@@ -41,6 +42,8 @@ pub use verification::{
     Attempt, Attempted, FAILURES_PER_CLIENT_AND_DAY, FAILURES_PER_METER_AND_HOUR, NewAttempt,
     client_failures_from, meter_failures_from, wait,
 };
+
+pub use walk::{Damage, Met, Walk};
 
 use crate::access::limits::LimitMet;
 use crate::audit::RowKind;

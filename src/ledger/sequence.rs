@@ -28,6 +28,11 @@ impl Sequence {
         Self((u64::from(chain.value()) << POSITION_BITS | position).cast_signed())
     }
 
+    /// The number that the record before it in its chain would have as a row; none of the first.
+    pub(crate) fn before(self) -> Option<Self> {
+        (self.position() > 1).then_some(Self(self.0 - 1))
+    }
+
     /// The number.
     pub fn value(self) -> i64 {
         self.0

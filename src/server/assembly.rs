@@ -15,13 +15,14 @@ use super::{
     tasks::Tasks,
     trust::Trust,
     usage,
+    walk::Walker,
 };
 use crate::{
     acts::{Acts, Admission, Authenticator, Causes, Identity, Refusals},
     api::health::health_check_response::ServingStatus,
     clock::{self, Clock},
     custody,
-    hsm::{Hsm, TokenList, Tokens as _},
+    hsm::{AuditKey as _, Hsm, TokenList, Tokens as _},
     selftest::{self, Latch},
     settings::Settings,
     store::{Job, Leases, ServerState, Store},
@@ -42,6 +43,7 @@ pub(super) struct Assembly {
     refusals: Arc<Refusals>,
     checkpoints: Checkpoints,
     trust: Trust,
+    walker: Walker,
     causes: Causes,
 }
 
@@ -73,6 +75,10 @@ impl Assembly {
         trust.look_at_seals().await;
         trust.look_at_database().await;
         trust.look_at_clock().await;
+        let audit_key = first.audit_public_key().await?.spki_der;
+        let pace = settings.audit.walk_rows_per_second;
+        let mut walker = Walker::new(store.clone(), guard.clone(), leases.clone(), audit_key, pace);
+        walker.look_at_start().await;
         let latch = self_tested(&first).await;
         if let Ok(now_ms) = guard.pass()
             && let Err(error) = custody::end_overlaps(&first, store.as_ref(), now_ms).await
@@ -118,6 +124,7 @@ impl Assembly {
             refusals,
             checkpoints,
             trust,
+            walker,
             causes,
         })
     }
@@ -136,6 +143,7 @@ impl Assembly {
             refusals,
             checkpoints,
             trust,
+            walker,
             causes,
             ..
         } = self;
@@ -151,6 +159,7 @@ impl Assembly {
         tasks.spawn("approved acts", async move { acts.finish_approved(&leased).await });
         tasks.spawn("destruction of keys", destruction::watch(vending, leases.clone()));
         tasks.spawn("comparison of sums", usage::watch(store, guard, leases));
+        tasks.spawn("walk over the ledger", walker.run());
         tasks.spawn_until_end("checkpoints", checkpoints.run(trust, refusals, stages.clone()));
         // A server that is reached says what it is.
         let _ = told.await;

@@ -29,6 +29,7 @@ mod tasks;
 mod tls;
 mod trust;
 mod usage;
+mod walk;
 
 use std::{io, net::SocketAddr, sync::Arc};
 

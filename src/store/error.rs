@@ -88,6 +88,13 @@ pub enum StoreError {
         /// For the log: which table and number.
         row: String,
     },
+    /// A row of the ledger, or one beside it, is not what its link of the chain says: somebody else has
+    /// changed it, put it in or taken one out. No token is made from it.
+    #[error("a row of the ledger was changed by somebody else: {row}")]
+    Unlinked {
+        /// For the log: which row.
+        row: String,
+    },
     /// The HSM does not make or check seals now.
     #[error("the HSM does not seal: {reason}")]
     NoSeal {
@@ -117,6 +124,7 @@ impl StoreError {
             | StoreError::TakenOver { .. }
             | StoreError::LostCommits { .. }
             | StoreError::Forged { .. }
+            | StoreError::Unlinked { .. }
             | StoreError::NoSeal { .. }
             | StoreError::Defect { .. } => Outcome::NotDone,
         }
@@ -150,6 +158,7 @@ impl StoreError {
             | StoreError::Corrupt { .. }
             | StoreError::LostCommits { .. }
             | StoreError::Forged { .. }
+            | StoreError::Unlinked { .. }
             | StoreError::NoSeal { .. }
             | StoreError::Defect { .. } => false,
         }

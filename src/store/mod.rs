@@ -63,3 +63,4 @@ pub use postgres::{AddressError, PostgresqlAddress, RawRows, Sent};
 pub use record::{Examined, LostCommits, Past, Records};
 pub use seals::{NoSeal, SealReport, Sealer, SoftwareSealer};
 pub use server::{Job, Server, ServerState};
+pub use transactions::walk::WalkPart;

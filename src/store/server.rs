@@ -41,6 +41,8 @@ pub enum Job {
     Seals,
     /// Comparing the sums of the day with the ledger.
     Sums,
+    /// Walking over the whole ledger.
+    Walk,
     /// Importing a key into the HSM.
     Imports,
 }
@@ -54,6 +56,7 @@ impl Job {
             Self::Checkpoints => "checkpoints",
             Self::Seals => "seals",
             Self::Sums => "sums",
+            Self::Walk => "ledger_walk",
             Self::Imports => "imports",
         }
     }

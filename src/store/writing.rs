@@ -256,7 +256,7 @@ impl<T: Transaction> Writing<T> {
     }
 
     fn note_change(&mut self, table: Table) {
-        if table != Table::SealIndex {
+        if Table::INDEXED.contains(&table) {
             self.state.changed_rows = true;
             self.authority.forget();
         }

@@ -132,10 +132,15 @@ impl Vending {
     /// block under a key.
     pub async fn reproduce(&self, rows: Vec<TokenRow>) -> Vec<Result<IssuedToken, IssueError>> {
         let mut orders = Vec::with_capacity(rows.len());
-        for row in rows {
-            let known = match row.content.configuration() {
-                Some(id) => self.known(id).await,
-                None => Err(IssueError::Fault("the row names no configuration")),
+        let links = match self.store.check_links(rows.clone()).await {
+            Ok(links) => links,
+            Err(error) => vec![Err(error); rows.len()],
+        };
+        for (row, linked) in rows.into_iter().zip(links) {
+            let known = match (linked, row.content.configuration()) {
+                (Err(error), _) => Err(IssueError::Store(error)),
+                (Ok(()), Some(id)) => self.known(id).await,
+                (Ok(()), None) => Err(IssueError::Fault("the row names no configuration")),
             };
             orders.push(known.map(|known| RecordedOrder { row, known, replay: true }));
         }

@@ -30,6 +30,7 @@ struct State {
     database_clock: Option<Stop>,
     database: Option<Stop>,
     rows_changed: bool,
+    ledger: Option<Stop>,
 }
 
 impl IssueGuard {
@@ -45,7 +46,14 @@ impl IssueGuard {
             }
             _ => (now, None),
         };
-        let state = State { believed, clock: stop, database_clock: None, database, rows_changed: false };
+        let state = State {
+            believed,
+            clock: stop,
+            database_clock: None,
+            database,
+            rows_changed: false,
+            ledger: None,
+        };
         Self { clock, state: Mutex::new(state) }
     }
 
@@ -73,7 +81,7 @@ impl IssueGuard {
         match state.database.as_ref().or(state.clock.as_ref()).or(state.database_clock.as_ref()) {
             Some(stop) => Err(stop.clone()),
             None if state.rows_changed => Err(Stop::RowsChanged),
-            None => Ok(now.wall_ms),
+            None => state.ledger.clone().map_or(Ok(now.wall_ms), Err),
         }
     }
 
@@ -145,6 +153,16 @@ impl IssueGuard {
     /// Notes whether the sealed rows are all there and as they were last.
     pub fn rows_changed(&self, changed: bool) {
         self.state().rows_changed = changed;
+    }
+
+    /// Notes what the walk over the ledger found, if it found anything that is not accepted.
+    pub fn ledger_damaged(&self, stop: Option<Stop>) {
+        self.state().ledger = stop;
+    }
+
+    /// Why the ledger is not believed, if so.
+    pub fn ledger_stop(&self) -> Option<Stop> {
+        self.state().ledger.clone()
     }
 
     /// Why the database is not believed, if so.

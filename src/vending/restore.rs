@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// It is not in doubt.
-    #[error("the database is not behind its checkpoint: there is nothing to accept")]
+    #[error("the database is not behind its checkpoint, and its ledger holds: there is nothing to accept")]
     NothingToAccept,
     /// The store does not answer.
     #[error(transparent)]
@@ -73,7 +73,13 @@ impl Vending {
         self.store.probe(self.guard.sign_of_life()).await
     }
 
-    /// Takes a database that is behind its checkpoint as it is, on record.
+    /// Why the ledger is not believed, if so.
+    pub fn ledger_stop(&self) -> Option<Stop> {
+        self.guard.ledger_stop()
+    }
+
+    /// Takes a database that is behind its checkpoint, or whose ledger does not hold, as it is, on
+    /// record.
     ///
     /// What it has forgotten may have had any TID up to the horizon. So no TID up to now plus the
     /// horizon is given any more, to no meter; the horizon counts from there. Unknown request ids
@@ -83,8 +89,10 @@ impl Vending {
     /// # Errors
     /// [`RestoreError`].
     pub async fn accept_restore(&self, caller: &Caller) -> Result<(), RestoreError> {
-        let Some(Stop::BehindCheckpoint { reason, position, .. }) = self.guard.database_stop() else {
-            return Err(RestoreError::NothingToAccept);
+        let (reason, lost_from) = match (self.guard.database_stop(), self.guard.ledger_stop()) {
+            (Some(Stop::BehindCheckpoint { reason, position, .. }), _) => (reason, Some(position)),
+            (_, Some(stop)) => (stop.to_string(), None),
+            _ => return Err(RestoreError::NothingToAccept),
         };
         let now_ms = self.guard.now_ms();
         let ahead = now_ms.div_euclid(1000).saturating_add(self.policy.horizon_seconds());
@@ -92,16 +100,23 @@ impl Vending {
             .into_iter()
             .filter_map(|base_date| Some((base_date, floor(base_date, ahead)?)))
             .collect();
+        let mut details = BTreeMap::from([("doubt", reason)]);
+        details.extend(lost_from.map(|position| ("checkpoint", position.to_string())));
         let accepted = AcceptedRestore {
             actor: caller.actor(),
             floors,
             requests_from_ms: now_ms,
-            lost_from: position,
-            details: BTreeMap::from([("doubt", reason), ("checkpoint", position.to_string())]),
+            lost_from: lost_from.unwrap_or_default(),
+            details,
             now_ms,
         };
-        self.store.accept_restore(accepted).await?;
-        self.guard.accept_database();
+        if lost_from.is_some() {
+            self.store.accept_restore(accepted).await?;
+            self.guard.accept_database();
+        } else {
+            self.store.accept_damage(accepted).await?;
+            self.guard.ledger_damaged(None);
+        }
         Ok(())
     }
 

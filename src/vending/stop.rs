@@ -52,6 +52,21 @@ pub enum Stop {
          (vendkey setup --seal-rows)"
     )]
     RowsChanged,
+    /// The ledger, or a checkpoint, is not what was written.
+    #[error(
+        "the ledger does not hold: {first}{}; restore the database from a backup, or an administrator must accept it \
+         as it is (vendkey ledger accept-restore)", and_more(*.more)
+    )]
+    LedgerDamaged {
+        /// What was found first.
+        first: String,
+        /// How much more was found.
+        more: usize,
+    },
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" (and {more} more; the log names all)") }
 }
 
 impl Stop {
@@ -63,6 +78,7 @@ impl Stop {
             }
             Self::BehindCheckpoint { .. } => "checkpoint",
             Self::RowsChanged => "seals",
+            Self::LedgerDamaged { .. } => "ledger",
         }
     }
 

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tonic::Code;
 use vendkey::api::v1::{
-    Client, CreateClientRequest, CreateCredentialRequest, GetConfigurationRequest, Group, Limits,
-    ListEventsRequest, ListIssuedTokensRequest, Rights,
+    Client, CreateClientRequest, CreateCredentialRequest, GetConfigurationRequest, GetLedgerStateRequest,
+    Group, IssueTokenRequest, Limits, ListEventsRequest, ListIssuedTokensRequest, Rights, UnitCredit,
+    issue_token_request::Content, unit_credit::Amount,
 };
 
-use crate::harness::{Api, DKGA04, Health, Home, Server, reason, ten_kwh};
+use crate::harness::{Api, DKGA04, DRN, Health, Home, Server, reason, ten_kwh};
 
 fn forge(home: &Home, sql: &str) {
     let database = Connection::open(home.path("vendkey.db")).unwrap();
@@ -138,6 +139,11 @@ async fn a_token_identifier_that_is_none_is_told_and_the_server_starts() {
 
     let server = Server::start(&home);
     let mut api = server.api(&home).await;
+    let mut health = Health::of(&server).await;
+    health.not_serving().await;
+    let accepted = home.vendkey(&["ledger", "accept-restore", "--endpoint", &server.endpoint]);
+    assert!(accepted.status.success(), "{}", String::from_utf8_lossy(&accepted.stderr));
+    health.serving().await;
     let next = api.issue(ten_kwh(&configuration)).await.unwrap();
     let listed =
         api.tokens.list_issued_tokens(ListIssuedTokensRequest::default()).await.unwrap().into_inner();
@@ -148,4 +154,95 @@ async fn a_token_identifier_that_is_none_is_told_and_the_server_starts() {
     let told = events.iter().find(|event| event.kind == "rows.forged").unwrap();
     let row = forged.name.replace("issuedTokens/", "issued_tokens ");
     assert!(told.record.contains(&row), "{row}: {}", told.record);
+}
+
+/// A database in which the second of two tokens holds the block of the first, which transfers more;
+/// and the requests that made them.
+async fn bent(home: &Home) -> [IssueTokenRequest; 2] {
+    let server = Server::start(home);
+    let mut api = server.api(home).await;
+    let configuration = api.configuration(DKGA04).await;
+    // Both have one identifier, since they are for one minute.
+    let token_time =
+        Some(prost_types::Timestamp { seconds: jiff::Timestamp::now().as_second() - 3_600, nanos: 0 });
+    let request = |meter: &str, amount: &str| IssueTokenRequest {
+        meter: meter.to_owned(),
+        token_time,
+        content: Some(Content::ElectricityCredit(UnitCredit {
+            amount: Some(Amount::Decimal(amount.to_owned())),
+            rounding: 0,
+        })),
+        ..ten_kwh(&configuration)
+    };
+    let requests = [request("11111111115", "5000"), request(DRN, "10")];
+    let mut names = Vec::new();
+    for request in &requests {
+        let token = api.issue(request.clone()).await.unwrap();
+        assert_eq!(api.issue(request.clone()).await.unwrap().token, token.token);
+        names.push(token.name.replace("issuedTokens/", ""));
+        // One behind it: a row beside one that was changed is not believed either.
+        api.issue(ten_kwh(&configuration)).await.unwrap();
+    }
+    let [rich, poor] = [&names[0], &names[1]];
+    forge(
+        home,
+        &format!(
+            "UPDATE issued_tokens SET (block, rnd) = (SELECT block, rnd FROM issued_tokens WHERE sequence = {rich})
+             WHERE sequence = {poor}"
+        ),
+    );
+    let status = api.issue(requests[1].clone()).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::DataLoss, "LEDGER_DAMAGED"));
+    let listed = ListIssuedTokensRequest { digits: true, ..Default::default() };
+    let status = api.tokens.list_issued_tokens(listed).await.unwrap_err();
+    assert_eq!(reason(&status), "LEDGER_DAMAGED", "its digits are in no list");
+    api.issue(requests[0].clone()).await.unwrap();
+    assert!(home.log().contains(&format!("row=\"issued_tokens {poor}\"")), "the row is named");
+    assert!(server.stop().success());
+    requests
+}
+
+#[tokio::test]
+async fn a_forged_block_is_not_replayed_and_the_walk_stops_issuing_until_it_is_accepted() {
+    let home = Home::new();
+    let requests = bent(&home).await;
+    for _ in 0..2 {
+        let server = Server::start(&home);
+        let mut api = server.api(&home).await;
+        Health::of(&server).await.not_serving().await;
+        let new =
+            || IssueTokenRequest { request_id: uuid::Uuid::now_v7().to_string(), ..requests[0].clone() };
+        let status = api.issue(new()).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::DataLoss, "LEDGER_DAMAGED"));
+        assert!(status.message().contains("changed: record"), "{status}");
+        assert!(api.issue(requests[0].clone()).await.unwrap().replay, "what holds is answered");
+        assert_eq!(reason(&api.issue(requests[1].clone()).await.unwrap_err()), "LEDGER_DAMAGED");
+        let state = api.ledger.get_ledger_state(GetLedgerStateRequest {}).await.unwrap().into_inner();
+        assert!(!state.issuing && state.reason.contains("accept-restore"), "{}", state.reason);
+        let request = ListEventsRequest { page_size: 1_000, ..Default::default() };
+        let events = api.audit.list_events(request).await.unwrap().into_inner().events;
+        let told: Vec<_> = events.iter().filter(|event| event.kind == "ledger.damaged").collect();
+        assert!(told.len() == 1 && told[0].record.contains("changed: record"), "told once: {told:?}");
+        assert!(server.stop().success());
+    }
+    assert!(home.log().contains("not healthy: not serving cause=\"ledger\""));
+
+    let server = Server::start(&home);
+    let mut health = Health::of(&server).await;
+    health.not_serving().await;
+    let accept = ["ledger", "accept-restore", "--endpoint", &server.endpoint];
+    let accepted = home.vendkey(&accept);
+    assert!(accepted.status.success(), "{}", String::from_utf8_lossy(&accepted.stderr));
+    health.serving().await;
+    assert!(server.stop().success());
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    Health::of(&server).await.serving().await;
+    let new = IssueTokenRequest {
+        request_id: uuid::Uuid::now_v7().to_string(),
+        token_time: None,
+        ..requests[0].clone()
+    };
+    api.issue(new).await.unwrap();
+    assert_eq!(reason(&api.issue(requests[1].clone()).await.unwrap_err()), "LEDGER_DAMAGED", "for ever");
 }

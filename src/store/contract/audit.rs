@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::audit::{ChainId, Hash, Head, NewAct};
-use crate::ledger::{Cursor, RefusedCalls};
-use crate::store::{Job, LostCommits, Past, Records, SealReport, Server, ServerState, StoreError};
+use crate::ledger::{Cursor, RefusedCalls, Walk};
+use crate::store::{Job, LostCommits, Past, Records, SealReport, Server, ServerState, StoreError, WalkPart};
 
 /// The chains of records, the seals of rows that decide, and the checkpoints.
 #[async_trait]
@@ -84,6 +84,32 @@ pub trait AuditStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn keep_checkpoint(&self, number: u64, text: String) -> Result<(), StoreError>;
+
+    /// Walks on over the ledger: reads at most so many records, of one state of the database. The
+    /// audit key is given as SubjectPublicKeyInfo.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn walk_on(
+        &self,
+        walk: Walk,
+        most: usize,
+        audit_key: Vec<u8>,
+        now_ms: i64,
+    ) -> Result<WalkPart, StoreError>;
+
+    /// How far the ledger was walked, as it was kept last; none where nobody kept it, or somebody
+    /// else has written it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn kept_walk(&self) -> Result<Option<Walk>, StoreError>;
+
+    /// Keeps it, with what was accepted since it was kept last, and answers it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn keep_walk(&self, walk: Walk) -> Result<Walk, StoreError>;
 
     /// What a start must know of the past.
     ///

@@ -77,6 +77,13 @@ pub trait LedgerStore: Send + Sync {
         configuration: ConfigurationId,
     ) -> Result<Vec<TokenRow>, StoreError>;
 
+    /// Checks rows from which tokens are to be made against their links of the chain, each for itself:
+    /// those that a list gave. Single rows are checked as they are read.
+    ///
+    /// # Errors
+    /// [`StoreError`]; of a row [`StoreError::Unlinked`].
+    async fn check_links(&self, rows: Vec<TokenRow>) -> Result<Vec<Result<(), StoreError>>, StoreError>;
+
     /// Rows of the ledger that fit a filter, from where a cursor stands.
     ///
     /// # Errors
@@ -134,6 +141,13 @@ pub trait LedgerStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError>;
+
+    /// Takes a ledger that does not hold as it is, on record: raises the floors of TIDs and of request
+    /// ids, and accepts what the walk found.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn accept_damage(&self, accepted: AcceptedRestore) -> Result<(), StoreError>;
 
     /// Goes on with a database that another server has accepted, on record: what was raised there
     /// holds here too. `lost_from` is the position up to which records of this server's chain may

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 
 use super::Database;
 use crate::audit::{ChainId, Hash, Head, NewAct};
-use crate::ledger::{Cursor, RefusedCalls};
+use crate::ledger::{Cursor, RefusedCalls, Walk};
 use crate::store::contract::{AuditStore, ServerStore};
 use crate::store::engine::{Engine, Transaction, View as _};
 use crate::store::reading::Reading;
-use crate::store::transactions::audit;
-use crate::store::{Job, LostCommits, Past, Records, SealReport, Server, ServerState, StoreError};
+use crate::store::transactions::{audit, walk};
+use crate::store::{Job, LostCommits, Past, Records, SealReport, Server, ServerState, StoreError, WalkPart};
 
 #[async_trait]
 impl<E: Engine> AuditStore for Database<E> {
@@ -65,6 +65,24 @@ impl<E: Engine> AuditStore for Database<E> {
 
     async fn keep_checkpoint(&self, number: u64, text: String) -> Result<(), StoreError> {
         self.note(move |c| audit::keep_checkpoint(c, number, &text)).await
+    }
+
+    async fn walk_on(
+        &self,
+        walk: Walk,
+        most: usize,
+        audit_key: Vec<u8>,
+        now_ms: i64,
+    ) -> Result<WalkPart, StoreError> {
+        self.read(move |c| walk::on(c, walk, most, &audit_key, now_ms)).await
+    }
+
+    async fn kept_walk(&self) -> Result<Option<Walk>, StoreError> {
+        self.read(walk::kept).await
+    }
+
+    async fn keep_walk(&self, walk: Walk) -> Result<Walk, StoreError> {
+        self.write(move |c| walk::keep(c, walk)).await
     }
 
     async fn past(&self) -> Result<Past, StoreError> {

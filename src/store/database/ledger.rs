@@ -14,7 +14,7 @@ use crate::ledger::{
 };
 use crate::store::contract::{LedgerStore, VerificationStore};
 use crate::store::engine::{Engine, Transaction as _};
-use crate::store::transactions::{queries, report, tids, usage, verifications};
+use crate::store::transactions::{links, queries, report, tids, usage, verifications, walk};
 use crate::store::{LedgerError, LowerError, StoreError};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
@@ -60,6 +60,10 @@ impl<E: Engine> LedgerStore for Database<E> {
         self.read(move |c| queries::key_changes(c, meter, configuration)).await
     }
 
+    async fn check_links(&self, rows: Vec<TokenRow>) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        self.read(move |c| links::check_again(c, &rows)).await
+    }
+
     async fn list_issued_tokens(
         &self,
         filter: TokenFilter,
@@ -95,6 +99,10 @@ impl<E: Engine> LedgerStore for Database<E> {
 
     async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError> {
         self.write(move |c| tids::accept_restore(c, accepted)).await
+    }
+
+    async fn accept_damage(&self, accepted: AcceptedRestore) -> Result<(), StoreError> {
+        self.write(move |c| walk::accept(c, accepted)).await
     }
 
     async fn follow_restore(

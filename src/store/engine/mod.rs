@@ -151,6 +151,17 @@ pub(crate) trait View: Send + 'static {
     /// The hash of the record at a position of a chain, of an act or of a token.
     fn record_hash(&mut self, chain: ChainNumber, position: u64) -> Result<Option<Hash>, StoreError>;
 
+    /// The hashes of several records, in the order in which they are asked for; none where there is no
+    /// such record.
+    fn record_hashes(&mut self, records: &[Sequence]) -> Result<Vec<Option<Hash>>, StoreError> {
+        records.iter().map(|record| self.record_hash(record.chain(), record.position())).collect()
+    }
+
+    /// The record behind each of several, in its chain; none where it is the last one.
+    fn records_behind(&mut self, records: &[Sequence]) -> Result<Vec<Option<Behind>>, StoreError> {
+        records.iter().map(|record| Behind::read(self, *record)).collect()
+    }
+
     /// Rows of the ledger in a chain after a position, in its order, at most `most`.
     fn tokens_after(
         &mut self,
@@ -158,6 +169,23 @@ pub(crate) trait View: Send + 'static {
         position: u64,
         most: usize,
     ) -> Result<Vec<RowFields>, StoreError>;
+
+    /// The same, each with its position, and as it is kept: one that this program has not written is
+    /// a failure of its own.
+    fn kept_tokens(
+        &mut self,
+        chain: ChainNumber,
+        position: u64,
+        most: usize,
+    ) -> Result<Vec<Kept<RowFields>>, StoreError>;
+
+    /// The same of acts.
+    fn kept_acts(
+        &mut self,
+        chain: ChainNumber,
+        position: u64,
+        most: usize,
+    ) -> Result<Vec<Kept<ActRow>>, StoreError>;
 
     /// The row of this number.
     fn token(&mut self, sequence: Sequence) -> Result<Option<RowFields>, StoreError>;
@@ -247,10 +275,48 @@ pub(crate) trait View: Send + 'static {
 
     /// The text of the last checkpoint.
     fn last_checkpoint(&mut self) -> Result<Option<String>, StoreError>;
+
+    /// The checkpoints after a number, in their order, at most `most`: numbers and texts.
+    fn checkpoints(&mut self, after: i64, most: usize) -> Result<Vec<(i64, String)>, StoreError>;
+}
+
+/// The record behind another one in its chain, as it is kept.
+#[derive(Clone, Debug)]
+pub(crate) enum Behind {
+    /// A row of the ledger.
+    Token(Box<RowFields>),
+    /// An act.
+    Act(Box<ActRow>),
+    /// A row that this program has not written.
+    Unreadable,
+}
+
+impl Behind {
+    /// Reads the record behind another one.
+    pub(crate) fn read<V: View + ?Sized>(view: &mut V, record: Sequence) -> Result<Option<Self>, StoreError> {
+        let (chain, position) = (record.chain(), record.position());
+        let token = match view.tokens_after(chain, position, 1) {
+            Ok(mut found) => found.pop(),
+            Err(StoreError::Corrupt { .. }) => return Ok(Some(Self::Unreadable)),
+            Err(error) => return Err(error),
+        };
+        let act = view.acts(chain, position, 1)?.pop();
+        let of_token = token.as_ref().and_then(|row| Sequence::new(row.sequence)).map(Sequence::position);
+        Ok(match (token, act) {
+            (Some(_), Some(act)) if of_token.is_none_or(|place| act.position < place) => {
+                Some(Self::Act(Box::new(act)))
+            }
+            (Some(token), _) => Some(Self::Token(Box::new(token))),
+            (None, act) => act.map(|act| Self::Act(Box::new(act))),
+        })
+    }
 }
 
 /// The number of a row under seal, and its seal.
 pub(crate) type NumberedSeal = (i64, Option<[u8; 32]>);
+
+/// A record with its position.
+pub(crate) type Kept<T> = (u64, Result<T, StoreError>);
 
 /// A row that a request has made, by the place of the request.
 pub(crate) type FoundRow = (usize, Result<RowFields, StoreError>);

@@ -18,6 +18,9 @@ pub(crate) enum Table {
     ApprovalVotes,
     /// The one row over the seals of all others.
     SealIndex,
+    /// The one row that says how far the ledger was walked. It is in no seal index: one that was put
+    /// back or taken out costs nothing but time.
+    LedgerWalk,
 }
 
 impl Table {
@@ -44,6 +47,7 @@ impl Table {
             Self::ApprovalVotes => "approval_votes",
             // Seals of the first version bear this name.
             Self::SealIndex => "roll",
+            Self::LedgerWalk => "ledger_walk",
         }
     }
 
@@ -148,6 +152,7 @@ impl Table {
                 "seal_key",
             ],
             Self::SealIndex => &["digest", "position", "other_positions", "version", "seal_key"],
+            Self::LedgerWalk => &["state", "version", "seal_key"],
         }
     }
 }

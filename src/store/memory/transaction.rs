@@ -67,7 +67,8 @@ impl Transaction for Connection {
 
     fn insert(&mut self, table: Table, columns: &[(&'static str, Value)]) -> Result<i64, StoreError> {
         let tables = self.write_row()?;
-        let number = if table == Table::SealIndex { 1 } else { tables.next_number() };
+        let number =
+            if matches!(table, Table::SealIndex | Table::LedgerWalk) { 1 } else { tables.next_number() };
         let value = |name: &&'static str| {
             columns.iter().find(|(column, _)| column == name).map_or(Value::Null, |(_, value)| value.clone())
         };

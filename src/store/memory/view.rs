@@ -8,7 +8,7 @@ use crate::clock::SignOfLife;
 use crate::id::{ApprovalId, ConfigurationId};
 use crate::ledger::{Hours, LastTids, RefusedCalls, RowFields, Sequence, TokenFilter};
 use crate::store::engine::{
-    Chain, DaySum, FoundRow, HourSum, NumberedSeal, Row, RowPage, Select, Table, View,
+    Chain, DaySum, FoundRow, HourSum, Kept, NumberedSeal, Row, RowPage, Select, Table, View,
 };
 use crate::store::{Server, StoreError};
 use crate::sts::attributes::BaseDate;
@@ -77,6 +77,27 @@ impl View for Connection {
         most: usize,
     ) -> Result<Vec<RowFields>, StoreError> {
         self.read(|tables| tables.tokens_after(chain, position).take(most).cloned().collect())
+    }
+
+    fn kept_tokens(
+        &mut self,
+        chain: ChainNumber,
+        position: u64,
+        most: usize,
+    ) -> Result<Vec<Kept<RowFields>>, StoreError> {
+        let kept =
+            |row: &RowFields| (Sequence::new(row.sequence).map_or(0, Sequence::position), Ok(row.clone()));
+        self.read(|tables| tables.tokens_after(chain, position).take(most).map(kept).collect())
+    }
+
+    fn kept_acts(
+        &mut self,
+        chain: ChainNumber,
+        position: u64,
+        most: usize,
+    ) -> Result<Vec<Kept<ActRow>>, StoreError> {
+        let kept = |row: &ActRow| (row.position, Ok(row.clone()));
+        self.read(|tables| tables.acts_after(chain, position).take(most).map(kept).collect())
     }
 
     fn token(&mut self, sequence: Sequence) -> Result<Option<RowFields>, StoreError> {
@@ -233,6 +254,18 @@ impl View for Connection {
 
     fn last_checkpoint(&mut self) -> Result<Option<String>, StoreError> {
         self.read(|tables| tables.checkpoints.values().next_back().cloned())
+    }
+
+    fn checkpoints(&mut self, after: i64, most: usize) -> Result<Vec<(i64, String)>, StoreError> {
+        let behind = after.saturating_add(1)..;
+        self.read(|tables| {
+            tables
+                .checkpoints
+                .range(behind)
+                .take(most)
+                .map(|(number, text)| (*number, text.clone()))
+                .collect()
+        })
     }
 }
 

@@ -60,7 +60,7 @@ fn rows<S: Copyable, T: Copyable>(
             Table::KeyChangePairs => "key-change pairs",
             Table::Approvals => "approvals",
             Table::ApprovalVotes => "votes",
-            Table::SealIndex => continue,
+            Table::SealIndex | Table::LedgerWalk => continue,
         };
         counts.push((what, found.len() as u64));
     }

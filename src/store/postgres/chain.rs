@@ -8,7 +8,7 @@ use crate::audit::{Act, ActRow, ChainEnd, ChainId, ChainNumber, Hash, Head, Salt
 use crate::id::ApprovalId;
 use crate::ledger::{Floors, LAST_POSITION, Sequence};
 use crate::store::StoreError;
-use crate::store::engine::{Chain, NewChain};
+use crate::store::engine::{Chain, Kept, NewChain};
 use crate::sts::attributes::BaseDate;
 use crate::sts::tid::Tid;
 
@@ -163,6 +163,20 @@ pub(super) fn insert_acts(
         .map(drop)
 }
 
+const ACTS: &str = "SELECT position, at_ms, kind, actor, credential, details, hash FROM acts
+         WHERE chain = $1 AND position > $2 ORDER BY position LIMIT $3";
+
+/// Acts of a chain after a position, in its order, each with its position, readable or not.
+pub(super) fn kept_acts(
+    connection: &mut Connection,
+    chain: ChainNumber,
+    after: u64,
+    most: usize,
+) -> Result<Vec<Kept<ActRow>>, StoreError> {
+    let found = connection.query(ACTS, &[&i64::from(chain.value()), &number(after)?, &limit(most)])?;
+    found.iter().map(|row| Ok((coded::<i64, u64>(row, 0, "acts.position")?, act_row(row)))).collect()
+}
+
 /// Acts of a chain after a position, in its order.
 pub(super) fn acts(
     connection: &mut Connection,
@@ -170,21 +184,33 @@ pub(super) fn acts(
     after: u64,
     most: usize,
 ) -> Result<Vec<ActRow>, StoreError> {
+    let found = connection.query(ACTS, &[&i64::from(chain.value()), &number(after)?, &limit(most)])?;
+    found.iter().map(act_row).collect()
+}
+
+fn act_row(row: &Row) -> Result<ActRow, StoreError> {
+    Ok(ActRow {
+        position: coded::<i64, u64>(row, 0, "acts.position")?,
+        at_ms: get(row, 1, "acts.at_ms")?,
+        act: act(row, 2)?,
+        hash: Hash(bytes(row, 6, "acts.hash")?),
+    })
+}
+
+/// Acts by their chains and positions, each with its place among those that are asked for.
+pub(super) fn acts_at(
+    connection: &mut Connection,
+    chains: &[i64],
+    positions: &[i64],
+) -> Result<Vec<(usize, ActRow)>, StoreError> {
     let found = connection.query(
-        "SELECT position, at_ms, kind, actor, credential, details, hash FROM acts
-         WHERE chain = $1 AND position > $2 ORDER BY position LIMIT $3",
-        &[&i64::from(chain.value()), &number(after)?, &limit(most)],
+        "SELECT a.position, a.at_ms, a.kind, a.actor, a.credential, a.details, a.hash, w.place
+         FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS w (chain, position, place)
+         JOIN acts a ON a.chain = w.chain AND a.position = w.position",
+        &[&chains, &positions],
     )?;
-    let read = |row: &Row| {
-        let position = coded::<i64, u64>(row, 0, "acts.position")?;
-        Ok(ActRow {
-            position,
-            at_ms: get(row, 1, "acts.at_ms")?,
-            act: act(row, 2)?,
-            hash: Hash(bytes(row, 6, "acts.hash")?),
-        })
-    };
-    found.iter().map(read).collect()
+    let place = |row: &Row| coded::<i64, usize>(row, 7, "a place").map(|place| place.saturating_sub(1));
+    found.iter().map(|row| Ok((place(row)?, act_row(row)?))).collect()
 }
 
 /// Whether an act of a chain after a position has a kind that begins with one of these texts.
@@ -278,4 +304,18 @@ pub(super) fn insert_checkpoint(
 pub(super) fn last_checkpoint(connection: &mut Connection) -> Result<Option<String>, StoreError> {
     let found = connection.query_opt("SELECT text FROM checkpoints ORDER BY number DESC LIMIT 1", &[])?;
     found.map(|row| get(&row, 0, "checkpoints.text")).transpose()
+}
+
+/// Checkpoints after a number.
+pub(super) fn checkpoints(
+    connection: &mut Connection,
+    after: i64,
+    most: usize,
+) -> Result<Vec<(i64, String)>, StoreError> {
+    let sql = "SELECT number, text FROM checkpoints WHERE number > $1 ORDER BY number LIMIT $2";
+    let found = connection.query(sql, &[&after, &limit(most)])?;
+    found
+        .iter()
+        .map(|row| Ok((get(row, 0, "checkpoints.number")?, get(row, 1, "checkpoints.text")?)))
+        .collect()
 }

@@ -12,8 +12,8 @@ use crate::clock::SignOfLife;
 use crate::id::{ApprovalId, ClientId, ConfigurationId};
 use crate::ledger::{Floors, Hours, LastTids, RefusedCalls, RowFields, Sequence, TokenFilter};
 use crate::store::engine::{
-    Chain, DaySum, FoundRow, HourSum, NewChain, NewRow, NumberedSeal, Row, RowPage, Select, Table,
-    Transaction, Value, View,
+    Behind, Chain, DaySum, FoundRow, HourSum, Kept, NewChain, NewRow, NumberedSeal, Row, RowPage, Select,
+    Table, Transaction, Value, View,
 };
 use crate::store::{Job, Server, ServerState, StoreError};
 use crate::sts::attributes::BaseDate;
@@ -117,6 +117,24 @@ impl<W: Role> View for Postgres<W> {
         chain::hash_at(self.ready()?, chain, position)
     }
 
+    fn record_hashes(&mut self, records: &[Sequence]) -> Result<Vec<Option<Hash>>, StoreError> {
+        if records.is_empty() { Ok(Vec::new()) } else { ledger::hashes(self.ready()?, records) }
+    }
+
+    fn records_behind(&mut self, records: &[Sequence]) -> Result<Vec<Option<Behind>>, StoreError> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut behind = ledger::next(self.ready()?, records)?;
+        for (record, behind) in records.iter().zip(&mut behind) {
+            // Behind a gap, or none: rare.
+            if behind.is_none() {
+                *behind = Behind::read(self, *record)?;
+            }
+        }
+        Ok(behind)
+    }
+
     fn tokens_after(
         &mut self,
         chain: ChainNumber,
@@ -124,6 +142,24 @@ impl<W: Role> View for Postgres<W> {
         most: usize,
     ) -> Result<Vec<RowFields>, StoreError> {
         ledger::after(self.ready()?, chain, position, most)
+    }
+
+    fn kept_tokens(
+        &mut self,
+        chain: ChainNumber,
+        position: u64,
+        most: usize,
+    ) -> Result<Vec<Kept<RowFields>>, StoreError> {
+        ledger::kept(self.ready()?, chain, position, most)
+    }
+
+    fn kept_acts(
+        &mut self,
+        chain: ChainNumber,
+        position: u64,
+        most: usize,
+    ) -> Result<Vec<Kept<ActRow>>, StoreError> {
+        chain::kept_acts(self.ready()?, chain, position, most)
     }
 
     fn token(&mut self, sequence: Sequence) -> Result<Option<RowFields>, StoreError> {
@@ -228,6 +264,10 @@ impl<W: Role> View for Postgres<W> {
 
     fn last_checkpoint(&mut self) -> Result<Option<String>, StoreError> {
         chain::last_checkpoint(self.ready()?)
+    }
+
+    fn checkpoints(&mut self, after: i64, most: usize) -> Result<Vec<(i64, String)>, StoreError> {
+        chain::checkpoints(self.ready()?, after, most)
     }
 }
 

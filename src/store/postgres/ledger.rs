@@ -12,7 +12,7 @@ use crate::audit::{ChainNumber, Hash, RowKind};
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{ContentFields, RowContent, RowFields, Sequence, TokenFilter};
 use crate::store::StoreError;
-use crate::store::engine::{FoundRow, NewRow, RowPage};
+use crate::store::engine::{Behind, FoundRow, Kept, NewRow, RowPage};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
@@ -65,6 +65,91 @@ pub(super) fn after(
     rows(connection, rest, &[&from, &last, &limit(most)])
 }
 
+/// The same, each with its position, readable or not.
+pub(super) fn kept(
+    connection: &mut Connection,
+    chain: ChainNumber,
+    position: u64,
+    most: usize,
+) -> Result<Vec<Kept<RowFields>>, StoreError> {
+    let (from, last) = range(chain, position);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM issued_tokens t {NAMED}
+         WHERE t.sequence > $1 AND t.sequence <= $2 ORDER BY t.sequence LIMIT $3"
+    );
+    let found = connection.query(&sql, &[&from, &last, &limit(most)])?;
+    let kept = |row: &Row| {
+        let sequence: i64 = get(row, 0, "issued_tokens.sequence")?;
+        Ok((Sequence::new(sequence).map_or(0, Sequence::position), read(row)))
+    };
+    found.iter().map(kept).collect()
+}
+
+/// The hashes of records, of tokens and of acts.
+pub(super) fn hashes(
+    connection: &mut Connection,
+    records: &[Sequence],
+) -> Result<Vec<Option<Hash>>, StoreError> {
+    let (numbers, chains, positions) = named(records);
+    let found = connection.query(
+        "SELECT w.place, t.hash FROM unnest($1::bigint[]) WITH ORDINALITY AS w (number, place)
+         JOIN issued_tokens t ON t.sequence = w.number
+         UNION ALL
+         SELECT w.place, a.hash FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS w (chain, position, place)
+         JOIN acts a ON a.chain = w.chain AND a.position = w.position",
+        &[&numbers, &chains, &positions],
+    )?;
+    let mut hashes = vec![None; records.len()];
+    for row in &found {
+        if let Some(hash) = hashes.get_mut(place(row, 0)?) {
+            *hash = Some(Hash(bytes(row, 1, "the hash of a record")?));
+        }
+    }
+    Ok(hashes)
+}
+
+/// The records behind others, as far as they have the next number.
+pub(super) fn next(
+    connection: &mut Connection,
+    records: &[Sequence],
+) -> Result<Vec<Option<Behind>>, StoreError> {
+    let next: Vec<Sequence> = records
+        .iter()
+        .map(|record| Sequence::of(record.chain(), record.position().saturating_add(1)))
+        .collect();
+    let (numbers, chains, positions) = named(&next);
+    let sql = format!(
+        "SELECT {COLUMNS}, w.place FROM unnest($1::bigint[]) WITH ORDINALITY AS w (number, place)
+         JOIN issued_tokens t ON t.sequence = w.number {NAMED}"
+    );
+    let mut found: Vec<Option<Behind>> = (0..records.len()).map(|_| None).collect();
+    for row in &connection.query(&sql, &[&numbers])? {
+        if let Some(behind) = found.get_mut(place(row, 19)?) {
+            *behind = Some(read(row).map_or(Behind::Unreadable, |row| Behind::Token(Box::new(row))));
+        }
+    }
+    for (place, act) in super::chain::acts_at(connection, &chains, &positions)? {
+        if let Some(behind) = found.get_mut(place) {
+            *behind = Some(Behind::Act(Box::new(act)));
+        }
+    }
+    Ok(found)
+}
+
+/// Records by the numbers that they would have as rows, by chains and by positions.
+fn named(records: &[Sequence]) -> (Vec<i64>, Vec<i64>, Vec<i64>) {
+    let position = |record: &Sequence| record.position().cast_signed();
+    (
+        records.iter().map(|record| record.value()).collect(),
+        records.iter().map(|record| i64::from(record.chain().value())).collect(),
+        records.iter().map(position).collect(),
+    )
+}
+
+fn place(row: &Row, index: usize) -> Result<usize, StoreError> {
+    coded::<i64, usize>(row, index, "a place").map(|place| place.saturating_sub(1))
+}
+
 /// The rows that requests have made.
 pub(super) fn of_requests(
     connection: &mut Connection,
@@ -80,8 +165,7 @@ pub(super) fn of_requests(
          JOIN issued_tokens t ON t.client = wanted.client::int AND t.request_id = wanted.request_id {NAMED}"
     );
     let found = connection.query(&sql, &[&clients, &ids])?;
-    let place = |row: &Row| coded::<i64, usize>(row, 19, "a place").map(|place| place.saturating_sub(1));
-    found.iter().map(|row| Ok((place(row)?, read(row)))).collect()
+    found.iter().map(|row| Ok((place(row, 19)?, read(row)))).collect()
 }
 
 pub(super) fn of_tid(

@@ -21,6 +21,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "reports", sql: include_str!("migrations/0003_reports.sql") },
     Migration { version: 4, name: "nonces", sql: include_str!("migrations/0004_nonces.sql") },
     Migration { version: 5, name: "other keys", sql: include_str!("migrations/0005_other_keys.sql") },
+    Migration { version: 6, name: "ledger walk", sql: include_str!("migrations/0006_ledger_walk.sql") },
 ];
 
 /// How many there are.

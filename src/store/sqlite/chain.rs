@@ -4,11 +4,12 @@
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::column::foreign;
+use super::failure::{Stage, store_error};
 use crate::audit::{Act, ActRow, ChainEnd, ChainId, ChainNumber, Hash, Head, SaltSource};
 use crate::id::ApprovalId;
 use crate::ledger::Floors;
 use crate::store::StoreError;
-use crate::store::engine::{Chain, NewChain};
+use crate::store::engine::{Chain, Kept, NewChain};
 use crate::sts::attributes::BaseDate;
 use crate::sts::tid::Tid;
 
@@ -93,19 +94,34 @@ pub(super) fn insert_acts(connection: &Connection, acts: &[ActRow]) -> Result<()
     Ok(())
 }
 
+const ACTS: &str = "SELECT position, at_ms, kind, actor, credential, details, hash FROM acts
+         WHERE position > ?1 ORDER BY position LIMIT ?2";
+
 pub(super) fn acts(connection: &Connection, after: u64, most: usize) -> Result<Vec<ActRow>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT position, at_ms, kind, actor, credential, details, hash FROM acts
-         WHERE position > ?1 ORDER BY position LIMIT ?2",
-    )?;
-    let read = |row: &Row<'_>| {
-        let act =
-            Act { kind: row.get(2)?, actor: row.get(3)?, credential: row.get(4)?, details: row.get(5)? };
-        let position = position(row, 0, "acts.position")?;
-        Ok(ActRow { position, at_ms: row.get(1)?, act, hash: Hash(row.get(6)?) })
-    };
-    let acts = statement.query_map((number(after)?, limit(most)), read)?.collect::<Result<_, _>>()?;
+    let mut statement = connection.prepare_cached(ACTS)?;
+    let acts = statement.query_map((number(after)?, limit(most)), act)?.collect::<Result<_, _>>()?;
     Ok(acts)
+}
+
+/// The same, each with its position, readable or not.
+pub(super) fn kept_acts(
+    connection: &Connection,
+    after: u64,
+    most: usize,
+) -> Result<Vec<Kept<ActRow>>, StoreError> {
+    let mut statement = connection.prepare_cached(ACTS)?;
+    let kept = |row: &Row<'_>| {
+        let place = position(row, 0, "acts.position")?;
+        Ok((place, act(row).map_err(|error| store_error(&error, Stage::Before))))
+    };
+    let acts = statement.query_map((number(after)?, limit(most)), kept)?.collect::<Result<_, _>>()?;
+    Ok(acts)
+}
+
+fn act(row: &Row<'_>) -> rusqlite::Result<ActRow> {
+    let act = Act { kind: row.get(2)?, actor: row.get(3)?, credential: row.get(4)?, details: row.get(5)? };
+    let position = position(row, 0, "acts.position")?;
+    Ok(ActRow { position, at_ms: row.get(1)?, act, hash: Hash(row.get(6)?) })
 }
 
 /// Whether an act after a position has a kind that begins with one of these texts.
@@ -178,6 +194,18 @@ pub(super) fn last_checkpoint(connection: &Connection) -> Result<Option<String>,
         .prepare_cached("SELECT text FROM checkpoints ORDER BY number DESC LIMIT 1")?
         .query_row([], |row| row.get(0))
         .optional()?)
+}
+
+/// Checkpoints after a number.
+pub(super) fn checkpoints(
+    connection: &Connection,
+    after: i64,
+    most: usize,
+) -> Result<Vec<(i64, String)>, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT number, text FROM checkpoints WHERE number > ?1 ORDER BY number LIMIT ?2")?;
+    let found = statement.query_map((after, limit(most)), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 fn position(row: &Row<'_>, index: usize, what: &'static str) -> rusqlite::Result<u64> {

@@ -12,7 +12,7 @@ use crate::clock::SignOfLife;
 use crate::id::{ApprovalId, ClientId, ConfigurationId};
 use crate::ledger::{Floors, Hours, LastTids, RefusedCalls, RowFields, Sequence, TokenFilter};
 use crate::store::engine::{
-    Chain, DaySum, FoundRow, HourSum, NewChain, NewRow, NumberedSeal, Row, RowPage, Select, Table,
+    Chain, DaySum, FoundRow, HourSum, Kept, NewChain, NewRow, NumberedSeal, Row, RowPage, Select, Table,
     Transaction, Value, View,
 };
 use crate::store::{Job, Server, ServerState, StoreError};
@@ -106,6 +106,24 @@ impl<W: Send + 'static> View for Sqlite<W> {
         most: usize,
     ) -> Result<Vec<RowFields>, StoreError> {
         if chain == ChainNumber::FIRST { ledger::after(self, position, most) } else { Ok(Vec::new()) }
+    }
+
+    fn kept_tokens(
+        &mut self,
+        chain: ChainNumber,
+        position: u64,
+        most: usize,
+    ) -> Result<Vec<Kept<RowFields>>, StoreError> {
+        if chain == ChainNumber::FIRST { ledger::kept(self, position, most) } else { Ok(Vec::new()) }
+    }
+
+    fn kept_acts(
+        &mut self,
+        chain: ChainNumber,
+        position: u64,
+        most: usize,
+    ) -> Result<Vec<Kept<ActRow>>, StoreError> {
+        if chain == ChainNumber::FIRST { chain::kept_acts(self, position, most) } else { Ok(Vec::new()) }
     }
 
     fn token(&mut self, sequence: Sequence) -> Result<Option<RowFields>, StoreError> {
@@ -207,6 +225,10 @@ impl<W: Send + 'static> View for Sqlite<W> {
 
     fn last_checkpoint(&mut self) -> Result<Option<String>, StoreError> {
         chain::last_checkpoint(self)
+    }
+
+    fn checkpoints(&mut self, after: i64, most: usize) -> Result<Vec<(i64, String)>, StoreError> {
+        chain::checkpoints(self, after, most)
     }
 }
 

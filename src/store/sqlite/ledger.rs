@@ -14,7 +14,7 @@ use crate::audit::{ChainNumber, Hash, RowKind};
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{ContentFields, LAST_POSITION, RowFields, Sequence, TokenFilter};
 use crate::store::StoreError;
-use crate::store::engine::{FoundRow, NewRow, RowPage};
+use crate::store::engine::{FoundRow, Kept, NewRow, RowPage};
 use crate::sts::attributes::BaseDate;
 use crate::sts::meter::MeterPan;
 use crate::sts::tid::Tid;
@@ -45,6 +45,23 @@ pub(super) fn after(
         "{SELECT} WHERE t.sequence > ?1 AND t.sequence <= {LAST_POSITION} ORDER BY t.sequence LIMIT ?2"
     ))?;
     let rows = statement.query_map((number(position)?, limit(most)), read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The same, each with its position, readable or not.
+pub(super) fn kept(
+    connection: &Connection,
+    position: u64,
+    most: usize,
+) -> Result<Vec<Kept<RowFields>>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{SELECT} WHERE t.sequence > ?1 AND t.sequence <= {LAST_POSITION} ORDER BY t.sequence LIMIT ?2"
+    ))?;
+    let kept = |row: &Row<'_>| {
+        let place = row.get::<_, i64>(0)?.cast_unsigned();
+        Ok((place, read(row).map_err(|error| store_error(&error, Stage::Before))))
+    };
+    let rows = statement.query_map((number(position)?, limit(most)), kept)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

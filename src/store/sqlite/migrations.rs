@@ -42,6 +42,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 15, name: "reports", sql: include_str!("migrations/0015_reports.sql") },
     Migration { version: 16, name: "nonces", sql: include_str!("migrations/0016_nonces.sql") },
     Migration { version: 17, name: "other keys", sql: include_str!("migrations/0017_other_keys.sql") },
+    Migration { version: 18, name: "ledger walk", sql: include_str!("migrations/0018_ledger_walk.sql") },
 ];
 
 /// Applies what is missing, each step in a transaction of its own.

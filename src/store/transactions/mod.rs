@@ -5,6 +5,7 @@ pub(super) mod audit;
 pub(super) mod clients;
 pub(super) mod configurations;
 pub(super) mod key_changes;
+pub(super) mod links;
 mod merge;
 pub(super) mod public_keys;
 pub(super) mod queries;
@@ -13,6 +14,7 @@ pub(super) mod tids;
 pub(super) mod tokens;
 pub(super) mod usage;
 pub(super) mod verifications;
+pub(super) mod walk;
 
 use super::engine::Value;
 

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::clients;
 use super::merge::{OfChain, merge};
+use super::{clients, links};
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{Cursor, RowFields, Sequence, TokenFilter, TokenPage, TokenRow};
 use crate::store::StoreError;
@@ -20,7 +20,8 @@ pub(in crate::store) fn token<V: View>(
     reading: &mut Reading<V>,
     sequence: Sequence,
 ) -> Result<Option<TokenRow>, StoreError> {
-    reading.view.token(sequence)?.map(row).transpose()
+    let found = reading.view.token(sequence)?;
+    found.map(|found| linked(reading, found)).transpose()
 }
 
 pub(in crate::store) fn of_request<V: View>(
@@ -32,7 +33,7 @@ pub(in crate::store) fn of_request<V: View>(
     let clients = reading.view.rows(&clients::of_id(client))?;
     let Some(client) = clients.first() else { return Ok(None) };
     let found = reading.view.tokens_of_requests(&[(client.number, request_id)])?.pop();
-    found.map(|(_, found)| found.and_then(row)).transpose()
+    found.map(|(_, found)| linked(reading, found?)).transpose()
 }
 
 pub(in crate::store) fn of_tid<V: View>(
@@ -41,7 +42,8 @@ pub(in crate::store) fn of_tid<V: View>(
     base_date: BaseDate,
     tid: Tid,
 ) -> Result<Option<TokenRow>, StoreError> {
-    reading.view.token_of_tid(meter, base_date, tid)?.map(row).transpose()
+    let found = reading.view.token_of_tid(meter, base_date, tid)?;
+    found.map(|found| linked(reading, found)).transpose()
 }
 
 pub(in crate::store) fn key_changes<V: View>(
@@ -50,7 +52,7 @@ pub(in crate::store) fn key_changes<V: View>(
     configuration: ConfigurationId,
 ) -> Result<Vec<TokenRow>, StoreError> {
     let found = reading.view.key_changes(meter, configuration, KEY_CHANGES)?;
-    found.into_iter().map(row).collect()
+    found.into_iter().map(|found| linked(reading, found)).collect()
 }
 
 pub(in crate::store) fn list<V: View>(
@@ -77,6 +79,14 @@ pub(in crate::store) fn list<V: View>(
     };
     let next = page.more.then_some(page.next);
     Ok(TokenPage { rows: page.items.into_iter().filter_map(read).collect(), next })
+}
+
+/// A row from which a token may be made.
+fn linked<V: View>(reading: &mut Reading<V>, fields: RowFields) -> Result<TokenRow, StoreError> {
+    let link = fields.clone();
+    let row = row(fields)?;
+    links::check_one(reading, &link)?;
+    Ok(row)
 }
 
 pub(super) fn row(fields: RowFields) -> Result<TokenRow, StoreError> {

@@ -106,14 +106,34 @@ pub(in crate::store) fn accept_restore<T: Transaction>(
     accepted: AcceptedRestore,
 ) -> Result<(), StoreError> {
     let AcceptedRestore { actor, floors, requests_from_ms, lost_from, details, now_ms } = accepted;
-    writing.raise_floors(|known| {
-        floors.into_iter().for_each(|(base_date, tid)| known.raise_tid(base_date, tid));
-        known.requests_from_ms = known.requests_from_ms.max(requests_from_ms);
-    })?;
+    raise(writing, floors, requests_from_ms)?;
     go_on_behind(writing, lost_from)?;
     // The first record behind the gap, which tells what the gap is.
     writing.append_act(&NewAct { kind: RESTORE_ACCEPTED, actor, details, now_ms })?;
     approvals::end_pending(writing, |approval| forget(approval, now_ms))
+}
+
+/// Takes a ledger that does not hold as it is: the records stay, and so do their numbers.
+pub(super) fn accept_damage<T: Transaction>(
+    writing: &mut Writing<T>,
+    accepted: AcceptedRestore,
+) -> Result<(), StoreError> {
+    let AcceptedRestore { actor, floors, requests_from_ms, details, now_ms, .. } = accepted;
+    raise(writing, floors, requests_from_ms)?;
+    writing.append_act(&NewAct { kind: "ledger.damage_accepted", actor, details, now_ms })?;
+    approvals::end_pending(writing, |approval| forget(approval, now_ms))
+}
+
+/// Raises the floors: nothing below them is given or answered anew.
+fn raise<T: Transaction>(
+    writing: &mut Writing<T>,
+    floors: Vec<(BaseDate, Tid)>,
+    requests_from_ms: i64,
+) -> Result<(), StoreError> {
+    writing.raise_floors(|known| {
+        floors.into_iter().for_each(|(base_date, tid)| known.raise_tid(base_date, tid));
+        known.requests_from_ms = known.requests_from_ms.max(requests_from_ms);
+    })
 }
 
 /// Goes on with a database that another server has accepted.

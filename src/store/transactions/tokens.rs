@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::{clients, configurations, key_changes, queries};
+use super::{clients, configurations, key_changes, links, queries};
 use crate::configuration::ConfigurationState;
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{
-    Batch, Content, Day, Decision, Facts, NewToken, Recorded, Refused, Sum, TokenRow, USUAL_DAYS, day_of,
-    hour_of,
+    Batch, Content, Day, Decision, Facts, NewToken, Recorded, Refused, RowFields, Sum, TokenRow, USUAL_DAYS,
+    day_of, hour_of,
 };
 use crate::metrics;
 use crate::store::authority::{KnownConfiguration, KnownHolder};
@@ -163,10 +163,21 @@ impl<'a> Loaded<'a> {
         if found.is_empty() {
             return Ok(());
         }
+        // A token is made from them again.
+        let rows: Vec<RowFields> = found.iter().filter_map(|(_, row)| row.as_ref().ok()).cloned().collect();
+        let own = writing.chain()?.end;
+        let mut ends = writing.view.chains()?;
+        ends.iter_mut().filter(|end| end.number == own.number).for_each(|end| *end = own);
+        let mut links = links::check(&mut writing.view, &rows, &ends)?.into_iter();
         let mut of_orders: Vec<&mut OfOrder<'a>> = self.of_orders.iter_mut().flatten().collect();
         for (place, row) in found {
+            let linked = row.and_then(|row| {
+                let link = links.next().unwrap_or(Ok(()));
+                let row = queries::row(row)?;
+                link.map(|()| row)
+            });
             if let Some(of_order) = of_orders.get_mut(place) {
-                of_order.earlier = Some(Box::new(row.and_then(queries::row)));
+                of_order.earlier = Some(Box::new(linked));
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ pub(in crate::store) mod chain;
 pub(in crate::store) mod clients;
 pub(in crate::store) mod configurations;
 pub(in crate::store) mod destruction;
+pub(in crate::store) mod forgery;
 pub(in crate::store) mod ledger;
 pub(in crate::store) mod model;
 pub(in crate::store) mod public_keys;
@@ -194,6 +195,21 @@ macro_rules! several_servers_suite {
 }
 
 pub(in crate::store) use several_servers_suite;
+
+/// The same for a database to which another hand can write.
+macro_rules! forgery_suite {
+    ($factory:ty) => {
+        $crate::store::contract::tests::contract_suite! { @tests $factory;
+            forgery {
+                no_token_is_made_again_from_a_row_that_was_forged,
+                the_walk_finds_what_was_forged,
+                nobody_else_says_how_far_the_walk_has_come,
+            }
+        }
+    };
+}
+
+pub(in crate::store) use forgery_suite;
 
 /// A factory of a database that several servers have open at once.
 pub(in crate::store) trait SeveralServers: Factory {

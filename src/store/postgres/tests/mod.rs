@@ -52,8 +52,25 @@ impl SeveralServers for Own {
     }
 }
 
+impl forgery::Forgeable for Own {
+    fn forge(&self, sql: &str) {
+        self.0.sql(&format!("SET search_path = vendkey, pg_catalog; {sql}"));
+    }
+
+    fn bytes(bytes: &[u8]) -> String {
+        format!("'\\x{}'::bytea", hex::encode(bytes))
+    }
+
+    const CHAINS: &str = "chains";
+
+    const LOWER_TIDS: &str =
+        "SET session_replication_role = replica; UPDATE meters SET given_tid = 1, last_tid = 1";
+}
+
 mod contract {
     use super::*;
+
+    suite::forgery_suite!(Own);
 
     suite::contract_suite!(Own);
     suite::several_servers_suite!(Own);

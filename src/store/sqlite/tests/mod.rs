@@ -82,8 +82,23 @@ impl Factory for Folder {
 
 type Scene = suite::Scene<Folder>;
 
+impl forgery::Forgeable for Folder {
+    fn forge(&self, sql: &str) {
+        self.tamper(sql);
+    }
+
+    fn bytes(bytes: &[u8]) -> String {
+        format!("x'{}'", hex::encode(bytes))
+    }
+
+    const CHAINS: &str = "chain";
+
+    const LOWER_TIDS: &str = "DROP TRIGGER meters_never_fall; UPDATE meters SET given_tid = 1, last_tid = 1";
+}
+
 mod contract {
     use super::*;
 
     suite::contract_suite!(Folder);
+    suite::forgery_suite!(Folder);
 }
