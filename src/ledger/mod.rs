@@ -25,7 +25,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 pub use batch::{Batch, Decision, Facts, Issued};
-pub use counted::{CountedDay, SumMismatch};
+pub use counted::{CountedDay, SumMismatch, SumOf};
 pub use cursor::{Cursor, CursorError};
 pub use fields::{ContentFields, Foreign, RowFields};
 pub use floors::Floors;

@@ -25,6 +25,22 @@ pub struct Sum {
 }
 
 impl Sum {
+    /// The higher of both, in tokens and in amount.
+    #[must_use]
+    pub fn higher(self, other: Self) -> Self {
+        Self { tokens: self.tokens.max(other.tokens), amount: self.amount.max(other.amount) }
+    }
+
+    /// How much is missing to another one; none where nothing is.
+    #[must_use]
+    pub fn missing_to(self, other: Self) -> Self {
+        let least_units = other.amount.least_units().saturating_sub(self.amount.least_units());
+        Self {
+            tokens: other.tokens.saturating_sub(self.tokens),
+            amount: Amount::from_least_units(least_units),
+        }
+    }
+
     /// Adds another one.
     pub fn add(&mut self, other: Self) {
         self.tokens = self.tokens.saturating_add(other.tokens);

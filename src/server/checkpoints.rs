@@ -26,9 +26,10 @@ use super::{
 };
 use crate::{
     acts::Refusals,
-    audit::{Checkpoint, CheckpointError, Head, SignedCheckpoint},
+    audit::{Actor, Checkpoint, CheckpointError, Head, NewAct, SignedCheckpoint},
     custody::checkpoint_file,
     hsm::{AuditKey, HsmError},
+    metrics,
     settings::StoreSettings,
     store::{Job, Leases, Past, Store, StoreError},
     vending::{IssueGuard, Stop, lacking},
@@ -71,6 +72,8 @@ pub(super) struct Checkpoints {
     seen: Option<Checkpoint>,
     /// Whether the database was in doubt at the last look.
     doubted: bool,
+    /// The number of the last checkpoint that the database is known to have.
+    in_database: u64,
     /// The last positions of all chains together at the last checkpoint.
     records: u64,
     made: Instant,
@@ -162,8 +165,23 @@ impl Checkpoints {
         let Examined { stop, number, last, without_file } = examined;
         let (doubted, made) = (stop.is_some(), Instant::now());
         let (seen, records) = (None, 0);
-        let new =
-            Self { hsm, store, guard, leases, settings, key, number, last, seen, doubted, records, made };
+        // The file is written first: a server that was killed then has not come to the database.
+        let in_database = number.saturating_sub(1);
+        let new = Self {
+            hsm,
+            store,
+            guard,
+            leases,
+            settings,
+            key,
+            number,
+            last,
+            seen,
+            doubted,
+            in_database,
+            records,
+            made,
+        };
         if let Some(begin_with) = without_file.filter(|_| !doubted)
             && let Err(error) = new.begin_file(begin_with).await
         {
@@ -247,7 +265,7 @@ impl Checkpoints {
             self.follow().await
         } else if accepted {
             // What is lacking is not to be looked for any more.
-            self.last = None;
+            (self.last, self.in_database) = (None, 0);
             self.make().await
         } else {
             self.compare_with_seen().await?;
@@ -314,6 +332,7 @@ impl Checkpoints {
         checkpoint_file::write(&self.settings.checkpoint_file, &text)?;
         self.number += 1;
         self.store.keep_checkpoint(self.number, text).await?;
+        self.in_database = self.number;
         (self.last, self.records, self.made) = (Some(checkpoint), records, Instant::now());
         Ok(())
     }
@@ -325,10 +344,14 @@ impl Checkpoints {
             return Ok(());
         }
         let mut newer = None;
-        if let Some(text) = self.store.past().await?.checkpoint {
+        let found = self.store.past().await?.checkpoint;
+        if found.is_none() {
+            self.look_for_missing(0).await?;
+        }
+        if let Some(text) = found {
             match verified(&text, &self.key) {
                 Ok(checkpoint) if checkpoint.number > self.number => newer = Some((checkpoint, text)),
-                Ok(_) => {}
+                Ok(checkpoint) => self.look_for_missing(checkpoint.number).await?,
                 Err(error) => tracing::error!(%error, "the database's last checkpoint is not believed"),
             }
         }
@@ -340,11 +363,29 @@ impl Checkpoints {
         }
         if let Some((checkpoint, text)) = newer {
             checkpoint_file::write(&self.settings.checkpoint_file, &text)?;
-            self.number = checkpoint.number;
+            (self.number, self.in_database) = (checkpoint.number, checkpoint.number);
             (self.records, self.made) = (records(&checkpoint.heads), Instant::now());
             self.last = Some(checkpoint);
         }
         Ok(())
+    }
+}
+
+impl Checkpoints {
+    /// Tells that the database's last checkpoints were taken out. Nothing is lost by that: the last
+    /// one is in the file too.
+    async fn look_for_missing(&mut self, found: u64) -> Result<(), StoreError> {
+        let had = std::mem::replace(&mut self.in_database, found);
+        if found >= had {
+            return Ok(());
+        }
+        tracing::error!(had, found, "the database's last checkpoints were taken out by somebody else");
+        metrics::alarm("checkpoints_missing", "");
+        let details = BTreeMap::from([("had", had.to_string()), ("found", found.to_string())]);
+        let now_ms = self.guard.now_ms();
+        self.store
+            .record_act(NewAct { kind: "checkpoints.missing", actor: Actor::Local, details, now_ms })
+            .await
     }
 }
 

@@ -24,6 +24,7 @@ mod contract;
 mod database;
 mod engine;
 mod error;
+mod given;
 mod lease;
 #[cfg(test)]
 pub(crate) mod memory;

@@ -33,18 +33,24 @@ pub enum Examined {
 }
 
 /// What the database has forgotten of this server's chain, as after a failover to a copy that was
-/// behind.
+/// behind; or what somebody else has put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostCommits {
     /// The position of the last record that this server has written.
     pub written: u64,
-    /// That of the last one that the database had then.
+    /// That of the last one that the database had then; above the other where somebody else wrote.
     pub found: u64,
 }
 
 impl fmt::Display for LostCommits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { written, found } = self;
+        if found > written {
+            return write!(
+                f,
+                "the database has records up to {found} in this server's chain, and this server has written them up to {written}"
+            );
+        }
         write!(f, "this server has written records up to {written}, and the database had them up to {found}")
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::authority::Authority;
 use super::engine::{Chain, Row, Select, Table, Transaction, Value};
+use super::given::Given;
 use super::reading::Reading;
 use super::seals::CheckedRow;
 use super::usual::UsualDays;
@@ -27,6 +28,10 @@ pub(crate) struct Writing<T> {
     pub(super) seal_index: SealIndex,
     /// The head of the chain as this server has last seen it committed.
     known: Option<Head>,
+    /// The head that it has sent to be committed last: where nobody knows the outcome, it may be there.
+    sent: Option<Head>,
+    /// What clients were given, as this server has seen it last.
+    pub(super) given: Given,
     pub(super) lost: Lost,
     /// Which multiple of a client's usual tokens of a day raises an alarm.
     pub(super) alarm_pace: u32,
@@ -93,6 +98,8 @@ impl<T: Transaction> Writing<T> {
             usual_days: UsualDays::default(),
             seal_index: SealIndex::default(),
             known: None,
+            sent: None,
+            given: Given::default(),
             lost: Lost::default(),
             alarm_pace,
         }
@@ -115,12 +122,16 @@ impl<T: Transaction> Writing<T> {
 
     /// Makes it durable.
     pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+        if let Some(chain) = self.state.chain {
+            self.sent = Some(chain.end.head);
+        }
         self.view.commit()?;
         if let Some(chain) = self.state.chain {
             self.known = Some(chain.end.head);
         }
         if self.state.accepts_lost {
             self.lost.note(None);
+            self.given.forget();
         }
         Ok(())
     }
@@ -129,6 +140,7 @@ impl<T: Transaction> Writing<T> {
     pub(super) fn roll_back(&mut self) {
         self.state = State::default();
         self.authority.forget();
+        self.given.forget();
         self.view.roll_back();
     }
 
@@ -141,6 +153,7 @@ impl<T: Transaction> Writing<T> {
     pub(super) fn go_back(&mut self, state: State) {
         self.state = state;
         self.authority.forget();
+        self.given.forget();
     }
 
     /// Runs work in a transaction of its own.
@@ -179,16 +192,16 @@ impl<T: Transaction> Writing<T> {
         Ok(chain)
     }
 
-    /// Notes what the database has forgotten since this server has last seen it. Nobody else writes
-    /// this chain.
+    /// Notes what the database has forgotten since this server has last seen it, and what somebody else
+    /// has put there. Nobody else writes this chain.
     fn compare(&mut self, found: Head) {
         let Some(known) = self.known else { return };
-        if found.position > known.position || found == known {
+        if found == known || Some(found) == self.sent {
             return;
         }
         let before = self.lost.found().map_or(0, |lost| lost.written);
         let lost = LostCommits { written: known.position.max(before), found: found.position };
-        tracing::error!(%lost, "the database has lost commits");
+        tracing::error!(%lost, "the chain of this server is not as it has left it");
         self.lost.note(Some(lost));
         self.known = None;
     }

@@ -10,7 +10,7 @@ use vendkey::api::v1::{
     issue_token_request::Content, unit_credit::Amount,
 };
 
-use crate::harness::{Api, DKGA04, DRN, Health, Home, Server, reason, ten_kwh};
+use crate::harness::{Api, DKGA04, DRN, Health, Home, Server, meter_test, reason, ten_kwh};
 
 fn forge(home: &Home, sql: &str) {
     let database = Connection::open(home.path("vendkey.db")).unwrap();
@@ -181,7 +181,7 @@ async fn bent(home: &Home) -> [IssueTokenRequest; 2] {
         assert_eq!(api.issue(request.clone()).await.unwrap().token, token.token);
         names.push(token.name.replace("issuedTokens/", ""));
         // One behind it: a row beside one that was changed is not believed either.
-        api.issue(ten_kwh(&configuration)).await.unwrap();
+        api.issue(meter_test()).await.unwrap();
     }
     let [rich, poor] = [&names[0], &names[1]];
     forge(

@@ -16,7 +16,7 @@ use crate::{
     audit::{Actor, ChainNumber, NewAct},
     clock::SystemClock,
     hsm::ServerKey,
-    ledger::AcceptedRestore,
+    ledger::{AcceptedRestore, Cursor},
     store::{DatabaseUrl, SoftwareSealer, memory::Memory},
 };
 
@@ -232,5 +232,35 @@ async fn a_restore_that_one_server_accepted_is_accepted_by_all_that_found_it_bef
         drop(two);
         two = scene.server("two").await;
         assert_eq!(two.stop(), None);
+    }
+}
+
+#[tokio::test]
+async fn checkpoints_that_somebody_took_out_are_told_once_and_stop_nothing() {
+    let scene = Scene::new();
+    let mut one = scene.server("one").await;
+    let told = async |server: &Server| {
+        let records = server.store.records(Cursor::default(), 1_000, false).await.unwrap();
+        format!("{:?}", records.lines).matches("checkpoints.missing").count()
+    };
+    for _ in 0..3 {
+        one.act().await;
+        one.checkpoints.make().await.unwrap();
+        one.look().await;
+    }
+    assert_eq!(told(&one).await, 0);
+    for restarted in [false, true] {
+        scene.memory.forget_checkpoints();
+        if restarted {
+            drop(one);
+            one = scene.server("one").await;
+        }
+        one.look().await;
+        one.look().await;
+        assert_eq!((told(&one).await, one.stop()), (1 + usize::from(restarted), None));
+        one.act().await;
+        one.checkpoints.make().await.unwrap();
+        one.act().await;
+        one.checkpoints.make().await.unwrap();
     }
 }

@@ -123,6 +123,11 @@ impl Memory {
         }
     }
 
+    /// Takes all checkpoints out.
+    pub(crate) fn forget_checkpoints(&self) {
+        self.tables_mut().checkpoints.clear();
+    }
+
     /// Sets the clock of the database.
     pub(crate) fn set_clock(&self, now_ms: Option<i64>) {
         *self.0.clock_ms.lock().unwrap_or_else(PoisonError::into_inner) = now_ms;

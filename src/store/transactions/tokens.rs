@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::{clients, configurations, key_changes, links, queries};
+use super::{clients, configurations, key_changes, links, queries, usage};
 use crate::configuration::ConfigurationState;
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{
@@ -40,11 +40,12 @@ pub(in crate::store) fn record<T: Transaction>(
     orders: &[&NewToken],
     now: Instant,
 ) -> Result<Vec<Recording>, StoreError> {
-    let chain = writing.chain()?;
+    writing.chain()?;
     // Which TIDs were given is not known any more; what is on record is answered all the same.
     let lost = writing.lost.found();
     let loaded = Loaded::load(writing, orders, now)?;
     let (days, clients) = days(writing, &loaded)?;
+    let chain = writing.chain()?;
 
     let mut batch = Batch::new(chain.end, chain.floors, writing.alarm_pace, days, orders.len());
     let mut numbers = Vec::with_capacity(orders.len());
@@ -360,6 +361,8 @@ fn days<T: Transaction>(
     loaded: &Loaded<'_>,
 ) -> Result<(Days, HashMap<ClientId, i64>), StoreError> {
     let mut wanted: Vec<(i64, i64, ClientId)> = Vec::new();
+    let now_ms =
+        loaded.of_orders.iter().flatten().map(|of_order| of_order.order.now_ms).max().unwrap_or_default();
     for of_order in loaded.of_orders.iter().flatten() {
         let order = of_order.order;
         let one = (day_of(order.now_ms), of_order.holder.client, order.client);
@@ -379,6 +382,12 @@ fn days<T: Transaction>(
         for sum in writing.view.sums(&clients, day, day)? {
             today.entry(sum.client).or_default().push(sum);
         }
+        for (_, number, client) in of_day {
+            let found = today.entry(*number).or_default();
+            let lowered = writing.given.lowered(*number, day, found);
+            raise(writing, *client, lowered, found, now_ms)?;
+            writing.given.note(found.iter());
+        }
         let unknown: Vec<i64> =
             clients.iter().copied().filter(|client| writing.usual_days.get(*client, day).is_none()).collect();
         if !unknown.is_empty() {
@@ -394,6 +403,27 @@ fn days<T: Transaction>(
         }
     }
     Ok((days, numbers))
+}
+
+/// Raises sums that somebody else has lowered since this server has seen them, on record.
+fn raise<T: Transaction>(
+    writing: &mut Writing<T>,
+    client: ClientId,
+    lowered: Vec<DaySum>,
+    found: &mut Vec<DaySum>,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    for raised in lowered {
+        let place = found.iter().position(|sum| sum.kind == raised.kind);
+        let kept = place.and_then(|place| found.get(place)).map(|sum| sum.sum).unwrap_or_default();
+        usage::tell_raised(writing, client, &raised, kept, now_ms)?;
+        writing.view.put_sums(std::slice::from_ref(&raised), &[])?;
+        match place.and_then(|place| found.get_mut(place)) {
+            Some(sum) => *sum = raised,
+            None => found.push(raised),
+        }
+    }
+    Ok(())
 }
 
 /// Writes what a batch has come to.
@@ -430,6 +460,7 @@ fn write<T: Transaction>(
         let Some(client) = clients.get(&client).copied() else { continue };
         sums.extend(given.changed().map(|(kind, sum)| DaySum { client, day, kind: kind.clone(), sum }));
     }
+    writing.given.note(&sums);
     writing.view.put_sums(&sums, &vended)
 }
 

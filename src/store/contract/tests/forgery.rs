@@ -7,9 +7,10 @@ use rsa::pkcs8::EncodePublicKey as _;
 use rsa::pss::SigningKey;
 use rsa::signature::{RandomizedSigner as _, SignatureEncoding as _};
 
+use super::usage::{credits, tokens as limit_of_tokens, under};
 use super::*;
 use crate::audit::Checkpoint;
-use crate::ledger::Walk;
+use crate::ledger::{CountedDay, SumOf, Walk};
 use crate::store::engine::View as _;
 use crate::store::reading::Reading;
 
@@ -292,4 +293,121 @@ pub(in crate::store) async fn nobody_else_says_how_far_the_walk_has_come<F: Forg
     let found = store.walk_on(kept, 4, key, NOW_MS).await.unwrap();
     assert!(told(&found.walk)[0].contains("record 4 is another than when it was walked"), "{found:?}");
     assert!(store.verify_seals().await.unwrap().is_sound(), "the row is none of those that decide");
+}
+
+/// What is done to rows that decide, and what the look at all seals says of it: the table of a row
+/// that does not bear its seal, or none, where rows are missing or older than they were.
+const OF_ROWS: [(&str, &str, Option<&str>); 9] = [
+    ("a raised limit", "UPDATE clients SET limits = '{\"tokens_per_day\":99999}'", Some("clients")),
+    ("a right", "UPDATE clients SET rights = replace(rights, 'vend', 'ledger')", Some("clients")),
+    (
+        "a credential more",
+        "INSERT INTO credentials (key_id, client, kind, secret_sha256, enabled, expires_ms, created_ms,
+             version, seal_key, seal)
+         SELECT 'thief', client, kind, secret_sha256, enabled, expires_ms, created_ms, version, seal_key, seal
+         FROM credentials WHERE key_id = 'till-1'",
+        Some("credentials"),
+    ),
+    (
+        "another secret",
+        "UPDATE credentials SET secret_sha256 = (SELECT fingerprint FROM configurations)",
+        Some("credentials"),
+    ),
+    ("an enabled configuration", "UPDATE configurations SET state = 'ENABLED'", Some("configurations")),
+    ("an approved act", "UPDATE approvals SET state = 'APPROVED'", Some("approvals")),
+    ("a credential less", "DELETE FROM credentials WHERE key_id = 'spare'", None),
+    (
+        "a row of then with its seal",
+        "UPDATE configurations SET state = (SELECT state FROM kept), version = (SELECT version FROM kept),
+             updated_ms = (SELECT updated_ms FROM kept), seal = (SELECT seal FROM kept)",
+        None,
+    ),
+    ("the index of seals", "DELETE FROM roll", None),
+];
+
+pub(in crate::store) async fn a_forged_row_that_decides_is_told_whatever_was_done<F: Forgeable>() {
+    for (name, sql, table) in OF_ROWS {
+        let scene = Scene::<F>::new().await;
+        let store = &scene.store;
+        client(store, "spare").await;
+        scene.ask(b"an act").await;
+        scene.factory.forge("CREATE TABLE kept AS SELECT * FROM configurations");
+        store.set_configuration_enabled(scene.configuration, false, Actor::Local, NOW_MS + 5).await.unwrap();
+        assert!(store.verify_seals().await.unwrap().is_sound());
+        scene.factory.forge(sql);
+        let report = store.verify_seals().await.unwrap();
+        match table {
+            Some(table) => {
+                assert!(report.forged.iter().any(|row| row.starts_with(table)), "{name}: {report:?}")
+            }
+            None => assert!(report.rows_missing, "{name}: {report:?}"),
+        }
+    }
+}
+
+async fn kinds_on_record<F: Forgeable>(scene: &Scene<F>) -> String {
+    let records = scene.store.records(Cursor::default(), 1_000, false).await.unwrap();
+    format!("{:?}", records.lines)
+}
+
+pub(in crate::store) async fn a_lowered_sum_gives_nobody_more<F: Forgeable>() {
+    for sql in ["DELETE FROM usage", "UPDATE usage SET tokens = 0, least_units = '0'"] {
+        let scene = under::<F>(limit_of_tokens(9, None)).await;
+        let asked = credits(&scene, 20);
+        let (first, rest) = asked.split_at(6);
+        assert!(scene.store.record_tokens(first.to_vec()).await.iter().all(Result::is_ok));
+        // The server that gave it knows, while it runs ...
+        scene.factory.forge(sql);
+        let passed = scene.store.record_tokens(rest[..2].to_vec()).await;
+        assert!(passed.iter().all(Result::is_ok), "{sql}: {passed:?}");
+        assert_eq!(kinds_on_record(&scene).await.matches("usage.raised").count(), 1, "{sql}");
+        let found = scene.store.correct_usage(CountedDay::of(NOW_MS), NOW_MS).await.unwrap();
+        assert!(
+            found.iter().all(|found| matches!(found.of, SumOf::Hour(..))),
+            "it is right again: {found:?}"
+        );
+        // ... and one that has just started has compared them with the rows.
+        scene.factory.forge(sql);
+        let scene = scene.reopen();
+        let found = scene.store.correct_usage(CountedDay::of(NOW_MS), NOW_MS).await.unwrap();
+        assert_eq!((found[0].of, found[0].counted.tokens), (SumOf::Client(scene.client), 8), "{sql}");
+        let passed = scene.store.record_tokens(rest[2..].to_vec()).await;
+        assert_eq!(passed.iter().filter(|one| one.is_ok()).count(), 1, "{sql}");
+    }
+}
+
+pub(in crate::store) async fn a_bent_report_is_told_and_mended<F: Forgeable>() {
+    let (scene, _) = issued::<F>().await;
+    let hours = CountedDay::of(NOW_MS).hours();
+    let reported = scene.store.vended(hours).await.unwrap().hours;
+    let correct = async || scene.store.correct_usage(CountedDay::of(NOW_MS), NOW_MS).await.unwrap();
+    assert_eq!(correct().await, []);
+    for sql in ["DELETE FROM vended_hours", "UPDATE vended_hours SET tokens = 1, least_units = '7'"] {
+        scene.factory.forge(sql);
+        let found = correct().await;
+        assert_eq!((found.len(), found[0].counted.tokens, found[0].raised()), (1, 6, "report.raised"));
+        assert_eq!(scene.store.vended(hours).await.unwrap().hours, reported, "{sql}");
+        assert_eq!(correct().await, []);
+    }
+    assert_eq!(kinds_on_record(&scene).await.matches("report.raised").count(), 2);
+    scene.factory.forge("UPDATE vended_hours SET tokens = 99");
+    let found = correct().await;
+    assert_eq!((found[0].kept.tokens, found[0].above()), (99, "report.above_ledger"));
+    assert_eq!(correct().await, found, "nobody knows what else is bent: it stays, and is told");
+}
+
+pub(in crate::store) async fn a_head_that_somebody_moved_stops_the_server_whose_it_is<F: Forgeable>() {
+    for set in ["position = position + 1", "position = position - 1"] {
+        let (scene, rows) = issued::<F>().await;
+        scene.factory.forge(&format!("UPDATE {} SET {set}", F::CHAINS));
+        let refused = scene.store.record_token(scene.credit(50, meter(0), 100)).await;
+        assert!(
+            matches!(refused, Err(LedgerError::Store(StoreError::LostCommits { .. }))),
+            "{set}: {refused:?}"
+        );
+        let lost = scene.store.lost_commits().unwrap();
+        assert_eq!(lost.found > lost.written, set.contains('+'), "{lost}");
+        let replay = scene.store.record_token(scene.credit(3, meter(0), 100)).await;
+        assert_eq!(replay, Ok(Recorded::Replay(rows[2].clone())), "{set}");
+    }
 }

@@ -204,6 +204,10 @@ macro_rules! forgery_suite {
                 no_token_is_made_again_from_a_row_that_was_forged,
                 the_walk_finds_what_was_forged,
                 nobody_else_says_how_far_the_walk_has_come,
+                a_forged_row_that_decides_is_told_whatever_was_done,
+                a_lowered_sum_gives_nobody_more,
+                a_bent_report_is_told_and_mended,
+                a_head_that_somebody_moved_stops_the_server_whose_it_is,
             }
         }
     };

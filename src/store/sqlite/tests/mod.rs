@@ -27,7 +27,9 @@ use crate::audit::{Actor, NewAct};
 use crate::clock::SignOfLife;
 use crate::configuration::{Begun, Configuration, NewConfiguration, Warning};
 use crate::id::{ClientId, ConfigurationId, PublicKeyId};
-use crate::ledger::{CountedDay, Cursor, LowerRefused, Recorded, RowContent, Seed, TokenFilter, TokenRow};
+use crate::ledger::{
+    CountedDay, Cursor, LowerRefused, Recorded, RowContent, Seed, SumOf, TokenFilter, TokenRow,
+};
 use crate::store::contract::tests::{self as suite, *};
 use crate::store::engine::Table;
 use crate::store::transactions::tokens;

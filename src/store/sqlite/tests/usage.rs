@@ -30,7 +30,7 @@ async fn sums_that_another_hand_lowered_are_raised_to_what_the_ledger_says() {
         // Of the day nothing was counted before: what came since is counted in the transaction.
         let found = scene.store.correct_usage(CountedDay::of(NOW_MS), NOW_MS).await.unwrap();
         assert_eq!(found.len(), 1, "{forgery}: {found:?}");
-        assert_eq!((found[0].client, found[0].counted.tokens), (scene.client, 6));
+        assert_eq!((found[0].of, found[0].counted.tokens), (SumOf::Client(scene.client), 6));
         assert_eq!(scene.store.correct_usage(CountedDay::of(NOW_MS), NOW_MS).await, Ok(vec![]));
         let passed = scene.store.record_tokens(rest.to_vec()).await.iter().filter(|one| one.is_ok()).count();
         assert_eq!(passed, if forgery.contains("heat") { 0 } else { 3 }, "{forgery}");
