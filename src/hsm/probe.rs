@@ -359,12 +359,13 @@ fn try_sealed(
         .map_err(|_| HsmError::Nonsense("an RSA key that encrypts nothing"))?;
     let kcv = reference::kcv(KeyKind::Hmac, &HMAC_KEY)?;
     let key = SealedKey { server_key: None, suite, vending_key, kcv, class: SealedClass::Hmac };
-    if sealed::opened(guard, capabilities, |_| Ok(server_key), PROBE_ID, &key)?.is_none() {
-        let template = import::key_template(capabilities, PROBE_ID, KeyKind::Hmac, Lifetime::Session)?;
-        let attributes = KeyTemplate { immutable: false, ..template }.attributes();
-        return Err(why_not(guard, suite.into(), server_key, &key.vending_key, &attributes));
+    let template = import::key_template(capabilities, PROBE_ID, KeyKind::Hmac, Lifetime::Session)?;
+    let born = KeyTemplate { immutable: false, ..template };
+    match sealed::opened(guard, capabilities, |_| Ok(server_key), PROBE_ID, &key)? {
+        // opencryptoki forgets that it is sensitive.
+        Some(opened) => born.check(guard.session, opened.vending_key()),
+        None => Err(why_not(guard, suite.into(), server_key, &key.vending_key, &born.attributes())),
     }
-    Ok(())
 }
 
 /// Why a ciphertext of our own does not unwrap. Of an upload's nobody is told.

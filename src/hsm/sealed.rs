@@ -129,6 +129,13 @@ pub(super) struct Opened {
     mask: Option<(ObjectHandle, Mask)>,
 }
 
+impl Opened {
+    /// The vending key, which nobody but this session knows.
+    pub(super) fn vending_key(&self) -> ObjectHandle {
+        self.vending_key
+    }
+}
+
 /// Makes the key objects of a sealed key, and proves them. Whatever was under this id before, a half
 /// import, is destroyed first. None: it does not open.
 pub(super) fn import(
