@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "server",
         "simulator",
         "token",
+        "token_file",
     ];
     let files = ours
         .map(|name| format!("proto/vendkey/v1/{name}.proto"))

@@ -28,6 +28,10 @@ const SEES_CLIENTS: &[Group] = &[Group::Clients, Group::Audit];
 /// Groups whose holders may play with a meter in software.
 const SIMULATES: &[Group] = &[Group::Verify, Group::Configurations];
 
+/// Groups whose holders see tokens, and may have files of them read.
+const READS_TOKEN_FILES: &[Group] =
+    &[Group::Vend, Group::Manage, Group::ChangeKeys, Group::ReadLedger, Group::Verify];
+
 /// Groups of acts that may need several persons.
 const ADMINISTERS: &[Group] = &[Group::Configurations, Group::PublicKeys, Group::Clients, Group::Ledger];
 
@@ -100,6 +104,7 @@ const METHODS: &[(&str, Need)] = &[
     ("/vendkey.v1.SimulatorService/MakeToken", Need::AnyOf(SIMULATES)),
     ("/vendkey.v1.SimulatorService/MakeKeyChange", Need::AnyOf(SIMULATES)),
     ("/vendkey.v1.SimulatorService/EnterToken", Need::AnyOf(SIMULATES)),
+    ("/vendkey.v1.TokenFileService/ReadTokenFiles", Need::AnyOf(READS_TOKEN_FILES)),
     ("/vendkey.v1.AuditService/ListEvents", Need::Group(Group::Audit)),
     ("/vendkey.v1.AuditService/GetCheckpoint", Need::Group(Group::Audit)),
 ];
@@ -114,7 +119,7 @@ pub fn need(path: &str) -> Option<Need> {
 /// what became of it.
 pub fn may_change(path: &str) -> bool {
     let (service, name) = path.rsplit_once('/').unwrap_or_default();
-    let reads = ["Get", "List", "Verify"].iter().any(|verb| name.starts_with(verb));
+    let reads = ["Get", "List", "Verify", "Read"].iter().any(|verb| name.starts_with(verb));
     service.starts_with("/vendkey.") && !reads
 }
 

@@ -30,6 +30,7 @@ mod servers;
 mod simulator;
 mod stored;
 mod token_batch;
+mod token_files;
 mod tokens;
 
 use std::sync::Arc;
@@ -63,6 +64,7 @@ pub use report::{ReportAnswer, ReportQuery};
 pub use servers::{Cause, Causes, Identity, KnownServer, ServerCondition};
 pub use simulator::{SimulatedOrder, TestKey};
 pub use token_batch::{BATCH_MAX, STREAM_CHUNK, TokenRequest, TokenResult};
+pub use token_files::TokenFiles;
 pub use tokens::{MeterTestOrder, TokenAnswer, TokenOrder};
 
 /// Everything that the API can do.

@@ -8,7 +8,10 @@ use super::{
 use crate::{
     acts::{IssuedEntry, Reason, Refusal, TokenName, TokenQuery},
     ledger::{Cursor, RowContent, Sequence, TokenFilter, TokenRow},
-    sts::token::{Content, Payload},
+    sts::{
+        attributes::EncryptionAlgorithm,
+        token::{Content, LayoutField, Payload},
+    },
 };
 
 /// Which token a request asks for.
@@ -137,4 +140,18 @@ pub(super) fn shown(entry: &IssuedEntry) -> Result<v1::IssuedToken, Refusal> {
         }
     }
     Ok(shown)
+}
+
+/// The same with the bits of its block by name. A key change has none: its block is kept nowhere.
+pub(super) fn shown_whole(entry: &IssuedEntry) -> Result<v1::IssuedToken, Refusal> {
+    let bit_layout = match &entry.row.content {
+        RowContent::Sequenced { block, .. } | RowContent::Fixed { block, .. } => {
+            // Without a key there is no cipher, and the block is laid out alike under all.
+            let ea = entry.known.as_ref().map_or(EncryptionAlgorithm::Ea07, |known| known.attributes.ea);
+            let field = |field: LayoutField| v1::BitField { name: field.name.to_owned(), bits: field.bits };
+            block.layout(ea).into_iter().map(field).collect()
+        }
+        RowContent::KeyChange { .. } => Vec::new(),
+    };
+    Ok(v1::IssuedToken { bit_layout, ..shown(entry)? })
 }

@@ -25,6 +25,8 @@ mod simulator;
 mod status;
 mod stream;
 mod token;
+mod token_file;
+mod token_reader;
 mod transport;
 mod verification;
 
@@ -34,6 +36,7 @@ pub use report_charts::charts;
 pub use rights::{limits_shown, rights_shown};
 pub use services::Services;
 pub use status::DOMAIN;
+pub use token_reader::TokenReader;
 pub(crate) use transport::explain;
 
 /// What load balancers ask: `proto/grpc/health/v1`.

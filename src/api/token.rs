@@ -84,7 +84,7 @@ impl TokenService for Services {
     ) -> Result<Response<v1::IssuedToken>, Status> {
         let caller = caller(&request)?;
         let found = self.acts.issued_token(&caller, issued::name(request.into_inner())?).await?;
-        Ok(Response::new(issued::shown(&found)?))
+        Ok(Response::new(issued::shown_whole(&found)?))
     }
 
     async fn list_issued_tokens(

@@ -40,9 +40,9 @@ const OFFERS: &str = "offers.json";
 /// What pages must know before anybody has signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offers {
-    /// Whether tokens are served at the same address. They have one of their own where
-    /// administration has one.
-    pub tokens: bool,
+    /// Whether tokens are issued at the same address. Where administration has one of its own they
+    /// are only read there.
+    pub issues: bool,
     /// After how many minutes somebody who does nothing is signed out.
     pub idle_minutes: u32,
 }
@@ -86,8 +86,8 @@ impl Console {
     /// With what is offered at its address.
     pub fn new(offers: Offers) -> Self {
         let files = FILES.iter().map(|(name, kind, content)| (*name, File::new(kind, (*content).into())));
-        let Offers { tokens, idle_minutes } = offers;
-        let offers = serde_json::json!({"tokens": tokens, "idleMinutes": idle_minutes}).to_string();
+        let Offers { issues, idle_minutes } = offers;
+        let offers = serde_json::json!({"issues": issues, "idleMinutes": idle_minutes}).to_string();
         let offers = (OFFERS, File::new(JSON, offers.into()));
         Self(Arc::new(files.chain([offers]).collect()))
     }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn console() -> Console {
-        Console::new(Offers { tokens: true, idle_minutes: 15 })
+        Console::new(Offers { issues: true, idle_minutes: 15 })
     }
 
     fn asked(method: Method, path: &str, tag: Option<&HeaderValue>) -> Option<Response<Body>> {

@@ -13,6 +13,7 @@
 mod answer;
 mod body;
 mod frame;
+mod grpc_web;
 mod message;
 mod openapi;
 mod origins;
@@ -35,11 +36,11 @@ use http::{
 use prost_reflect::DescriptorPool;
 use tonic::{Status, body::Body};
 
-pub use self::routes::RouteError;
 use self::{
     body::{Form, JsonBody},
     routes::{Found, Route, Routes},
 };
+pub use self::{grpc_web::GrpcWebCall, routes::RouteError};
 use crate::{
     acts::{Reason, Refusal},
     api::DESCRIPTORS,
@@ -80,6 +81,8 @@ pub enum Look {
     NotOurs,
     /// A call of a method.
     Call(JsonCall),
+    /// A call of a method, as gRPC-Web has it.
+    GrpcWeb(GrpcWebCall),
     /// One that is answered at once.
     Answer(Response<Body>),
 }
@@ -131,6 +134,9 @@ impl Json {
 
     /// What a request is to this face. Nothing of its body is read.
     pub fn look<B: http_body::Body>(&self, request: &Request<B>) -> Look {
+        if let Some(look) = grpc_web::look(self, request) {
+            return look;
+        }
         let path = request.uri().path();
         if path == OPENAPI {
             return Look::Answer(self.fixed(request.method(), &self.0.openapi, answer::JSON));

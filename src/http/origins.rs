@@ -16,8 +16,9 @@ use crate::{
 };
 
 /// What a page may send.
-const HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, idempotency-key, grpc-timeout");
+const HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, idempotency-key, grpc-timeout, x-grpc-web, x-user-agent",
+);
 /// For how long a browser may remember that.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 

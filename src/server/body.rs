@@ -16,8 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::{Bytes, Incoming};
+use http_body::{Frame, SizeHint};
+use hyper::body::Bytes;
 use tokio::time::{Sleep, sleep_until, timeout};
 use tonic::Status;
 
@@ -37,46 +37,65 @@ pub(super) fn busy() -> Status {
         .into()
 }
 
+/// What bodies of requests are: hyper's own, and what tonic-web makes of them.
+pub(super) trait Content:
+    http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin + Send + 'static
+{
+}
+
+impl<B> Content for B where
+    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Unpin
+        + Send
+        + 'static
+{
+}
+
 /// The body of one request.
-pub(super) struct RequestBody {
+pub(super) struct RequestBody<B: Content> {
     /// Taken when it is dropped.
-    inner: Option<Incoming>,
+    inner: Option<B>,
     until: Option<Instant>,
     /// Made when the body has to be waited for: most come with their headers.
     alarm: Option<Pin<Box<Sleep>>>,
     /// How many bytes all bodies together may still take, and how many this one took.
     free: Option<Arc<AtomicUsize>>,
     held: usize,
-    rest: Arc<Rest>,
+    rest: Arc<Rest<B>>,
 }
 
 /// What is known of a body after the service took it.
-#[derive(Default)]
-pub(super) struct Rest {
+pub(super) struct Rest<B> {
     whole: AtomicBool,
     /// What was left of it when nobody asked for more.
-    left: Mutex<Option<Incoming>>,
+    left: Mutex<Option<B>>,
 }
 
-impl Rest {
+impl<B> Default for Rest<B> {
+    fn default() -> Self {
+        Self { whole: AtomicBool::new(false), left: Mutex::new(None) }
+    }
+}
+
+impl<B> Rest<B> {
     /// Whether all has come. Before that, nothing is done of what a single message asks for.
     pub(super) fn is_whole(&self) -> bool {
         self.whole.load(Ordering::Acquire)
     }
 
     /// What nobody asked for.
-    pub(super) fn take(&self) -> Option<Incoming> {
+    pub(super) fn take(&self) -> Option<B> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-impl RequestBody {
+impl<B: Content> RequestBody<B> {
     /// Must be whole at `until`, and is counted in `free`.
     pub(super) fn new(
-        inner: Incoming,
+        inner: B,
         until: Option<Instant>,
         free: Option<Arc<AtomicUsize>>,
-        rest: Arc<Rest>,
+        rest: Arc<Rest<B>>,
     ) -> Self {
         Self { inner: Some(inner), until, alarm: None, free, held: 0, rest }
     }
@@ -97,7 +116,7 @@ impl RequestBody {
     }
 }
 
-impl http_body::Body for RequestBody {
+impl<B: Content> http_body::Body for RequestBody<B> {
     type Data = Bytes;
     type Error = Status;
 
@@ -118,7 +137,7 @@ impl http_body::Body for RequestBody {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 Poll::Ready(Some(if self.hold(bytes) { Ok(frame) } else { Err(busy()) }))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Status::from_error(Box::new(error))))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Status::from_error(error.into())))),
             Poll::Ready(None) => {
                 self.rest.whole.store(true, Ordering::Release);
                 Poll::Ready(None)
@@ -138,15 +157,15 @@ impl http_body::Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+        self.inner.as_ref().is_none_or(B::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map(Incoming::size_hint).unwrap_or_default()
+        self.inner.as_ref().map(B::size_hint).unwrap_or_default()
     }
 }
 
-impl Drop for RequestBody {
+impl<B: Content> Drop for RequestBody<B> {
     fn drop(&mut self) {
         if let Some(free) = &self.free {
             free.fetch_add(self.held, Ordering::AcqRel);
@@ -158,7 +177,7 @@ impl Drop for RequestBody {
 }
 
 /// Reads the rest of a body that nobody asks for.
-pub(super) async fn read_away(mut body: Incoming) {
+pub(super) async fn read_away(mut body: impl Content) {
     let read = async {
         let mut left = READ_AWAY_BYTES;
         while let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {

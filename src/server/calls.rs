@@ -10,16 +10,17 @@ use std::{
     time::Instant,
 };
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Status, body::Body, transport::server::TcpConnectInfo};
-use tower::Service;
+use tonic_web::GrpcWebLayer;
+use tower::{Layer as _, Service, service_fn};
 
 use super::{
     activity::{Activity, CallGuard},
-    body::{RequestBody, Rest, busy, read_away},
+    body::{Content, RequestBody, Rest, busy, read_away},
     compression,
     protocol::{Foreign, header_bytes, is_grpc},
     services::Web,
@@ -28,7 +29,7 @@ use crate::{
     access::{PeerCertificate, may_change, methods},
     acts::{Issued, Reason, Refusal},
     api,
-    http::{JsonCall, Look},
+    http::{GrpcWebCall, JsonCall, Look},
     metrics,
     settings::WireSettings,
 };
@@ -68,6 +69,7 @@ fn headers_too_large(found: usize, limit: u32) -> Status {
 }
 
 /// The calls of one connection.
+#[derive(Clone)]
 pub(super) struct Calls<S> {
     pub(super) inner: S,
     pub(super) capacity: Arc<Capacity>,
@@ -89,18 +91,37 @@ where
     type Future = Answering<Self::Response>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let json = match self.web.as_ref().filter(|_| !is_grpc(request.headers())) {
-            None => None,
-            Some(web) => match web.look(&request) {
-                Look::NotOurs => None,
-                Look::Call(json) => Some(json),
-                Look::Answer(answer) => {
-                    let mut call = Call::begin(request.uri().path(), self.activity.begin());
-                    call.reason = Some(format!("HTTP_{}", answer.status().as_u16()));
-                    return answered(call, request, answer, None);
-                }
-            },
-        };
+        match self.web.as_ref().filter(|_| !is_grpc(request.headers())).map(|web| web.look(&request)) {
+            None | Some(Look::NotOurs) => self.serve(request, None),
+            Some(Look::Call(json)) => self.serve(request, Some(json)),
+            Some(Look::GrpcWeb(web)) => self.carried(request, web),
+            Some(Look::Answer(answer)) => {
+                let mut call = Call::begin(request.uri().path(), self.activity.begin());
+                call.reason = Some(format!("HTTP_{}", answer.status().as_u16()));
+                answered(call, request, answer, None)
+            }
+        }
+    }
+}
+
+impl<S> Calls<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    /// A call of gRPC-Web: carried over to gRPC, served under the same limits, and carried back.
+    fn carried(&self, mut request: Request<Incoming>, web: GrpcWebCall) -> Answering<Response<Spoken>> {
+        GrpcWebCall::plain(request.headers_mut());
+        let calls = self.clone();
+        let grpc = service_fn(move |mut request: Request<Body>| {
+            *request.version_mut() = Version::HTTP_2;
+            calls.serve(request, None)
+        });
+        let answering = GrpcWebLayer::new().layer(grpc).call(request);
+        Box::pin(async move { Ok(web.answer(answering.await?).map(Spoken::Web)) })
+    }
+
+    fn serve<B: Content>(&self, request: Request<B>, json: Option<JsonCall>) -> Answering<Response<Spoken>> {
         let path = json.as_ref().map_or(request.uri().path(), JsonCall::path);
         let mut call = Call::begin(path, self.activity.begin());
         if let Some(foreign) = Foreign::of(&request).filter(|_| json.is_none()) {
@@ -165,9 +186,9 @@ where
 }
 
 /// An answer in the service's place.
-fn answered(
+fn answered<B: Content>(
     call: Call,
-    request: Request<Incoming>,
+    request: Request<B>,
     answer: Response<Body>,
     json: Option<JsonCall>,
 ) -> Answering<Response<Spoken>> {
@@ -181,7 +202,7 @@ fn answered(
 async fn spoken(json: Option<JsonCall>, answer: Response<Answer>) -> Response<Spoken> {
     match json {
         None => answer.map(Spoken::Grpc),
-        Some(json) => json.answer(answer).await.map(Spoken::Json),
+        Some(json) => json.answer(answer).await.map(Spoken::Web),
     }
 }
 
@@ -268,7 +289,8 @@ impl http_body::Body for Answer {
 /// The body of an answer, as the request was spoken.
 pub(super) enum Spoken {
     Grpc(Answer),
-    Json(Body),
+    /// JSON, or gRPC-Web.
+    Web(Body),
 }
 
 impl http_body::Body for Spoken {
@@ -281,21 +303,21 @@ impl http_body::Body for Spoken {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         match self.get_mut() {
             Self::Grpc(answer) => Pin::new(answer).poll_frame(context),
-            Self::Json(body) => Pin::new(body).poll_frame(context),
+            Self::Web(body) => Pin::new(body).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Grpc(answer) => answer.is_end_stream(),
-            Self::Json(body) => body.is_end_stream(),
+            Self::Web(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Grpc(answer) => answer.size_hint(),
-            Self::Json(body) => body.size_hint(),
+            Self::Web(body) => body.size_hint(),
         }
     }
 }

@@ -71,7 +71,7 @@ impl Listeners {
         let (main, web) = match self.administration {
             None => (parts.administration(main), parts.with_console(web, true)),
             Some(listener) => {
-                let routes = parts.administration(Parts::common(health, &parts.wire)?);
+                let routes = parts.administration_alone(Parts::common(health, &parts.wire)?);
                 let service = authentication.layer(routes.prepare());
                 let with_console = parts.with_console(web.clone(), false);
                 tasks.spawn_until_end(

@@ -16,8 +16,7 @@ pub(super) enum Foreign {
     Version,
     /// No method of gRPC.
     Method,
-    /// A content that is no gRPC, or a form of it that is not spoken here (gRPC-Web, JSON
-    /// messages).
+    /// A content that is no gRPC, or a form of it that is not spoken here (JSON messages).
     Content,
 }
 

@@ -9,7 +9,7 @@ use tonic_reflection::{pb, server::Builder};
 use super::{ServeError, health::HealthService};
 use crate::{
     api::{
-        DESCRIPTORS, Services,
+        DESCRIPTORS, Services, TokenReader,
         health::health_server::HealthServer,
         v1::{
             approval_service_server::ApprovalServiceServer, audit_service_server::AuditServiceServer,
@@ -17,7 +17,7 @@ use crate::{
             configuration_service_server::ConfigurationServiceServer,
             ledger_service_server::LedgerServiceServer, public_key_service_server::PublicKeyServiceServer,
             server_service_server::ServerServiceServer, simulator_service_server::SimulatorServiceServer,
-            token_service_server::TokenServiceServer,
+            token_file_service_server::TokenFileServiceServer, token_service_server::TokenServiceServer,
         },
     },
     console::{Console, Offers},
@@ -81,16 +81,23 @@ impl Parts {
     }
 
     /// The same with the console, if the settings say so: it is served where administrators call.
-    /// `tokens`: whether the same address serves tokens.
-    pub(super) fn with_console(&self, web: Option<Web>, tokens: bool) -> Option<Web> {
+    /// `issues`: whether tokens are issued at the same address.
+    pub(super) fn with_console(&self, web: Option<Web>, issues: bool) -> Option<Web> {
         let ConsoleSettings { enabled, idle_minutes } = self.http.console;
-        let console = enabled.then(|| Console::new(Offers { tokens, idle_minutes }));
+        let console = enabled.then(|| Console::new(Offers { issues, idle_minutes }));
         web.map(|web| Web { console, ..web })
     }
 
     /// What tills call.
     pub(super) fn tokens(&self, routes: Routes) -> Routes {
         routes.add_service(limited!(self.wire, TokenServiceServer::from_arc(self.services.clone())))
+    }
+
+    /// What administrators call where they have an address of their own: tokens are read and verified
+    /// there, and none is issued.
+    pub(super) fn administration_alone(&self, routes: Routes) -> Routes {
+        let reader = TokenReader::new(self.services.clone());
+        self.administration(routes).add_service(limited!(self.wire, TokenServiceServer::new(reader)))
     }
 
     /// What administrators call.
@@ -104,6 +111,7 @@ impl Parts {
             .add_service(limited!(self.wire, ApprovalServiceServer::from_arc(self.services.clone())))
             .add_service(limited!(self.wire, ServerServiceServer::from_arc(self.services.clone())))
             .add_service(limited!(self.wire, SimulatorServiceServer::from_arc(self.services.clone())))
+            .add_service(limited!(self.wire, TokenFileServiceServer::from_arc(self.services.clone())))
     }
 }
 

@@ -19,8 +19,8 @@ mod destroying;
 mod faulty_hsm;
 mod foreign;
 mod forgery;
-
 mod fuzzing;
+mod grpc_web;
 mod hardening;
 mod harness;
 mod healing;

@@ -97,9 +97,8 @@ async fn other_content_types_get_415_and_do_nothing() {
         Some("application/octet-stream"),
         Some("application/protobuf"),
         Some("application/grpc+json"),
-        Some("application/grpc-web"),
-        Some("application/grpc-web+proto"),
-        Some("application/grpc-web-text"),
+        Some("application/grpc-web+json"),
+        Some("application/grpc-web-text+thrift"),
         Some("application/grpcx"),
     ] {
         for path in [ISSUE, "/grpc.health.v1.Health/Check", "/", "/nothing"] {

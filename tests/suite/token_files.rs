@@ -2,7 +2,11 @@
 
 use std::{fs, process::Output};
 
-use crate::harness::{DKGA04, DRN, Home, Server, ten_kwh};
+use tonic::{Code, Request, metadata::MetadataMap};
+use tonic_types::StatusExt as _;
+use vendkey::api::v1::{ReadTokenFilesRequest, TokenFile, token_file_service_client::TokenFileServiceClient};
+
+use crate::harness::{DKGA04, DRN, Home, Server, ten_kwh, violations};
 
 const FILES: [&str; 5] =
     ["kenya-sms.txt", "south-africa-whatsapp.txt", "gateway-fr.csv", "gateway-mdy.csv", "slips.txt"];
@@ -137,4 +141,52 @@ async fn tokens_that_the_ledger_has_are_marked() {
         csv::Reader::from_reader(done.stdout.as_slice()).into_records().map(Result::unwrap).collect();
     let marks: Vec<&str> = rows.iter().map(|row| &row[10]).collect();
     assert_eq!(marks, ["in_ledger", "not_in_ledger", "other_meter not_in_ledger"]);
+}
+
+#[tokio::test]
+async fn a_server_reads_files_as_the_command_does_within_bounds() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut client = TokenFileServiceClient::connect(server.endpoint.clone()).await.unwrap();
+    let bearer = format!("Bearer {}", home.credential());
+    let asked = |files: Vec<TokenFile>, profile: &str| {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("authorization", bearer.parse().unwrap());
+        let wanted = ReadTokenFilesRequest { files, profile: profile.to_owned() };
+        Request::from_parts(metadata, Default::default(), wanted)
+    };
+    let file = |name: &str, content: Vec<u8>| TokenFile { name: name.to_owned(), content };
+    let files: Vec<TokenFile> = FILES.iter().map(|name| file(name, fs::read(case(name)).unwrap())).collect();
+    let answer = client.read_token_files(asked(files.clone(), "")).await.unwrap().into_inner();
+    let cases = FILES.map(case);
+    let mut arguments: Vec<&str> = vec!["clean", "--json"];
+    arguments.extend(cases.iter().map(String::as_str));
+    let told = text(&tokens(&arguments).stdout);
+    let rows: Vec<serde_json::Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let own: Vec<_> =
+        answer.entries.iter().map(|one| (one.token.as_str(), one.meter.as_str(), &one.marks)).collect();
+    let field = |row: &serde_json::Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    assert_eq!(own.len(), rows.len());
+    for (own, row) in own.iter().zip(&rows) {
+        assert_eq!((own.0, own.1), (field(row, "token").as_str(), field(row, "meter").as_str()));
+        assert_eq!(serde_json::json!(own.2), row["marks"], "{row}");
+    }
+    let summary = answer.summary.unwrap();
+    assert_eq!((summary.tokens, summary.doubles), (13, 2));
+    assert!(answer.files.iter().any(|file| file.not_understood_count > 0));
+
+    // All faults at once.
+    let mut many = vec![file("", vec![b'x'; 2 * 1024 * 1024]); 1];
+    many.extend(std::iter::repeat_n(file("more", vec![b'x']), 20));
+    let refused = client.read_token_files(asked(many, "colour = 1")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(violations(&refused), ["files", "files", "files[0].name", "profile"]);
+    let long = "meter,token\n".to_owned() + &format!("{DRN},26202996473183413273\n").repeat(10_001);
+    let refused = client.read_token_files(asked(vec![file("long", long.into())], "")).await.unwrap_err();
+    let told = refused.get_error_details();
+    let told = &told.bad_request().unwrap().field_violations[0].description;
+    assert!(told.contains("10001 tokens") && told.contains("vendkey tokens clean"), "{told}");
+    // Nobody without a credential has a file read.
+    let nobody = Request::new(ReadTokenFilesRequest { files, profile: String::new() });
+    assert_eq!(client.read_token_files(nobody).await.unwrap_err().code(), Code::Unauthenticated);
 }

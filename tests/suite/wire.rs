@@ -23,8 +23,9 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 use tower::{Service as _, ServiceExt as _};
 use vendkey::api::v1::{
-    IssueTokenRequest, ListConfigurationsRequest, MeterTest, UploadConfigurationRequest,
-    issue_token_request::Content, meter_test, token_result,
+    GetIssuedTokenRequest, IssueTokenRequest, ListConfigurationsRequest, ListIssuedTokensRequest, MeterTest,
+    UploadConfigurationRequest, get_issued_token_request::By, issue_token_request::Content, meter_test,
+    token_result,
 };
 
 use crate::harness::{Api, DKGA04, Home, Server, framed, issued, reason, ten_kwh};
@@ -451,6 +452,14 @@ async fn administrators_have_a_listener_of_their_own() {
     let mut lost = Api::connect(&administration, &home.till()).await;
     let refused = lost.issue(ten_kwh(&configuration)).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
+    // There tokens are read, with the right to it, and verified.
+    let rows = administrators.tokens.list_issued_tokens(ListIssuedTokensRequest::default()).await;
+    let rows = rows.unwrap().into_inner().tokens;
+    assert_eq!((rows.len(), rows[0].token.as_str()), (1, ""), "rows without digits");
+    let one = GetIssuedTokenRequest { by: Some(By::Name(rows[0].name.clone())) };
+    let one = administrators.tokens.get_issued_token(one).await.unwrap().into_inner();
+    let bits: Vec<String> = one.bit_layout.iter().map(|field| field.bits.clone()).collect();
+    assert_eq!((one.token.as_str(), bits.concat().len()), ("", 66));
     let listed = tills.configurations.list_configurations(ListConfigurationsRequest::default()).await;
     assert_eq!(listed.unwrap_err().code(), Code::Unimplemented);
     for endpoint in [&server.endpoint, &administration] {

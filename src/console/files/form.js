@@ -1,6 +1,7 @@
 // Forms: every input has its label, its hint and, where it was refused, what is wrong with it. What
 // was typed stays, whatever happens.
 
+import { draftOf } from './draft.js';
 import { announce, el, fill } from './element.js';
 import { refusalBox } from './refusal.js';
 import { many, t } from './texts.js';
@@ -52,8 +53,10 @@ function concerns(named, violation) {
 }
 
 // A form. `submit(signal)` does it, and may throw a refusal; what it answers is given to `done`.
-// `grouped` shows the fields otherwise than one after the other.
-export function form({ fields, action, submit, done, kind = 'main', more = [], inline = false, grouped = null }) {
+// `grouped` shows the fields otherwise than one after the other. `draft` says what of it outlasts a
+// reload, see draft.js; `draft.lasts`: until somebody else clears it.
+export function form({ fields, action, submit, done, kind = 'main', more = [], inline = false, grouped = null, draft = null }) {
+  const kept = draft && draftOf(draft);
   const place = el('div', { class: 'outcome' });
   const button = el('button', { type: 'submit', class: kind }, action);
   const stop = el('button', { type: 'button', hidden: true }, t('cancel'));
@@ -67,9 +70,15 @@ export function form({ fields, action, submit, done, kind = 'main', more = [], i
     button.setAttribute('aria-busy', 'true');
     stop.hidden = false;
     try {
-      const answer = await submit(running.signal);
+      const answering = submit(running.signal);
+      // With the id of the request that goes out now.
+      kept?.save();
+      const answer = await answering;
+      if (!draft?.lasts) kept?.clear();
       await done?.(answer, place);
     } catch (error) {
+      // What others must agree to is asked for, and on record.
+      if (error.reason === 'APPROVAL_PENDING') kept?.clear();
       if (error.name !== 'AbortError') show(error);
     } finally {
       running = null;
@@ -99,13 +108,22 @@ export function form({ fields, action, submit, done, kind = 'main', more = [], i
     }
   };
   stop.addEventListener('click', () => running?.abort());
-  const whole = el('form', { class: inline ? 'inline' : null, novalidate: true }, grouped ?? fields.map((one) => one.whole), more,
+  const whole = el('form', { class: inline ? 'inline' : null, novalidate: true }, kept?.back && restored(kept), grouped ?? fields.map((one) => one.whole), more,
     el('div.actions', {}, button, stop), place);
   whole.addEventListener('submit', (event) => {
     event.preventDefault();
     run();
   });
-  return { whole, run, place, show, fields };
+  return { whole, run, place, show, fields, kept };
+}
+
+// Says that what was typed before is here again, and how to be rid of it.
+function restored(kept) {
+  const anew = () => {
+    kept.clear();
+    dispatchEvent(new Event('hashchange'));
+  };
+  return el('p.row.faint', { role: 'status' }, t('draft.back'), el('button.quiet', { type: 'button', onclick: anew }, t('draft.anew')));
 }
 
 // A fault that is found before anything is sent.

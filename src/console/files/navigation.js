@@ -3,7 +3,7 @@
 
 import { announce, el, fill } from './element.js';
 import { refusalBox } from './refusal.js';
-import { may, offers } from './session.js';
+import { may } from './session.js';
 import { t } from './texts.js';
 
 const READS_TOKENS = ['VEND', 'MANAGE', 'CHANGE_KEYS', 'READ_LEDGER', 'VERIFY'];
@@ -17,8 +17,8 @@ export const PAGES = [
   { path: 'publicKeys', icon: 'keys', seen: () => true },
   { path: 'clients', icon: 'clients', seen: () => may('CLIENTS', 'AUDIT') },
   { path: 'approvals', icon: 'approvals', seen: () => may(...SEES_APPROVALS) },
-  { path: 'tokens', icon: 'tokens', seen: () => offers.tokens && may(...READS_TOKENS) },
-  { path: 'reports', icon: 'reports', seen: () => may('READ_LEDGER', 'LEDGER', 'AUDIT') || (offers.tokens && may('VEND', 'MANAGE', 'CHANGE_KEYS')) },
+  { path: 'tokens', icon: 'tokens', seen: () => may(...READS_TOKENS) },
+  { path: 'reports', icon: 'reports', seen: () => may('READ_LEDGER', 'LEDGER', 'AUDIT') || may('VEND', 'MANAGE', 'CHANGE_KEYS') },
   { path: 'simulator', icon: 'simulator', seen: () => may('VERIFY', 'CONFIGURATIONS') },
   { path: 'trail', icon: 'trail', seen: () => may('AUDIT') },
 ];

@@ -26,7 +26,7 @@ function ticks(legend, values, chosen, text) {
   const boxes = values.map((value) => tick({ label: text(value), value, checked: chosen.includes(value) }));
   const whole = el('fieldset', {}, el('legend', {}, legend), el('div.ticks', {}, boxes.map((box) => box.whole)));
   return {
-    whole, blame() {}, input: boxes[0]?.input,
+    whole, blame() {}, input: boxes[0]?.input, inputs: boxes.map(({ input }) => input),
     get chosen() { return boxes.filter(({ input }) => input.checked).map(({ input }) => input.value); },
     set chosen(wanted) { for (const { input } of boxes) input.checked = wanted.includes(input.value); },
   };
@@ -92,7 +92,8 @@ export function rightsForm({ rights = {}, limits = {}, configurations, grantable
     mayDo.chosen = PRESETS[name].mayDo;
     mayGrant.chosen = PRESETS[name].mayGrant;
   };
-  return { whole, fields, value, preset };
+  const inputs = [mayDo, mayGrant, kinds, only].flatMap((one) => one?.inputs ?? []).concat(fields.map(({ input }) => input));
+  return { whole, fields, inputs, value, preset };
 }
 
 export function presetChoice(chosen) {

@@ -10,7 +10,7 @@ let caller = null;
 let lastSeen = 0;
 let watch = null;
 // What is done at this address.
-export let offers = { tokens: true };
+export let offers = { issues: true };
 
 // "in", "out" (with a detail that says why), "warning", "stayed".
 export const session = new EventTarget();

@@ -1,7 +1,7 @@
 // Texts, by a table for each language.
 
 export const LANGUAGES = { en: 'English', fr: 'Français', pt: 'Português' };
-// The one thing that is kept in the browser: which language somebody reads.
+// The one thing that the browser keeps: which language somebody reads. See draft.js for the tab.
 const KEPT = 'vendkey.language';
 
 let table = {};

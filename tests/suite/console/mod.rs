@@ -3,6 +3,10 @@
 //! Each test has one browser and one server, and walks through what people do: what takes seconds
 //! is starting them.
 
+mod drafts;
+mod files;
+mod rows;
+
 use std::net::TcpListener;
 
 use serde_json::json;
@@ -41,8 +45,9 @@ async fn sign_in(browser: &Browser, credential: &str) {
 }
 
 /// Nothing was against the Content-Security-Policy, and no script failed. That a call was refused,
-/// or had no answer, is told by the browser too. And it has kept nothing.
+/// or had no answer, is told by the browser too. And it has kept nothing once nobody is signed in.
 async fn quiet(browser: &Browser) {
+    browser.script("document.getElementById('sign-out')?.click()", json!([])).await;
     let lines = browser.log().await;
     let faults: Vec<_> = lines.iter().filter(|line| !line.contains("Failed to load resource")).collect();
     assert!(faults.is_empty(), "{faults:#?}");
@@ -92,6 +97,7 @@ async fn a_person_does_the_work_of_a_day() {
     looked_at(&browser, "reports-sums").await;
     public_keys(&browser).await;
     sealed(&browser, &home, &server, &mut api).await;
+    drafts::outlasts_a_reload(&browser, &home).await;
     browser.press("Public keys").await;
     browser.press("test").await;
     browser.sees("Compare it with its owner").await;
@@ -326,13 +332,28 @@ async fn tokens(browser: &Browser, home: &Home, server: &Server, api: &mut Api) 
     browser.press("Issue the token").await;
     browser.sees("a DRN is 11 or 13 decimal digits").await;
     looked_at(browser, "issue-refused").await;
+    // What was typed outlasts a reload, and so does the id of a request that may be on its way.
+    let draft = "return JSON.parse(sessionStorage['vendkey.draft.issue']).held.id";
+    let request = browser.script(draft, json!([])).await;
+    browser.reload().await;
+    let kept = browser.script("return Object.values(sessionStorage).join()", json!([])).await;
+    assert!(!kept.as_str().unwrap().contains("vendkey_"), "a credential is kept: {kept}");
+    sign_in(browser, &home.till()).await;
+    browser.sees("What you typed before is here again").await;
+    let typed = "return [(await labelled('Amount in kWh')).value, (await labelled('Meter')).value]";
+    assert_eq!(browser.script(typed, json!([])).await, json!(["2,5", "1"]));
+    looked_at(browser, "issue-restored").await;
     browser.fill("Meter", DRN).await;
     browser.press("Issue the token").await;
     browser.sees("2.5 kWh").await;
+    assert_eq!(browser.script("return sessionStorage.length", json!([])).await, json!(0));
     looked_at(browser, "issue").await;
     browser.press("Everything about it").await;
     browser.sees("Token identifier").await;
+    browser.sees("amount mantissa 00000000011001 crc").await;
+    assert_ne!(request, json!(null));
     looked_at(browser, "token").await;
+    files::dropped(browser, &issued.token).await;
     browser.press("Reports").await;
     browser.sees("Tokens over time").await;
     // Those that this client issued: 10 and 2.5 kWh, and the meter tests.

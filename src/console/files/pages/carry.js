@@ -27,6 +27,7 @@ export async function show(place) {
   let asked = { id: requestId(), text: '' };
   const made = form({
     fields: [pair, meter], more: [group.whole], action: t('carry.do'),
+    draft: { name: 'carry', inputs: [pair, meter, group].map(({ input }) => input), held: () => asked, hold: (before) => { asked = before; } },
     submit: (signal) => {
       if (!meter.value) throw faults([['meter', t('missing')]]);
       const { source, target } = pairs[Number(pair.value)];

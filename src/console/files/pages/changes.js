@@ -44,7 +44,7 @@ export async function show(place) {
   const source = choice({ name: 'source', label: t('changes.source'), options, required: true });
   const target = choice({ name: 'target', label: t('changes.target'), options, required: true });
   const allow = may('CONFIGURATIONS') && form({
-    fields: [source, target], action: t('changes.allow'),
+    fields: [source, target], action: t('changes.allow'), draft: { name: 'changes', inputs: [source.input, target.input] },
     submit: (signal) => {
       const missing = [source, target].filter((one) => !one.value).map((one) => [one.name, t('choose.one')]);
       if (missing.length) throw faults(missing);

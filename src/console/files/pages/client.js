@@ -86,6 +86,7 @@ function newCredential(client, read) {
   const shown = el('div');
   const made = form({
     fields: [proof, certificate, ends], action: t('credential.create'),
+    draft: { name: `${client.name}.credential`, inputs: [proof, certificate, ends].map(({ input }) => input) },
     submit: async (signal) => {
       const body = { expireTime: ends.value ? new Date(ends.value).toISOString() : undefined };
       if (proof.value === 'certificate') {
@@ -121,6 +122,8 @@ function edit(place, path, client, configurations) {
   const rights = rightsForm({ configurations, grantable: mayGrant(), rights: client.rights, limits: client.limits });
   const made = form({
     fields: [name], more: [rights.whole], action: t('save'),
+    // Of the client as it is now alone.
+    draft: { name: `${client.name}.${client.etag}`, inputs: [name.input, ...rights.inputs] },
     submit: (signal) => act('PUT', path, { etag: client.etag, displayName: name.value, ...rights.value() }, signal),
     done: () => {
       announce(t('client.saved'));

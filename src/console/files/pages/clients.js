@@ -44,10 +44,11 @@ async function create(place) {
   const rights = rightsForm({ configurations, grantable: mayGrant(), rights: { mayDo: ['VEND', 'VERIFY'] } });
   const preset = presetChoice(rights.preset);
   // The same form asks for the same client under the same secret until it is done.
-  const id = requestId();
+  let id = requestId();
   const secret = await newSecret();
   const made = form({
     fields: [name, ...[preset]], more: [rights.whole], action: t('clients.create'),
+    draft: { name: 'client', inputs: [name.input, preset.input, ...rights.inputs], held: () => id, hold: (before) => { id = before; } },
     submit: async (signal) => {
       if (!name.value) throw faults([['display_name', t('missing')]]);
       const client = await act('POST', '/v1/clients', { requestId: id, displayName: name.value, ...rights.value() }, signal);

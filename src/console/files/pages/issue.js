@@ -25,6 +25,10 @@ export async function show(place) {
   let asked = { id: requestId(), text: '' };
   const make = form({
     fields: [order.kind, order.amount, meter, configuration], action: t('issue.do'),
+    draft: {
+      name: 'issue', inputs: [order.kind, order.amount, meter, configuration].map(({ input }) => input),
+      held: () => asked, hold: (before) => { asked = before; },
+    },
     submit: (signal) => {
       const test = order.kind.value === 'meter_test';
       const missing = [order.missing() && order.amount, !test && !meter.value && meter, !test && !configuration.value && configuration].filter(Boolean);

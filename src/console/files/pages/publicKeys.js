@@ -49,7 +49,7 @@ function register(reload) {
   const name = field({ name: 'display_name', label: t('name'), hint: t('publicKey.name.hint'), required: true });
   const file = field({ name: 'public_key', label: t('publicKey.file'), hint: t('publicKey.file.hint'), type: 'file', required: true });
   const made = form({
-    fields: [name, file], action: t('publicKey.register'),
+    fields: [name, file], action: t('publicKey.register'), draft: { name: 'publicKey', inputs: [name.input] },
     submit: async (signal) => {
       const [chosen] = file.input.files;
       const missing = [!name.value && ['display_name', t('missing')], !chosen && ['public_key', t('missing')]].filter(Boolean);
@@ -78,7 +78,7 @@ function makePair(reload) {
   // The same pair until it is registered: a lost answer makes no second one.
   let pair = null;
   const made = form({
-    fields: [name, passphrase, again], action: t('signer.make'),
+    fields: [name, passphrase, again], action: t('signer.make'), draft: { name: 'signer', inputs: [name.input] },
     submit: async (signal) => {
       const wrong = [
         !name.value && ['display_name', t('missing')],

@@ -53,7 +53,10 @@ export async function show(place) {
   const attributes = [name, ...about.fields];
   const send = (document, validateOnly) => (signal) => act('POST', '/v1/configurations:importSealed', { document, validateOnly }, signal);
   const made = form({
-    fields: [name, ...attributes.slice(1), key, ...signer.fields], action: t('seal.check'), grouped: [
+    fields: [name, ...attributes.slice(1), key, ...signer.fields], action: t('seal.check'),
+    // Never the vending key, nor what opens the signing key.
+    draft: { name: 'seal', inputs: attributes.map(({ input }) => input), lasts: true },
+    grouped: [
       el('fieldset', {}, el('legend', {}, t('attributes')), name.whole, el('div.pairs', {}, attributes.slice(1).map((one) => one.whole))),
       el('fieldset', {}, el('legend', {}, t('seal.key')), key.whole, shown.whole, value),
       el('fieldset', {}, el('legend', {}, t('seal.server')), el('p', {}, t('seal.server.text')), el('p', {}, fingerprint(sealing.fingerprint)), compared.whole),
@@ -80,6 +83,7 @@ export async function show(place) {
       const store = form({
         fields: [], action: t('upload.store'), submit: send(document, false),
         done: ({ configuration: stored, existing: known }) => {
+          made.kept.clear();
           announce(t(known ? 'upload.existing' : 'upload.done'));
           location.hash = `#/${stored.name}`;
         },

@@ -7,7 +7,7 @@ import { choice, field, form } from '../form.js';
 import { copier, grouped, number, time, token as digits } from '../format.js';
 import { empty, listing } from '../listing.js';
 import { pan } from '../meter.js';
-import { may } from '../session.js';
+import { may, offers } from '../session.js';
 import { t } from '../texts.js';
 
 const VENDS = ['VEND', 'MANAGE', 'CHANGE_KEYS'];
@@ -15,6 +15,7 @@ const VENDS = ['VEND', 'MANAGE', 'CHANGE_KEYS'];
 export async function show(place, [first]) {
   if (first === 'verify') return (await import('./verify.js')).show(place);
   if (first === 'keys') return (await import('./carry.js')).show(place);
+  if (first === 'files') return (await import('./files.js')).show(place);
   if (first === 'issue') return (await import('./issue.js')).show(place);
   return first ? one(place, first) : list(place);
 }
@@ -24,12 +25,19 @@ export function tabs(current) {
   return el('nav.tabs', { 'aria-label': t('tokens.title') }, el('ul', {},
     tab('tokens', 'tokens.ledger'),
     may('VERIFY') && tab('tokens/verify', 'verify.title'),
-    may('VEND', 'MANAGE') && tab('tokens/issue', 'issue.title'),
-    may('CHANGE_KEYS') && tab('tokens/keys', 'carry.title')));
+    offers.issues && may('VEND', 'MANAGE') && tab('tokens/issue', 'issue.title'),
+    tab('tokens/files', 'files.title'),
+    offers.issues && may('CHANGE_KEYS') && tab('tokens/keys', 'carry.title')));
 }
 
 export function transferred({ transferred: given }) {
   return given ? `${number(given.amount)} ${given.unit ?? ''}` : '–';
+}
+
+// The bits of a block by name.
+export function bits(layout) {
+  return layout?.length && el('div.bits', { role: 'group', 'aria-label': t('verify.bits') },
+    layout.map(({ name, bits: own }) => el('div.bit', {}, el('span.faint', {}, name), el('code', {}, own))));
 }
 
 // A time that was typed, in the zone of this machine; the API wants one with its zone.
@@ -61,7 +69,7 @@ function list(place) {
       const page = await get('/v1/issuedTokens', { ...filter, pageSize: 50, pageToken: token }, signal);
       return { items: page.tokens ?? [], next: page.nextPageToken };
     },
-    none: empty(t('tokens.none'), el('p', {}, t(may('VEND', 'MANAGE') ? 'tokens.none.next' : 'tokens.none.wait'))),
+    none: empty(t('tokens.none'), el('p', {}, t(offers.issues && may('VEND', 'MANAGE') ? 'tokens.none.next' : 'tokens.none.wait'))),
     columns: [
       { title: t('token.number'), kind: 'figures', cell: ({ name }) => name.split('/')[1] },
       { title: t('token.issued'), cell: ({ issueTime }) => time(issueTime) },
@@ -97,7 +105,8 @@ function list(place) {
     ],
     share: ({ name }) => (last ? Number(name.split('/')[1]) / last : null),
   });
-  fill(place, el('h1', {}, t('tokens.title')), tabs('tokens'), el('section.card.search', { 'aria-label': t('find') }, search.whole), found.whole, exported);
+  fill(place, el('h1', {}, t('tokens.title')), tabs('tokens'), !offers.issues && may(...VENDS) && el('div.box.note', {}, t('tokens.elsewhere')),
+    el('section.card.search', { 'aria-label': t('find') }, search.whole), found.whole, exported);
   found.reload(false);
   return { refresh: found.refresh };
 }
@@ -120,6 +129,8 @@ async function one(place, id) {
       shown.configuration && row(t('configuration'), el('a', { href: `#/${shown.configuration}` }, shown.configuration)),
       row(t('kcv'), shown.kcv),
       row(t('tokens.request'), el('code.long', {}, shown.requestId)),
-      row(t('token.issued'), time(shown.issueTime)))));
+      row(t('token.issued'), time(shown.issueTime)))),
+    shown.bitLayout?.length && el('section.card', { 'aria-labelledby': 'bits' }, el('h2', { id: 'bits' }, t('verify.bits')),
+      el('p.faint', {}, t('token.bits.text')), bits(shown.bitLayout)));
   return {};
 }

@@ -6,7 +6,7 @@ import { el, fill } from '../element.js';
 import { choice, faults, field, form } from '../form.js';
 import { time } from '../format.js';
 import { t } from '../texts.js';
-import { tabs, transferred } from './tokens.js';
+import { bits, tabs, transferred } from './tokens.js';
 
 export async function show(place) {
   const configurations = await all('/v1/configurations', 'configurations');
@@ -45,6 +45,5 @@ function found(answer) {
       row(t('token.control'), answer.control),
       answer.issueTime && row(t('token.issued'), time(answer.issueTime)),
       answer.issuedToken && row(t('token.row'), el('a', { href: `#/tokens/${answer.issuedToken.split('/')[1]}` }, answer.issuedToken))),
-    answer.bitLayout?.length && el('div.bits', { role: 'group', 'aria-label': t('verify.bits') },
-      answer.bitLayout.map(({ name, bits }) => el('div.bit', {}, el('span.faint', {}, name), el('code', {}, bits)))));
+    bits(answer.bitLayout));
 }
