@@ -82,6 +82,7 @@ async fn both_versions_of_reflection_answer_alike() {
         "Server",
         "Simulator",
         "Token",
+        "TokenFile",
     ]
     .map(|name| format!("vendkey.v1.{name}Service"));
     let grpcs = [
@@ -153,7 +154,7 @@ async fn health_of_services_known_and_unknown() {
         let mut watched = health.watch(asked(service)).await.unwrap().into_inner();
         assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::Serving, "{service}");
     }
-    assert_eq!(listed.len(), 10);
+    assert_eq!(listed.len(), 11);
     for service in ["nothing", "vendkey.v1.tokenservice", "vendkey.v1.TokenService/IssueToken"] {
         let status = health.check(asked(service)).await.unwrap_err();
         assert_eq!((status.code(), reason(&status).as_str()), (Code::NotFound, "SERVICE_NOT_FOUND"));
