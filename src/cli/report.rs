@@ -102,7 +102,7 @@ fn late(report: &VendingReport) -> Option<String> {
     let (since, start) = (report.kept_since?, report.start_time?);
     (since.seconds > start.seconds).then(|| {
         format!(
-            "sums are kept since {}: what was vended before is in `vendkey ledger export` alone",
+            "sums are kept since {}: what was vended before is being counted, and is in `vendkey ledger export`",
             output::time(Some(&since))
         )
     })

@@ -122,21 +122,8 @@ impl CountedDay {
     pub fn add(&mut self, rows: &[TokenRow]) {
         for row in rows {
             self.after.pass(row.sequence);
-            let (kind, amount) = match &row.content {
-                // Which cipher a block is for matters to key changes alone.
-                RowContent::Sequenced { block, .. } => {
-                    match Content::parse(block, EncryptionAlgorithm::Ea07) {
-                        Ok(Content::Vending { payload, .. }) => {
-                            (TokenKind::of(&payload).as_str(), Amount::transferred(&payload))
-                        }
-                        // Nothing that this version has issued.
-                        _ => continue,
-                    }
-                }
-                RowContent::Fixed { .. } => (TokenKind::MeterTest.as_str(), None),
-                RowContent::KeyChange { .. } => (KEY_CHANGE, None),
-            };
-            let one = Sum { tokens: 1, amount: amount.unwrap_or_default() };
+            let Some((kind, amount)) = kind_and_amount(row) else { continue };
+            let one = Sum { tokens: 1, amount };
             let hour = SumOf::Hour(hour_of(row.issued_ms), row.content.configuration());
             for of in [SumOf::Client(row.client), hour] {
                 self.sums.entry((of, kind)).or_default().add(one);
@@ -161,6 +148,22 @@ impl CountedDay {
         let mismatch = |((of, kind), (kept, counted))| SumMismatch { of, kind, kept, counted };
         differ.map(mismatch).collect()
     }
+}
+
+/// The kind of a row's token, and what it transfers; `None`: nothing that this version has issued.
+pub(super) fn kind_and_amount(row: &TokenRow) -> Option<(&'static str, Amount)> {
+    let (kind, amount) = match &row.content {
+        // Which cipher a block is for matters to key changes alone.
+        RowContent::Sequenced { block, .. } => match Content::parse(block, EncryptionAlgorithm::Ea07) {
+            Ok(Content::Vending { payload, .. }) => {
+                (TokenKind::of(&payload).as_str(), Amount::transferred(&payload))
+            }
+            _ => return None,
+        },
+        RowContent::Fixed { .. } => (TokenKind::MeterTest.as_str(), None),
+        RowContent::KeyChange { .. } => (KEY_CHANGE, None),
+    };
+    Some((kind, amount.unwrap_or_default()))
 }
 
 #[cfg(test)]

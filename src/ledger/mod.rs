@@ -7,6 +7,7 @@
 
 mod batch;
 mod counted;
+mod counted_hours;
 mod cursor;
 mod fields;
 mod floors;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 
 pub use batch::{Batch, Decision, Facts, Issued};
 pub use counted::{CountedDay, SumMismatch, SumOf};
+pub use counted_hours::CountedHours;
 pub use cursor::{Cursor, CursorError};
 pub use fields::{ContentFields, Foreign, RowFields};
 pub use floors::Floors;

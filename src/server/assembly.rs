@@ -11,7 +11,7 @@ use super::{
     destruction,
     ending::Stage,
     health::{self, HealthService},
-    inventory, overlap,
+    hours, inventory, overlap,
     tasks::Tasks,
     trust::Trust,
     usage,
@@ -158,6 +158,7 @@ impl Assembly {
         let leased = leases.clone();
         tasks.spawn("approved acts", async move { acts.finish_approved(&leased).await });
         tasks.spawn("destruction of keys", destruction::watch(vending, leases.clone()));
+        tasks.spawn("sums of earlier hours", hours::fill(store.clone(), guard.clone(), leases.clone()));
         tasks.spawn("comparison of sums", usage::watch(store, guard, leases));
         tasks.spawn("walk over the ledger", walker.run());
         tasks.spawn_until_end("checkpoints", checkpoints.run(trust, refusals, stages.clone()));

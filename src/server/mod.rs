@@ -15,6 +15,7 @@ mod gathered;
 mod handshake;
 mod hardening;
 mod health;
+mod hours;
 mod inventory;
 mod listener;
 mod listeners;

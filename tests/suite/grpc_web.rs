@@ -7,7 +7,10 @@ use http::{Method, Request, StatusCode};
 use prost::Message as _;
 use vendkey::api::v1::IssuedToken;
 
-use crate::harness::{Api, DKGA04, Home, Raw, Server, ten_kwh};
+use crate::{
+    harness::{Api, DKGA04, Home, Raw, Server, ten_kwh},
+    wire::scrape,
+};
 
 const ISSUE: &str = "/vendkey.v1.TokenService/IssueToken";
 const ORIGIN: &str = "https://tills.example";
@@ -64,6 +67,13 @@ async fn pages_issue_in_bytes_and_as_text_under_the_same_rules() {
     // The same request, so the same token: by gRPC too.
     digits.push(Api::connect(&server.endpoint, &till).await.issue(request).await.unwrap().token);
     assert!(digits.iter().all(|token| *token == digits[0] && token.len() == 20), "{digits:?}");
+
+    // Each is counted as a call of gRPC.
+    let text = scrape(&home);
+    for (reason, calls) in [("OK", 5), ("INVALID_FIELDS", 2), ("CREDENTIAL_MISSING", 2)] {
+        let line = format!("vendkey_calls_total{{method=\"{ISSUE}\",reason=\"{reason}\"}} {calls}\n");
+        assert!(text.contains(&line), "{line} is not in\n{text}");
+    }
 
     // A browser asks first.
     let mut raw = Raw::connect(&server.endpoint).await;

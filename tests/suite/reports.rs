@@ -1,8 +1,13 @@
 //! Reports from the ledger: the same over gRPC, HTTP and the command, and only for who may see them.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
 
 use prost_types::Timestamp;
+use rusqlite::Connection;
 use tonic::Code;
 use vendkey::api::v1::{GetVendingReportRequest, VendedSum, VendingReport};
 
@@ -179,4 +184,46 @@ async fn a_report_is_for_those_who_may_see_it_and_bad_spans_are_named() {
     let mut long = around_now(false);
     long.start_time = Some(Timestamp { seconds: 0, nanos: 0 });
     assert_eq!(violations(&api.ledger.get_vending_report(long).await.unwrap_err()), ["end_time"]);
+}
+
+/// Two tokens of the day before yesterday of which no sums are kept, and one of the last hour but one,
+/// of which they are: as after a server of a version that kept none.
+#[tokio::test]
+async fn what_was_vended_before_there_were_sums_is_counted_from_the_ledger() {
+    let home = Home::new();
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let configuration = api.configuration(DKGA04).await;
+    for _ in 0..3 {
+        api.issue(ten_kwh(&configuration)).await.unwrap();
+    }
+    assert!(server.stop().success());
+    let database = Connection::open(home.path("vendkey.db")).unwrap();
+    let sql = "
+        UPDATE issued_tokens SET issued_ms = issued_ms -
+            CASE sequence WHEN (SELECT max(sequence) FROM issued_tokens) THEN 3600000 ELSE 50 * 3600000 END;
+        DELETE FROM vended_hours;
+        INSERT INTO vended_hours SELECT issued_ms / 3600000, configuration, 'electricity_credit', 1, '1000000'
+            FROM issued_tokens ORDER BY sequence DESC LIMIT 1;
+        UPDATE usage SET day = day - 3;";
+    database.execute_batch(sql).unwrap();
+    drop(database);
+    let server = Server::start(&home);
+    let mut api = server.api(&home).await;
+    let mut span = around_now(false);
+    span.start_time.as_mut().unwrap().seconds -= 3 * 86_400;
+    let give_up = Instant::now() + Duration::from_secs(60);
+    let report = loop {
+        let report = api.ledger.get_vending_report(span).await.unwrap().into_inner();
+        if report.kinds[0].tokens > 1 {
+            break report;
+        }
+        assert!(report.kept_since.is_some() && Instant::now() < give_up, "{report:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(sums(&report.kinds)["electricity_credit"], (3, "30".to_owned()));
+    assert_eq!(report.supply_groups[0].key, "123456");
+    assert_eq!(report.hours.iter().map(|sum| sum.tokens).sum::<u64>(), 3);
+    let days: Vec<u64> = report.days.iter().map(|sum| sum.tokens).collect();
+    assert_eq!(days, [2, 1]);
 }

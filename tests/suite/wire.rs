@@ -399,7 +399,7 @@ async fn idle_connections_end_and_no_call_with_them() {
 }
 
 /// What the metrics say.
-fn scrape(home: &Home) -> String {
+pub fn scrape(home: &Home) -> String {
     let log = home.log();
     let from = log.rfind("metrics at http://").expect("the log names the address");
     let address = log[from + 18..].split('/').next().unwrap();

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::audit::Actor;
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{
-    AcceptedRestore, Attempt, Attempted, CountedDay, Cursor, Hours, NewAttempt, NewToken, Recorded, Seed,
-    Sequence, SumMismatch, TokenFilter, TokenPage, TokenRow, Vended,
+    AcceptedRestore, Attempt, Attempted, CountedDay, CountedHours, Cursor, Hours, NewAttempt, NewToken,
+    Recorded, Seed, Sequence, SumMismatch, TokenFilter, TokenPage, TokenRow, Vended,
 };
 use crate::store::{LedgerError, LowerError, StoreError};
 use crate::sts::attributes::BaseDate;
@@ -108,6 +108,13 @@ pub trait LedgerStore: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn vended(&self, hours: Hours) -> Result<Vended, StoreError>;
+
+    /// Adds what was vended before sums by the hour were kept, and answers how many sums were added.
+    /// None where another server has added them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn fill_hours(&self, counted: CountedHours, now_ms: i64) -> Result<usize, StoreError>;
 
     /// The last TID of a meter under a base date, issued here or seeded.
     ///

@@ -9,8 +9,8 @@ use super::Database;
 use crate::audit::Actor;
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{
-    AcceptedRestore, Attempt, Attempted, CountedDay, Cursor, Hours, NewAttempt, NewToken, Recorded, Seed,
-    Sequence, SumMismatch, TokenFilter, TokenPage, TokenRow, Vended,
+    AcceptedRestore, Attempt, Attempted, CountedDay, CountedHours, Cursor, Hours, NewAttempt, NewToken,
+    Recorded, Seed, Sequence, SumMismatch, TokenFilter, TokenPage, TokenRow, Vended,
 };
 use crate::store::contract::{LedgerStore, VerificationStore};
 use crate::store::engine::{Engine, Transaction as _};
@@ -79,6 +79,10 @@ impl<E: Engine> LedgerStore for Database<E> {
 
     async fn vended(&self, hours: Hours) -> Result<Vended, StoreError> {
         self.read(move |c| report::vended(c, hours)).await
+    }
+
+    async fn fill_hours(&self, counted: CountedHours, now_ms: i64) -> Result<usize, StoreError> {
+        self.write(move |c| report::fill(c, &counted, now_ms)).await
     }
 
     async fn last_tid(&self, meter: MeterPan, base_date: BaseDate) -> Result<Option<Tid>, StoreError> {

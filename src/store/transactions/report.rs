@@ -4,16 +4,29 @@ use std::collections::HashMap;
 
 use super::{clients, configurations};
 use crate::id::{ClientId, ConfigurationId};
-use crate::ledger::{HourOfConfiguration, Hours, OfClient, Sum, Vended};
+use crate::ledger::{CountedHours, HourOfConfiguration, Hours, OfClient, Sum, Vended, day_of};
 use crate::store::StoreError;
-use crate::store::engine::{HourSum, Select, Table, Value, View};
+use crate::store::engine::{HourSum, NO_CONFIGURATION, Select, Table, Transaction, Value, View};
 use crate::store::reading::Reading;
+use crate::store::writing::Writing;
 
 /// Reads the sums of a span.
 pub(in crate::store) fn vended<V: View>(
     reading: &mut Reading<V>,
     hours: Hours,
 ) -> Result<Vended, StoreError> {
+    Ok(Vended {
+        hours: hours_of_configurations(reading, hours)?,
+        clients: of_clients(reading, hours)?,
+        refused: reading.view.refused_hours(hours)?,
+        kept_since: kept_since(reading)?,
+    })
+}
+
+fn hours_of_configurations<V: View>(
+    reading: &mut Reading<V>,
+    hours: Hours,
+) -> Result<Vec<HourOfConfiguration>, StoreError> {
     let kept = reading.view.vended_hours(hours)?;
     let ids = configuration_ids(reading, &kept)?;
     let of_configuration = |HourSum { hour, configuration, kind, sum }: HourSum| HourOfConfiguration {
@@ -22,13 +35,35 @@ pub(in crate::store) fn vended<V: View>(
         kind: kind.into_owned(),
         sum,
     };
-    let hours_of_configurations = kept.into_iter().map(of_configuration).collect();
-    Ok(Vended {
-        hours: hours_of_configurations,
-        clients: of_clients(reading, hours)?,
-        refused: reading.view.refused_hours(hours)?,
-        kept_since: kept_since(reading)?,
-    })
+    Ok(kept.into_iter().map(of_configuration).collect())
+}
+
+/// Adds what was vended before sums by the hour were kept, and answers how many sums were added.
+/// None where these are not the hours that lack any more: another server has added them.
+pub(in crate::store) fn fill<T: Transaction>(
+    writing: &mut Writing<T>,
+    counted: &CountedHours,
+    now_ms: i64,
+) -> Result<usize, StoreError> {
+    // From here on no server writes sums.
+    writing.view.sums_of_day(day_of(now_ms))?;
+    let first = counted.first_kept();
+    if kept_since(writing)? != Some(first.first) {
+        return Ok(0);
+    }
+    let kept = hours_of_configurations(writing, first)?;
+    let rows = writing.view.rows(&Select::all(Table::Configurations))?;
+    let numbers: HashMap<ConfigurationId, i64> = rows
+        .iter()
+        .map(|row| Ok((configurations::id(row)?, row.number)))
+        .collect::<Result<_, StoreError>>()?;
+    let of_hour = |HourOfConfiguration { hour, configuration, kind, sum }: HourOfConfiguration| {
+        let number = configuration.map_or(Some(NO_CONFIGURATION), |id| numbers.get(&id).copied())?;
+        Some(HourSum { hour, configuration: number, kind: kind.into(), sum })
+    };
+    let lacking: Vec<HourSum> = counted.lacking(kept).into_iter().filter_map(of_hour).collect();
+    writing.view.put_sums(&[], &lacking)?;
+    Ok(lacking.len())
 }
 
 /// Since when sums by the hour are kept, if tokens were recorded on a day before: by a version that

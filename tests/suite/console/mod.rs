@@ -3,6 +3,8 @@
 //! Each test has one browser and one server, and walks through what people do: what takes seconds
 //! is starting them.
 
+mod administration;
+mod certificate;
 mod drafts;
 mod files;
 mod rows;
@@ -207,6 +209,7 @@ async fn clients(browser: &Browser) {
     looked_at(browser, "client").await;
     browser.press("Change rights and limits").await;
     browser.fill("Tokens in 24 hours", "100").await;
+    looked_at(browser, "client-edit").await;
     browser.press("Save").await;
     browser.sees("Tokens in 24 hours").await;
     browser.press("Create the credential").await;
@@ -354,6 +357,9 @@ async fn tokens(browser: &Browser, home: &Home, server: &Server, api: &mut Api) 
     assert_ne!(request, json!(null));
     looked_at(browser, "token").await;
     files::dropped(browser, &issued.token).await;
+    browser.press("Change keys").await;
+    browser.sees("An administrator allows a pair of configurations first").await;
+    looked_at(browser, "carry-empty").await;
     browser.press("Reports").await;
     browser.sees("Tokens over time").await;
     // Those that this client issued: 10 and 2.5 kWh, and the meter tests.

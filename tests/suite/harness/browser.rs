@@ -52,7 +52,22 @@ impl Browser {
 
     /// With more arguments for the browser.
     pub async fn with(arguments: &[&str]) -> Self {
-        let mut driver = Command::new("chromedriver")
+        Self::begin(arguments, Command::new("chromedriver"), json!({})).await
+    }
+
+    /// As the person whose certificates are in `~/.pki/nssdb` of this folder, and who gives them to
+    /// the server at `url` without being asked.
+    pub async fn with_certificates(folder: &Path, url: &str) -> Self {
+        let mut driver = Command::new("chromedriver");
+        driver.env("HOME", folder);
+        // What the policy AutoSelectCertificateForUrls sets.
+        let gives = json!({"pattern": url, "filter": {}}).to_string();
+        Self::begin(&[], driver, json!({"profile.managed_auto_select_certificate_for_urls": [gives]})).await
+    }
+
+    async fn begin(arguments: &[&str], mut driver: Command, mut preferences: Json) -> Self {
+        preferences["intl.accept_languages"] = json!("en");
+        let mut driver = driver
             .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -90,7 +105,7 @@ impl Browser {
             "browserName": "chrome",
             "acceptInsecureCerts": true,
             "timeouts": {"script": 30_000, "pageLoad": 30_000},
-            "goog:chromeOptions": {"args": all, "prefs": {"intl.accept_languages": "en"}},
+            "goog:chromeOptions": {"args": all, "prefs": preferences},
             "goog:loggingPrefs": {"browser": "ALL"},
         }}});
         let made = browser.command(Method::POST, "", wishes).await.unwrap();

@@ -54,6 +54,7 @@ export async function show(place) {
   const result = el('div');
   const ask = form({
     fields: [files, order, mark, profile], action: t('files.do'),
+    grouped: [files.whole, el('details', {}, el('summary', {}, t('files.otherwise')), el('div.inside.pairs', {}, order.whole, mark.whole, profile.whole))],
     submit: async (signal) => {
       const chosen = [...files.input.files];
       if (!chosen.length) throw faults([['files', t('missing')]]);

@@ -282,6 +282,7 @@ export default {
   'files.order.dmy': 'Day, month, year',
   'files.order.mdy': 'Month, day, year',
   'files.order.ymd': 'Year, month, day',
+  'files.otherwise': 'What the files do not show',
   'files.price.days': 'Price of a unit by day, {unit}',
   'files.profile': 'Profile',
   'files.profile.hint': 'TOML, for layouts that are not known.',

@@ -282,6 +282,7 @@ export default {
   'files.order.dmy': 'Jour, mois, année',
   'files.order.mdy': 'Mois, jour, année',
   'files.order.ymd': 'Année, mois, jour',
+  'files.otherwise': 'Ce que les fichiers ne montrent pas',
   'files.price.days': 'Prix d’une unité par jour, {unit}',
   'files.profile': 'Profil',
   'files.profile.hint': 'TOML, pour des formats inconnus.',

@@ -282,6 +282,7 @@ export default {
   'files.order.dmy': 'Dia, mês, ano',
   'files.order.mdy': 'Mês, dia, ano',
   'files.order.ymd': 'Ano, mês, dia',
+  'files.otherwise': 'O que os ficheiros não mostram',
   'files.price.days': 'Preço de uma unidade por dia, {unit}',
   'files.profile': 'Perfil',
   'files.profile.hint': 'TOML, para formatos desconhecidos.',

@@ -142,6 +142,7 @@ macro_rules! contract_suite {
                 sums_by_the_hour_are_what_was_recorded,
                 what_is_refused_or_taken_back_is_in_no_sum,
                 sums_are_exact_beyond_64_bits,
+                what_was_vended_before_sums_were_kept_is_added_once,
                 refused_calls_are_counted_with_their_record,
             }
             seals {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::usage::{credits, tokens as tokens_a_day, under};
 use super::*;
 use crate::access::limits::Amount;
-use crate::ledger::{Hours, RefusedCalls, Sum, Vended, day_of, hour_of};
+use crate::ledger::{CountedHours, Hours, RefusedCalls, Sum, Vended, day_of, hour_of};
 use crate::store::engine::{DaySum, HourSum, Select, Table, Transaction as _, View as _};
 use crate::store::transactions::tokens::record;
 
@@ -138,4 +138,47 @@ pub(in crate::store) async fn refused_calls_are_counted_with_their_record<F: Fac
     let mut found = scene.store.vended(span()).await.unwrap().refused;
     found.sort_by(|a, b| (a.hour, &a.reason).cmp(&(b.hour, &b.reason)));
     assert_eq!(found, [refused(0, "A", 7), refused(0, "B", 1), refused(1, "A", 1)]);
+}
+
+/// As a version left it that kept no sums by the hour: some rows of the first hour are in none.
+pub(in crate::store) async fn what_was_vended_before_sums_were_kept_is_added_once<F: Factory>() {
+    let scene = Scene::<F>::new().await;
+    let all = credits(&scene, 3);
+    let mut rows = Vec::new();
+    for new in &all {
+        rows.push(scene.store.record_token(new.clone()).await.unwrap().row().clone());
+    }
+    let first = hour_of(NOW_MS);
+    let mut earlier = rows.clone();
+    for row in &mut earlier {
+        row.issued_ms -= 50 * HOUR_MS;
+    }
+    let mut counted = CountedHours::before(first);
+    counted.add(&earlier);
+    counted.add(&rows);
+    counted.add(&earlier[..1]);
+    counted.add(&rows[..1]);
+    // Nothing is known to lack.
+    assert_eq!(scene.store.fill_hours(counted.clone(), NOW_MS).await.unwrap(), 0);
+    let client = scene.store.read(|reading| Ok(reading.view.rows(&Select::all(Table::Clients))?.pop()));
+    let before = DaySum {
+        client: client.await.unwrap().unwrap().number,
+        day: day_of(NOW_MS) - 2,
+        kind: "electricity_credit".into(),
+        sum: Sum { tokens: 4, amount: Amount::default() },
+    };
+    scene.store.write(move |writing| writing.view.put_sums(&[before], &[])).await.unwrap();
+    assert_eq!(scene.store.vended(span()).await.unwrap().kept_since, Some(first));
+    assert_eq!(scene.store.fill_hours(counted.clone(), NOW_MS).await.unwrap(), 2);
+    let scene = scene.reopen();
+    let vended = scene.store.vended(Hours { first: first - 50, ..span() }).await.unwrap();
+    let of = |hour, tokens: u64| {
+        (
+            (hour, Some(scene.configuration), "electricity_credit".to_owned()),
+            (tokens, u128::from(tokens) * CREDIT),
+        )
+    };
+    assert_eq!(by_hour(&vended), BTreeMap::from([of(-50, 4), of(0, 4)]));
+    assert_eq!(vended.kept_since, None);
+    assert_eq!(scene.store.fill_hours(counted, NOW_MS).await.unwrap(), 0, "once");
 }
