@@ -12,6 +12,10 @@ pub struct Cost {
     pub client: f64,
     /// In the server's process, where it is known.
     pub server: f64,
+    /// The part of the time in which the machine's processors did anything, for whomever: nothing gets
+    /// faster where they always did.
+    #[serde(default)]
+    pub busy: f64,
 }
 
 impl Cost {
@@ -25,13 +29,15 @@ impl Cost {
 pub(super) struct Spent {
     client: Duration,
     server: Duration,
+    machine: Ticks,
 }
 
 impl Spent {
     pub(super) fn now(server: Option<u32>) -> Self {
         let client = clock_gettime(ClockId::ProcessCPUTime);
         let client = Duration::try_from(client).unwrap_or_default();
-        Self { client, server: server.and_then(of_process).unwrap_or_default() }
+        let server = server.and_then(of_process).unwrap_or_default();
+        Self { client, server, machine: Ticks::now() }
     }
 
     /// What each of so many pieces of work cost since then.
@@ -39,7 +45,8 @@ impl Spent {
         let now = Self::now(server);
         let each =
             |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64() * 1e6 / work.max(1.0);
-        Cost { client: each(now.client, self.client), server: each(now.server, self.server) }
+        let busy = 1.0 - now.machine.part(&self.machine, |ticks| ticks.idle);
+        Cost { client: each(now.client, self.client), server: each(now.server, self.server), busy }
     }
 }
 
@@ -80,13 +87,8 @@ impl Watched {
     }
 
     pub(super) fn end(self) -> Machine {
-        let (then, now) = (self.ticks, Ticks::now());
-        let all = now.all.saturating_sub(then.all).max(1);
-        Machine {
-            processors: processors(),
-            load_average: self.load_average,
-            stolen: now.stolen.saturating_sub(then.stolen) as f64 / all as f64,
-        }
+        let stolen = Ticks::now().part(&self.ticks, |ticks| ticks.stolen);
+        Machine { processors: processors(), load_average: self.load_average, stolen }
     }
 }
 
@@ -99,6 +101,7 @@ pub(super) fn processors() -> usize {
 #[derive(Default)]
 struct Ticks {
     all: u64,
+    idle: u64,
     stolen: u64,
 }
 
@@ -108,7 +111,13 @@ impl Ticks {
         let line = stat.lines().next().unwrap_or_default();
         // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
         let ticks: Vec<u64> = line.split_whitespace().skip(1).take(8).flat_map(str::parse).collect();
-        Self { all: ticks.iter().sum(), stolen: ticks.get(7).copied().unwrap_or_default() }
+        let of = |column: usize| ticks.get(column).copied().unwrap_or_default();
+        Self { all: ticks.iter().sum(), idle: of(3) + of(4), stolen: of(7) }
+    }
+
+    /// The part of the time since then.
+    fn part(&self, then: &Self, of: impl Fn(&Self) -> u64) -> f64 {
+        of(self).saturating_sub(of(then)) as f64 / self.all.saturating_sub(then.all).max(1) as f64
     }
 }
 
@@ -125,6 +134,7 @@ mod tests {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
         // Two ticks are 20 ms, of which one may have begun before.
-        assert!(since.each(None, 1.0).client > 9_000.0);
+        let cost = since.each(None, 1.0);
+        assert!(cost.client > 9_000.0 && cost.busy > 0.0, "{cost:?}");
     }
 }

@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn the_parts_of_a_work_are_its_bound() {
         let mut figures = Figures::default();
-        let cost = |client, server| Some(Cost { client, server });
+        let cost = |client, server| Some(Cost { client, server, busy: 1.0 });
         figures.add("a call", None, Sample { rate: 1.0, latency: None, cost: cost(10.0, 20.0) });
         figures.add("a row", None, Sample { rate: 1.0, latency: None, cost: cost(10.0, 0.0) });
         figures.add_sum_of_parts("both", &["a call", "a row"]);

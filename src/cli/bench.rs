@@ -133,6 +133,7 @@ fn table(report: &Report) -> String {
                 .map(|l| format!("{:.2} / {:.2} / {:.2}", l.p50_ms, l.p99_ms, l.p999_ms))
                 .unwrap_or_default(),
             figure.cost.map(|cost| format!("{:.1} + {:.1}", cost.client, cost.server)).unwrap_or_default(),
+            figure.cost.map(|cost| format!("{:.0} %", cost.busy * 100.0)).unwrap_or_default(),
         ]
     });
     let table = output::table(
@@ -144,6 +145,7 @@ fn table(report: &Report) -> String {
             "share",
             "ms: p50 / p99 / p99.9",
             "µs: client + server",
+            "busy",
         ],
         rows,
     );
