@@ -62,7 +62,7 @@ fuzz:
 			-max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 || exit 1; \
 	done
 
-# The service beside the machine's own bounds, then the ciphers. SECONDS_EACH=10, CLIENTS=64 and TLS=1 if wanted.
+# The service beside the machine's own bounds, then the ciphers. SECONDS_EACH=10, ROUNDS=3, CLIENTS=64 and TLS=1 if wanted.
 bench: prepare
 	@scripts/bench.sh
 	cargo bench --locked --bench sts

@@ -155,6 +155,10 @@ impl Scene {
             | "rotate row-seal-key"
             | "rotate sealed-key"
             | "rotate server-key"
+            | "hsm check"
+            | "hsm list"
+            | "hsm probe"
+            | "hsm status"
             | "inventory"
             | "selftest" => list(&["--settings", &settings]),
             "backup" => list(&["--settings", &settings, "--out", &out("backup")]),
