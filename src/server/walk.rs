@@ -137,8 +137,10 @@ impl Walker {
 
     /// Takes over what another server found, or an earlier run.
     async fn look(&mut self) -> Result<(), StoreError> {
-        let kept = self.store.kept_walk().await?.unwrap_or_default();
-        self.publish(&kept.damages());
+        // A row that is not there, or not believed, takes no stop back.
+        if let Some(kept) = self.store.kept_walk().await? {
+            self.publish(&kept.damages());
+        }
         Ok(())
     }
 

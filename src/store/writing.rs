@@ -196,7 +196,12 @@ impl<T: Transaction> Writing<T> {
     /// has put there. Nobody else writes this chain.
     fn compare(&mut self, found: Head) {
         let Some(known) = self.known else { return };
-        if found == known || Some(found) == self.sent {
+        if found == known {
+            return;
+        }
+        if Some(found) == self.sent {
+            // A commit whose outcome nobody told was done.
+            self.known = Some(found);
             return;
         }
         let before = self.lost.found().map_or(0, |lost| lost.written);

@@ -19,7 +19,7 @@ pub(crate) enum Table {
     /// The one row over the seals of all others.
     SealIndex,
     /// The one row that says how far the ledger was walked. It is in no seal index: one that was put
-    /// back or taken out costs nothing but time.
+    /// back or taken out makes the walk begin there.
     LedgerWalk,
 }
 
