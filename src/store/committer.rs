@@ -324,6 +324,8 @@ impl<T: Transaction> Writer<T> {
         }
         self.record(done.get_mut(decided..).unwrap_or_default())?;
         self.writing.finish()?;
+        let flushed = self.writing.view.flush();
+        flushed.map_err(|error| Failure { of_orders: any_orders && !error.spoils_transaction(), error })?;
         if any_orders {
             crash::point("ledger-before-commit");
         }

@@ -97,6 +97,30 @@ pub(crate) struct Numbers {
     pub(crate) target: Option<i64>,
 }
 
+/// What the ledger asks for before it decides on orders; clients by their numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    /// Clients whose sums are counted against limits.
+    pub(crate) limited: Vec<i64>,
+    /// Days, and the clients of which the sums of that day are wanted.
+    pub(crate) days: Vec<(i64, Vec<i64>)>,
+    /// Meters whose last TIDs are wanted.
+    pub(crate) meters: Vec<(MeterPan, BaseDate)>,
+    /// Requests whose rows are wanted, by client.
+    pub(crate) requests: Vec<(i64, Uuid)>,
+}
+
+/// What is known of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// The sums of those days.
+    pub(crate) sums: Vec<DaySum>,
+    /// What is known of the TIDs of the meters, in their order.
+    pub(crate) tids: Vec<LastTids>,
+    /// As [`View::tokens_of_requests`] answers.
+    pub(crate) rows: Vec<FoundRow>,
+}
+
 /// A page of the rows of a chain.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RowPage {
@@ -334,6 +358,12 @@ pub(crate) trait Transaction: View {
     /// Begins a transaction.
     fn begin(&mut self) -> Result<(), StoreError>;
 
+    /// Answers for what was written so far. An engine that writes at once has nothing to do; one that
+    /// sends several statements together may know only now that one of them cannot be done.
+    fn flush(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Makes it durable. A failure leaves its outcome unknown.
     fn commit(&mut self) -> Result<(), StoreError>;
 
@@ -358,12 +388,19 @@ pub(crate) trait Transaction: View {
     /// loaded, and again at any time.
     fn lock_rows(&mut self) -> Result<(), StoreError>;
 
-    /// Keeps others from giving to clients, by their numbers, until the end of the transaction. Asked
-    /// for before what is known of meters. An engine whose transactions come one after another has
-    /// nothing to do.
-    fn lock_sums(&mut self, clients: &[i64]) -> Result<(), StoreError> {
-        let _ = clients;
-        Ok(())
+    /// What the ledger has to know before it decides on orders. Nobody else gives to those clients
+    /// that are limited from then on until the end of the transaction: where transactions come one
+    /// after another, that is so anyway.
+    fn known(&mut self, asked: &Asked) -> Result<Known, StoreError> {
+        let mut known = Known {
+            sums: Vec::new(),
+            tids: self.last_tids(&asked.meters)?,
+            rows: self.tokens_of_requests(&asked.requests)?,
+        };
+        for (day, clients) in &asked.days {
+            known.sums.extend(self.sums(clients, *day, *day)?);
+        }
+        Ok(known)
     }
 
     /// A number that is another one when somebody other than this connection has written rows under

@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use super::column::{bytes, bytes_or_null, coded, foreign, get, limit, number};
-use super::connection::Connection;
+use super::connection::{Connection, Sql};
 use crate::audit::{Act, ActRow, ChainEnd, ChainId, ChainNumber, Hash, Head, SaltSource};
 use crate::id::ApprovalId;
 use crate::ledger::{Floors, LAST_POSITION, Sequence};
@@ -103,16 +103,13 @@ pub(super) fn create(
 }
 
 pub(super) fn put_end(connection: &mut Connection, end: &ChainEnd) -> Result<(), StoreError> {
-    let changed = connection.execute(
-        "UPDATE chains SET position = $1, hash = $2, at_ms = $3 WHERE number = $4",
-        &[
-            &number(end.head.position)?,
-            &end.head.hash.0.as_slice(),
-            &end.at_ms,
-            &i64::from(end.number.value()),
-        ],
-    )?;
-    if changed == 1 { Ok(()) } else { Err(no_chain()) }
+    let sql = Sql::new("UPDATE chains SET position = $1, hash = $2, at_ms = $3 WHERE number = $4")
+        .with(number(end.head.position)?)
+        .with(end.head.hash.0.to_vec())
+        .with(end.at_ms)
+        .with(i64::from(end.number.value()));
+    connection.execute_later(sql, Some((1, no_chain)));
+    Ok(())
 }
 
 pub(super) fn put_floors(connection: &mut Connection, floors: &Floors) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 //! The client is one of futures. Each connection has a runtime of its own on the thread that uses
 //! it, so that a statement is a plain call which ends in time whatever the network does.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -32,6 +34,36 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The parameters of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A statement with its parameters, to be sent together with others: the database does one after
+/// the other, and the answers are waited for once.
+pub(super) struct Sql {
+    text: Cow<'static, str>,
+    params: Vec<Box<dyn ToSql + Send + Sync>>,
+}
+
+impl Sql {
+    pub(super) fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { text: text.into(), params: Vec::new() }
+    }
+
+    /// With one parameter more.
+    pub(super) fn with(mut self, param: impl ToSql + Send + Sync + 'static) -> Self {
+        self.params.push(Box::new(param));
+        self
+    }
+
+    fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.params.iter().map(|param| &**param as &(dyn ToSql + Sync)).collect()
+    }
+}
+
+/// A statement that writes, sent with those behind it.
+struct Later {
+    sql: Sql,
+    /// How many rows it changes, and what it means where these are others.
+    changes: Option<(usize, fn() -> StoreError)>,
+}
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +159,20 @@ pub(crate) struct Connection {
     held: bool,
     /// Whether a statement of a transaction failed, so that it cannot be committed.
     failed: bool,
-    statements: Arc<AtomicU64>,
+    /// Whether another server was in the way of a statement of the transaction.
+    met: bool,
+    /// What is sent with the next statement.
+    later: Vec<Later>,
+    sent: Arc<Counters>,
+}
+
+/// What was sent to the database.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Statements.
+    pub(super) statements: AtomicU64,
+    /// How often answers were waited for.
+    pub(super) waits: AtomicU64,
 }
 
 pub(super) struct Live {
@@ -169,14 +214,16 @@ impl Connection {
             kept: false,
             held: false,
             failed: false,
-            statements: Arc::default(),
+            met: false,
+            later: Vec::new(),
+            sent: Arc::default(),
         })
     }
 
-    /// Counts the statements.
+    /// What was sent so far, and goes on being counted.
     #[cfg(test)]
-    pub(super) fn statements(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.statements)
+    pub(super) fn sent(&self) -> Arc<Counters> {
+        Arc::clone(&self.sent)
     }
 
     /// Whether it is made, as far as is known.
@@ -226,12 +273,18 @@ impl Connection {
 
     /// From here on nothing goes on with another connection, until [`Connection::release`].
     pub(super) fn hold(&mut self) {
-        (self.held, self.failed) = (true, false);
+        (self.held, self.failed, self.met) = (true, false, false);
     }
 
     /// What was begun has ended.
     pub(super) fn release(&mut self) {
-        (self.held, self.failed) = (false, false);
+        (self.held, self.failed, self.met) = (false, false, false);
+        self.later.clear();
+    }
+
+    /// Whether another server was in the way of what was begun.
+    pub(super) fn has_met(&self) -> bool {
+        self.met
     }
 
     /// Whether something was begun that has not ended.
@@ -239,9 +292,12 @@ impl Connection {
         self.held
     }
 
-    /// A savepoint takes back what failed behind it.
-    pub(super) fn unfail(&mut self) {
+    /// Takes back what a statement takes back, also what failed and what was not sent yet.
+    pub(super) fn roll_back(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.later.clear();
+        self.batch(sql)?;
         self.failed = false;
+        Ok(())
     }
 
     /// Gives the connection up.
@@ -275,6 +331,66 @@ impl Connection {
         self.run(async |live| live.client.batch_execute(sql).await)
     }
 
+    /// The rows of a statement that has its parameters.
+    pub(super) fn query_sql(&mut self, sql: Sql) -> Result<Vec<Row>, StoreError> {
+        self.query(&sql.text, &sql.params())
+    }
+
+    /// The rows of several statements, in their order, sent at once.
+    pub(super) fn query_all(&mut self, sql: &[Sql]) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.sent.statements.fetch_add((sql.len() as u64).saturating_sub(1), Ordering::Relaxed);
+        self.run(async |live| {
+            let prepared = live.prepare_all(sql.iter()).await?;
+            let client = &live.client;
+            let sent = prepared
+                .iter()
+                .zip(sql)
+                .map(async |(statement, sql)| client.query(statement, &sql.params()).await);
+            join_all(sent).await.into_iter().collect()
+        })
+    }
+
+    /// Sends a statement that writes together with those behind it. What it comes to is known by
+    /// the next one that is waited for, at the latest by [`Connection::flush`]. `changes` says how
+    /// many rows it changes, and what it means where these are others.
+    pub(super) fn execute_later(&mut self, sql: Sql, changes: Option<(usize, fn() -> StoreError)>) {
+        self.later.push(Later { sql, changes });
+    }
+
+    /// Sends what was to be sent later, and waits for it.
+    pub(super) fn flush(&mut self) -> Result<(), StoreError> {
+        if self.later.is_empty() {
+            return Ok(());
+        }
+        let later = std::mem::take(&mut self.later);
+        self.sent.statements.fetch_add((later.len() as u64).saturating_sub(1), Ordering::Relaxed);
+        let changed = self.run_at(Stage::Before, async |live| {
+            let prepared = live.prepare_all(later.iter().map(|later| &later.sql)).await?;
+            let client = &live.client;
+            let sent = prepared
+                .iter()
+                .zip(&later)
+                .map(async |(statement, later)| client.execute(statement, &later.sql.params()).await);
+            // The first failure is the cause of those behind it.
+            join_all(sent).await.into_iter().collect::<Result<Vec<u64>, Error>>()
+        })?;
+        for (later, changed) in later.iter().zip(changed) {
+            if let Some((rows, other)) = later.changes
+                && changed != rows as u64
+            {
+                return Err(self.fail(other()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a statement of a transaction failed.
+    fn fail(&mut self, error: StoreError) -> StoreError {
+        self.failed = true;
+        self.met |= matches!(error, StoreError::Conflict { .. });
+        error
+    }
+
     /// Begins a transaction by what is sent at once: BEGIN, a statement that locks, and a query of
     /// what is known then.
     pub(super) fn begin(
@@ -283,7 +399,7 @@ impl Connection {
         lock: (&str, Params<'_>),
         query: (&str, Params<'_>),
     ) -> Result<Vec<Row>, StoreError> {
-        self.statements.fetch_add(2, Ordering::Relaxed);
+        self.sent.statements.fetch_add(2, Ordering::Relaxed);
         self.run(async |live| {
             let (locking, querying) = (live.prepare(lock.0).await?, live.prepare(query.0).await?);
             let (begun, locked, found) = tokio::join!(
@@ -300,6 +416,7 @@ impl Connection {
 
     /// Ends a transaction.
     pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+        self.flush()?;
         if self.failed {
             let reason = "a statement of the transaction failed".into();
             return Err(StoreError::Unavailable { reason, outcome: Outcome::NotDone });
@@ -312,6 +429,7 @@ impl Connection {
         &mut self,
         work: impl AsyncFn(&mut Live) -> Result<T, Error>,
     ) -> Result<T, StoreError> {
+        self.flush()?;
         let again = !self.held;
         let done = self.run_at(Stage::Before, &work);
         // A connection that was lost while nobody used it is found out by its next use.
@@ -333,28 +451,27 @@ impl Connection {
         if !self.held {
             self.connect()?;
         }
-        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.sent.statements.fetch_add(1, Ordering::Relaxed);
+        self.sent.waits.fetch_add(1, Ordering::Relaxed);
         let Some(live) = self.live.as_mut() else {
-            self.failed = true;
             let reason = "the connection to the database was lost".into();
-            return Err(StoreError::Unavailable { reason, outcome: Outcome::NotDone });
+            return Err(self.fail(StoreError::Unavailable { reason, outcome: Outcome::NotDone }));
         };
         let deadline = self.within + self.within / 5;
         let done = in_time(&self.runtime, deadline, work(live));
         match done {
             Some(Ok(found)) => Ok(found),
             Some(Err(error)) => {
-                self.failed = true;
                 if is_lost(&error) {
                     self.live = None;
                 }
-                Err(store_error(&error, stage))
+                Err(self.fail(store_error(&error, stage)))
             }
             None => {
-                (self.failed, self.live) = (true, None);
+                self.live = None;
                 let outcome = if stage == Stage::Commit { Outcome::Unknown } else { Outcome::NotDone };
                 let reason = format!("the database has not answered in {} seconds", deadline.as_secs());
-                Err(StoreError::Unavailable { reason, outcome })
+                Err(self.fail(StoreError::Unavailable { reason, outcome }))
             }
         }
     }
@@ -383,6 +500,14 @@ impl Live {
         let statement = self.client.prepare(sql).await?;
         self.prepared.insert(sql.to_owned(), statement.clone());
         Ok(statement)
+    }
+
+    async fn prepare_all(&mut self, all: impl Iterator<Item = &Sql>) -> Result<Vec<Statement>, Error> {
+        let mut prepared = Vec::new();
+        for sql in all {
+            prepared.push(self.prepare(&sql.text).await?);
+        }
+        Ok(prepared)
     }
 }
 

@@ -137,7 +137,8 @@ impl Copyable for Postgres<Writer> {
     }
 
     fn copy_tokens(&mut self, rows: &mut dyn Iterator<Item = NewRow<'_>>) -> Result<(), StoreError> {
-        ledger::insert_rows(self.ready()?, rows.collect())
+        ledger::insert_rows(self.ready()?, rows.collect());
+        Ok(())
     }
 
     fn copy_meters(&mut self, meters: &[MeterTids]) -> Result<(), StoreError> {

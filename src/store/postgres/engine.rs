@@ -12,8 +12,8 @@ use crate::clock::SignOfLife;
 use crate::id::{ApprovalId, ClientId, ConfigurationId};
 use crate::ledger::{Floors, Hours, LastTids, RefusedCalls, RowFields, Sequence, TokenFilter};
 use crate::store::engine::{
-    Behind, Chain, DaySum, FoundRow, HourSum, Kept, NewChain, NewRow, NumberedSeal, Row, RowPage, Select,
-    Table, Transaction, Value, View,
+    Asked, Behind, Chain, DaySum, FoundRow, HourSum, Kept, Known, NewChain, NewRow, NumberedSeal, Row,
+    RowPage, Select, Table, Transaction, Value, View,
 };
 use crate::store::{Job, Server, ServerState, StoreError};
 use crate::sts::attributes::BaseDate;
@@ -33,15 +33,6 @@ impl Postgres<Writer> {
     fn row_writer(&mut self) -> Result<&mut Connection, StoreError> {
         self.role.note_write(&mut self.connection)?;
         Ok(&mut self.connection)
-    }
-}
-
-impl Postgres<Writer> {
-    /// Notes that the database refuses a record: perhaps its number is taken, and the transaction,
-    /// when it runs again, goes on behind whoever has it.
-    fn note_refused(&mut self, written: Result<(), StoreError>) -> Result<(), StoreError> {
-        self.refused |= matches!(written, Err(StoreError::Conflict { .. }));
-        written
     }
 }
 
@@ -167,7 +158,10 @@ impl<W: Role> View for Postgres<W> {
     }
 
     fn tokens_of_requests(&mut self, requests: &[(i64, Uuid)]) -> Result<Vec<FoundRow>, StoreError> {
-        ledger::of_requests(self.ready()?, requests)
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        ledger::found(&self.ready()?.query_sql(ledger::of_requests(requests))?)
     }
 
     fn token_of_tid(
@@ -200,13 +194,14 @@ impl<W: Role> View for Postgres<W> {
 
     fn last_tids(&mut self, meters: &[(MeterPan, BaseDate)]) -> Result<Vec<LastTids>, StoreError> {
         let lock = self.role.locks_meters();
-        meters::last_tids(self.ready()?, meters, lock)
+        meters::tids(meters, &self.ready()?.query_sql(meters::of_meters(meters, lock))?)
     }
 
     fn sums(&mut self, clients: &[i64], first: i64, last: i64) -> Result<Vec<DaySum>, StoreError> {
         let server = self.server;
         self.role.start(&mut self.connection)?;
-        usage::sums(&mut self.connection, server, self.role.others(), clients, (first, last))
+        let found = self.connection.query_sql(usage::of_days(clients, first, last))?;
+        usage::summed(server, self.role.others(), &found)
     }
 
     fn failures_at_meter(
@@ -282,11 +277,17 @@ impl Transaction for Postgres<Writer> {
         Ok(())
     }
 
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.connection.flush()
+    }
+
     fn commit(&mut self) -> Result<(), StoreError> {
         self.role.commit(&mut self.connection)
     }
 
     fn roll_back(&mut self) {
+        // Perhaps the number of a record is taken: the next transaction goes on behind whoever has it.
+        self.refused |= self.connection.has_met();
         self.role.roll_back(&mut self.connection);
     }
 
@@ -306,8 +307,30 @@ impl Transaction for Postgres<Writer> {
         self.role.lock_rows(&mut self.connection)
     }
 
-    fn lock_sums(&mut self, clients: &[i64]) -> Result<(), StoreError> {
-        usage::lock(self.ready()?, clients)
+    fn known(&mut self, asked: &Asked) -> Result<Known, StoreError> {
+        let (server, lock) = (self.server, self.role.locks_meters());
+        self.role.start(&mut self.connection)?;
+        let mut sql = Vec::new();
+        if !asked.limited.is_empty() {
+            sql.push(usage::lock(&asked.limited));
+        }
+        let locks = sql.len();
+        sql.extend(asked.days.iter().map(|(day, clients)| usage::of_days(clients, *day, *day)));
+        if !asked.meters.is_empty() {
+            sql.push(meters::of_meters(&asked.meters, lock));
+        }
+        if !asked.requests.is_empty() {
+            sql.push(ledger::of_requests(&asked.requests));
+        }
+        let mut found = self.connection.query_all(&sql)?.into_iter().skip(locks);
+        let mut next = |asked: bool| if asked { found.next() } else { None }.unwrap_or_default();
+        let mut known = Known::default();
+        for _ in &asked.days {
+            known.sums.extend(usage::summed(server, self.role.others(), &next(true))?);
+        }
+        known.tids = meters::tids(&asked.meters, &next(!asked.meters.is_empty()))?;
+        known.rows = ledger::found(&next(!asked.requests.is_empty()))?;
+        Ok(known)
     }
 
     fn writes_of_others(&mut self) -> Result<i64, StoreError> {
@@ -355,20 +378,19 @@ impl Transaction for Postgres<Writer> {
 
     fn insert_acts(&mut self, acts: &[ActRow]) -> Result<(), StoreError> {
         let server = self.server;
-        let written = chain::insert_acts(self.ready()?, server, acts);
-        self.note_refused(written)
+        chain::insert_acts(self.ready()?, server, acts)
     }
 
     fn insert_tokens(&mut self, rows: &mut dyn Iterator<Item = NewRow<'_>>) -> Result<(), StoreError> {
-        let written = ledger::insert(self.ready()?, rows);
-        let written = self.role.wrote(written);
-        self.note_refused(written)
+        ledger::insert(self.ready()?, rows);
+        Ok(())
     }
 
     fn put_sums(&mut self, sums: &[DaySum], vended: &[HourSum]) -> Result<(), StoreError> {
         let server = self.server;
         self.role.start(&mut self.connection)?;
-        usage::put_sums(&mut self.connection, server, self.role.others(), sums, vended)
+        usage::put_sums(&mut self.connection, server, self.role.others(), sums, vended);
+        Ok(())
     }
 
     fn add_refused(&mut self, refused: &RefusedCalls) -> Result<(), StoreError> {
@@ -377,7 +399,8 @@ impl Transaction for Postgres<Writer> {
     }
 
     fn raise_last_tids(&mut self, tids: &[(MeterPan, BaseDate, Tid)]) -> Result<(), StoreError> {
-        meters::raise(self.ready()?, tids)
+        meters::raise(self.ready()?, tids);
+        Ok(())
     }
 
     fn lower_last_tid(

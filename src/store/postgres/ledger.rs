@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::chain::range;
 use super::column::{bytes, bytes_or_null, coded, coded_or_null, foreign, get, limit};
-use super::connection::Connection;
+use super::connection::{Connection, Sql};
 use super::meters::{self, Highest};
 use crate::audit::{ChainNumber, Hash, RowKind};
 use crate::id::{ClientId, ConfigurationId};
@@ -150,21 +150,19 @@ fn place(row: &Row, index: usize) -> Result<usize, StoreError> {
     coded::<i64, usize>(row, index, "a place").map(|place| place.saturating_sub(1))
 }
 
-/// The rows that requests have made.
-pub(super) fn of_requests(
-    connection: &mut Connection,
-    requests: &[(i64, Uuid)],
-) -> Result<Vec<FoundRow>, StoreError> {
-    if requests.is_empty() {
-        return Ok(Vec::new());
-    }
+/// The rows that requests have made, for [`found`].
+pub(super) fn of_requests(requests: &[(i64, Uuid)]) -> Sql {
     let (clients, ids): (Vec<i64>, Vec<Uuid>) = requests.iter().copied().unzip();
     let sql = format!(
         "SELECT {COLUMNS}, wanted.place
          FROM unnest($1::bigint[], $2::uuid[]) WITH ORDINALITY AS wanted (client, request_id, place)
          JOIN issued_tokens t ON t.client = wanted.client::int AND t.request_id = wanted.request_id {NAMED}"
     );
-    let found = connection.query(&sql, &[&clients, &ids])?;
+    Sql::new(sql).with(clients).with(ids)
+}
+
+/// Rows, each with the place of its request.
+pub(super) fn found(found: &[Row]) -> Result<Vec<FoundRow>, StoreError> {
     found.iter().map(|row| Ok((place(row, 19)?, read(row)))).collect()
 }
 
@@ -365,10 +363,7 @@ impl Columns {
 }
 
 /// Writes rows, and the TIDs that they give to meters before them.
-pub(super) fn insert(
-    connection: &mut Connection,
-    new: &mut dyn Iterator<Item = NewRow<'_>>,
-) -> Result<(), StoreError> {
+pub(super) fn insert(connection: &mut Connection, new: &mut dyn Iterator<Item = NewRow<'_>>) {
     let rows: Vec<NewRow<'_>> = new.collect();
     let mut given = Highest::default();
     for row in &rows {
@@ -376,48 +371,44 @@ pub(super) fn insert(
             given.note(*meter, *base_date, *tid);
         }
     }
-    meters::give(connection, &given)?;
-    insert_rows(connection, rows)
+    meters::give(connection, &given);
+    insert_rows(connection, rows);
 }
 
 /// Writes rows alone.
-pub(super) fn insert_rows(connection: &mut Connection, mut rows: Vec<NewRow<'_>>) -> Result<(), StoreError> {
+pub(super) fn insert_rows(connection: &mut Connection, mut rows: Vec<NewRow<'_>>) {
     // In the order of requests: two servers that write the same ones wait for each other at the
     // first, and not in a circle.
     rows.sort_unstable_by_key(|row| (row.numbers.client, row.issued.row.request_id));
     let mut columns = Columns::default();
     rows.iter().for_each(|row| columns.push(row));
-    connection
-        .execute(
-            "INSERT INTO issued_tokens (
-                 sequence, issued_ms, pan, block, client, credential, configuration, target, tid, base_date,
-                 kind, rnd, class, roll_over, transfer_sgc, request_id, request_hash, hash)
-             SELECT * FROM unnest(
-                 $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-                 $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
-                 $13::bigint[], $14::bool[], $15::bool[], $16::uuid[], $17::bytea[], $18::bytea[])",
-            &[
-                &columns.sequence,
-                &columns.issued_ms,
-                &columns.pan,
-                &columns.block,
-                &columns.client,
-                &columns.credential,
-                &columns.configuration,
-                &columns.target,
-                &columns.tid,
-                &columns.base_date,
-                &columns.kind,
-                &columns.rnd,
-                &columns.class,
-                &columns.roll_over,
-                &columns.transfer_sgc,
-                &columns.request_id,
-                &columns.request_hash,
-                &columns.hash,
-            ],
-        )
-        .map(drop)
+    let sql = "INSERT INTO issued_tokens (
+                   sequence, issued_ms, pan, block, client, credential, configuration, target, tid, base_date,
+                   kind, rnd, class, roll_over, transfer_sgc, request_id, request_hash, hash)
+               SELECT * FROM unnest(
+                   $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+                   $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
+                   $13::bigint[], $14::bool[], $15::bool[], $16::uuid[], $17::bytea[], $18::bytea[])";
+    let sql = Sql::new(sql)
+        .with(columns.sequence)
+        .with(columns.issued_ms)
+        .with(columns.pan)
+        .with(columns.block)
+        .with(columns.client)
+        .with(columns.credential)
+        .with(columns.configuration)
+        .with(columns.target)
+        .with(columns.tid)
+        .with(columns.base_date)
+        .with(columns.kind)
+        .with(columns.rnd)
+        .with(columns.class)
+        .with(columns.roll_over)
+        .with(columns.transfer_sgc)
+        .with(columns.request_id)
+        .with(columns.request_hash)
+        .with(columns.hash);
+    connection.execute_later(sql, None);
 }
 
 fn read(row: &Row) -> Result<RowFields, StoreError> {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use tokio_postgres::Row;
 
 use super::column::{foreign, get, limit};
-use super::connection::Connection;
+use super::connection::{Connection, Sql};
 use crate::id::ClientId;
 use crate::ledger::LastTids;
 use crate::store::StoreError;
@@ -29,12 +29,8 @@ fn value(tid: Tid) -> i32 {
     tid.value().cast_signed()
 }
 
-/// What is known of the TIDs of meters, in the order in which they are asked for; locked on demand.
-pub(super) fn last_tids(
-    connection: &mut Connection,
-    meters: &[(MeterPan, BaseDate)],
-    lock: bool,
-) -> Result<Vec<LastTids>, StoreError> {
+/// What is known of the TIDs of meters, for [`tids`]; locked on demand.
+pub(super) fn of_meters(meters: &[(MeterPan, BaseDate)], lock: bool) -> Sql {
     let mut keys: Vec<Key> = meters.iter().map(|(meter, base_date)| key(*meter, *base_date)).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -46,10 +42,15 @@ pub(super) fn last_tids(
          JOIN meters m ON m.pan = wanted.pan AND m.base_date = wanted.base_date
          ORDER BY m.pan, m.base_date {lock}"
     );
-    let mut known = HashMap::with_capacity(pans.len());
-    for row in connection.query(&sql, &[&pans, &years])? {
-        let key: Key = (get(&row, 0, "meters.pan")?, get(&row, 1, "meters.base_date")?);
-        known.insert(key, LastTids { last: tid(&row, 2)?, issued: tid(&row, 3)? });
+    Sql::new(sql).with(pans).with(years)
+}
+
+/// The TIDs of meters, in the order in which they were asked for.
+pub(super) fn tids(meters: &[(MeterPan, BaseDate)], found: &[Row]) -> Result<Vec<LastTids>, StoreError> {
+    let mut known = HashMap::with_capacity(found.len());
+    for row in found {
+        let key: Key = (get(row, 0, "meters.pan")?, get(row, 1, "meters.base_date")?);
+        known.insert(key, LastTids { last: tid(row, 2)?, issued: tid(row, 3)? });
     }
     let of = |(meter, base_date): &(MeterPan, BaseDate)| known.get(&key(*meter, *base_date)).copied();
     Ok(meters.iter().map(|meter| of(meter).unwrap_or_default()).collect())
@@ -124,7 +125,7 @@ impl Highest {
 }
 
 /// Writes the TIDs that tokens were given.
-pub(super) fn give(connection: &mut Connection, given: &Highest) -> Result<(), StoreError> {
+pub(super) fn give(connection: &mut Connection, given: &Highest) {
     put(
         connection,
         given,
@@ -135,14 +136,11 @@ pub(super) fn give(connection: &mut Connection, given: &Highest) -> Result<(), S
          ON CONFLICT (pan, base_date) DO UPDATE
          SET last_tid = excluded.last_tid, given_tid = excluded.given_tid
          WHERE meters.last_tid < excluded.last_tid",
-    )
+    );
 }
 
 /// Writes last TIDs that another system gave.
-pub(super) fn raise(
-    connection: &mut Connection,
-    tids: &[(MeterPan, BaseDate, Tid)],
-) -> Result<(), StoreError> {
+pub(super) fn raise(connection: &mut Connection, tids: &[(MeterPan, BaseDate, Tid)]) {
     let mut highest = Highest::default();
     tids.iter().for_each(|(meter, base_date, tid)| highest.note(*meter, *base_date, *tid));
     put(
@@ -154,24 +152,20 @@ pub(super) fn raise(
          ORDER BY pan, base_date
          ON CONFLICT (pan, base_date) DO UPDATE SET last_tid = excluded.last_tid
          WHERE meters.last_tid < excluded.last_tid",
-    )
+    );
 }
 
 /// Writes TIDs by a statement that leaves out those which are not above the last one. There are such
 /// only where another server gave the meter a TID since the last one was read.
-fn put(connection: &mut Connection, tids: &Highest, sql: &str) -> Result<(), StoreError> {
+fn put(connection: &mut Connection, tids: &Highest, sql: &'static str) {
     let (pans, years, numbers) = tids.columns();
     if pans.is_empty() {
-        return Ok(());
+        return;
     }
-    let written = connection.execute(sql, &[&pans, &years, &numbers])?;
-    if written == pans.len() as u64 {
-        Ok(())
-    } else {
-        Err(StoreError::Conflict {
-            reason: "another server gave a meter a token identifier meanwhile".into(),
-        })
-    }
+    let met =
+        || StoreError::Conflict { reason: "another server gave a meter a token identifier meanwhile".into() };
+    let changes = pans.len();
+    connection.execute_later(Sql::new(sql).with(pans).with(years).with(numbers), Some((changes, met)));
 }
 
 /// Lowers a last TID, never below one that a token had, and notes it.

@@ -61,9 +61,6 @@ pub(crate) trait Role: Send + 'static {
     /// written tells whether another server was in the way, and then the next try locks.
     fn locks_meters(&self) -> bool;
 
-    /// Takes note of what writing rows came to.
-    fn wrote<T>(&mut self, written: Result<T, StoreError>) -> Result<T, StoreError>;
-
     /// The chain of the server, where the transaction knows it.
     fn chain(&mut self, connection: &mut Connection) -> Result<Option<Chain>, StoreError>;
 
@@ -88,10 +85,6 @@ impl Role for ReadOnly {
 
     fn locks_meters(&self) -> bool {
         false
-    }
-
-    fn wrote<T>(&mut self, written: Result<T, StoreError>) -> Result<T, StoreError> {
-        written
     }
 
     fn chain(&mut self, _: &mut Connection) -> Result<Option<Chain>, StoreError> {
@@ -119,11 +112,6 @@ impl Role for Writer {
 
     fn locks_meters(&self) -> bool {
         self.is_writing() && self.met
-    }
-
-    fn wrote<T>(&mut self, written: Result<T, StoreError>) -> Result<T, StoreError> {
-        self.met |= matches!(written, Err(StoreError::Conflict { .. }));
-        written
     }
 
     fn chain(&mut self, connection: &mut Connection) -> Result<Option<Chain>, StoreError> {
@@ -248,8 +236,7 @@ impl Writer {
     }
 
     pub(super) fn roll_back_to_savepoint(&mut self, connection: &mut Connection) -> Result<(), StoreError> {
-        connection.batch("ROLLBACK TO SAVEPOINT command")?;
-        connection.unfail();
+        connection.roll_back("ROLLBACK TO SAVEPOINT command")?;
         let state = self.opened(connection)?;
         state.noted = state.noted_at_savepoint;
         Ok(())
@@ -267,10 +254,11 @@ impl Writer {
     }
 
     pub(super) fn roll_back(&mut self, connection: &mut Connection) {
+        self.met |= connection.has_met();
         // Also where it could not be begun as a whole.
         if connection.is_held()
             && connection.is_live()
-            && let Err(error) = connection.batch("ROLLBACK")
+            && let Err(error) = connection.roll_back("ROLLBACK")
         {
             tracing::error!(%error, "the store cannot roll back");
             connection.give_up();

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::column::{coded, get, limit, parsed};
-use super::connection::Connection;
+use super::connection::{Connection, Sql};
 use super::locks;
 use crate::access::limits::Amount;
 use crate::audit::ChainNumber;
@@ -39,24 +39,18 @@ impl OfOthers {
 }
 
 /// Keeps others from counting against the limits of clients until the end of the transaction.
-pub(super) fn lock(connection: &mut Connection, clients: &[i64]) -> Result<(), StoreError> {
+pub(super) fn lock(clients: &[i64]) -> Sql {
     let mut keys: Vec<i64> = clients.iter().copied().map(locks::client).collect();
     keys.sort_unstable();
     keys.dedup();
-    connection.execute("SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) k", &[&keys]).map(drop)
+    Sql::new("SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) k").with(keys)
 }
 
-/// The sums of clients on the days from the first to the last.
-pub(super) fn sums(
-    connection: &mut Connection,
-    server: ChainNumber,
-    others: &mut OfOthers,
-    clients: &[i64],
-    (first, last): (i64, i64),
-) -> Result<Vec<DaySum>, StoreError> {
+/// The sums of clients on the days from the first to the last, for [`summed`].
+pub(super) fn of_days(clients: &[i64], first: i64, last: i64) -> Sql {
     let sql = "SELECT client, day, kind, chain, tokens, least_units FROM usage
                WHERE client = ANY($1) AND day BETWEEN $2 AND $3 ORDER BY client, day, kind";
-    summed(server, others, &connection.query(sql, &[&clients, &first, &last])?)
+    Sql::new(sql).with(clients.to_vec()).with(first).with(last)
 }
 
 /// The sums of all clients on a day.
@@ -84,8 +78,8 @@ pub(super) fn sums_of_days(
     summed(server, &mut OfOthers::default(), &connection.query(sql, &[&first, &last])?)
 }
 
-/// Sums over the servers, of rows in order.
-fn summed(
+/// Sums over the servers, of rows in the order of clients, days and kinds.
+pub(super) fn summed(
     server: ChainNumber,
     others: &mut OfOthers,
     rows: &[tokio_postgres::Row],
@@ -127,51 +121,47 @@ pub(super) fn put_sums(
     others: &OfOthers,
     sums: &[DaySum],
     vended: &[HourSum],
-) -> Result<(), StoreError> {
+) {
     let tokens = |sum: &Sum| i64::try_from(sum.tokens).unwrap_or(i64::MAX);
     let least_units = |sum: &Sum| sum.amount.least_units().to_string();
     let clients: Vec<i64> = sums.iter().map(|sum| sum.client).collect();
     let days: Vec<i64> = sums.iter().map(|sum| sum.day).collect();
-    let kinds: Vec<&str> = sums.iter().map(|sum| sum.kind.as_ref()).collect();
+    let kinds: Vec<String> = sums.iter().map(|sum| sum.kind.to_string()).collect();
     let own: Vec<Sum> = sums.iter().map(|sum| others.own(sum)).collect();
     let own_tokens: Vec<i64> = own.iter().map(tokens).collect();
     let own_amounts: Vec<String> = own.iter().map(least_units).collect();
     let hours: Vec<i64> = vended.iter().map(|sum| sum.hour).collect();
     let configurations: Vec<i64> = vended.iter().map(|sum| sum.configuration).collect();
-    let vended_kinds: Vec<&str> = vended.iter().map(|sum| sum.kind.as_ref()).collect();
+    let vended_kinds: Vec<String> = vended.iter().map(|sum| sum.kind.to_string()).collect();
     let vended_tokens: Vec<i64> = vended.iter().map(|sum| tokens(&sum.sum)).collect();
     let vended_amounts: Vec<String> = vended.iter().map(|sum| least_units(&sum.sum)).collect();
-    connection
-        .execute(
-            "WITH vended AS (
-                 INSERT INTO vended_hours AS kept (hour, configuration, kind, chain, tokens, least_units)
-                 SELECT hour, configuration, kind, $1, tokens, least_units::numeric
-                 FROM unnest($7::bigint[], $8::bigint[], $9::text[], $10::bigint[], $11::text[])
-                      AS new (hour, configuration, kind, tokens, least_units)
-                 ON CONFLICT (hour, configuration, kind, chain)
-                 DO UPDATE SET tokens = kept.tokens + excluded.tokens,
-                               least_units = kept.least_units + excluded.least_units)
+    let sql = "WITH vended AS (
+         INSERT INTO vended_hours AS kept (hour, configuration, kind, chain, tokens, least_units)
+         SELECT hour, configuration, kind, $1, tokens, least_units::numeric
+         FROM unnest($7::bigint[], $8::bigint[], $9::text[], $10::bigint[], $11::text[])
+              AS new (hour, configuration, kind, tokens, least_units)
+         ON CONFLICT (hour, configuration, kind, chain)
+         DO UPDATE SET tokens = kept.tokens + excluded.tokens,
+                       least_units = kept.least_units + excluded.least_units)
              INSERT INTO usage (client, day, kind, chain, tokens, least_units)
              SELECT client, day, kind, $1, tokens, least_units
              FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::text[])
-                  AS new (client, day, kind, tokens, least_units)
+          AS new (client, day, kind, tokens, least_units)
              ON CONFLICT (client, day, kind, chain)
-             DO UPDATE SET tokens = excluded.tokens, least_units = excluded.least_units",
-            &[
-                &i64::from(server.value()),
-                &clients,
-                &days,
-                &kinds,
-                &own_tokens,
-                &own_amounts,
-                &hours,
-                &configurations,
-                &vended_kinds,
-                &vended_tokens,
-                &vended_amounts,
-            ],
-        )
-        .map(drop)
+             DO UPDATE SET tokens = excluded.tokens, least_units = excluded.least_units";
+    let sql = Sql::new(sql)
+        .with(i64::from(server.value()))
+        .with(clients)
+        .with(days)
+        .with(kinds)
+        .with(own_tokens)
+        .with(own_amounts)
+        .with(hours)
+        .with(configurations)
+        .with(vended_kinds)
+        .with(vended_tokens)
+        .with(vended_amounts);
+    connection.execute_later(sql, None);
 }
 
 /// The times of failures at a meter after an instant, the newest first.

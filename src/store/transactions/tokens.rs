@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use uuid::Uuid;
-
 use super::{clients, configurations, key_changes, links, queries, usage};
 use crate::configuration::ConfigurationState;
 use crate::id::{ClientId, ConfigurationId};
@@ -17,7 +15,7 @@ use crate::ledger::{
 use crate::metrics;
 use crate::store::authority::{KnownConfiguration, KnownHolder};
 use crate::store::engine::{
-    DaySum, HourSum, NO_CONFIGURATION, NewRow, Numbers, Select, Table, Transaction, Value,
+    Asked, DaySum, FoundRow, HourSum, NO_CONFIGURATION, NewRow, Numbers, Select, Table, Transaction, Value,
 };
 use crate::store::writing::Writing;
 use crate::store::{LedgerError, StoreError};
@@ -43,8 +41,8 @@ pub(in crate::store) fn record<T: Transaction>(
     writing.chain()?;
     // Which TIDs were given is not known any more; what is on record is answered all the same.
     let lost = writing.lost.found();
-    let loaded = Loaded::load(writing, orders, now)?;
-    let (days, clients) = days(writing, &loaded)?;
+    let (loaded, sums) = Loaded::load(writing, orders, now)?;
+    let (days, clients) = days(writing, &loaded, sums)?;
     let chain = writing.chain()?;
 
     let mut batch = Batch::new(chain.end, chain.floors, writing.alarm_pace, days, orders.len());
@@ -71,6 +69,9 @@ pub(in crate::store) fn record<T: Transaction>(
     Ok(answers(decisions, batch))
 }
 
+/// The number of a client and a day.
+type ClientDay = (i64, i64);
+
 /// What was loaded for the orders of a batch.
 struct Loaded<'a> {
     of_orders: Vec<Result<OfOrder<'a>, LedgerError>>,
@@ -93,7 +94,7 @@ impl<'a> Loaded<'a> {
         writing: &mut Writing<T>,
         orders: &[&'a NewToken],
         now: Instant,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, Vec<DaySum>), StoreError> {
         let writes = writing.view.writes_of_others()?;
         writing.authority.refresh(now, writes);
         let in_time = |order: &&&NewToken| order.deadline.is_none_or(|deadline| deadline > now);
@@ -137,30 +138,60 @@ impl<'a> Loaded<'a> {
         loaded.load_pairs(writing)?;
         // Sums are kept from other servers until the end. Who is first with a meter or a request is
         // found when the rows are written: whoever comes second decides once more.
-        loaded.lock_sums(writing)?;
-        loaded.load_last_tids(writing)?;
-        loaded.load_earlier(writing)?;
-        Ok(loaded)
+        let known = writing.view.known(&loaded.asked())?;
+        let with_tids =
+            loaded.of_orders.iter_mut().flatten().filter(|of_order| of_order.sequence().is_some());
+        for (of_order, known) in with_tids.zip(known.tids) {
+            of_order.last_tid = known.last;
+        }
+        loaded.put_earlier(writing, known.rows)?;
+        Ok((loaded, known.sums))
     }
 
-    /// Keeps other servers from giving to those clients that have limits.
-    fn lock_sums<T: Transaction>(&self, writing: &mut Writing<T>) -> Result<(), StoreError> {
+    /// What has to be known of the orders.
+    fn asked(&self) -> Asked {
+        let of_orders = || self.of_orders.iter().flatten();
         let limited = |of_order: &&OfOrder<'a>| of_order.holder.holder.client.limits.are_counted();
-        let mut clients: Vec<i64> =
-            self.of_orders.iter().flatten().filter(limited).map(|of_order| of_order.holder.client).collect();
-        clients.sort_unstable();
-        clients.dedup();
-        if clients.is_empty() { Ok(()) } else { writing.view.lock_sums(&clients) }
+        let mut limited: Vec<i64> =
+            of_orders().filter(limited).map(|of_order| of_order.holder.client).collect();
+        limited.sort_unstable();
+        limited.dedup();
+        let days = self.client_days();
+        let days = days.chunk_by(|a, b| a.0 == b.0).filter_map(|of_day| {
+            let (day, ..) = of_day.first()?;
+            Some((*day, of_day.iter().map(|(_, client, _)| *client).collect()))
+        });
+        Asked {
+            limited,
+            days: days.collect(),
+            meters: of_orders().filter_map(OfOrder::sequence).collect(),
+            requests: of_orders()
+                .map(|of_order| (of_order.holder.client, of_order.order.request_id))
+                .collect(),
+        }
     }
 
-    fn load_earlier<T: Transaction>(&mut self, writing: &mut Writing<T>) -> Result<(), StoreError> {
-        let requests: Vec<(i64, Uuid)> = self
-            .of_orders
-            .iter()
-            .flatten()
-            .map(|of_order| (of_order.holder.client, of_order.order.request_id))
-            .collect();
-        let found = writing.view.tokens_of_requests(&requests)?;
+    /// The days of the orders, and their clients by number and name.
+    fn client_days(&self) -> Vec<(i64, i64, ClientId)> {
+        let mut days: Vec<(i64, i64, ClientId)> = Vec::new();
+        for of_order in self.of_orders.iter().flatten() {
+            let one = (day_of(of_order.order.now_ms), of_order.holder.client, of_order.order.client);
+            // Most are of the same client and day as the one before.
+            if days.last() != Some(&one) {
+                days.push(one);
+            }
+        }
+        days.sort_unstable();
+        days.dedup();
+        days
+    }
+
+    /// Puts rows that are there to the orders whose requests have made them.
+    fn put_earlier<T: Transaction>(
+        &mut self,
+        writing: &mut Writing<T>,
+        found: Vec<FoundRow>,
+    ) -> Result<(), StoreError> {
         if found.is_empty() {
             return Ok(());
         }
@@ -180,21 +211,6 @@ impl<'a> Loaded<'a> {
             if let Some(of_order) = of_orders.get_mut(place) {
                 of_order.earlier = Some(Box::new(linked));
             }
-        }
-        Ok(())
-    }
-
-    fn load_last_tids<T: Transaction>(&mut self, writing: &mut Writing<T>) -> Result<(), StoreError> {
-        let sequenced = |of_order: &OfOrder<'a>| sequence(&of_order.order.content);
-        let meters: Vec<(MeterPan, BaseDate)> =
-            self.of_orders.iter().flatten().filter_map(sequenced).collect();
-        if meters.is_empty() {
-            return Ok(());
-        }
-        let known = writing.view.last_tids(&meters)?;
-        let with_tids = self.of_orders.iter_mut().flatten().filter(|of_order| sequenced(of_order).is_some());
-        for (of_order, known) in with_tids.zip(known) {
-            of_order.last_tid = known.last;
         }
         Ok(())
     }
@@ -223,6 +239,14 @@ impl<'a> Loaded<'a> {
 }
 
 impl OfOrder<'_> {
+    /// The sequence of TIDs from which it takes one.
+    fn sequence(&self) -> Option<(MeterPan, BaseDate)> {
+        match &self.order.content {
+            Content::Sequenced { meter, base_date, .. } => Some((*meter, *base_date)),
+            Content::Fixed { .. } | Content::KeyChange { .. } => None,
+        }
+    }
+
     fn decide(&self, batch: &mut Batch, order: &NewToken) -> Result<Decision, LedgerError> {
         let earlier = match self.earlier.as_deref() {
             Some(Ok(row)) => Some(row),
@@ -277,14 +301,6 @@ fn named(content: &Content) -> (Option<ConfigurationId>, Option<ConfigurationId>
         Content::Sequenced { configuration, .. } => (Some(*configuration), None),
         Content::Fixed { configuration, .. } => (*configuration, None),
         Content::KeyChange { configuration, target, .. } => (Some(*configuration), Some(*target)),
-    }
-}
-
-/// The sequence of TIDs from which a content takes one.
-fn sequence(content: &Content) -> Option<(MeterPan, BaseDate)> {
-    match content {
-        Content::Sequenced { meter, base_date, .. } => Some((*meter, *base_date)),
-        Content::Fixed { .. } | Content::KeyChange { .. } => None,
     }
 }
 
@@ -354,42 +370,35 @@ fn load_configurations<'a, T: Transaction>(
     Ok(failed)
 }
 
-/// What the clients of orders were given on the days of the orders, and the numbers of these
-/// clients.
+/// What the clients of orders were given on the days of the orders, of sums that were loaded, and
+/// the numbers of these clients.
 fn days<T: Transaction>(
     writing: &mut Writing<T>,
     loaded: &Loaded<'_>,
+    sums: Vec<DaySum>,
 ) -> Result<(Days, HashMap<ClientId, i64>), StoreError> {
-    let mut wanted: Vec<(i64, i64, ClientId)> = Vec::new();
     let now_ms =
         loaded.of_orders.iter().flatten().map(|of_order| of_order.order.now_ms).max().unwrap_or_default();
-    for of_order in loaded.of_orders.iter().flatten() {
-        let order = of_order.order;
-        let one = (day_of(order.now_ms), of_order.holder.client, order.client);
-        // Most are of the same client and day as the one before.
-        if wanted.last() != Some(&one) {
-            wanted.push(one);
-        }
-    }
-    wanted.sort_unstable();
-    wanted.dedup();
+    let wanted = loaded.client_days();
     let numbers = wanted.iter().map(|(_, number, client)| (*client, *number)).collect();
+    let mut known: HashMap<ClientDay, Vec<DaySum>> = HashMap::with_capacity(wanted.len());
+    for sum in sums {
+        known.entry((sum.client, sum.day)).or_default().push(sum);
+    }
     let mut days = HashMap::with_capacity(wanted.len());
     for of_day in wanted.chunk_by(|a, b| a.0 == b.0) {
         let Some(&(day, ..)) = of_day.first() else { continue };
-        let clients: Vec<i64> = of_day.iter().map(|(_, number, _)| *number).collect();
-        let mut today: HashMap<i64, Vec<DaySum>> = HashMap::with_capacity(clients.len());
-        for sum in writing.view.sums(&clients, day, day)? {
-            today.entry(sum.client).or_default().push(sum);
-        }
         for (_, number, client) in of_day {
-            let found = today.entry(*number).or_default();
+            let found = known.entry((*number, day)).or_default();
             let lowered = writing.given.lowered(*number, day, found);
             raise(writing, *client, lowered, found, now_ms)?;
             writing.given.note(found.iter());
         }
-        let unknown: Vec<i64> =
-            clients.iter().copied().filter(|client| writing.usual_days.get(*client, day).is_none()).collect();
+        let unknown: Vec<i64> = of_day
+            .iter()
+            .map(|(_, number, _)| *number)
+            .filter(|client| writing.usual_days.get(*client, day).is_none())
+            .collect();
         if !unknown.is_empty() {
             let before = writing.view.sums(&unknown, day - USUAL_DAYS, day - 1)?;
             for client in unknown {
@@ -397,7 +406,7 @@ fn days<T: Transaction>(
             }
         }
         for (_, number, client) in of_day {
-            let sums = today.remove(number).unwrap_or_default();
+            let sums = known.remove(&(*number, day)).unwrap_or_default();
             let usual = writing.usual_days.get(*number, day).flatten();
             days.insert((*client, day), Day::new(sums.into_iter().map(|sum| (sum.kind, sum.sum)), usual));
         }

@@ -1,4 +1,4 @@
-//! What a batch costs in statements, whatever its size.
+//! What a batch costs in statements, and how often it waits for the database, whatever its size.
 
 use std::sync::atomic::Ordering;
 
@@ -6,8 +6,12 @@ use super::*;
 
 /// Statements of a batch at most, beside what an alarm writes.
 const MOST: u64 = 12;
+/// How often it waits: for the beginning with its locks, for what is known, for what is written, for
+/// the commit.
+const WAITS: u64 = 4;
 
-async fn statements(size: usize) -> u64 {
+/// The statements of a batch, and how often it waits.
+async fn cost(size: usize) -> (u64, u64) {
     let scene = Scene::<Own>::new().await;
     let batch = |from: usize| -> Vec<NewToken> {
         let order = |number: usize| NewToken {
@@ -20,17 +24,20 @@ async fn statements(size: usize) -> u64 {
     for found in scene.store.record_tokens(batch(1)).await {
         found.unwrap();
     }
-    let counted = scene.store.write(|writing| Ok(writing.view.connection.statements())).await.unwrap();
-    let before = counted.load(Ordering::Relaxed);
+    let sent = scene.store.write(|writing| Ok(writing.view.connection.sent())).await.unwrap();
+    let counted = || (sent.statements.load(Ordering::Relaxed), sent.waits.load(Ordering::Relaxed));
+    let before = counted();
     for found in scene.store.record_tokens(batch(1 + size)).await {
         found.unwrap();
     }
-    counted.load(Ordering::Relaxed) - before
+    let after = counted();
+    (after.0 - before.0, after.1 - before.1)
 }
 
 #[tokio::test]
 async fn a_batch_costs_the_same_handful_whatever_its_size() {
-    let (small, large) = (statements(3).await, statements(2_000).await);
+    let (small, large) = (cost(3).await, cost(2_000).await);
     assert_eq!(small, large);
-    assert!(large <= MOST, "{large} statements");
+    assert!(large.0 <= MOST, "{} statements", large.0);
+    assert_eq!(large.1, WAITS);
 }
