@@ -9,6 +9,18 @@ use super::{
 use crate::audit::Actor;
 use crate::hsm::TokenId;
 
+/// What a server has seen of keys that are to be destroyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// The tokens that were seen to hold none.
+    pub tokens: Vec<TokenId>,
+    /// The first token of the server.
+    pub first: TokenId,
+    /// Whether these are all tokens of the server: one that did not answer may hold a key of which no
+    /// row tells, where the answer to an import was lost.
+    pub all: bool,
+}
+
 impl Configuration {
     /// Schedules the destruction of a disabled configuration. One that is scheduled already keeps
     /// its time.
@@ -70,23 +82,23 @@ impl Configuration {
         Ok(Some(row.told("configuration.destruction_begun", [], Actor::Local, now_ms)))
     }
 
-    /// The keys on these tokens were seen to be gone; `first` is the first token of the server that
-    /// saw it. What is left of their masks in the row goes too; attributes and check values stay. It
-    /// is destroyed once no token holds its key.
+    /// Keys were seen to be gone. What is left of their masks in the row goes too; attributes and
+    /// check values stay. It is destroyed once no token holds its key as far as its row tells, and the
+    /// server has seen so of all its tokens.
     ///
     /// # Errors
     /// [`ConfigurationRefusal::WrongState`] unless destruction was begun.
-    pub fn finish_destruction(&self, gone: &[TokenId], first: TokenId, now_ms: i64) -> Transition {
+    pub fn finish_destruction(&self, gone: &Gone, now_ms: i64) -> Transition {
         match self.state {
             State::Destroyed => return Ok(None),
             State::DestroyScheduled if self.destroy_begun() => {}
             state => return Err(ConfigurationRefusal::WrongState { state }),
         }
-        let is_gone = |key: &TokenKey| gone.iter().any(|token| key.is_on(*token, first));
+        let is_gone = |key: &TokenKey| gone.tokens.iter().any(|token| key.is_on(*token, gone.first));
         let after = |key: &TokenKey| if is_gone(key) { key.destroyed() } else { *key };
         let mut keys: Vec<TokenKey> = self.keys.iter().map(after).collect();
         keys.sort_by_key(|key| key.state);
-        if keys.iter().all(|key| key.state == KeyState::Destroyed) {
+        if gone.all && keys.iter().all(|key| key.state == KeyState::Destroyed) {
             let row = Self {
                 state: State::Destroyed,
                 keys,
@@ -100,7 +112,7 @@ impl Configuration {
         if keys == self.keys {
             return Ok(None);
         }
-        let names = gone.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let names = gone.tokens.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let row = Self { keys, updated_ms: now_ms, ..self.clone() };
         Ok(Some(row.told("configuration.keys_destroyed", [("tokens", names)], Actor::Local, now_ms)))
     }
@@ -118,7 +130,11 @@ mod tests {
     const TOKENS: [TokenId; 2] = [TokenId([1; 8]), TokenId([2; 8])];
 
     fn finish(row: &Configuration, now_ms: i64) -> Transition {
-        row.finish_destruction(&TOKENS[..1], TOKENS[0], now_ms)
+        row.finish_destruction(&gone(&TOKENS[..1], true), now_ms)
+    }
+
+    fn gone(tokens: &[TokenId], all: bool) -> Gone {
+        Gone { tokens: tokens.to_vec(), first: TOKENS[0], all }
     }
 
     fn imported(state: FinishedState) -> Configuration {
@@ -156,14 +172,14 @@ mod tests {
         assert!(begun.is_due(NOW));
         assert_eq!(begun.begin_destruction(NOW), Ok(None));
         assert_eq!(begun.restore(Actor::Local, NOW), is(State::Destroyed));
-        let gone = row(finish(&begun, NOW + 60));
+        let done = row(finish(&begun, NOW + 60));
         assert_eq!(
-            (gone.state, gone.destroy_ms, gone.kcv()),
+            (done.state, done.destroy_ms, done.kcv()),
             (State::Destroyed, Some(NOW + 60), Some([1, 2, 3]))
         );
-        assert_eq!(finish(&gone, NOW + 70), Ok(None));
-        assert_eq!(gone.restore(Actor::Local, NOW), is(State::Destroyed));
-        assert!(!gone.is_due(i64::MAX));
+        assert_eq!(finish(&done, NOW + 70), Ok(None));
+        assert_eq!(done.restore(Actor::Local, NOW), is(State::Destroyed));
+        assert!(!done.is_due(i64::MAX));
     }
 
     #[test]
@@ -175,13 +191,25 @@ mod tests {
         let disabled = row(enabled.set_enabled(false, Actor::Local, NOW));
         let scheduled = row(disabled.schedule_destruction(NOW, Actor::Local, NOW));
         let begun = row(scheduled.begin_destruction(NOW));
-        let half = row(begun.finish_destruction(&[first], first, NOW + 1));
+        let half = row(begun.finish_destruction(&gone(&[first], true), NOW + 1));
         assert_eq!((half.state, half.is_due(NOW)), (State::DestroyScheduled, true));
         assert_eq!(half.keys, [on_second, KEY.destroyed()]);
-        assert_eq!(half.finish_destruction(&[first], first, NOW + 2), Ok(None), "nothing new");
-        let gone = row(half.finish_destruction(&[first, second], first, NOW + 3));
-        assert_eq!((gone.state, gone.kcv()), (State::Destroyed, Some([1, 2, 3])));
-        assert!(gone.keys.iter().all(|key| key.state == KeyState::Destroyed));
+        assert_eq!(half.finish_destruction(&gone(&[first], true), NOW + 2), Ok(None), "nothing new");
+        let done = row(half.finish_destruction(&gone(&TOKENS, true), NOW + 3));
+        assert_eq!((done.state, done.kcv()), (State::Destroyed, Some([1, 2, 3])));
+        assert!(done.keys.iter().all(|key| key.state == KeyState::Destroyed));
+    }
+
+    #[test]
+    fn a_token_that_did_not_answer_may_hold_a_key_that_no_row_names() {
+        let disabled = row(imported(FinishedState::Enabled).set_enabled(false, Actor::Local, NOW));
+        let begun = row(row(disabled.schedule_destruction(NOW, Actor::Local, NOW)).begin_destruction(NOW));
+        let half = row(begun.finish_destruction(&gone(&TOKENS[..1], false), NOW + 1));
+        assert_eq!((half.state, half.is_due(NOW)), (State::DestroyScheduled, true));
+        assert_eq!(half.keys, [KEY.destroyed()]);
+        assert_eq!(half.finish_destruction(&gone(&TOKENS[..1], false), NOW + 2), Ok(None), "nothing new");
+        let done = row(half.finish_destruction(&gone(&TOKENS, true), NOW + 3));
+        assert_eq!((done.state, done.kcv()), (State::Destroyed, Some([1, 2, 3])));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use destruction::Gone;
 pub use key_change::{AllowedKeyChange, KeyChangePair, KeyChangePairRefusal, allow, forbid};
 pub use public_key::{PublicKey, Registered, register};
 pub use token_key::{KeyState, MaskedKey, TokenKey};

@@ -36,8 +36,7 @@ pub trait DecoderKeys: Tokens + fmt::Debug + Send + Sync {
     fn jobs_at_once(&self) -> usize;
 
     /// Derives the decoder keys of `wanted`, at most [`MOST_DECODER_KEYS`], all by keys of one token,
-    /// and calls `finish` with
-    /// them in that order, on a thread of its own, or with the failure.
+    /// and calls `finish` with them in that order, on a thread of its own, or with the failure.
     ///
     /// The keys lie in locked memory and are wiped when `finish` returns.
     ///

@@ -171,6 +171,14 @@ pub struct OldKey {
     pub until_ms: i64,
 }
 
+impl OldKey {
+    /// Whether it opens uploads in the place of this key at a time in milliseconds since 1970, though
+    /// it may be in the token longer.
+    pub(super) fn opens(&self, role: Role, now_ms: i64) -> bool {
+        self.role == role && now_ms < self.until_ms
+    }
+}
+
 /// The public half of the DKGA02 trick: the vending key's ciphertext under the configuration's mask
 /// key.
 ///

@@ -20,6 +20,8 @@ pub(super) struct Library {
     pub(super) functions: Pkcs11,
     /// Held during work that takes one thread at a time.
     exclusive: Mutex<()>,
+    /// Held while a token is reached through it, first or anew.
+    building: Mutex<()>,
 }
 
 static LOADED: Mutex<Vec<Weak<Library>>> = Mutex::new(Vec::new());
@@ -38,7 +40,8 @@ impl Library {
         let functions = Pkcs11::new(path)
             .map_err(|error| HsmError::ModuleLoad { path: path.to_owned(), reason: error.to_string() })?;
         let (path, text) = (path.to_owned(), text.map(CStr::to_owned));
-        let library = Arc::new(Library { path, text, functions, exclusive: Mutex::new(()) });
+        let library =
+            Arc::new(Library { path, text, functions, exclusive: Mutex::new(()), building: Mutex::new(()) });
         library.initialize()?;
         loaded.push(Arc::downgrade(&library));
         Ok(library)
@@ -57,6 +60,12 @@ impl Library {
     /// For work that takes one thread at a time.
     pub(super) fn exclusive(&self) -> MutexGuard<'_, ()> {
         self.exclusive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While a token is reached through it, first or anew: whoever finalises it must know of all that
+    /// use it. Two that lock each other's sessions would wait for ever.
+    pub(super) fn building(&self) -> MutexGuard<'_, ()> {
+        self.building.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,12 +3,13 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use tokio::sync::watch;
 
 use super::error::{Cure, HsmError};
 use super::keys::KeyId;
+use super::library::Library;
 use super::session::{Locking, SessionGuard, ThreadSession};
 use super::settings::HsmSettings;
 use super::token::{Access, Token, lock};
@@ -40,9 +41,6 @@ pub(super) const WORKER_SESSIONS: usize = 3;
 /// What runs, for whoever must know who else uses a library.
 static RUNNING: Mutex<Vec<Weak<Module>>> = Mutex::new(Vec::new());
 
-/// Held while a token is built anew.
-static REBUILDING: Mutex<()> = Mutex::new(());
-
 /// The token with the sessions of all threads.
 #[derive(Debug)]
 pub(super) struct Module {
@@ -55,25 +53,37 @@ pub(super) struct Module {
 }
 
 impl Module {
-    /// Loads the library, finds the token, and logs in through the first session.
+    /// Loads the library, finds the token, and logs in through the first session. Others that use the
+    /// same library know of it from then on.
     ///
     /// The receiver gets a message whenever the monitor should look at once.
     pub(super) fn load(
         settings: HsmSettings,
         sessions: impl IntoIterator<Item = Access>,
-    ) -> Result<(Module, flume::Receiver<()>), HsmError> {
+    ) -> Result<(Arc<Module>, flume::Receiver<()>), HsmError> {
+        let library = Library::load(&settings.module, settings.initialize.as_deref())?;
+        // Nobody finalises the library before this one is known to use it.
+        let _building = library.building();
         let (alarm, alarms) = flume::bounded(1);
         let module = Module {
-            token: Token::load(settings)?,
+            token: Token::find(settings, Arc::clone(&library))?,
             sessions: sessions.into_iter().map(|access| Mutex::new(ThreadSession::new(access))).collect(),
             health: watch::Sender::new(Health::Healthy),
             alarm,
             stopping: AtomicBool::new(false),
         };
-        if let Some(session) = module.sessions.first() {
-            lock(session).begin(&module.token, Locking::Exclusive)?;
-        }
+        module.begin_first(&mut module.sessions.first().map(lock))?;
+        let module = Arc::new(module);
+        let mut running = lock(&RUNNING);
+        running.retain(|module| module.strong_count() > 0);
+        running.push(Arc::downgrade(&module));
         Ok((module, alarms))
+    }
+
+    /// Opens the first session, which logs in.
+    fn begin_first(&self, session: &mut Option<MutexGuard<'_, ThreadSession>>) -> Result<(), HsmError> {
+        let Some(session) = session else { return Ok(()) };
+        self.locked(Locking::Exclusive, || session.begin(&self.token, Locking::Exclusive).map(drop))
     }
 
     /// The token.
@@ -159,13 +169,6 @@ impl Module {
         }
     }
 
-    /// Has others that use the same library know of this one.
-    pub(super) fn register(self: &Arc<Self>) {
-        let mut running = lock(&RUNNING);
-        running.retain(|module| module.strong_count() > 0);
-        running.push(Arc::downgrade(self));
-    }
-
     /// The others that reach their tokens through the same library.
     fn neighbours(&self) -> Vec<Arc<Module>> {
         let running = lock(&RUNNING);
@@ -178,10 +181,9 @@ impl Module {
     /// meanwhile. A library through which another token serves stays as it is; one through which none
     /// does is built anew for all of them.
     pub(super) fn rebuild(&self) -> Result<(), HsmError> {
-        // Two monitors that lock each other's sessions would wait for ever.
-        let _one_at_a_time = lock(&REBUILDING);
+        let _building = self.token.library().building();
         let mut sessions: Vec<_> = self.sessions.iter().map(lock).collect();
-        sessions.iter_mut().for_each(|session| session.close_all());
+        self.locked(Locking::Exclusive, || sessions.iter_mut().for_each(|session| session.close_all()));
         if self.stopping() {
             return Err(HsmError::Stopped);
         }
@@ -198,10 +200,7 @@ impl Module {
             }
             None => self.token.find_again()?,
         }
-        match sessions.first_mut() {
-            Some(session) => session.begin(&self.token, Locking::Exclusive).map(drop),
-            None => Ok(()),
-        }
+        self.begin_first(&mut sessions.into_iter().next())
     }
 
     /// Has all workers find the handles of all keys, or of one new key, before a token needs them.

@@ -1,5 +1,7 @@
 //! The server's own keys while no server runs: their generations, a new one, the end of an old one.
 
+use std::sync::Arc;
+
 use super::capabilities::Capabilities;
 use super::error::HsmError;
 use super::import::destroy_objects;
@@ -18,7 +20,7 @@ const SESSION: usize = 0;
 /// The server's own keys in the token, for whoever rotates them. Everything blocks.
 #[derive(Debug)]
 pub struct OwnKeys {
-    module: Module,
+    module: Arc<Module>,
     capabilities: Capabilities,
 }
 

@@ -90,8 +90,6 @@ impl Hsm {
         let sessions = [Access::ReadOnly, Access::ReadWrite, Access::ReadOnly].into_iter();
         let (module, alarms) =
             Module::load(settings, sessions.chain(std::iter::repeat_n(Access::ReadOnly, workers)))?;
-        let module = Arc::new(module);
-        module.register();
         let mut capabilities = probe(&module, ADMIN_SESSION, false)?;
         let mut seal_key = SealKeyId([0; 8]);
         if own_keys {

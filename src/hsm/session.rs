@@ -201,9 +201,9 @@ impl SessionGuard<'_> {
         self.handle(role, id)
     }
 
-    /// The old generations of a server key that open uploads still.
-    pub(super) fn old_keys(&self, role: Role) -> Vec<KeyId> {
-        self.token.old_keys().into_iter().filter(|old| old.role == role).map(|old| old.id).collect()
+    /// The old generations of a server key that open uploads at this time.
+    pub(super) fn old_keys(&self, role: Role, now_ms: i64) -> Vec<KeyId> {
+        self.token.old_keys().into_iter().filter(|old| old.opens(role, now_ms)).map(|old| old.id).collect()
     }
 
     /// Which token this is.

@@ -196,11 +196,16 @@ impl UploadKey for SoftwareHsm {
         Ok(None)
     }
 
-    async fn sealing_keys(&self) -> Result<Vec<(TokenId, SealingKey)>, HsmError> {
+    async fn sealing_keys(&self, _now_ms: i64) -> Result<Vec<(TokenId, SealingKey)>, HsmError> {
         Ok(Vec::new())
     }
 
-    async fn open_legacy(&self, _wrapped_key: Vec<u8>, _data: Vec<u8>) -> Result<Vec<SecretBytes>, HsmError> {
+    async fn open_legacy(
+        &self,
+        _wrapped_key: Vec<u8>,
+        _data: Vec<u8>,
+        _now_ms: i64,
+    ) -> Result<Vec<SecretBytes>, HsmError> {
         Err(HsmError::NotSetUp(vec![Role::Legacy]))
     }
 

@@ -57,9 +57,16 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Token {
-    /// Loads the library and finds the token. Nobody is logged in yet.
+    /// Loads the library and finds the token.
     pub(super) fn load(settings: HsmSettings) -> Result<Token, HsmError> {
         let library = Library::load(&settings.module, settings.initialize.as_deref())?;
+        Self::find(settings, library)
+    }
+
+    /// Finds the token through its library. Nobody is logged in yet.
+    pub(super) fn find(settings: HsmSettings, library: Arc<Library>) -> Result<Token, HsmError> {
+        // Whoever rebuilt another token may have ended half-way.
+        library.initialize()?;
         let slot = find_slot(&library.functions, &settings.token)?;
         Ok(Token {
             settings,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::audit_key::AuditKey;
@@ -134,10 +135,10 @@ impl TokenList {
         if self.inner.others.is_empty() {
             return std::future::pending().await;
         }
-        let (first_pause, longest) = PAUSES;
-        let (mut pause, mut next, mut next_lost) =
-            (first_pause, Instant::now() + first_pause, Instant::now() + LOST_LOOK);
         let mut serving: Vec<bool> = Vec::new();
+        // Modules may hang: the look goes on beside them.
+        let mut attempts: Vec<Attempt> = self.inner.others.iter().map(|_| Attempt::new()).collect();
+        let (mut next_lost, mut lost) = (Instant::now() + LOST_LOOK, None::<JoinHandle<()>>);
         loop {
             let states = self.states();
             let now: Vec<bool> = states.iter().map(|state| state.fault.is_none()).collect();
@@ -158,21 +159,12 @@ impl TokenList {
                 *health = now;
                 changed
             });
-            if self.unreached().is_some() && Instant::now() >= next {
-                let list = self.clone();
-                let reached = tokio::task::spawn_blocking(move || {
-                    let missing = list.inner.others.iter().filter(|other| other.hsm.get().is_none());
-                    missing.filter(|other| list.reach(other).is_ok()).count()
-                });
-                pause = if reached.await.is_ok_and(|reached| reached > 0) {
-                    first_pause
-                } else {
-                    (pause * 2).min(longest)
-                };
-                next = Instant::now() + pause;
+            for (place, attempt) in attempts.iter_mut().enumerate() {
+                attempt.go_on(&self, place);
             }
-            if Instant::now() >= next_lost {
-                self.look_for_lost().await;
+            if Instant::now() >= next_lost && lost.as_ref().is_none_or(JoinHandle::is_finished) {
+                let list = self.clone();
+                lost = Some(tokio::spawn(async move { list.look_for_lost().await }));
                 next_lost = Instant::now() + LOST_LOOK;
             }
             tokio::time::sleep(LOOK).await;
@@ -241,6 +233,37 @@ impl TokenList {
                 "a token has lost a key: it is taken out for it until the same upload is sent again"
             );
             metrics::alarm("key_lost", "");
+        }
+    }
+}
+
+/// The attempts to reach a token that was not there.
+struct Attempt {
+    pause: Duration,
+    next: Instant,
+    running: Option<JoinHandle<()>>,
+}
+
+impl Attempt {
+    fn new() -> Self {
+        let (first, _) = PAUSES;
+        Self { pause: first, next: Instant::now() + first, running: None }
+    }
+
+    /// Begins one when it is time.
+    fn go_on(&mut self, list: &TokenList, place: usize) {
+        if self.running.take_if(|running| running.is_finished()).is_some() {
+            self.next = Instant::now() + self.pause;
+            let (_, longest) = PAUSES;
+            self.pause = (self.pause * 2).min(longest);
+        }
+        let missing = list.inner.others.get(place).is_some_and(|other| other.hsm.get().is_none());
+        if missing && self.running.is_none() && Instant::now() >= self.next {
+            let list = list.clone();
+            self.running = Some(tokio::task::spawn_blocking(move || {
+                // What is in the way is kept for whoever asks.
+                let _ = list.inner.others.get(place).map(|other| list.reach(other));
+            }));
         }
     }
 }
@@ -352,10 +375,10 @@ impl UploadKey for TokenList {
         self.inner.first.sealing_key().await
     }
 
-    async fn sealing_keys(&self) -> Result<Vec<(TokenId, SealingKey)>, HsmError> {
-        let mut keys = self.inner.first.sealing_keys().await?;
+    async fn sealing_keys(&self, now_ms: i64) -> Result<Vec<(TokenId, SealingKey)>, HsmError> {
+        let mut keys = self.inner.first.sealing_keys(now_ms).await?;
         for hsm in self.hsms().skip(1) {
-            match hsm.sealing_keys().await {
+            match hsm.sealing_keys(now_ms).await {
                 Ok(more) => keys.extend(more),
                 Err(error) => tracing::debug!(%error, "the sealing key of a token cannot be read"),
             }
@@ -363,8 +386,13 @@ impl UploadKey for TokenList {
         Ok(keys)
     }
 
-    async fn open_legacy(&self, wrapped_key: Vec<u8>, data: Vec<u8>) -> Result<Vec<SecretBytes>, HsmError> {
-        self.inner.first.open_legacy(wrapped_key, data).await
+    async fn open_legacy(
+        &self,
+        wrapped_key: Vec<u8>,
+        data: Vec<u8>,
+        now_ms: i64,
+    ) -> Result<Vec<SecretBytes>, HsmError> {
+        self.inner.first.open_legacy(wrapped_key, data, now_ms).await
     }
 
     async fn fingerprint(&self, domain: &'static str, data: &[u8]) -> Result<[u8; 32], HsmError> {

@@ -44,9 +44,10 @@ pub(super) fn open_legacy(
     capabilities: &Capabilities,
     wrapped: &[u8],
     data: &[u8],
+    now_ms: i64,
 ) -> Result<Vec<SecretBytes>, HsmError> {
     let mut candidates = open_by(guard, capabilities, |guard| guard.own(Role::Legacy), wrapped, data)?;
-    for old in guard.old_keys(Role::Legacy) {
+    for old in guard.old_keys(Role::Legacy, now_ms) {
         match open_by(guard, capabilities, |guard| guard.handle(Role::Legacy, old), wrapped, data) {
             Ok(more) => candidates.extend(more),
             // Another server has destroyed it.

@@ -37,21 +37,29 @@ pub trait UploadKey: Send + Sync {
     /// [`HsmError::Busy`], [`HsmError::Unavailable`].
     async fn sealing_key(&self) -> Result<Option<SealingKey>, HsmError>;
 
-    /// The sealing keys of all tokens that answer, the first one's first; old ones that are opened
-    /// still come behind the new one of their token, without suites.
+    /// The sealing keys of all tokens that answer, the first one's first; old ones whose time is not
+    /// over at `now_ms` (milliseconds since 1970) come behind the new one of their token, without
+    /// suites.
     ///
     /// # Errors
     /// As [`UploadKey::sealing_key`], of the first token.
-    async fn sealing_keys(&self) -> Result<Vec<(TokenId, SealingKey)>, HsmError>;
+    async fn sealing_keys(&self, now_ms: i64) -> Result<Vec<(TokenId, SealingKey)>, HsmError>;
 
     /// Opens a legacy upload: `wrapped_key` is the RSA-wrapped AES key, `data` the IV (16 bytes)
-    /// and the AES-128-CBC ciphertext. Answers every plaintext that they may mean: none when
-    /// anything is wrong, and never why. The caller finds the right one by the signed digest.
+    /// and the AES-128-CBC ciphertext. Old generations of the server key open it too whose time is
+    /// not over at `now_ms` (milliseconds since 1970). Answers every plaintext that they may mean:
+    /// none when anything is wrong, and never why. The caller finds the right one by the signed
+    /// digest.
     ///
     /// # Errors
     /// [`HsmError::Busy`], [`HsmError::Unavailable`], [`HsmError::NotServed`]: nothing that depends
     /// on the upload.
-    async fn open_legacy(&self, wrapped_key: Vec<u8>, data: Vec<u8>) -> Result<Vec<SecretBytes>, HsmError>;
+    async fn open_legacy(
+        &self,
+        wrapped_key: Vec<u8>,
+        data: Vec<u8>,
+        now_ms: i64,
+    ) -> Result<Vec<SecretBytes>, HsmError>;
 
     /// HMAC-SHA-256 by the fingerprint key over `domain`, a zero byte and `data`: a hash that only
     /// this token can make, so no test of guesses for whoever steals it. Secret data must be in
@@ -74,9 +82,9 @@ impl UploadKey for Hsm {
         Ok(Some(SealingKey { id, key: self.public_key(Role::Sealed).await?, suites }))
     }
 
-    async fn sealing_keys(&self) -> Result<Vec<(TokenId, SealingKey)>, HsmError> {
+    async fn sealing_keys(&self, now_ms: i64) -> Result<Vec<(TokenId, SealingKey)>, HsmError> {
         let mut keys: Vec<SealingKey> = self.sealing_key().await?.into_iter().collect();
-        for old in self.old_keys().into_iter().filter(|old| old.role == Role::Sealed) {
+        for old in self.old_keys().into_iter().filter(|old| old.opens(Role::Sealed, now_ms)) {
             let read = self.on_admin_session(move |guard, _| {
                 let key = guard.handle(old.role, old.id)?;
                 own_keys::server_key(guard, key)
@@ -91,9 +99,14 @@ impl UploadKey for Hsm {
         Ok(keys.into_iter().map(|key| (self.inner.token, key)).collect())
     }
 
-    async fn open_legacy(&self, wrapped_key: Vec<u8>, data: Vec<u8>) -> Result<Vec<SecretBytes>, HsmError> {
+    async fn open_legacy(
+        &self,
+        wrapped_key: Vec<u8>,
+        data: Vec<u8>,
+        now_ms: i64,
+    ) -> Result<Vec<SecretBytes>, HsmError> {
         self.on_admin_session(move |guard, capabilities| {
-            unwrap::open_legacy(guard, capabilities, &wrapped_key, &data)
+            unwrap::open_legacy(guard, capabilities, &wrapped_key, &data, now_ms)
         })
         .await
     }

@@ -37,7 +37,7 @@ impl Reader<'_> {
         let admin_queue = self.within("hsm.admin_queue", 64, 1..=10_000);
         let others = self.other_tokens();
         let module = self.module("hsm.module", &module?);
-        let pin_file = self.pin_file("hsm.pin_file", &pin_file?);
+        let pin_file = self.readable_file("hsm.pin_file", &pin_file?);
         let first = HsmSettings {
             threads: threads? as usize,
             queue: queue? as usize,
@@ -109,13 +109,13 @@ impl Reader<'_> {
     }
 
     fn module(&mut self, key: &str, text: &str) -> PathBuf {
-        let module = self.pin_file(key, text);
+        let module = self.readable_file(key, text);
         // A name alone would be looked for where the system has its libraries.
         std::path::absolute(&module).unwrap_or(module)
     }
 
     /// A file that must be there.
-    fn pin_file(&mut self, key: &str, text: &str) -> PathBuf {
+    fn readable_file(&mut self, key: &str, text: &str) -> PathBuf {
         let file = self.path(text);
         if let Err(error) = fs::File::open(&file) {
             self.fault(key, format!("{} cannot be read: {error}", file.display()));
@@ -159,7 +159,7 @@ impl Reader<'_> {
             }
             let token = self.token(&section);
             let pin_file = self.required(&format!("{section}.pin_file"), "pin-2");
-            let pin_file = pin_file.map(|file| self.pin_file(&format!("{section}.pin_file"), &file));
+            let pin_file = pin_file.map(|file| self.readable_file(&format!("{section}.pin_file"), &file));
             let module = self.text(&format!("{section}.module"));
             let module = module.map(|file| self.module(&format!("{section}.module"), &file));
             if let (Some(token), Some(pin_file)) = (token, pin_file) {

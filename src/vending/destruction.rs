@@ -7,7 +7,7 @@
 use super::{EnableError, Vending};
 use crate::{
     access::Caller,
-    configuration::{Configuration, ConfigurationState, KeyState},
+    configuration::{Configuration, ConfigurationState, Gone, KeyState},
     crash,
     hsm::{HsmError, KeyId},
     id::ConfigurationId,
@@ -104,7 +104,10 @@ impl Vending {
             return Err(error.clone().into());
         }
         let Some(first) = tokens.first().copied() else { return Ok(false) };
-        match self.store.finish_destruction(id, gone, first, self.clock.now_ms()).await {
+        // One that was not reached yet is not among the tokens.
+        let failed = failed.or_else(|| self.hsm.unreached());
+        let gone = Gone { tokens: gone, first, all: failed.is_none() };
+        match self.store.finish_destruction(id, gone, self.clock.now_ms()).await {
             Ok(row) if row.state != ConfigurationState::Destroyed => {
                 let left = row.keys.iter().filter(|key| key.state == KeyState::Held);
                 let left: Vec<_> = left.filter_map(|key| key.token).map(|token| token.to_string()).collect();

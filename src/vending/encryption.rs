@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{IssueError, Known, Unusable, Vending, VendingHsm};
 use crate::{
     crash,
-    hsm::{HsmError, QueuePermit, VendingKey, WithDecoderKeys},
+    hsm::{HsmError, QueuePermit, TokenId, VendingKey, WithDecoderKeys},
     id::ConfigurationId,
     ledger::{RowContent, TokenRow},
     sts::{
@@ -212,6 +212,59 @@ struct Block {
     block: ClearBlock,
 }
 
+/// What lies on one token together.
+pub(super) trait OnToken {
+    /// The token.
+    fn token(&self) -> TokenId;
+
+    /// Whether it serves all of it.
+    fn is_served(&self, hsm: &dyn VendingHsm) -> bool;
+}
+
+impl OnToken for VendingKey {
+    fn token(&self) -> TokenId {
+        self.token
+    }
+
+    fn is_served(&self, hsm: &dyn VendingHsm) -> bool {
+        hsm.serves_key(self)
+    }
+}
+
+/// Does work with decoder keys by the first token that can: one that fails is followed by the next
+/// one that serves. `places` are what it is done by on each token, the best first, and `permit` is of
+/// the first one's queue; `wanted` says what is derived there.
+pub(super) async fn on_any_token<P, R, F>(
+    hsm: &dyn VendingHsm,
+    permit: QueuePermit,
+    places: &[P],
+    wanted: impl Fn(&P) -> Vec<(VendingKey, Derivation)>,
+    work: impl Fn() -> F,
+) -> Result<R, HsmError>
+where
+    P: OnToken,
+    R: Send + 'static,
+    F: FnOnce(&[DecoderKey<'_>]) -> R + Send + 'static,
+{
+    let mut permit = Ok(permit);
+    let mut places = places.iter().peekable();
+    while let Some(place) = places.next() {
+        let done = match permit {
+            Ok(permit) => hsm.with_decoder_keys(permit, wanted(place), work()).await,
+            Err(error) => Err(error),
+        };
+        match (done, places.peek().filter(|next| next.is_served(hsm))) {
+            (Err(error), Some(next)) => {
+                let (token, next) = (place.token(), next.token());
+                tracing::warn!(%token, %next, %error, "another token is asked for a key");
+                permit = hsm.try_reserve_on(next);
+            }
+            (done, _) => return done,
+        }
+    }
+    Err(HsmError::Nonsense("no token to derive on"))
+}
+
 /// Encrypts the blocks of one job, which are of one configuration. One that cannot be does not hold
 /// up the others. A token that fails is followed by the next one that holds the key.
 async fn encrypt(
@@ -234,23 +287,12 @@ async fn encrypt(
             keys.iter().zip(&*clear).map(|(key, (ea, block))| block.encrypt(*ea, *key)).collect::<Vec<_>>()
         }
     };
-    let mut encrypted = Ok(Vec::new());
-    let mut permit = Ok(permit);
-    for (place, key) in keys.iter().enumerate() {
-        let wanted = derivations.iter().map(|derivation| (*key, *derivation)).collect();
-        encrypted = match permit {
-            Ok(permit) => hsm.with_decoder_keys(permit, wanted, work(clear.clone())).await,
-            Err(error) => Err(error),
-        };
-        let next = keys.get(place + 1).filter(|next| hsm.serves_key(next));
-        match (&encrypted, next) {
-            (Err(error), Some(next)) => {
-                tracing::warn!(token = %key.token, next = %next.token, %error, "another token is asked for a key");
-                permit = hsm.try_reserve_on(next.token);
-            }
-            _ => break,
-        }
-    }
+    let wanted = |key: &VendingKey| derivations.iter().map(|derivation| (*key, *derivation)).collect();
+    let encrypted = if keys.is_empty() {
+        Ok(Vec::new())
+    } else {
+        on_any_token(hsm, permit, &keys, wanted, || work(clear.clone())).await
+    };
     let mut encrypted = encrypted.map(Vec::into_iter);
     let token = |block: Result<(), IssueError>| {
         block?;

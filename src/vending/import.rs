@@ -132,7 +132,7 @@ impl Vending {
     /// What the HSM says; a key that is no RSA key.
     pub async fn other_sealing_keys(&self) -> Result<Vec<(PublicKey, Vec<SealSuite>)>, HsmError> {
         let first = self.hsm.tokens().first().copied();
-        let keys = self.hsm.sealing_keys().await?.into_iter();
+        let keys = self.hsm.sealing_keys(self.clock.now_ms()).await?.into_iter();
         // Old keys have no suites: nobody is to seal to them any more.
         let keys = keys.filter(|(token, key)| Some(*token) != first && !key.suites.is_empty());
         keys.map(|(_, SealingKey { key, suites, .. })| Ok((sealing_key(&key.spki_der)?, suites))).collect()
@@ -150,12 +150,12 @@ impl Vending {
         let keys = signers.keys();
         let envelope =
             envelope::parse(blobs, server_key.modulus_bytes(), &keys).map_err(UploadError::Malformed)?;
-        let candidates =
-            self.hsm.open_legacy(envelope.wrapped_key().to_vec(), envelope.data().to_vec()).await?;
+        let now_ms = self.clock.now_ms();
+        let (wrapped_key, data) = (envelope.wrapped_key().to_vec(), envelope.data().to_vec());
+        let candidates = self.hsm.open_legacy(wrapped_key, data, now_ms).await?;
         let verified = envelope.verify(candidates, &keys).map_err(|Invalid| not_opened(caller))?;
         let signer = signers.id(verified.signer())?;
         let fingerprint = self.hsm.fingerprint(FINGERPRINT_DOMAIN, verified.digest()).await?;
-        let now_ms = self.clock.now_ms();
         let Upload { draft, vending_key } =
             verified.read(now_ms.div_euclid(1000)).map_err(UploadError::Configuration)?;
         caller.may_bring(draft.attributes.sgc)?;
@@ -190,8 +190,9 @@ impl Vending {
         let signers = self.signers(caller).await?;
         let sealed = envelope.verify(&signers.keys()).map_err(|Invalid| not_opened(caller))?;
         let signer = signers.id(sealed.signer())?;
+        let now_ms = self.clock.now_ms();
         let mut servers = Vec::new();
-        for (token, SealingKey { id, key, .. }) in self.hsm.sealing_keys().await? {
+        for (token, SealingKey { id, key, .. }) in self.hsm.sealing_keys(now_ms).await? {
             let key = sealing_key(&key.spki_der)?;
             let (fingerprint, modulus_bytes) = (key.fingerprint(), key.modulus_bytes());
             servers.push((token, id, SealingServer { fingerprint, modulus_bytes }));
@@ -200,7 +201,6 @@ impl Vending {
             let why = "the token has no sealed server key yet: run `vendkey setup` again".to_owned();
             return Err(HsmError::NotServed { what: "sealed uploads", why }.into());
         }
-        let now_ms = self.clock.now_ms();
         let readers: Vec<SealingServer> = servers.iter().map(|(_, _, server)| *server).collect();
         let upload = sealed.read(&readers, now_ms.div_euclid(1000))?;
         caller.may_bring(upload.draft.attributes.sgc)?;

@@ -9,14 +9,16 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
-use super::{IssueError, KeyChangeRefused, Known, MeterNumber, Unusable, Vending};
+use super::encryption::{OnToken, on_any_token};
+use super::{IssueError, KeyChangeRefused, Known, MeterNumber, Unusable, Vending, VendingHsm};
 use crate::{
     access::Caller,
     crash,
-    hsm::{QueuePermit, VendingKey, WithDecoderKeys},
+    hsm::{HsmError, QueuePermit, TokenId, VendingKey},
     id::ConfigurationId,
     ledger::{Content, NewToken, Recorded, RowContent, TokenRow},
     sts::{
+        cipher::DecoderKey,
         derivation::Derivation,
         meter::MeterPan,
         token::{
@@ -62,9 +64,6 @@ pub struct IssuedKeyChange {
     pub replay: bool,
 }
 
-/// The two keys of a change, ready to be derived.
-type Wanted = Vec<(VendingKey, Derivation)>;
-
 impl Vending {
     /// Issues a key-change set, or answers the one that this request got before.
     ///
@@ -81,13 +80,14 @@ impl Vending {
         let (source, target) = (self.known(order.source).await?, self.known(order.target).await?);
         let meter = order.meter.pan(&source)?;
         let request_hash = request_hash(&order, meter);
-        let (row, replay, permit) =
+        let (row, replay, keys) =
             match self.record_change(caller, &order, &source, &target, meter, request_hash).await {
-                Ok((Recorded::New(row), permit)) => (row, false, permit),
-                Ok((Recorded::Replay(row), permit)) => (row, true, permit),
+                Ok((Recorded::New(row), keys)) => (row, false, keys),
+                Ok((Recorded::Replay(row), keys)) => (row, true, keys),
                 Err(refusal) => {
                     let row = self.replayed(caller, order.request_id, request_hash, refusal).await?;
-                    (row, true, self.permit_for(&source).map_err(IssueError::after_commit)?)
+                    let keys = self.both_keys(&source, &target, meter).map_err(IssueError::unsettled)?;
+                    (row, true, keys.reserved(self.hsm.as_ref()).map_err(IssueError::after_commit)?)
                 }
             };
         crash::point("key-change-after-record");
@@ -96,8 +96,7 @@ impl Vending {
         };
         // From the row, so that a retry carries what the first answer carried.
         let plan = KeyChange::carrying(&target.attributes, transfer_sgc, roll_over);
-        let tokens =
-            self.tokens_of(permit, &source, &target, meter, plan).await.map_err(IssueError::unsettled)?;
+        let tokens = self.tokens_of(keys, plan.clone()).await.map_err(IssueError::unsettled)?;
         Ok(IssuedKeyChange { tokens, plan, meter, row, source, target, replay })
     }
 
@@ -109,7 +108,7 @@ impl Vending {
         target: &Known,
         meter: MeterPan,
         request_hash: [u8; 32],
-    ) -> Result<(Recorded, QueuePermit), IssueError> {
+    ) -> Result<(Recorded, ReservedKeys), IssueError> {
         for known in [source, target] {
             caller.may_use(known.id, known.attributes.sgc)?;
         }
@@ -123,21 +122,24 @@ impl Vending {
         .map_err(KeyChangeRefused::from)?;
         self.servable_key(source)?;
         self.servable_key(target)?;
-        let wanted = self.wanted(source, target, meter)?;
+        let keys = self.both_keys(source, target, meter)?;
+        let reserved = || keys.clone().reserved(self.hsm.as_ref()).map_err(IssueError::before_commit);
         if plan.roll_over {
             // What only the keys can tell is asked before anything is recorded.
-            let permit = self.permit_for(source).map_err(IssueError::before_commit)?;
-            let equal = self.hsm.with_decoder_keys(permit, wanted, |keys| match keys {
-                [current, new] => Some(bool::from(current.as_bytes().ct_eq(new.as_bytes()))),
-                _ => None,
-            });
-            match equal.await.map_err(IssueError::before_commit)? {
+            let equal = || {
+                |keys: &[DecoderKey<'_>]| match keys {
+                    [current, new] => Some(bool::from(current.as_bytes().ct_eq(new.as_bytes()))),
+                    _ => None,
+                }
+            };
+            let equal = reserved()?.derived(self.hsm.as_ref(), equal).await;
+            match equal.map_err(IssueError::before_commit)? {
                 Some(false) => {}
                 Some(true) => return Err(KeyChangeRefused::RevivesOldTokens.into()),
                 None => return Err(IssueError::Fault("two decoder keys were asked for, others came")),
             }
         }
-        let permit = self.permit_for(source).map_err(IssueError::before_commit)?;
+        let reserved = reserved()?;
         let new = NewToken {
             client: caller.client,
             credential: caller.key_id.to_string(),
@@ -154,24 +156,23 @@ impl Vending {
             requests_from_ms: self.policy.requests_from_ms(now_ms),
             deadline: order.deadline,
         };
-        Ok((self.store.record_token(new).await?, permit))
+        Ok((self.store.record_token(new).await?, reserved))
     }
 
     /// Derives both keys and makes the tokens of a plan.
     pub(super) async fn tokens_of(
         &self,
-        permit: QueuePermit,
-        source: &Known,
-        target: &Known,
-        meter: MeterPan,
+        keys: ReservedKeys,
         plan: KeyChange,
     ) -> Result<Vec<Token>, IssueError> {
-        let wanted = self.wanted(source, target, meter)?;
-        let made = self.hsm.with_decoder_keys(permit, wanted, move |keys| match keys {
-            [current, new] => Some(plan.tokens(*current, *new)),
-            _ => None,
-        });
-        match made.await.map_err(IssueError::after_commit)? {
+        let work = || {
+            let plan = plan.clone();
+            move |keys: &[DecoderKey<'_>]| match keys {
+                [current, new] => Some(plan.tokens(*current, *new)),
+                _ => None,
+            }
+        };
+        match keys.derived(self.hsm.as_ref(), work).await.map_err(IssueError::after_commit)? {
             Some(Ok(tokens)) => Ok(tokens),
             Some(Err(KeyChangeError::RevivesOldTokens)) => Err(KeyChangeRefused::RevivesOldTokens.into()),
             Some(Err(KeyChangeError::Cipher(_))) | None => {
@@ -180,26 +181,80 @@ impl Vending {
         }
     }
 
-    /// Both keys, on the best token that holds both: they are used together.
-    fn wanted(&self, source: &Known, target: &Known, meter: MeterPan) -> Result<Wanted, IssueError> {
+    /// Both keys on each token that holds both, those that serve first: they are used together.
+    pub(super) fn both_keys(
+        &self,
+        source: &Known,
+        target: &Known,
+        meter: MeterPan,
+    ) -> Result<BothKeys, IssueError> {
         let (sources, targets) = (self.recorded_keys(source)?, self.recorded_keys(target)?);
+        let derivation = |known: &Known| {
+            Derivation::new(&known.attributes, &meter)
+                .map_err(|_| IssueError::Fault("a configuration that cannot derive is in use"))
+        };
+        let derivations = [derivation(source)?, derivation(target)?];
         let pairs = sources.iter().filter_map(|source| {
-            targets.iter().find(|target| target.token == source.token).map(|target| [*source, *target])
+            let target = targets.iter().find(|target| target.token == source.token)?;
+            Some(KeyPair([*source, *target]))
         });
-        let mut pairs: Vec<_> = pairs.collect();
-        pairs.sort_by_key(|pair| !pair.iter().all(|key| self.hsm.serves_key(key)));
-        let pair = pairs.first().ok_or_else(|| {
-            Unusable::OtherTokens(sources.iter().chain(&targets).map(|key| key.token).collect())
-        })?;
-        [source, target]
-            .into_iter()
-            .zip(pair)
-            .map(|(known, key)| {
-                let derivation = Derivation::new(&known.attributes, &meter)
-                    .map_err(|_| IssueError::Fault("a configuration that cannot derive is in use"))?;
-                Ok((*key, derivation))
-            })
-            .collect()
+        let mut pairs: Vec<KeyPair> = pairs.collect();
+        pairs.sort_by_key(|pair| !pair.is_served(self.hsm.as_ref()));
+        let Some(first) = pairs.first() else {
+            let tokens = sources.iter().chain(&targets).map(|key| key.token).collect();
+            return Err(Unusable::OtherTokens(tokens).into());
+        };
+        Ok(BothKeys { token: first.token(), pairs, derivations })
+    }
+}
+
+/// The keys of a change on one token.
+#[derive(Clone, Copy, Debug)]
+struct KeyPair([VendingKey; 2]);
+
+impl OnToken for KeyPair {
+    fn token(&self) -> TokenId {
+        let [source, _] = self.0;
+        source.token
+    }
+
+    fn is_served(&self, hsm: &dyn VendingHsm) -> bool {
+        self.0.iter().all(|key| hsm.serves_key(key))
+    }
+}
+
+/// The two keys of a change, on each token that holds both.
+#[derive(Clone, Debug)]
+pub(super) struct BothKeys {
+    /// The best token.
+    token: TokenId,
+    pairs: Vec<KeyPair>,
+    derivations: [Derivation; 2],
+}
+
+impl BothKeys {
+    /// With a permit of the best token's queue.
+    pub(super) fn reserved(self, hsm: &dyn VendingHsm) -> Result<ReservedKeys, HsmError> {
+        Ok(ReservedKeys { permit: hsm.try_reserve_on(self.token)?, keys: self })
+    }
+}
+
+/// The same with a permit to derive them.
+#[derive(Debug)]
+pub(super) struct ReservedKeys {
+    permit: QueuePermit,
+    keys: BothKeys,
+}
+
+impl ReservedKeys {
+    async fn derived<R, F>(self, hsm: &dyn VendingHsm, work: impl Fn() -> F) -> Result<R, HsmError>
+    where
+        R: Send + 'static,
+        F: FnOnce(&[DecoderKey<'_>]) -> R + Send + 'static,
+    {
+        let Self { permit, keys: BothKeys { pairs, derivations, .. } } = self;
+        let wanted = |KeyPair(keys): &KeyPair| keys.iter().copied().zip(derivations).collect();
+        on_any_token(hsm, permit, &pairs, wanted, work).await
     }
 }
 

@@ -7,10 +7,11 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use super::encryption::on_any_token;
 use super::{IssueError, Known, MeterNumber, Vending, VerifyError};
 use crate::{
     access::{Caller, rights::Group},
-    hsm::WithDecoderKeys,
+    hsm::VendingKey,
     id::ConfigurationId,
     ledger::{Attempted, NewAttempt, RowContent, TokenRow},
     sts::{
@@ -174,13 +175,18 @@ impl Vending {
         meter: MeterPan,
         token: Token,
     ) -> Result<Unverified, VerifyError> {
-        let key = self.servable_key(known)?;
+        self.servable_key(known)?;
+        let keys = self.recorded_keys(known)?;
         let derivation = Derivation::new(&known.attributes, &meter)
             .map_err(|_| VerifyError::Fault("a configuration that cannot derive is in use"))?;
         let ea = known.attributes.ea;
-        let permit = self.hsm.try_reserve_on(key.token)?;
-        let work = move |keys: &[DecoderKey<'_>]| keys.first().map(|key| token.decrypt(ea, *key));
-        match self.hsm.with_decoder_keys(permit, vec![(key, derivation)], work).await? {
+        let permit = self.permit_for(known)?;
+        let work = || {
+            let token = token.clone();
+            move |keys: &[DecoderKey<'_>]| keys.first().map(|key| token.decrypt(ea, *key))
+        };
+        let wanted = |key: &VendingKey| vec![(*key, derivation)];
+        match on_any_token(self.hsm.as_ref(), permit, &keys, wanted, work).await? {
             Some(Ok(found)) => Ok(found),
             Some(Err(_)) | None => Err(VerifyError::Fault("the decoder key does not fit the algorithm")),
         }
@@ -225,8 +231,11 @@ impl Vending {
             }
             let Ok(target) = self.known(target).await else { continue };
             let plan = KeyChange::carrying(&target.attributes, transfer_sgc, roll_over);
-            let permit = self.permit_for(known)?;
-            match self.tokens_of(permit, known, &target, meter, plan).await {
+            let made = match self.both_keys(known, &target, meter) {
+                Ok(keys) => self.tokens_of(keys.reserved(self.hsm.as_ref())?, plan).await,
+                Err(error) => Err(error),
+            };
+            match made {
                 Ok(tokens) if tokens.contains(token) => return Ok(Some(row)),
                 Err(IssueError::Hsm { error, .. }) => return Err(error.into()),
                 // A target that was destroyed explains nothing any more.

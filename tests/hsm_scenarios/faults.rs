@@ -172,7 +172,7 @@ fn administration_goes_on_under_load() {
                     hsm.import_vending_key(id(10 + n), VendingKeyMaterial::des(&[n; 8]).unwrap()).await;
                 let wanted = vec![(made.unwrap().key, Derivation::Dkga02 { block: block(1) })];
                 assert_eq!(derive(&hsm, wanted).await.unwrap(), [dkga02([n; 8], block(1))]);
-                assert!(hsm.open_legacy(vec![n; 256], vec![n; 64]).await.unwrap().is_empty());
+                assert!(hsm.open_legacy(vec![n; 256], vec![n; 64], 0).await.unwrap().is_empty());
                 hsm.sign_checkpoint(&[n]).await.unwrap();
                 if n % 2 == 0 {
                     hsm.destroy_vending_key(id(10 + n)).await.unwrap();

@@ -6,7 +6,7 @@ use cbc::cipher::{BlockModeEncrypt, KeyIvInit};
 use rsa::pkcs8::DecodePublicKey;
 use rsa::rand_core::OsRng;
 use rsa::{Oaep, Pkcs1v15Encrypt, RsaPublicKey};
-use vendkey::hsm::{Hsm, UploadKey};
+use vendkey::hsm::{Hsm, KeySizes, OwnKeys, Role, UploadKey, setup};
 
 use super::rig::{runtime, with_any_token};
 
@@ -24,7 +24,7 @@ fn data() -> Vec<u8> {
 }
 
 async fn open(hsm: &Hsm, wrapped: &[u8], data: &[u8]) -> Vec<Vec<u8>> {
-    let opened = hsm.open_legacy(wrapped.to_vec(), data.to_vec()).await.unwrap();
+    let opened = hsm.open_legacy(wrapped.to_vec(), data.to_vec(), 0).await.unwrap();
     opened.iter().map(|candidate| candidate.to_vec()).collect()
 }
 
@@ -75,4 +75,41 @@ fn only_good_uploads_open() {
             assert_eq!(*hsm.health().borrow(), vendkey::hsm::Health::Healthy);
         });
     });
+}
+
+#[test]
+fn an_old_server_key_opens_until_its_time_and_no_longer() {
+    with_any_token(
+        "hsm_scenarios::uploads::an_old_server_key_opens_until_its_time_and_no_longer",
+        &[],
+        |rig| {
+            const UNTIL_MS: i64 = 1_795_298_400_000;
+            let sizes = KeySizes { legacy: 2048, sealed: 2048, audit: 2048 };
+            setup(&rig.settings(), sizes).unwrap();
+            let keys = OwnKeys::open(&rig.settings()).unwrap();
+            for role in [Role::Legacy, Role::Sealed] {
+                let old = keys.generations(role).unwrap().remove(0);
+                keys.renew(&old, sizes).unwrap();
+                keys.keep_until(&old, UNTIL_MS).unwrap();
+                if role == Role::Legacy {
+                    let public = RsaPublicKey::from_public_key_der(old.spki_der.as_ref().unwrap()).unwrap();
+                    let wrapped = public.encrypt(&mut OsRng, Pkcs1v15Encrypt, KEY).unwrap();
+                    std::fs::write(rig.folder.join("wrapped"), wrapped).unwrap();
+                }
+            }
+            drop(keys);
+            let hsm = rig.hsm();
+            runtime().block_on(async {
+                let wrapped = std::fs::read(rig.folder.join("wrapped")).unwrap();
+                let opened = async |now_ms| {
+                    let opened = hsm.open_legacy(wrapped.clone(), data(), now_ms).await.unwrap();
+                    opened.iter().any(|candidate| **candidate == *CLEAR)
+                };
+                assert!(opened(UNTIL_MS - 1).await);
+                assert!(!opened(UNTIL_MS).await, "its time is over, though the token holds it");
+                let sealing = async |now_ms| hsm.sealing_keys(now_ms).await.unwrap().len();
+                assert_eq!((sealing(UNTIL_MS - 1).await, sealing(UNTIL_MS).await), (2, 1));
+            });
+        },
+    );
 }

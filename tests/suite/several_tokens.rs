@@ -6,9 +6,10 @@ use std::{process::Output, time::Duration};
 use serde_json::Value;
 use tonic::{Code, Status};
 use vendkey::api::v1::{
-    Configuration, DisableConfigurationRequest, GetConfigurationRequest, GetServerKeyRequest,
-    ImportSealedConfigurationRequest, ImportSealedConfigurationResponse, IssueTokenRequest,
-    ScheduleDestroyConfigurationRequest, configuration::State,
+    AllowKeyChangeRequest, Configuration, DisableConfigurationRequest, GetConfigurationRequest,
+    GetServerKeyRequest, ImportSealedConfigurationRequest, ImportSealedConfigurationResponse,
+    IssueKeyChangeRequest, IssueTokenRequest, ScheduleDestroyConfigurationRequest, VerifyTokenRequest,
+    configuration::State, verify_token_response,
 };
 
 use crate::harness::{
@@ -71,21 +72,33 @@ async fn either_token_may_go_and_come_back() {
     let mut api = server.api(&home).await;
     let mut configurations = Vec::new();
     let mut known = Vec::new();
-    for yaml in [DKGA04, DKGA02] {
+    let next = DKGA04.replace("key_revision_no: 1", "key_revision_no: 2");
+    for yaml in [DKGA04, DKGA02, &next] {
         let configuration = api.configuration(yaml).await;
         assert_eq!((configuration.hsm_tokens.len(), warned(&configuration)), (2, false));
         let request = ten_kwh(&configuration);
         known.push((request.clone(), api.issue(request).await.unwrap().token));
         configurations.push(configuration);
     }
+    let [source, _, target] = &configurations[..] else { panic!("three configurations") };
+    let pair = AllowKeyChangeRequest { source: source.name.clone(), target: target.name.clone() };
+    api.configurations.allow_key_change(pair.clone()).await.unwrap();
+    let change = IssueKeyChangeRequest {
+        source: pair.source,
+        target: pair.target,
+        meter: ten_kwh(source).meter,
+        request_id: uuid::Uuid::now_v7().to_string(),
+        ..IssueKeyChangeRequest::default()
+    };
+    let set = api.tokens.issue_key_change(change.clone()).await.unwrap().into_inner().tokens;
     let (status, output) = hsm(&home, "status");
     assert!(output.status.success());
     let keys: Vec<_> = (0..2).map(|token| status["tokens"][token]["vendingKeys"].as_u64().unwrap()).collect();
-    assert_eq!(keys, [2, 2]);
+    assert_eq!(keys, [3, 3]);
     let (check, output) = hsm(&home, "check");
     assert!(output.status.success(), "{check}");
     for token in 0..2 {
-        assert_eq!(findings(&check, token), ["sound", "sound"]);
+        assert_eq!(findings(&check, token), ["sound"; 3]);
     }
     let mut health = Health::of(&server).await;
     health.serving().await;
@@ -102,7 +115,17 @@ async fn either_token_may_go_and_come_back() {
             // By the token that is left: new ones, and the digits of old ones.
             issued(&mut api, &ten_kwh(configuration)).await;
             assert_eq!(&issued(&mut api, request).await, token, "{away:?} is away");
+            let look = VerifyTokenRequest {
+                configuration: configuration.name.clone(),
+                meter: request.meter.clone(),
+                token: token.clone(),
+                ..VerifyTokenRequest::default()
+            };
+            let found = api.tokens.verify_token(look).await.unwrap().into_inner();
+            assert_eq!(found.result(), verify_token_response::Result::Valid, "{away:?} is away");
         }
+        let again = api.tokens.issue_key_change(change.clone()).await.unwrap().into_inner().tokens;
+        assert_eq!(again, set, "{away:?} is away");
         home.return_token(away);
     }
     // With none it does not serve; whoever comes back is enough.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::audit::Actor;
 use crate::configuration::{
-    AllowedKeyChange, Begun, Configuration, ImportedFields, KeyChangePair, NewConfiguration, PublicKey,
+    AllowedKeyChange, Begun, Configuration, Gone, ImportedFields, KeyChangePair, NewConfiguration, PublicKey,
     Registered, TokenKey,
 };
 use crate::hsm::TokenId;
@@ -140,16 +140,15 @@ pub trait ConfigurationStore: Send + Sync {
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 
-    /// Says on which tokens the keys were seen to be gone; `first` is the first token of the server
-    /// that saw it. Destroyed once no token holds the key. Refused unless destruction was begun.
+    /// Says what was seen of the keys: destroyed once no token holds one. Refused unless destruction
+    /// was begun.
     ///
     /// # Errors
     /// [`ConfigurationError`].
     async fn finish_destruction(
         &self,
         id: ConfigurationId,
-        gone: Vec<TokenId>,
-        first: TokenId,
+        gone: Gone,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError>;
 }

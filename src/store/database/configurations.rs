@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::Database;
 use crate::audit::Actor;
 use crate::configuration::{
-    AllowedKeyChange, Begun, Configuration, ImportedFields, KeyChangePair, NewConfiguration, PublicKey,
+    AllowedKeyChange, Begun, Configuration, Gone, ImportedFields, KeyChangePair, NewConfiguration, PublicKey,
     Registered, TokenKey,
 };
 use crate::crash;
@@ -133,13 +133,12 @@ impl<E: Engine> ConfigurationStore for Database<E> {
     async fn finish_destruction(
         &self,
         id: ConfigurationId,
-        gone: Vec<TokenId>,
-        first: TokenId,
+        gone: Gone,
         now_ms: i64,
     ) -> Result<Configuration, ConfigurationError> {
         self.write_or_refuse(move |c| {
             configurations::change(c, id, (Actor::Local, now_ms), |row, _| {
-                row.finish_destruction(&gone, first, now_ms)
+                row.finish_destruction(&gone, now_ms)
             })
         })
         .await

@@ -1,6 +1,7 @@
 //! The end of a configuration in the store.
 
 use super::*;
+use crate::configuration::Gone;
 
 fn refusal(result: Result<Configuration, ConfigurationError>) -> ConfigurationRefusal {
     match result {
@@ -17,7 +18,8 @@ pub(in crate::store) async fn the_way_to_the_end_and_back<F: Factory>() {
     let factory = F::default();
     let store = factory.open();
     let id = imported(&store, 1).await.id;
-    let finish = |now_ms| store.finish_destruction(id, vec![FIRST_TOKEN], FIRST_TOKEN, now_ms);
+    let gone = || Gone { tokens: vec![FIRST_TOKEN], first: FIRST_TOKEN, all: true };
+    let finish = |now_ms| store.finish_destruction(id, gone(), now_ms);
     let schedule = |at| store.schedule_destruction(id, at, Actor::Local, NOW_MS);
     assert_eq!(refusal(schedule(NOW_MS + 50).await), is(ConfigurationState::Enabled));
     store.set_configuration_enabled(id, false, Actor::Local, NOW_MS).await.unwrap();
@@ -73,8 +75,8 @@ pub(in crate::store) async fn each_token_is_told_apart<F: Factory>() {
     store.set_configuration_enabled(id, false, Actor::Local, NOW_MS).await.unwrap();
     store.schedule_destruction(id, NOW_MS, Actor::Local, NOW_MS).await.unwrap();
     store.begin_destruction(id, NOW_MS).await.unwrap();
-    let finish = |gone: &[TokenId]| store.finish_destruction(id, gone.to_vec(), FIRST_TOKEN, NOW_MS + 1);
-    let half = finish(&[FIRST_TOKEN]).await.unwrap();
+    let of_first = Gone { tokens: vec![FIRST_TOKEN], first: FIRST_TOKEN, all: true };
+    let half = store.finish_destruction(id, of_first, NOW_MS + 1).await.unwrap();
     assert_eq!(half.state, ConfigurationState::DestroyScheduled);
     assert_eq!(
         half.keys.iter().map(|key| key.state).collect::<Vec<_>>(),
@@ -84,7 +86,8 @@ pub(in crate::store) async fn each_token_is_told_apart<F: Factory>() {
     let store = factory.open();
     assert_eq!(store.configuration(id).await, Ok(Some(half)));
     assert_eq!(store.due_destructions(NOW_MS).await, Ok(vec![id]), "it is not done");
-    let gone = store.finish_destruction(id, vec![second], second, NOW_MS + 2).await.unwrap();
+    let of_second = Gone { tokens: vec![second], first: second, all: true };
+    let gone = store.finish_destruction(id, of_second, NOW_MS + 2).await.unwrap();
     assert_eq!(gone.state, ConfigurationState::Destroyed);
     assert!(gone.keys.iter().all(|key| key.mask.is_none() && key.state == KeyState::Destroyed));
     assert_eq!(store.configuration(id).await, Ok(Some(gone)));
