@@ -238,7 +238,7 @@ impl Acts {
                 let change = CredentialChange::Expires(order.expires_ms);
                 self.credential_changed(caller, &order.credential, change).await?;
             }
-            Act::AcceptRestore(_) => self.restore_accepted(caller).await?,
+            Act::AcceptRestore(order) => self.restore_accepted(caller, &order).await?,
             Act::LowerLastTid(order) => {
                 self.last_tid_lowered(caller, order).await?;
             }

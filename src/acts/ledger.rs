@@ -5,8 +5,16 @@ use crate::{
     access::Caller,
     ledger::Seed,
     sts::tid::Tid,
-    vending::{RestoreError, Stop},
+    vending::{LedgerDoubt, RestoreError},
 };
+
+fn not_accepted(error: RestoreError) -> Refusal {
+    match error {
+        RestoreError::NothingToAccept => Refusal::new(Reason::NothingToAccept, error.to_string()),
+        RestoreError::AnotherDoubt => Refusal::new(Reason::ApprovalContentChanged, error.to_string()),
+        RestoreError::Store(error) => error.into(),
+    }
+}
 
 /// How the ledger stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,34 +63,27 @@ impl Acts {
     ///
     /// # Errors
     /// APPROVAL_PENDING; NOTHING_TO_ACCEPT; what the store says.
-    pub async fn accept_restore(
-        &self,
-        caller: &Caller,
-        order: AcceptRestore,
-    ) -> Result<LedgerState, Refusal> {
-        self.agreed(caller, async { self.restoring() }, || Act::AcceptRestore(order)).await?;
-        self.restore_accepted(caller).await?;
+    pub async fn accept_restore(&self, caller: &Caller) -> Result<LedgerState, Refusal> {
+        let doubt = self.vending.ledger_doubt().await.map_err(not_accepted)?;
+        let order = AcceptRestore { seen: Some(doubt.digest()) };
+        let summary = match &doubt {
+            LedgerDoubt::Behind { .. } => {
+                format!("go on with a database that has forgotten records: {doubt}")
+            }
+            LedgerDoubt::Damaged(_) => format!("go on with a ledger that does not hold: {doubt}"),
+        };
+        self.agreed(caller, async { Ok(Some(summary)) }, || Act::AcceptRestore(order.clone())).await?;
+        self.restore_accepted(caller, &order).await?;
         self.ledger_state().await
     }
 
     /// Accepts a restored database without asking anybody.
-    pub(super) async fn restore_accepted(&self, caller: &Caller) -> Result<(), Refusal> {
-        self.vending.accept_restore(caller).await.map_err(|error| match error {
-            RestoreError::NothingToAccept => Refusal::new(Reason::NothingToAccept, error.to_string()),
-            RestoreError::Store(error) => error.into(),
-        })
-    }
-
-    fn restoring(&self) -> Result<Option<String>, Refusal> {
-        match (self.vending.database_stop(), self.vending.ledger_stop()) {
-            (Some(Stop::BehindCheckpoint { reason, .. }), _) => {
-                Ok(Some(format!("go on with a database that has forgotten records: {reason}")))
-            }
-            (_, Some(Stop::LedgerDamaged { first, more })) => {
-                Ok(Some(format!("go on with a ledger that does not hold: {first}, and {more} more")))
-            }
-            _ => Err(Refusal::new(Reason::NothingToAccept, RestoreError::NothingToAccept.to_string())),
-        }
+    pub(super) async fn restore_accepted(
+        &self,
+        caller: &Caller,
+        order: &AcceptRestore,
+    ) -> Result<(), Refusal> {
+        self.vending.accept_restore(caller, order.seen.as_deref()).await.map_err(not_accepted)
     }
 
     /// Lowers the last TID of one meter, and answers what it was.

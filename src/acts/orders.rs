@@ -166,10 +166,15 @@ pub struct SetCredentialExpiry {
     pub expires_ms: Option<i64>,
 }
 
-/// Goes on with a database that has forgotten records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Goes on with a database that has forgotten records, or a ledger that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AcceptRestore {}
+pub struct AcceptRestore {
+    /// The digest of what was shown to those who agreed; none of acts that were asked for before there
+    /// was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
+}
 
 /// Lowers the last TID of one meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use super::{
     v1::{self, ledger_service_server::LedgerService},
 };
 use crate::{
-    acts::{AcceptRestore, LedgerState, LowerLastTid, Refusal},
+    acts::{LedgerState, LowerLastTid, Refusal},
     ledger::Seed,
     sts::{attributes::BaseDate, tid::Tid},
 };
@@ -57,7 +57,7 @@ impl LedgerService for Services {
         &self,
         request: Request<v1::AcceptRestoreRequest>,
     ) -> Result<Response<v1::LedgerState>, Status> {
-        Ok(Response::new(shown(self.acts.accept_restore(&caller(&request)?, AcceptRestore {}).await?)))
+        Ok(Response::new(shown(self.acts.accept_restore(&caller(&request)?).await?)))
     }
 
     async fn lower_last_tid(

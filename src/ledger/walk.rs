@@ -2,14 +2,17 @@
 //! and again from the beginning. Here is what it decides; nothing here reads.
 //!
 //! How far it has come is kept in the database under a seal ([`Walk`] as JSON), so nobody else can
-//! move it on. A row that is put back as it once was, or taken out, makes it walk again what it has
-//! walked.
+//! move it on. What it finds is put on record with it. So where the row is gone, or put back as it once
+//! was, the chains tell whether anything was found that it does not know: then nobody knows what the
+//! walk found ([`Walk::unknown`]) until it has come through the whole ledger once more.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{ChainEnd, CheckpointError, Entry, Fault, Hash, Line, RESTORE_ACCEPTED, SignedCheckpoint};
+use crate::audit::{
+    ChainEnd, ChainNumber, CheckpointError, Entry, Fault, Hash, Line, RESTORE_ACCEPTED, SignedCheckpoint,
+};
 
 /// What does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,6 +55,9 @@ pub struct Walk {
     accepted: Vec<Damage>,
     /// When a pass came to its end last, in milliseconds since 1970.
     whole_ms: Option<i64>,
+    /// The last positions of the chains when it was kept.
+    #[serde(default)]
+    kept_at: BTreeMap<u32, u64>,
 }
 
 /// A record as the walk meets it.
@@ -66,6 +72,33 @@ pub enum Met {
 impl Walk {
     /// How many damages are kept. Where there are so many, the walk stands still.
     pub const MOST: usize = 100;
+
+    /// The kind of the act that tells of a damage.
+    pub const DAMAGED: &'static str = "ledger.damaged";
+
+    /// A walk from the beginning, of which nobody knows what it has found before: that is a damage
+    /// until the pass is over. `ends` are those of all chains.
+    pub fn unknown(ends: &[ChainEnd]) -> Self {
+        let heads: Vec<String> = ends.iter().map(|end| end.head.hash.to_string()).collect();
+        let damage = Damage {
+            place: "table ledger_walk".to_owned(),
+            fault:
+                "what the walk over the ledger found is not there any more; it walks the whole ledger again"
+                    .to_owned(),
+            found: Hash::of(heads.join(" ").as_bytes()).to_string(),
+        };
+        Self { before: vec![damage], ..Self::default() }
+    }
+
+    /// Notes that it is kept while the chains end so.
+    pub fn keep_at(&mut self, ends: &[ChainEnd]) {
+        self.kept_at = ends.iter().map(|end| (end.number.value(), end.head.position)).collect();
+    }
+
+    /// The position of the end of a chain when it was kept.
+    pub fn kept_at(&self, chain: ChainNumber) -> u64 {
+        self.kept_at.get(&chain.value()).copied().unwrap_or_default()
+    }
 
     /// A place in a chain that is not walked to its end: after which position it goes on, and the
     /// hash there.
@@ -203,10 +236,10 @@ impl Walk {
         all.filter(|damage| !self.accepted.contains(damage)).cloned().collect()
     }
 
-    /// Accepts what was found.
-    pub fn accept(&mut self) {
+    /// Accepts what was found, as far as it is one of these.
+    pub fn accept(&mut self, seen: &[Damage]) {
         let found = self.damages();
-        self.accepted.extend(found);
+        self.accepted.extend(found.into_iter().filter(|damage| seen.contains(damage)));
     }
 
     /// Takes over what was accepted elsewhere since.

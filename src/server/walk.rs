@@ -2,7 +2,6 @@
 //! ([`Job::Walk`]), and every server issues nothing while something that it found is not accepted.
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +9,6 @@ use std::{
 use tokio::time::sleep;
 
 use crate::{
-    audit::{Actor, NewAct},
     ledger::{Damage, Walk},
     metrics,
     store::{Job, Leases, Store, StoreError},
@@ -40,7 +38,7 @@ pub(super) struct Walker {
     pace: u32,
     /// How far this server has come; none while another one walks.
     walk: Option<Walk>,
-    /// What was put on record.
+    /// What was told.
     told: Vec<Damage>,
     begun: Option<Instant>,
     kept: Option<Instant>,
@@ -132,6 +130,7 @@ impl Walker {
     async fn resume(&mut self) -> Result<Walk, StoreError> {
         let walk = self.store.kept_walk().await?.unwrap_or_default();
         self.told = walk.damages();
+        self.publish(&self.told);
         Ok(walk)
     }
 
@@ -151,7 +150,7 @@ impl Walker {
         if found.iter().any(|damage| !self.told.contains(damage)) {
             self.publish(&found);
         }
-        let walk = self.store.keep_walk(walk).await?;
+        let walk = self.store.keep_walk(walk, self.guard.now_ms()).await?;
         let now = Instant::now();
         (self.kept, self.looked) = (Some(now), Some(now));
         let found = walk.damages();
@@ -159,11 +158,6 @@ impl Walker {
         for damage in found.iter().filter(|damage| !self.told.contains(damage)) {
             tracing::error!(place = damage.place, fault = damage.fault, "the ledger does not hold");
             metrics::alarm("ledger_damaged", "");
-            let details = BTreeMap::from([("place", damage.place.clone()), ("fault", damage.fault.clone())]);
-            let now_ms = self.guard.now_ms();
-            self.store
-                .record_act(NewAct { kind: "ledger.damaged", actor: Actor::Local, details, now_ms })
-                .await?;
         }
         self.told = found;
         self.walk = Some(walk);
@@ -173,10 +167,7 @@ impl Walker {
     /// Lets nothing be issued while anything was found.
     fn publish(&self, found: &[Damage]) {
         metrics::damages(found.len());
-        self.guard.ledger_damaged(found.first().map(|first| Stop::LedgerDamaged {
-            first: first.to_string(),
-            more: found.len().saturating_sub(1),
-        }));
+        self.guard.ledger_damaged(Stop::of_damages(found));
     }
 
     /// How long so many records take at the pace that is set.

@@ -96,7 +96,7 @@ impl Vending {
         };
         // From the row, so that a retry carries what the first answer carried.
         let plan = KeyChange::carrying(&target.attributes, transfer_sgc, roll_over);
-        let tokens = self.tokens_of(keys, plan.clone()).await.map_err(IssueError::unsettled)?;
+        let tokens = self.tokens_of(keys, plan).await.map_err(IssueError::unsettled)?;
         Ok(IssuedKeyChange { tokens, plan, meter, row, source, target, replay })
     }
 
@@ -166,7 +166,6 @@ impl Vending {
         plan: KeyChange,
     ) -> Result<Vec<Token>, IssueError> {
         let work = || {
-            let plan = plan.clone();
             move |keys: &[DecoderKey<'_>]| match keys {
                 [current, new] => Some(plan.tokens(*current, *new)),
                 _ => None,
@@ -196,9 +195,9 @@ impl Vending {
         let derivations = [derivation(source)?, derivation(target)?];
         let pairs = sources.iter().filter_map(|source| {
             let target = targets.iter().find(|target| target.token == source.token)?;
-            Some(KeyPair([*source, *target]))
+            Some(KeysOnToken([*source, *target]))
         });
-        let mut pairs: Vec<KeyPair> = pairs.collect();
+        let mut pairs: Vec<KeysOnToken> = pairs.collect();
         pairs.sort_by_key(|pair| !pair.is_served(self.hsm.as_ref()));
         let Some(first) = pairs.first() else {
             let tokens = sources.iter().chain(&targets).map(|key| key.token).collect();
@@ -210,9 +209,9 @@ impl Vending {
 
 /// The keys of a change on one token.
 #[derive(Clone, Copy, Debug)]
-struct KeyPair([VendingKey; 2]);
+struct KeysOnToken([VendingKey; 2]);
 
-impl OnToken for KeyPair {
+impl OnToken for KeysOnToken {
     fn token(&self) -> TokenId {
         let [source, _] = self.0;
         source.token
@@ -228,7 +227,7 @@ impl OnToken for KeyPair {
 pub(super) struct BothKeys {
     /// The best token.
     token: TokenId,
-    pairs: Vec<KeyPair>,
+    pairs: Vec<KeysOnToken>,
     derivations: [Derivation; 2],
 }
 
@@ -253,7 +252,7 @@ impl ReservedKeys {
         F: FnOnce(&[DecoderKey<'_>]) -> R + Send + 'static,
     {
         let Self { permit, keys: BothKeys { pairs, derivations, .. } } = self;
-        let wanted = |KeyPair(keys): &KeyPair| keys.iter().copied().zip(derivations).collect();
+        let wanted = |KeysOnToken(keys): &KeysOnToken| keys.iter().copied().zip(derivations).collect();
         on_any_token(hsm, permit, &pairs, wanted, work).await
     }
 }

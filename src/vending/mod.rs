@@ -30,7 +30,7 @@ pub use issue::{Asked, IssueOrder, MeterNumber};
 pub use issue_guard::IssueGuard;
 pub use key_change::{IssuedKeyChange, KeyChangeOrder};
 pub use policy::Policy;
-pub use restore::{RestoreError, lacking};
+pub use restore::{LedgerDoubt, RestoreError, lacking};
 pub use stop::Stop;
 pub use verify::{Verdict, Verified, VerifyOrder, section_fields};
 

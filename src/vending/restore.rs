@@ -1,13 +1,15 @@
 //! What an administrator decides about the ledger: its clock, a restored database, the last
 //! identifiers of meters that come from another system.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
+
+use sha2::{Digest as _, Sha256};
 
 use super::{Stop, Vending, stop::behind};
 use crate::{
     access::Caller,
     audit::{Checkpoint, NewAct},
-    ledger::{AcceptedRestore, Seed},
+    ledger::{AcceptedRestore, Damage, Seed},
     store::{LowerError, Store, StoreError},
     sts::{
         attributes::BaseDate,
@@ -15,12 +17,62 @@ use crate::{
     },
 };
 
+/// Why the ledger is not believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerDoubt {
+    /// The database is behind its checkpoint.
+    Behind {
+        /// How that is known.
+        reason: String,
+        /// The position that the checkpoint names.
+        position: u64,
+    },
+    /// The walk over the ledger found what does not hold.
+    Damaged(Vec<Damage>),
+}
+
+impl LedgerDoubt {
+    /// SHA-256 of what somebody accepts, in hexadecimal: another digest, another doubt.
+    pub fn digest(&self) -> String {
+        let text = match self {
+            Self::Behind { position, .. } => format!("behind {position}"),
+            Self::Damaged(damages) => {
+                let lines = damages.iter().map(|damage| format!("{damage} {}", damage.found));
+                lines.collect::<Vec<_>>().join("\n")
+            }
+        };
+        hex::encode(Sha256::digest(text))
+    }
+}
+
+/// How many damages are named one by one.
+const NAMED: usize = 10;
+
+impl fmt::Display for LedgerDoubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Behind { reason, .. } => f.write_str(reason),
+            Self::Damaged(damages) => {
+                let named: Vec<String> = damages.iter().take(NAMED).map(ToString::to_string).collect();
+                f.write_str(&named.join("; "))?;
+                match damages.len().saturating_sub(NAMED) {
+                    0 => Ok(()),
+                    more => write!(f, "; and {more} more"),
+                }
+            }
+        }
+    }
+}
+
 /// Why a restored database is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// It is not in doubt.
     #[error("the database is not behind its checkpoint, and its ledger holds: there is nothing to accept")]
     NothingToAccept,
+    /// What is in doubt now is not what was looked at.
+    #[error("the doubt about the ledger is another one than was looked at: look at it, and ask again")]
+    AnotherDoubt,
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -50,11 +102,6 @@ impl Vending {
         self_test.or_else(|| self.guard.pass().err().map(|stop| stop.to_string()))
     }
 
-    /// Why the database is not believed, if so.
-    pub fn database_stop(&self) -> Option<Stop> {
-        self.guard.database_stop()
-    }
-
     /// Believes the clock as it is, on record.
     ///
     /// # Errors
@@ -73,9 +120,20 @@ impl Vending {
         self.store.probe(self.guard.sign_of_life()).await
     }
 
-    /// Why the ledger is not believed, if so.
-    pub fn ledger_stop(&self) -> Option<Stop> {
-        self.guard.ledger_stop()
+    /// Why the ledger is not believed.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub async fn ledger_doubt(&self) -> Result<LedgerDoubt, RestoreError> {
+        if let Some(Stop::BehindCheckpoint { reason, position, .. }) = self.guard.database_stop() {
+            return Ok(LedgerDoubt::Behind { reason, position });
+        }
+        let damages = self.store.kept_walk().await?.map(|walk| walk.damages()).unwrap_or_default();
+        if damages.is_empty() {
+            Err(RestoreError::NothingToAccept)
+        } else {
+            Ok(LedgerDoubt::Damaged(damages))
+        }
     }
 
     /// Takes a database that is behind its checkpoint, or whose ledger does not hold, as it is, on
@@ -84,23 +142,26 @@ impl Vending {
     /// What it has forgotten may have had any TID up to the horizon. So no TID up to now plus the
     /// horizon is given any more, to no meter; the horizon counts from there. Unknown request ids
     /// from before now (UUIDv7) are refused. Numbers of records go on far behind those that were
-    /// lost.
+    /// lost. `seen` is the digest of the doubt that was looked at: no other is accepted.
     ///
     /// # Errors
     /// [`RestoreError`].
-    pub async fn accept_restore(&self, caller: &Caller) -> Result<(), RestoreError> {
-        let (reason, lost_from) = match (self.guard.database_stop(), self.guard.ledger_stop()) {
-            (Some(Stop::BehindCheckpoint { reason, position, .. }), _) => (reason, Some(position)),
-            (_, Some(stop)) => (stop.to_string(), None),
-            _ => return Err(RestoreError::NothingToAccept),
-        };
+    pub async fn accept_restore(&self, caller: &Caller, seen: Option<&str>) -> Result<(), RestoreError> {
+        let doubt = self.ledger_doubt().await?;
+        if seen.is_some_and(|seen| seen != doubt.digest()) {
+            return Err(RestoreError::AnotherDoubt);
+        }
         let now_ms = self.guard.now_ms();
         let ahead = now_ms.div_euclid(1000).saturating_add(self.policy.horizon_seconds());
         let floors = [BaseDate::Y1993, BaseDate::Y2014, BaseDate::Y2035]
             .into_iter()
             .filter_map(|base_date| Some((base_date, floor(base_date, ahead)?)))
             .collect();
-        let mut details = BTreeMap::from([("doubt", reason)]);
+        let mut details = BTreeMap::from([("doubt", doubt.to_string())]);
+        let lost_from = match &doubt {
+            LedgerDoubt::Behind { position, .. } => Some(*position),
+            LedgerDoubt::Damaged(_) => None,
+        };
         details.extend(lost_from.map(|position| ("checkpoint", position.to_string())));
         let accepted = AcceptedRestore {
             actor: caller.actor(),
@@ -110,12 +171,15 @@ impl Vending {
             details,
             now_ms,
         };
-        if lost_from.is_some() {
-            self.store.accept_restore(accepted).await?;
-            self.guard.accept_database();
-        } else {
-            self.store.accept_damage(accepted).await?;
-            self.guard.ledger_damaged(None);
+        match doubt {
+            LedgerDoubt::Behind { .. } => {
+                self.store.accept_restore(accepted).await?;
+                self.guard.accept_database();
+            }
+            LedgerDoubt::Damaged(damages) => {
+                let left = self.store.accept_damage(accepted, damages).await?;
+                self.guard.ledger_damaged(Stop::of_damages(&left));
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Why nothing is issued.
 
 use crate::audit::{ChainId, Checkpoint, Hash, Head};
+use crate::ledger::Damage;
 
 /// Why nothing is issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +71,12 @@ fn and_more(more: usize) -> String {
 }
 
 impl Stop {
+    /// What the walk over the ledger found, if anything.
+    pub fn of_damages(found: &[Damage]) -> Option<Self> {
+        let first = found.first()?.to_string();
+        Some(Self::LedgerDamaged { first, more: found.len().saturating_sub(1) })
+    }
+
     /// A word for metrics.
     pub fn label(&self) -> &'static str {
         match self {

@@ -98,18 +98,19 @@ pub trait AuditStore: Send + Sync {
         now_ms: i64,
     ) -> Result<WalkPart, StoreError>;
 
-    /// How far the ledger was walked, as it was kept last; none where nobody kept it, or somebody
-    /// else has written it.
+    /// How far the ledger was walked, as it was kept last. None where nobody kept it, or somebody else
+    /// has written it, and nothing was found ever; [`Walk::unknown`] where something was.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn kept_walk(&self) -> Result<Option<Walk>, StoreError>;
 
-    /// Keeps it, with what was accepted since it was kept last, and answers it.
+    /// Keeps it, with what was accepted since it was kept last, and answers it. What was found since is
+    /// put on record.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn keep_walk(&self, walk: Walk) -> Result<Walk, StoreError>;
+    async fn keep_walk(&self, walk: Walk, now_ms: i64) -> Result<Walk, StoreError>;
 
     /// What a start must know of the past.
     ///

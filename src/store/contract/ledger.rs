@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::audit::Actor;
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{
-    AcceptedRestore, Attempt, Attempted, CountedDay, CountedHours, Cursor, Hours, NewAttempt, NewToken,
-    Recorded, Seed, Sequence, SumMismatch, TokenFilter, TokenPage, TokenRow, Vended,
+    AcceptedRestore, Attempt, Attempted, CountedDay, CountedHours, Cursor, Damage, Hours, NewAttempt,
+    NewToken, Recorded, Seed, Sequence, SumMismatch, TokenFilter, TokenPage, TokenRow, Vended,
 };
 use crate::store::{LedgerError, LowerError, StoreError};
 use crate::sts::attributes::BaseDate;
@@ -150,11 +150,15 @@ pub trait LedgerStore: Send + Sync {
     async fn accept_restore(&self, accepted: AcceptedRestore) -> Result<(), StoreError>;
 
     /// Takes a ledger that does not hold as it is, on record: raises the floors of TIDs and of request
-    /// ids, and accepts what the walk found.
+    /// ids, and accepts what the walk found, as far as it was seen. Answers what else it found.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn accept_damage(&self, accepted: AcceptedRestore) -> Result<(), StoreError>;
+    async fn accept_damage(
+        &self,
+        accepted: AcceptedRestore,
+        seen: Vec<Damage>,
+    ) -> Result<Vec<Damage>, StoreError>;
 
     /// Goes on with a database that another server has accepted, on record: what was raised there
     /// holds here too. `lost_from` is the position up to which records of this server's chain may

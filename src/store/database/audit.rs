@@ -81,8 +81,8 @@ impl<E: Engine> AuditStore for Database<E> {
         self.read(walk::kept).await
     }
 
-    async fn keep_walk(&self, walk: Walk) -> Result<Walk, StoreError> {
-        self.write(move |c| walk::keep(c, walk)).await
+    async fn keep_walk(&self, walk: Walk, now_ms: i64) -> Result<Walk, StoreError> {
+        self.write(move |c| walk::keep(c, walk, now_ms)).await
     }
 
     async fn past(&self) -> Result<Past, StoreError> {

@@ -9,8 +9,8 @@ use super::Database;
 use crate::audit::Actor;
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{
-    AcceptedRestore, Attempt, Attempted, CountedDay, CountedHours, Cursor, Hours, NewAttempt, NewToken,
-    Recorded, Seed, Sequence, SumMismatch, TokenFilter, TokenPage, TokenRow, Vended,
+    AcceptedRestore, Attempt, Attempted, CountedDay, CountedHours, Cursor, Damage, Hours, NewAttempt,
+    NewToken, Recorded, Seed, Sequence, SumMismatch, TokenFilter, TokenPage, TokenRow, Vended,
 };
 use crate::store::contract::{LedgerStore, VerificationStore};
 use crate::store::engine::{Engine, Transaction as _};
@@ -105,8 +105,12 @@ impl<E: Engine> LedgerStore for Database<E> {
         self.write(move |c| tids::accept_restore(c, accepted)).await
     }
 
-    async fn accept_damage(&self, accepted: AcceptedRestore) -> Result<(), StoreError> {
-        self.write(move |c| walk::accept(c, accepted)).await
+    async fn accept_damage(
+        &self,
+        accepted: AcceptedRestore,
+        seen: Vec<Damage>,
+    ) -> Result<Vec<Damage>, StoreError> {
+        self.write(move |c| walk::accept(c, accepted, &seen)).await
     }
 
     async fn follow_restore(

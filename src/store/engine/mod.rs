@@ -324,7 +324,11 @@ impl Behind {
             Err(StoreError::Corrupt { .. }) => return Ok(Some(Self::Unreadable)),
             Err(error) => return Err(error),
         };
-        let act = view.acts(chain, position, 1)?.pop();
+        let act = match view.acts(chain, position, 1) {
+            Ok(mut found) => found.pop(),
+            Err(StoreError::Corrupt { .. }) => return Ok(Some(Self::Unreadable)),
+            Err(error) => return Err(error),
+        };
         let of_token = token.as_ref().and_then(|row| Sequence::new(row.sequence)).map(Sequence::position);
         Ok(match (token, act) {
             (Some(_), Some(act)) if of_token.is_none_or(|place| act.position < place) => {

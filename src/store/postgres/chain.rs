@@ -194,12 +194,16 @@ fn act_row(row: &Row) -> Result<ActRow, StoreError> {
     })
 }
 
-/// Acts by their chains and positions, each with its place among those that are asked for.
+/// An act, readable or not, with its place among those that are asked for.
+type PlacedAct = (usize, Result<ActRow, StoreError>);
+
+/// Acts by their chains and positions, readable or not, each with its place among those that are
+/// asked for.
 pub(super) fn acts_at(
     connection: &mut Connection,
     chains: &[i64],
     positions: &[i64],
-) -> Result<Vec<(usize, ActRow)>, StoreError> {
+) -> Result<Vec<PlacedAct>, StoreError> {
     let found = connection.query(
         "SELECT a.position, a.at_ms, a.kind, a.actor, a.credential, a.details, a.hash, w.place
          FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS w (chain, position, place)
@@ -207,7 +211,7 @@ pub(super) fn acts_at(
         &[&chains, &positions],
     )?;
     let place = |row: &Row| coded::<i64, usize>(row, 7, "a place").map(|place| place.saturating_sub(1));
-    found.iter().map(|row| Ok((place(row)?, act_row(row)?))).collect()
+    found.iter().map(|row| Ok((place(row)?, act_row(row)))).collect()
 }
 
 /// Whether an act of a chain after a position has a kind that begins with one of these texts.

@@ -130,7 +130,7 @@ pub(super) fn next(
     }
     for (place, act) in super::chain::acts_at(connection, &chains, &positions)? {
         if let Some(behind) = found.get_mut(place) {
-            *behind = Some(Behind::Act(Box::new(act)));
+            *behind = Some(act.map_or(Behind::Unreadable, |act| Behind::Act(Box::new(act))));
         }
     }
     Ok(found)

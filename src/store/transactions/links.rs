@@ -18,7 +18,9 @@ type Linked = Result<(), StoreError>;
 /// Checks one row.
 pub(super) fn check_one<V: View>(reading: &mut Reading<V>, row: &RowFields) -> Linked {
     let ends = reading.view.chains()?;
-    check(&mut reading.view, std::slice::from_ref(row), &ends)?.pop().unwrap_or(Ok(()))
+    check(&mut reading.view, std::slice::from_ref(row), &ends)?
+        .pop()
+        .unwrap_or_else(|| Err(unlinked(row.sequence)))
 }
 
 /// Checks rows that were read before, in their order.
@@ -103,7 +105,7 @@ fn is_linked(
 }
 
 /// Tells of a row.
-fn unlinked(sequence: i64) -> StoreError {
+pub(super) fn unlinked(sequence: i64) -> StoreError {
     let row = format!("issued_tokens {sequence}");
     metrics::alarm("ledger_damaged", "");
     tracing::error!(

@@ -66,6 +66,15 @@ pub(in crate::store) fn fill<T: Transaction>(
     Ok(lacking.len())
 }
 
+/// Up to which hour sums may lack that no version has written yet, looked at on a day.
+pub(super) fn lacking_until<V: View>(reading: &mut Reading<V>, day: i64) -> Result<Option<i64>, StoreError> {
+    match reading.view.first_sums()? {
+        // This version has vended nothing, and another one did.
+        (None, Some(first)) if first < day => Ok(Some(i64::MAX)),
+        _ => kept_since(reading),
+    }
+}
+
 /// Since when sums by the hour are kept, if tokens were recorded on a day before: by a version that
 /// did not keep them.
 fn kept_since<V: View>(reading: &mut Reading<V>) -> Result<Option<i64>, StoreError> {

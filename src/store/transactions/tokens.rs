@@ -204,7 +204,7 @@ impl<'a> Loaded<'a> {
         let mut of_orders: Vec<&mut OfOrder<'a>> = self.of_orders.iter_mut().flatten().collect();
         for (place, row) in found {
             let linked = row.and_then(|row| {
-                let link = links.next().unwrap_or(Ok(()));
+                let link = links.next().unwrap_or_else(|| Err(links::unlinked(row.sequence)));
                 let row = queries::row(row)?;
                 link.map(|()| row)
             });

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{clients, configurations, queries};
+use super::{clients, configurations, queries, report};
 use crate::audit::{Actor, NewAct};
 use crate::id::{ClientId, ConfigurationId};
 use crate::ledger::{CountedDay, Sum, SumMismatch, SumOf};
@@ -39,7 +39,12 @@ pub(in crate::store) fn correct<T: Transaction>(
     let of_hours = of_hours.into_iter().map(|HourSum { hour, configuration, kind, sum }| {
         (SumOf::Hour(hour, ids.get(&configuration).copied()), kind.into_owned(), sum)
     });
-    let mismatches = counted.mismatches(of_clients.chain(of_hours));
+    let mut mismatches = counted.mismatches(of_clients.chain(of_hours));
+    // What an older version has vended is added apart, and nobody has lowered it.
+    let lacking = report::lacking_until(writing, counted.day())?;
+    mismatches.retain(
+        |found| !matches!(found.of, SumOf::Hour(hour, _) if lacking.is_some_and(|last| hour <= last)),
+    );
     for mismatch in mismatches.iter().filter(|mismatch| mismatch.higher() != mismatch.kept) {
         let kind = mismatch.kind.into();
         match mismatch.of {

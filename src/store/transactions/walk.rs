@@ -1,8 +1,8 @@
 //! The walk over the whole ledger: what it reads.
 
 use super::tids;
-use crate::audit::{ChainEnd, Entry, Hash, Line, Record, SignedCheckpoint};
-use crate::ledger::{AcceptedRestore, Met, RowContent, Sequence, TokenRow, Walk};
+use crate::audit::{Actor, ChainEnd, Entry, Hash, Line, NewAct, Record, SignedCheckpoint};
+use crate::ledger::{AcceptedRestore, Damage, Met, RowContent, Sequence, TokenRow, Walk};
 use crate::store::StoreError;
 use crate::store::engine::{Behind, Row, Select, Table, Transaction, Value, View};
 use crate::store::reading::Reading;
@@ -198,33 +198,60 @@ fn is_lost<V: View>(reading: &mut Reading<V>, end: &ChainEnd, position: u64) -> 
     Ok(matches!(behind, Some(Behind::Act(act)) if act.act.kind == crate::audit::RESTORE_ACCEPTED))
 }
 
-/// How far the walk has come, as it is kept; none where it was not, or does not bear its seal: then
-/// it begins anew, which costs nothing but time.
+/// How far the walk has come, as it is kept; none where nothing was found yet and nobody knows how far
+/// it was.
 pub(in crate::store) fn kept<V: View>(reading: &mut Reading<V>) -> Result<Option<Walk>, StoreError> {
-    match reading.load_one(Select::all(Table::LedgerWalk)) {
-        Ok(Some(row)) => row.json("state").map(Some),
-        Ok(None) => Ok(None),
-        Err(StoreError::Forged { row }) => {
-            tracing::warn!(row, "how far the ledger was walked does not bear its seal: the walk begins anew");
-            Ok(None)
+    reading.snapshot(|reading| {
+        let walk: Option<Walk> = match reading.load_one(Select::all(Table::LedgerWalk)) {
+            Ok(Some(row)) => Some(row.json("state")?),
+            Ok(None) => None,
+            Err(StoreError::Forged { row }) => {
+                tracing::warn!(
+                    row,
+                    "how far the ledger was walked does not bear its seal: the walk begins anew"
+                );
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let ends = reading.view.chains()?;
+        for end in &ends {
+            let from = walk.as_ref().map_or(0, |walk| walk.kept_at(end.number));
+            if reading.view.has_act_after(end.number, from, &[Walk::DAMAGED])? {
+                return Ok(Some(Walk::unknown(&ends)));
+            }
         }
-        Err(error) => Err(error),
-    }
+        Ok(walk)
+    })
 }
 
-/// Keeps how far it has come, with what was accepted meanwhile, and answers it.
+/// Keeps how far it has come, with what was accepted meanwhile, and answers it. What is found is put on
+/// record with it.
 pub(in crate::store) fn keep<T: Transaction>(
     writing: &mut Writing<T>,
     mut walk: Walk,
+    now_ms: i64,
 ) -> Result<Walk, StoreError> {
-    if let Some(kept) = kept(writing)? {
-        walk.accept_as(&kept);
+    let before = match kept(writing)? {
+        Some(kept) => {
+            walk.accept_as(&kept);
+            kept.damages()
+        }
+        None => Vec::new(),
+    };
+    for Damage { place, fault, .. } in walk.damages().into_iter().filter(|damage| !before.contains(damage)) {
+        let details = [("place", place), ("fault", fault)].into();
+        writing.append_act(&NewAct { kind: Walk::DAMAGED, actor: Actor::Local, details, now_ms })?;
     }
-    put(writing, &walk)?;
+    put(writing, &mut walk)?;
     Ok(walk)
 }
 
-fn put<T: Transaction>(writing: &mut Writing<T>, walk: &Walk) -> Result<(), StoreError> {
+fn put<T: Transaction>(writing: &mut Writing<T>, walk: &mut Walk) -> Result<(), StoreError> {
+    let own = writing.chain()?.end;
+    let mut ends = writing.view.chains()?;
+    ends.iter_mut().filter(|end| end.number == own.number).for_each(|end| *end = own);
+    walk.keep_at(&ends);
     let state = serde_json::to_string(walk)
         .map_err(|error| StoreError::Defect { reason: format!("how far the ledger was walked: {error}") })?;
     let columns = [("state", Value::from(state))];
@@ -235,14 +262,16 @@ fn put<T: Transaction>(writing: &mut Writing<T>, walk: &Walk) -> Result<(), Stor
     }
 }
 
-/// Takes a ledger that does not hold as it is, on record: what was changed or taken out may have had
-/// any TID, and may have answered any request.
+/// Takes a ledger that does not hold as it is, as far as it was seen, on record: what was changed or
+/// taken out may have had any TID, and may have answered any request. Answers what else was found.
 pub(in crate::store) fn accept<T: Transaction>(
     writing: &mut Writing<T>,
     accepted: AcceptedRestore,
-) -> Result<(), StoreError> {
+    seen: &[Damage],
+) -> Result<Vec<Damage>, StoreError> {
     let mut walk = kept(writing)?.unwrap_or_default();
-    walk.accept();
-    put(writing, &walk)?;
-    tids::accept_damage(writing, accepted)
+    walk.accept(seen);
+    put(writing, &mut walk)?;
+    tids::accept_damage(writing, accepted)?;
+    Ok(walk.damages())
 }

@@ -250,10 +250,10 @@ pub(in crate::store) async fn the_walk_finds_what_was_forged<F: Forgeable>() {
         let found = pass(store, sound.clone(), &key).await;
         assert!(told(&found).iter().any(|damage| damage.contains(&said)), "{name}: {:?}", told(&found));
         // It is found again, and stays found until it is accepted; what is accepted is that alone.
-        let found = store.keep_walk(found).await.unwrap();
+        let found = store.keep_walk(found, NOW_MS).await.unwrap();
         let found = pass(store, found, &key).await;
         assert!(!told(&found).is_empty(), "{name}");
-        store.keep_walk(found.clone()).await.unwrap();
+        store.keep_walk(found.clone(), NOW_MS).await.unwrap();
         let accepted = AcceptedRestore {
             actor: Actor::Local,
             floors: vec![(BaseDate::Y2014, tid(5_000))],
@@ -266,8 +266,14 @@ pub(in crate::store) async fn the_walk_finds_what_was_forged<F: Forgeable>() {
             // The chain goes on from a wrong end, so what is found next is another damage.
             continue;
         }
-        store.accept_damage(accepted).await.unwrap();
-        let accepted = store.keep_walk(found).await.unwrap();
+        let seen = store.kept_walk().await.unwrap().unwrap().damages();
+        assert_eq!(
+            store.accept_damage(accepted.clone(), Vec::new()).await,
+            Ok(seen.clone()),
+            "{name}: not looked at"
+        );
+        assert_eq!(store.accept_damage(accepted, seen).await, Ok(Vec::new()), "{name}");
+        let accepted = store.keep_walk(found, NOW_MS).await.unwrap();
         assert_eq!(told(&pass(store, accepted.clone(), &key).await), [""; 0], "{name}");
         scene.factory.forge("UPDATE issued_tokens SET issued_ms = issued_ms + 5 WHERE sequence = 9");
         assert!(!told(&pass(store, accepted, &key).await).is_empty(), "{name}, and another");
@@ -281,7 +287,7 @@ pub(in crate::store) async fn nobody_else_says_how_far_the_walk_has_come<F: Forg
     assert_eq!(store.kept_walk().await, Ok(None));
     let part = store.walk_on(Walk::default(), 4, key.clone(), NOW_MS).await.unwrap();
     assert_eq!((part.read, part.whole, part.walk.records()), (4, false, 4));
-    let kept = store.keep_walk(part.walk).await.unwrap();
+    let kept = store.keep_walk(part.walk, NOW_MS).await.unwrap();
     assert_eq!(store.kept_walk().await, Ok(Some(kept.clone())));
     // It goes on there, and notices that the place is another since.
     let went_on = store.walk_on(kept.clone(), 4, key.clone(), NOW_MS).await.unwrap();
@@ -293,6 +299,40 @@ pub(in crate::store) async fn nobody_else_says_how_far_the_walk_has_come<F: Forg
     let found = store.walk_on(kept, 4, key, NOW_MS).await.unwrap();
     assert!(told(&found.walk)[0].contains("record 4 is another than when it was walked"), "{found:?}");
     assert!(store.verify_seals().await.unwrap().is_sound(), "the row is none of those that decide");
+}
+
+pub(in crate::store) async fn nobody_takes_back_what_the_walk_has_found<F: Forgeable>() {
+    let (scene, rows) = issued::<F>().await;
+    let store = &scene.store;
+    let key = checkpoint(store, 1).await;
+    let sound = store.keep_walk(pass(store, Walk::default(), &key).await, NOW_MS).await.unwrap();
+    scene.factory.forge("CREATE TABLE kept AS SELECT * FROM ledger_walk");
+    let row = rows[2].sequence.value();
+    let later =
+        |by: i64| format!("UPDATE issued_tokens SET issued_ms = issued_ms + {by} WHERE sequence = {row}");
+    scene.factory.forge(&later(5));
+    let found = store.keep_walk(pass(store, sound, &key).await, NOW_MS).await.unwrap();
+    assert!(!told(&found).is_empty());
+    assert_eq!(kinds_on_record(&scene).await.matches("ledger.damaged").count(), told(&found).len());
+    assert_eq!(store.kept_walk().await, Ok(Some(found)));
+    for sql in [
+        "UPDATE ledger_walk SET state = '{}'",
+        "DELETE FROM ledger_walk; INSERT INTO ledger_walk SELECT * FROM kept",
+        "DELETE FROM ledger_walk",
+    ] {
+        scene.factory.forge(sql);
+        let kept = store.kept_walk().await.unwrap().expect("something was found, and nobody knows what");
+        assert!(told(&kept)[0].starts_with("table ledger_walk"), "{sql}: {kept:?}");
+    }
+    // What was put right is found to be so when the whole ledger was walked.
+    scene.factory.forge(&later(-5));
+    let kept = store.kept_walk().await.unwrap().unwrap();
+    let part = store.walk_on(kept, 4, key.clone(), NOW_MS).await.unwrap();
+    assert_eq!((part.whole, told(&part.walk).len()), (false, 1));
+    let kept = store.keep_walk(part.walk, NOW_MS).await.unwrap();
+    let whole = store.keep_walk(pass(store, kept, &key).await, NOW_MS).await.unwrap();
+    assert_eq!(told(&whole), [""; 0]);
+    assert_eq!(store.kept_walk().await, Ok(Some(whole)));
 }
 
 /// What is done to rows that decide, and what the look at all seals says of it: the table of a row

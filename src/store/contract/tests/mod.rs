@@ -205,6 +205,7 @@ macro_rules! forgery_suite {
                 no_token_is_made_again_from_a_row_that_was_forged,
                 the_walk_finds_what_was_forged,
                 nobody_else_says_how_far_the_walk_has_come,
+                nobody_takes_back_what_the_walk_has_found,
                 a_forged_row_that_decides_is_told_whatever_was_done,
                 a_lowered_sum_gives_nobody_more,
                 a_bent_report_is_told_and_mended,

@@ -6,7 +6,9 @@ use std::time::Instant;
 use super::usage::{credits, tokens as tokens_a_day, under};
 use super::*;
 use crate::access::limits::Amount;
-use crate::ledger::{CountedHours, Hours, RefusedCalls, Sum, Vended, day_of, hour_of};
+use crate::ledger::{
+    CountedDay, CountedHours, Hours, RefusedCalls, Sum, SumMismatch, SumOf, Vended, day_of, hour_of,
+};
 use crate::store::engine::{DaySum, HourSum, Select, Table, Transaction as _, View as _};
 use crate::store::transactions::tokens::record;
 
@@ -169,6 +171,11 @@ pub(in crate::store) async fn what_was_vended_before_sums_were_kept_is_added_onc
     };
     scene.store.write(move |writing| writing.view.put_sums(&[before], &[])).await.unwrap();
     assert_eq!(scene.store.vended(span()).await.unwrap().kept_since, Some(first));
+    // One more of that hour, by the other version: its sum was lowered by nobody.
+    let mut of_day = CountedDay::of(NOW_MS);
+    of_day.add(&[rows[0].clone(), rows[0].clone()]);
+    let found = scene.store.correct_usage(of_day, NOW_MS).await.unwrap();
+    assert!(matches!(found[..], [SumMismatch { of: SumOf::Client(_), .. }]), "{found:?}");
     assert_eq!(scene.store.fill_hours(counted.clone(), NOW_MS).await.unwrap(), 2);
     let scene = scene.reopen();
     let vended = scene.store.vended(Hours { first: first - 50, ..span() }).await.unwrap();
