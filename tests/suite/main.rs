@@ -26,6 +26,7 @@ mod harness;
 mod healing;
 mod history;
 mod hsm_probe;
+mod hsm_process;
 mod http;
 mod interrupted;
 mod issuing;

@@ -18,8 +18,8 @@ use vendkey::{
 
 use crate::busy::{held_at, reached};
 use crate::harness::{
-    Administrator, Api, Blobs, DKGA02, DKGA04, Faults, Home, Region, Sealer, Secrets, Server, base64, memory,
-    openssl, ten_kwh,
+    Administrator, Api, Blobs, DKGA02, DKGA04, Faults, Home, Region, RemoteHsm, Sealer, Secrets, Server,
+    base64, memory, openssl, ten_kwh,
 };
 
 /// How many tokens are issued under each key.
@@ -134,8 +134,10 @@ fn places(secrets: &Secrets, region: &Region) -> Vec<String> {
 
 #[tokio::test]
 async fn no_memory_file_or_answer_of_the_server_holds_a_key() {
-    let home = Home::new();
-    let mut server = Server::start(&home);
+    // The HSM is another process, so that all of the server's own may be searched.
+    let home = Home::on("softhsm");
+    let hsm = RemoteHsm::of(&home);
+    let mut server = hsm.server(&home);
     let mut api = server.api(&home).await;
     let administrator = api.administrator().await;
     let sealer = Sealer::new(&administrator, sealing_key(&mut api).await);
@@ -180,7 +182,7 @@ async fn no_memory_file_or_answer_of_the_server_holds_a_key() {
     for restarted in [false, true] {
         if restarted {
             assert!(server.stop().success());
-            server = Server::start(&home);
+            server = hsm.server(&home);
             api = server.api(&home).await;
             for request in &repeated {
                 let again = api.issue(request.clone()).await.unwrap();
@@ -202,6 +204,7 @@ async fn no_memory_file_or_answer_of_the_server_holds_a_key() {
     assert_eq!(hidden.in_bytes(said.as_bytes()), []);
     assert_ne!(there.in_bytes(said.as_bytes()), []);
 
+    RemoteHsm::taken_out(&home);
     fs::create_dir(home.path("written")).unwrap();
     let (chain, rows) = (home.text("written/chain.jsonl"), home.text("written/ledger.csv"));
     for arguments in [

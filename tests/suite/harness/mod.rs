@@ -8,6 +8,7 @@ pub mod persons;
 mod pkcs11;
 mod postgresql;
 mod raw;
+mod remote;
 mod sealing;
 mod search;
 mod server;
@@ -21,6 +22,7 @@ pub use openssl::{AES_IV, AES_KEY, Administrator, Blobs, base64, openssl};
 pub use pkcs11::{key_objects, pkcs11_tool};
 pub use postgresql::{Cluster, TestDatabase};
 pub use raw::{Answer, Raw, flagged, framed, grpc, post};
+pub use remote::RemoteHsm;
 pub use sealing::{Sealer, decoder_key, flat, unflat};
 pub use search::{Region, Secrets, memory};
 pub use server::{

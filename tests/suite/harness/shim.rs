@@ -1,28 +1,13 @@
 //! The PKCS#11 module of `tests/pkcs11_shim` in front of SoftHSM: slow, narrow or faulty.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
-};
+use std::{fs, path::PathBuf, sync::OnceLock};
 
-use super::{Home, Server};
+use super::{Home, Server, remote::example};
 
 /// Where it is, built with the profile of these tests.
 pub fn library() -> &'static str {
     static LIBRARY: OnceLock<String> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_BIN_EXE_vendkey")).parent().unwrap();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--locked", "--quiet", "--example", "pkcs11_shim"]);
-        build.arg("--target-dir").arg(folder.parent().unwrap());
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
-        folder.join("examples/libpkcs11_shim.so").to_str().unwrap().to_owned()
-    })
+    LIBRARY.get_or_init(|| example("pkcs11_shim", "libpkcs11_shim.so"))
 }
 
 /// What goes wrong with the calls of one server.
