@@ -14,7 +14,7 @@ GRANT INSERT, UPDATE ON
     vendkey.clients, vendkey.credentials, vendkey.public_keys, vendkey.configurations, vendkey.key_change_pairs,
     vendkey.approvals, vendkey.approval_votes, vendkey.roll, vendkey.tid_floors, vendkey.servers, vendkey.chains,
     vendkey.leases, vendkey.meters, vendkey.usage, vendkey.vended_hours, vendkey.refused_hours,
-    vendkey.verification_failures, vendkey.checkpoints
+    vendkey.verification_failures, vendkey.checkpoints, vendkey.ledger_walk
 TO vendkey_server;
 
 GRANT UPDATE ON vendkey.authority TO vendkey_server;

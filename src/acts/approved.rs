@@ -23,6 +23,7 @@ use crate::{
     audit::{self, Actor, NewAct},
     crash,
     id::ApprovalId,
+    metrics,
     store::{Job, Leases, StoreError},
 };
 
@@ -248,6 +249,7 @@ impl Acts {
 
     /// Says loudly that stored content was changed, on record.
     pub(super) async fn alarm(&self, changed: &Approval, actor: &Actor) {
+        metrics::alarm("approval_content_changed", "");
         tracing::error!(
             alarm = "approval_content_changed",
             approval = %changed.id,

@@ -83,14 +83,14 @@ reasons! {
     LockOut = "LOCK_OUT", "Too few administrators would be left who could give every right back: make another one first.";
     RequestsLimited = "REQUESTS_LIMITED", "More requests in a second than this client may send: retry after the time given.";
     TokenNotFound = "TOKEN_NOT_FOUND", "The ledger has no such token of this client.";
-    NothingToAccept = "NOTHING_TO_ACCEPT", "The database is not behind its checkpoint.";
+    NothingToAccept = "NOTHING_TO_ACCEPT", "The database is not behind its checkpoint, and its ledger holds: there is nothing to accept.";
     MeterNotFound = "METER_NOT_FOUND", "The ledger knows no last token identifier of this meter under this base date.";
     TidIssued = "TID_ISSUED", "A token of this meter has a higher identifier: the last one is never set below it.";
     ApprovalPending = "APPROVAL_PENDING", "Other administrators must approve this first; ErrorInfo's metadata has the approval's name and how many persons are missing. The same call again finds the same approval.";
     ApprovalNotFound = "APPROVAL_NOT_FOUND", "No approval has this name.";
     ApprovalOwn = "APPROVAL_OWN", "Whoever asked for an act is counted already, whatever the credential: another person must approve it.";
     ApprovalEnded = "APPROVAL_ENDED", "The approval was decided or its time is over; ask for the act again.";
-    ApprovalContentChanged = "APPROVAL_CONTENT_CHANGED", "What is stored is not what was asked for, or not what the voter looked at: it is not done. Stored content that was changed is an alarm.";
+    ApprovalContentChanged = "APPROVAL_CONTENT_CHANGED", "What is stored is not what was asked for, or not what the voter looked at: it is not done. Stored content that was changed is an alarm. Of AcceptRestore: the doubt about the ledger is another one than was shown; look at it, and ask again.";
     ApprovalsLimited = "APPROVALS_LIMITED", "Too many acts of this client wait for approval; have them decided first.";
     HsmBusy = "HSM_BUSY", "The HSM's queue is full: retry after the time given, with the same request_id.";
     StoreBusy = "STORE_BUSY", "The ledger's queue is full: retry after the time given, with the same request_id.";

@@ -213,7 +213,7 @@ pub(super) struct Verify {
     /// Show the bits of the clear block by name
     #[arg(long)]
     bits: bool,
-    /// Look into a token that this server did not issue, where its settings allow it
+    /// Look into a token that this server did not issue, which needs the permission verify_foreign
     #[arg(long)]
     examine_foreign: bool,
     #[command(flatten)]

@@ -5,6 +5,8 @@ use std::{any::Any, collections::HashMap, future::pending};
 
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
+use crate::metrics;
+
 /// Tasks that run as long as the server does.
 #[derive(Default)]
 pub(super) struct Tasks {
@@ -80,6 +82,7 @@ impl Tasks {
         };
         let name = self.tasks.remove(&id).map_or("of no name", |task| task.name);
         let ended = TaskEnded { name, how };
+        metrics::alarm("task_ended", "");
         tracing::error!(alarm = "task_ended", task = name, "{ended}");
         ended
     }

@@ -306,6 +306,9 @@ impl<T: Transaction> Writer<T> {
                         // What came before it is decided before it.
                         let before = done.len() - 1;
                         self.record(done.get_mut(decided..before).unwrap_or_default())?;
+                        if any_orders {
+                            self.flush()?;
+                        }
                         decided = done.len();
                     }
                     Some(Command::Act(Kind::Note, _)) | None => {}
@@ -324,9 +327,8 @@ impl<T: Transaction> Writer<T> {
         }
         self.record(done.get_mut(decided..).unwrap_or_default())?;
         self.writing.finish()?;
-        let flushed = self.writing.view.flush();
-        flushed.map_err(|error| Failure { of_orders: any_orders && !error.spoils_transaction(), error })?;
         if any_orders {
+            self.flush()?;
             crash::point("ledger-before-commit");
         }
         self.writing.commit()?;
@@ -334,6 +336,12 @@ impl<T: Transaction> Writer<T> {
             crash::point("ledger-after-commit");
         }
         Ok(())
+    }
+
+    /// Has the store answer for what was written: one of the orders may be at fault alone.
+    fn flush(&mut self) -> Result<(), Failure> {
+        let flushed = self.writing.view.flush();
+        flushed.map_err(|error| Failure { of_orders: !error.spoils_transaction(), error })
     }
 
     /// Records those of commands that are orders as one batch.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::{Moment, SignOfLife};
+use crate::ledger::Walk;
 use crate::store::HealthStore as _;
 
 fn refusal(database: &Own, server: &str) -> OpenError {
@@ -132,8 +133,15 @@ fn a_role_without_rights_on_rows_of_the_ledger_can_serve() {
         let begun = store.begin_import(upload(7)).await.unwrap();
         let Begun::Started(row) = begun else { panic!("{begun:?}") };
         assert!(store.abandon_import(row.id, NOW_MS).await.unwrap());
+        let walk = store.keep_walk(Walk::default(), NOW_MS).await.unwrap();
+        store.keep_walk(walk, NOW_MS).await.unwrap();
         drop(store);
     });
+    let not_written = format!(
+        "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class
+         WHERE relnamespace = 'vendkey'::regnamespace AND relkind = 'r' AND NOT has_table_privilege('{role}', oid, 'INSERT')"
+    );
+    assert_eq!(database.0.sql(&not_written).trim(), "authority migration schema_migrations");
     for forbidden in [
         "DELETE FROM vendkey.issued_tokens",
         "UPDATE vendkey.acts SET kind = 'x'",
